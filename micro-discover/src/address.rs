@@ -1,0 +1,349 @@
+//! Where an endpoint listens: `127.0.0.1:80`, `https://host:443`, `unix:/run/a.sock`, `nats://subject`.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::invalid::{Invalid, quoted};
+
+/// Where an endpoint listens. An address that exists is well formed.
+///
+/// | Text | Scheme | Reaches |
+/// |---|---|---|
+/// | `127.0.0.1:80`, `[::1]:80`, `host:80` | `http` | HTTP/2 or HTTP/1 over TCP |
+/// | `http://host:80`, `https://host:443` | as written | the same, with TLS for `https`; the port may be left out |
+/// | `unix:/run/a.sock` | `unix` | HTTP over a unix socket |
+/// | `nats://subject`, `rabbitmq://queue`, `memory://name` | as written | a name that transport knows |
+///
+/// [`Display`](fmt::Display) prints the text back, without a needless trailing slash; two addresses are equal
+/// when their texts are. Credentials, paths and queries have no place in an address and are refused.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    text: String,
+    kind: Kind,
+}
+
+/// What the text says; ranges are byte ranges of it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
+    Net { tls: bool, authority: usize, host: (usize, usize), port: u16 },
+    Unix,
+    Named { scheme: usize },
+}
+
+const UNIX: &str = "unix:";
+/// What fits into `sockaddr_un` with its closing NUL on Linux.
+const LONGEST_SOCKET_PATH: usize = 107;
+const LONGEST_NAME: usize = 1024;
+
+impl Address {
+    /// `http`, `https`, `unix`, `nats`, `rabbitmq`, `memory` or another transport's name, in lower case.
+    pub fn scheme(&self) -> &str {
+        match self.kind {
+            Kind::Net { tls: false, .. } => "http",
+            Kind::Net { tls: true, .. } => "https",
+            Kind::Unix => "unix",
+            Kind::Named { scheme } => &self.text[..scheme],
+        }
+    }
+
+    /// The host of an `http` or `https` address; an IPv6 address stands without its brackets.
+    pub fn host(&self) -> Option<&str> {
+        match self.kind {
+            Kind::Net { host: (start, end), .. } => Some(&self.text[start..end]),
+            Kind::Unix | Kind::Named { .. } => None,
+        }
+    }
+
+    /// The port of an `http` or `https` address: as written, or else 80 or 443. Never 0.
+    pub fn port(&self) -> Option<u16> {
+        match self.kind {
+            Kind::Net { port, .. } => Some(port),
+            Kind::Unix | Kind::Named { .. } => None,
+        }
+    }
+
+    /// The absolute path of a unix socket.
+    pub fn path(&self) -> Option<&Path> {
+        match self.kind {
+            Kind::Unix => Some(Path::new(&self.text[UNIX.len()..])),
+            Kind::Net { .. } | Kind::Named { .. } => None,
+        }
+    }
+
+    /// What belongs into a request's `:authority`: `host:port` as written, the name behind `scheme://`, or
+    /// `localhost` for a unix socket.
+    pub fn authority(&self) -> &str {
+        match self.kind {
+            Kind::Net { authority, .. } => &self.text[authority..],
+            Kind::Unix => "localhost",
+            Kind::Named { scheme } => &self.text[scheme + "://".len()..],
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        parse(text).map_err(|error| error.at(format_args!("address {}", safe(text))))
+    }
+}
+
+/// `text` for a message, without what may be a password.
+fn safe(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, rest)) => quoted(&format!("***@{rest}")),
+        None => quoted(text),
+    }
+}
+
+fn parse(text: &str) -> Result<Address, Invalid> {
+    if let Some(bad) = text.chars().find(|c| c.is_control() || c.is_whitespace()) {
+        return Err(Invalid::new(format!("it contains the character U+{:04X}", u32::from(bad))));
+    }
+    if let Some(path) = text.strip_prefix(UNIX) {
+        return unix(path);
+    }
+    let Some((scheme, rest)) = text.split_once("://") else { return net(text, 0, None) };
+    let scheme = scheme.to_ascii_lowercase();
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(word) {
+        return Err(Invalid::new("it does not start with a scheme such as http://"));
+    }
+    let authority = scheme.len() + "://".len();
+    match scheme.as_str() {
+        "http" => net(&format!("http://{}", bare(rest)), authority, Some(80)),
+        "https" => net(&format!("https://{}", bare(rest)), authority, Some(443)),
+        "unix" => unix(rest),
+        _ => named(&scheme, rest),
+    }
+}
+
+/// `host:80/` is `host:80`.
+fn bare(rest: &str) -> &str {
+    rest.strip_suffix('/').unwrap_or(rest)
+}
+
+fn unix(path: &str) -> Result<Address, Invalid> {
+    // `unix:///run/a.sock` is how a URI writes `unix:/run/a.sock`.
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if !path.starts_with('/') {
+        return Err(Invalid::new("the path of a unix socket starts with /"));
+    }
+    if path.len() > LONGEST_SOCKET_PATH || path.ends_with('/') {
+        let most = LONGEST_SOCKET_PATH;
+        return Err(Invalid::new(format!("the path of a unix socket names a file in at most {most} bytes")));
+    }
+    Ok(Address { text: format!("{UNIX}{path}"), kind: Kind::Unix })
+}
+
+fn named(scheme: &str, name: &str) -> Result<Address, Invalid> {
+    if name.is_empty() || name.len() > LONGEST_NAME {
+        let length = name.len();
+        return Err(Invalid::new(format!(
+            "the name behind {scheme}:// has {length} bytes, not 1..={LONGEST_NAME}"
+        )));
+    }
+    if name.contains(['/', '@', '?', '#']) {
+        return Err(Invalid::new(format!("the name behind {scheme}:// contains one of / @ ? #")));
+    }
+    Ok(Address { text: format!("{scheme}://{name}"), kind: Kind::Named { scheme: scheme.len() } })
+}
+
+/// Reads `host:port` from `start` on; without a scheme (`implied` is none) the port must be there.
+fn net(text: &str, start: usize, implied: Option<u16>) -> Result<Address, Invalid> {
+    let authority = &text[start..];
+    if authority.contains(['/', '@', '?', '#']) {
+        return Err(Invalid::new("credentials, paths and queries have no place here"));
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let Some((ip, tail)) = rest.split_once(']') else {
+                return Err(Invalid::new("the bracket around the IPv6 address is not closed"));
+            };
+            if ip.parse::<Ipv6Addr>().is_err() {
+                return Err(Invalid::new(format!("{} is not an IPv6 address", quoted(ip))));
+            }
+            let port = match tail.strip_prefix(':') {
+                None if !tail.is_empty() => return Err(Invalid::new("only :port may follow the bracket")),
+                port => port,
+            };
+            (1..1 + ip.len(), port)
+        }
+        None => {
+            let (host, port) = match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            };
+            if port.is_some_and(|port| port.contains(':')) {
+                return Err(Invalid::new("an IPv6 address stands in brackets: [::1]:80"));
+            }
+            check_host(host)?;
+            (0..host.len(), port)
+        }
+    };
+    let port = match (port, implied) {
+        (Some(port), _) => check_port(port)?,
+        (None, Some(port)) => port,
+        (None, None) => return Err(Invalid::new("it has no port, and no scheme that implies one")),
+    };
+    let host = (start + host.start, start + host.end);
+    let tls = implied == Some(443);
+    Ok(Address { text: text.to_owned(), kind: Kind::Net { tls, authority: start, host, port } })
+}
+
+fn check_port(port: &str) -> Result<u16, Invalid> {
+    let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    match port.parse() {
+        Ok(port) if digits && port != 0 => Ok(port),
+        _ if digits => {
+            Err(Invalid::new(format!("port {} is not in 1..=65535", quoted(port).trim_matches('"'))))
+        }
+        _ => Err(Invalid::new(format!("port {} is not a number", quoted(port)))),
+    }
+}
+
+fn check_host(host: &str) -> Result<(), Invalid> {
+    let wrong = |why: &str| Err(Invalid::new(format!("host {} {why}", quoted(host))));
+    let name = host.strip_suffix('.').unwrap_or(host);
+    if name.is_empty() || name.len() > 253 {
+        return wrong("does not have 1..=253 bytes");
+    }
+    if name.split('.').any(|label| label.is_empty() || label.len() > 63) {
+        return wrong("has a label that does not have 1..=63 bytes");
+    }
+    if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')) {
+        return wrong(&format!("contains {bad:?}"));
+    }
+    let last = name.rsplit('.').next().unwrap_or(name);
+    if last.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err() {
+        return wrong("is neither a name nor an IPv4 address");
+    }
+    Ok(())
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl TryFrom<SocketAddr> for Address {
+    type Error = Invalid;
+
+    /// What a listener's `local_addr` is announced as; port 0 and scoped IPv6 addresses are refused.
+    fn try_from(address: SocketAddr) -> Result<Self, Invalid> {
+        address.to_string().parse()
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_form_prints_as_it_was_read() {
+        let forms = [
+            ("127.0.0.1:80", "http", Some("127.0.0.1"), Some(80), "127.0.0.1:80"),
+            ("localhost:50051", "http", Some("localhost"), Some(50051), "localhost:50051"),
+            ("[::1]:8080", "http", Some("::1"), Some(8080), "[::1]:8080"),
+            ("http://a_b.example.:1", "http", Some("a_b.example."), Some(1), "a_b.example.:1"),
+            ("http://h", "http", Some("h"), Some(80), "h"),
+            ("https://h", "https", Some("h"), Some(443), "h"),
+            ("https://h:80", "https", Some("h"), Some(80), "h:80"),
+            ("https://[2001:db8::1]", "https", Some("2001:db8::1"), Some(443), "[2001:db8::1]"),
+            ("unix:/run/a.sock", "unix", None, None, "localhost"),
+            ("nats://_INBOX.Jf3onz", "nats", None, None, "_INBOX.Jf3onz"),
+            ("memory://greeter", "memory", None, None, "greeter"),
+            ("rabbitmq://queue", "rabbitmq", None, None, "queue"),
+        ];
+        for (text, scheme, host, port, authority) in forms {
+            let address = address(text);
+            assert_eq!(address.to_string(), text);
+            let parts = (address.scheme(), address.host(), address.port(), address.authority());
+            assert_eq!(parts, (scheme, host, port, authority), "{text}");
+        }
+        assert_eq!(address("unix:/run/a.sock").path(), Some(Path::new("/run/a.sock")));
+    }
+
+    #[test]
+    fn spellings_of_one_address_print_alike() {
+        assert_eq!(address("HTTP://h:80/"), address("http://h:80"));
+        assert_eq!(address("unix:///run/a.sock"), address("unix:/run/a.sock"));
+        assert_eq!(Address::try_from(SocketAddr::from(([127, 0, 0, 1], 80))), Ok(address("127.0.0.1:80")));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_by_name() {
+        let refusals = [
+            ("127.0.0.1:0", "port 0 is not in 1..=65535"),
+            ("127.0.0.1:70000", "port 70000 is not in 1..=65535"),
+            ("127.0.0.1:99999999999999999999", "is not in 1..=65535"),
+            ("h:+80", "port \"+80\" is not a number"),
+            ("h:", "port \"\" is not a number"),
+            ("h", "it has no port"),
+            ("", "1..=253 bytes"),
+            (":80", "1..=253 bytes"),
+            ("256.0.0.1:80", "neither a name nor an IPv4 address"),
+            ("a..b:80", "1..=63 bytes"),
+            ("::1:80", "an IPv6 address stands in brackets"),
+            ("[::1:80", "not closed"),
+            ("[::1]80", "only :port"),
+            ("[fe80::1%2]:80", "is not an IPv6 address"),
+            ("a b:80", "U+0020"),
+            ("a\0b:80", "U+0000"),
+            ("http://h:80/path", "no place here"),
+            ("h:80?x=1", "no place here"),
+            ("://h:80", "does not start with a scheme"),
+            ("unix:relative", "starts with /"),
+            ("unix:/", "names a file"),
+            ("nats://", "has 0 bytes"),
+            ("nats://a/b", "one of"),
+        ];
+        for (text, why) in refusals {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains(why) && error.starts_with("address \""), "{text}: {error}");
+        }
+        assert!("x".repeat(10_000).parse::<Address>().unwrap_err().to_string().len() < 300);
+        assert!(format!("unix:/{}", "x".repeat(107)).parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn a_password_is_never_repeated_in_the_refusal() {
+        let error = "http://user:hunter2@h:80".parse::<Address>().unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn json_holds_the_text_and_is_checked_when_read() {
+        assert_eq!(serde_json::to_string(&address("h:1")).unwrap(), "\"h:1\"");
+        assert_eq!(serde_json::from_str::<Address>("\"h:1\"").unwrap(), address("h:1"));
+        assert!(serde_json::from_str::<Address>("\"h:70000\"").unwrap_err().to_string().contains("70000"));
+    }
+}

@@ -1,0 +1,134 @@
+//! Whole sets in, [`Change`]s out: the only place that computes a difference.
+
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use tower::discover::Change;
+
+use crate::filter::Filter;
+use crate::record::{Endpoint, EndpointId, Service};
+
+/// What changes about the endpoints of a service: a tower [`Discover`](tower::discover::Discover) of endpoints.
+///
+/// A new or changed endpoint is an `Insert`, one that is gone a `Remove`; the inserts of a set come before its
+/// removals, so replacing every endpoint leaves no moment without one. When the first set has no endpoint
+/// the stream yields a single `Remove` of the empty key, which no endpoint has: it says "the registry has
+/// answered, there is nobody", and balancers that do not know the rule ignore it.
+#[must_use = "a stream does nothing unless polled"]
+pub struct Endpoints {
+    sets: BoxStream<'static, Vec<Service>>,
+    filters: Vec<Filter>,
+    known: BTreeMap<EndpointId, Endpoint>,
+    resolved: bool,
+    changes: VecDeque<Change<EndpointId, Endpoint>>,
+}
+
+impl Endpoints {
+    /// The differences between the sets of `watch`, usually a [`Watch`](crate::Watch). It ends when `watch` does.
+    pub fn new(watch: impl Stream<Item = Vec<Service>> + Send + 'static) -> Self {
+        Self {
+            sets: watch.boxed(),
+            filters: Vec::new(),
+            known: BTreeMap::new(),
+            resolved: false,
+            changes: VecDeque::new(),
+        }
+    }
+
+    /// Keeps only what `filter` lets through, and what earlier filters did.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filters.push(filter);
+        self
+    }
+
+    /// Turns each endpoint into a service with `f`: a `Discover` for any tower balancer.
+    pub fn connect<S, F>(self, f: F) -> Connect<F>
+    where
+        F: FnMut(&Endpoint) -> S + Send + 'static,
+    {
+        Connect { endpoints: self, f }
+    }
+
+    fn apply(&mut self, set: Vec<Service>) {
+        let set = self.filters.iter().fold(set, |set, filter| filter.apply(set));
+        let mut present = BTreeSet::new();
+        for endpoint in set.into_iter().flat_map(|service| service.endpoints) {
+            if !present.insert(endpoint.id.clone()) {
+                tracing::debug!(endpoint = endpoint.id, "found twice: the first version's stands");
+                continue;
+            }
+            match self.known.entry(endpoint.id.clone()) {
+                Entry::Occupied(known) if *known.get() == endpoint => continue,
+                Entry::Occupied(mut known) => drop(known.insert(endpoint.clone())),
+                Entry::Vacant(unknown) => drop(unknown.insert(endpoint.clone())),
+            }
+            self.changes.push_back(Change::Insert(endpoint.id.clone(), endpoint));
+        }
+        let gone = self.known.extract_if(.., |id, _| !present.contains(id));
+        self.changes.extend(gone.map(|(id, _)| Change::Remove(id)));
+        if !self.resolved && self.changes.is_empty() {
+            self.changes.push_back(Change::Remove(EndpointId::new()));
+        }
+        self.resolved = true;
+    }
+}
+
+impl Stream for Endpoints {
+    type Item = Result<Change<EndpointId, Endpoint>, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(change) = self.changes.pop_front() {
+                return Poll::Ready(Some(Ok(change)));
+            }
+            match ready!(self.sets.poll_next_unpin(cx)) {
+                Some(set) => self.apply(set),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoints").field("known", &self.known).finish_non_exhaustive()
+    }
+}
+
+/// [`Endpoints`] as services, from [`Endpoints::connect`].
+#[must_use = "a stream does nothing unless polled"]
+pub struct Connect<F> {
+    endpoints: Endpoints,
+    f: F,
+}
+
+// The closure is only ever called, never pinned.
+impl<F> Unpin for Connect<F> {}
+
+impl<S, F> Stream for Connect<F>
+where
+    F: FnMut(&Endpoint) -> S,
+{
+    type Item = Result<Change<EndpointId, S>, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { endpoints, f } = &mut *self;
+        endpoints.poll_next_unpin(cx).map(|change| match change? {
+            Ok(Change::Insert(id, endpoint)) => Some(Ok(Change::Insert(id, f(&endpoint)))),
+            Ok(Change::Remove(id)) => Some(Ok(Change::Remove(id))),
+        })
+    }
+}
+
+impl<F> fmt::Debug for Connect<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connect").field(&self.endpoints).finish()
+    }
+}
