@@ -1,1 +1,7 @@
-//! To be written.
+//! How a request travels.
+
+pub mod transport;
+
+mod error;
+
+pub use error::{Error, Phase, Sent};

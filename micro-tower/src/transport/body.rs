@@ -1,0 +1,92 @@
+//! The body of a response.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tower::BoxError;
+
+use super::{http1, http2};
+
+/// The body of a response; its connection counts the request as in flight until this ends or is dropped.
+#[derive(Default)]
+pub struct Body(Kind);
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Http2(http2::Incoming),
+    Http1(http1::Incoming),
+}
+
+impl Body {
+    pub(super) fn http2(incoming: Option<http2::Incoming>) -> Self {
+        Self(incoming.map_or(Kind::Empty, Kind::Http2))
+    }
+
+    pub(super) fn http1(incoming: http1::Incoming) -> Self {
+        Self(Kind::Http1(incoming))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let (frame, done) = match &mut self.0 {
+            Kind::Empty => return Poll::Ready(None),
+            Kind::Http2(incoming) => (ready!(incoming.poll_frame(cx)), incoming.is_end_stream()),
+            Kind::Http1(incoming) => (ready!(incoming.poll_frame(cx)), incoming.is_end_stream()),
+        };
+        if done || !matches!(frame, Some(Ok(_))) {
+            self.finish();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Empty => true,
+            Kind::Http2(incoming) => incoming.is_end_stream(),
+            Kind::Http1(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Http2(incoming) => incoming.size_hint(),
+            Kind::Http1(incoming) => incoming.size_hint(),
+        }
+    }
+}
+
+impl Body {
+    /// Frees the connection for the next request before the caller drops the body.
+    fn finish(&mut self) {
+        match std::mem::take(&mut self.0) {
+            Kind::Empty => {}
+            Kind::Http2(incoming) => incoming.finish(),
+            Kind::Http1(incoming) => incoming.finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Empty => "Body(ended)",
+            Kind::Http2(_) => "Body(HTTP/2)",
+            Kind::Http1(_) => "Body(HTTP/1)",
+        })
+    }
+}

@@ -1,0 +1,226 @@
+//! How endpoints are connected to: settings, and the dialling itself.
+
+use std::{io, time::Duration};
+
+use http::uri::Authority;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::net::{TcpStream, UnixStream};
+use tower::{BoxError, ServiceExt as _};
+
+#[cfg(feature = "tls")]
+use super::tls::Tls;
+use super::{
+    io::{Io, Stream},
+    target::Target,
+};
+
+/// Which HTTP an endpoint is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// What the peer chooses by ALPN where there is TLS, else HTTP/2 at once: what gRPC needs.
+    #[default]
+    Auto,
+    /// HTTP/1.1, several connections with one request each.
+    Http1,
+    /// HTTP/2, one connection with many requests.
+    Http2,
+}
+
+/// Connects to endpoints; [`connect`](Self::connect) gives a service for one of them.
+///
+/// What is set here holds for all of them. Durations count from zero; a duration that is too long only waits
+/// longer.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Connector {
+    pub(super) connect_timeout: Duration,
+    pub(super) nodelay: bool,
+    pub(super) tcp_keepalive: Option<Duration>,
+    pub(super) http_version: HttpVersion,
+    pub(super) ping_interval: Option<Duration>,
+    pub(super) ping_timeout: Duration,
+    pub(super) max_connections: usize,
+    pub(super) http1_max_connections: usize,
+    pub(super) http1_max_idle: usize,
+    pub(super) http1_idle_timeout: Duration,
+    pub(super) stream_window: u32,
+    pub(super) connection_window: u32,
+    pub(super) max_header_bytes: u32,
+    pub(super) authority: Option<Authority>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+}
+
+impl Default for Connector {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(1),
+            nodelay: true,
+            tcp_keepalive: Some(Duration::from_secs(60)),
+            http_version: HttpVersion::Auto,
+            ping_interval: Some(Duration::from_secs(20)),
+            ping_timeout: Duration::from_secs(10),
+            max_connections: 4,
+            http1_max_connections: 256,
+            http1_max_idle: 32,
+            http1_idle_timeout: Duration::from_secs(60),
+            stream_window: 2 << 20,
+            connection_window: 5 << 20,
+            max_header_bytes: 16 << 10,
+            authority: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+}
+
+impl Connector {
+    /// The defaults, good for most: see each setting.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Speaks HTTP/1.1.
+    pub fn http1() -> Self {
+        Self::new().http_version(HttpVersion::Http1)
+    }
+
+    /// Speaks HTTP/2, without asking the peer where there is no TLS.
+    pub fn http2() -> Self {
+        Self::new().http_version(HttpVersion::Http2)
+    }
+
+    /// Which HTTP is spoken; [`Auto`](HttpVersion::Auto) unless set.
+    pub fn http_version(mut self, version: HttpVersion) -> Self {
+        self.http_version = version;
+        self
+    }
+
+    /// The longest that connecting may take, up to the peer's first words in HTTP/2; 1 s unless set.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Whether small packets go out at once; true unless set.
+    pub fn nodelay(mut self, nodelay: bool) -> Self {
+        self.nodelay = nodelay;
+        self
+    }
+
+    /// How long a TCP connection is silent before the kernel asks after it; 60 s unless set.
+    pub fn tcp_keepalive(mut self, idle: Option<Duration>) -> Self {
+        self.tcp_keepalive = idle;
+        self
+    }
+
+    /// How long an HTTP/2 connection with open streams may be silent before it is sent a PING; 20 s unless
+    /// set. Doubled for an endpoint that complains of too many.
+    pub fn ping_interval(mut self, interval: Option<Duration>) -> Self {
+        self.ping_interval = interval;
+        self
+    }
+
+    /// How long the answer to a PING may take before the connection is given up; 10 s unless set.
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.ping_timeout = timeout;
+        self
+    }
+
+    /// How many HTTP/2 connections one endpoint may get, each opened when the streams that the peer allows on
+    /// the others are in use; 4 unless set, 1 at least.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections.max(1);
+        self
+    }
+
+    /// How many HTTP/1 connections, and so requests at a time, one endpoint may get, 256 unless set; and how
+    /// many of them are kept when idle, 32 unless set.
+    pub fn http1_connections(mut self, most: usize, idle: usize) -> Self {
+        self.http1_max_connections = most.max(1);
+        self.http1_max_idle = idle;
+        self
+    }
+
+    /// How long an idle HTTP/1 connection may be used again; 60 s unless set.
+    pub fn http1_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.http1_idle_timeout = timeout;
+        self
+    }
+
+    /// What requests say they are for (`:authority`, `host`), instead of the endpoint's address.
+    pub fn authority(mut self, authority: Authority) -> Self {
+        self.authority = Some(authority);
+        self
+    }
+
+    /// How `https` endpoints are trusted; by the authorities of this machine unless set.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Connects to `target` and says which HTTP it speaks. May take for ever.
+    pub(super) async fn dial(&self, target: &Target) -> Result<(Io, HttpVersion), BoxError> {
+        let plain = match self.http_version {
+            HttpVersion::Http1 => HttpVersion::Http1,
+            HttpVersion::Http2 | HttpVersion::Auto => HttpVersion::Http2,
+        };
+        match target.scheme() {
+            "http" => Ok((Io::new(Stream::Tcp(self.tcp(target).await?)), plain)),
+            "unix" => Ok((Io::new(Stream::Unix(socket(target).await?)), plain)),
+            "https" => self.secure(target).await,
+            other => Err(format!("HTTP cannot reach {other}:// addresses").into()),
+        }
+    }
+
+    async fn tcp(&self, target: &Target) -> Result<TcpStream, BoxError> {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(self.nodelay);
+        connector.set_keepalive(self.tcp_keepalive);
+        let uri = target.uri().ok_or("the address has no host and port")?;
+        Ok(connector.oneshot(uri).await?.into_inner())
+    }
+
+    #[cfg(feature = "tls")]
+    async fn secure(&self, target: &Target) -> Result<(Io, HttpVersion), BoxError> {
+        let tls = match &self.tls {
+            Some(tls) => tls.clone(),
+            None => system_tls().await?,
+        };
+        let tls = tls.offering(match self.http_version {
+            HttpVersion::Auto => &[b"h2", b"http/1.1"],
+            HttpVersion::Http1 => &[b"http/1.1"],
+            HttpVersion::Http2 => &[b"h2"],
+        });
+        let stream = self.tcp(target).await?;
+        let stream = tls.handshake(target.host().unwrap_or_default(), stream).await?;
+        let version = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => HttpVersion::Http2,
+            _ if self.http_version == HttpVersion::Http2 => {
+                return Err("the peer does not offer HTTP/2".into());
+            }
+            _ => HttpVersion::Http1,
+        };
+        Ok((Io::new(Stream::Tls(Box::new(stream))), version))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn secure(&self, _: &Target) -> Result<(Io, HttpVersion), BoxError> {
+        Err("this program was built without TLS".into())
+    }
+}
+
+async fn socket(target: &Target) -> io::Result<UnixStream> {
+    let path = target.socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    UnixStream::connect(path).await
+}
+
+/// The machine's authorities are read once: there may be hundreds.
+#[cfg(feature = "tls")]
+async fn system_tls() -> Result<Tls, BoxError> {
+    static SYSTEM: tokio::sync::OnceCell<Tls> = tokio::sync::OnceCell::const_new();
+    let read = || async { tokio::task::spawn_blocking(Tls::system).await?.map_err(BoxError::from) };
+    Ok(SYSTEM.get_or_try_init(read).await?.clone())
+}

@@ -1,0 +1,353 @@
+//! One endpoint as a service: connecting, connected, gone.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use futures_util::{FutureExt as _, future::BoxFuture, future::Shared};
+use h2::Reason;
+use http::{Request, Response};
+use micro_balance::Unsent;
+use micro_discover::Endpoint;
+use tokio::{task::AbortHandle, time::Instant};
+use tonic::body::Body as RequestBody;
+use tower::BoxError;
+use tower_service::Service;
+
+use super::{
+    body::Body,
+    connect::{Connector, HttpVersion},
+    http1::{self, Http1},
+    http2::{self, Driver, Http2},
+    target::Target,
+};
+use crate::error::{Error, Phase};
+
+/// How long the endpoint keeps the connections it has after it could not get one more.
+const NO_MORE_FOR: Duration = Duration::from_secs(1);
+
+/// Connects to one endpoint and sends it requests, over as many connections as that takes.
+///
+/// Clones share the connections. [`poll_ready`](Service::poll_ready) connects where there is no connection:
+/// all clones wait for the same attempt, and each of them is told once if it fails; polling again makes the
+/// next attempt. A connection that is closed, or that the peer wants to close, gets no further request while
+/// the ones on it finish. What was provably not sent comes back in [`Unsent`].
+///
+/// Requests get the endpoint's authority. Dropping the last clone closes the connections once their last
+/// responses have ended.
+pub struct Connection {
+    endpoint: Arc<Peer>,
+    waiting: Option<Attempt>,
+}
+
+/// Ends when an attempt to connect does.
+type Attempt = Shared<BoxFuture<'static, Result<(), Failed>>>;
+
+struct Peer {
+    settings: Arc<Connector>,
+    target: Target,
+    http2: ArcSwap<Vec<Arc<Http2>>>,
+    http1: Arc<Http1>,
+    /// Whether HTTP/1 is spoken, and the last attempt to connect succeeded.
+    http1_open: AtomicBool,
+    attempt: Mutex<Running>,
+    /// How often the peer complained of too many PINGs.
+    calm: AtomicU32,
+}
+
+#[derive(Default)]
+struct Running {
+    attempt: Option<(Attempt, AbortHandle)>,
+    failed_at: Option<Instant>,
+}
+
+impl Connector {
+    /// A service for `endpoint`, which connects when it is first polled. Only then a tokio runtime is needed.
+    pub fn connect(&self, endpoint: &Endpoint) -> Connection {
+        let tls = endpoint.address.scheme() == "https";
+        Connection {
+            endpoint: Arc::new(Peer {
+                settings: Arc::new(self.clone()),
+                target: Target::new(&endpoint.address, self.authority.clone(), tls),
+                http2: ArcSwap::default(),
+                http1: Arc::new(Http1::new(self)),
+                http1_open: AtomicBool::new(false),
+                attempt: Mutex::default(),
+                calm: AtomicU32::new(0),
+            }),
+            waiting: None,
+        }
+    }
+}
+
+impl Peer {
+    fn is_ready(&self) -> bool {
+        !self.http2.load().is_empty() || self.http1_open.load(Ordering::Relaxed)
+    }
+
+    fn send(self: &Arc<Self>, request: Request<RequestBody>) -> ResponseFuture {
+        let connections = self.http2.load();
+        for connection in connections.iter() {
+            if let Some(slot) = connection.reserve() {
+                return ResponseFuture::sent(slot.send(&self.target, request));
+            }
+        }
+        let Some(least) = connections.iter().min_by_key(|connection| connection.in_flight()) else {
+            return self.send_http1(request);
+        };
+        if connections.len() < self.settings.max_connections
+            && let Some(attempt) = self.grow()
+        {
+            let more = More { endpoint: self.clone(), attempt, request: Some(request) };
+            return ResponseFuture(State::More(Box::new(more)));
+        }
+        ResponseFuture::sent(least.queue().send(&self.target, request))
+    }
+
+    fn send_http1(self: &Arc<Self>, request: Request<RequestBody>) -> ResponseFuture {
+        if !self.http1_open.load(Ordering::Relaxed) {
+            let error = Error::not_sent(Phase::Send, "the connection has just been closed");
+            let error = Unsent::new(request, error.endpoint(self.target.name()));
+            return ResponseFuture(State::Failed(Some(error.into())));
+        }
+        let endpoint = self.clone();
+        let unreachable = move || endpoint.http1_open.store(false, Ordering::Relaxed);
+        let http1 = self.http1.clone();
+        let response = http1.send(self.settings.clone(), self.target.clone(), request, unreachable);
+        ResponseFuture(State::Http1(Box::pin(response)))
+    }
+
+    /// The attempt that is being made, or else a new one.
+    fn attempt(self: &Arc<Self>) -> Attempt {
+        self.join(&mut self.running())
+    }
+
+    /// The same for one more connection, unless the last attempt failed just now.
+    fn grow(self: &Arc<Self>) -> Option<Attempt> {
+        let mut running = self.running();
+        if running.failed_at.is_some_and(|at| at.elapsed() < NO_MORE_FOR) {
+            return None;
+        }
+        Some(self.join(&mut running))
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn join(self: &Arc<Self>, running: &mut Running) -> Attempt {
+        if let Some((attempt, task)) = &running.attempt
+            && !task.is_finished()
+        {
+            return attempt.clone();
+        }
+        let (settings, target) = (self.settings.clone(), self.target.clone());
+        let task = tokio::spawn(connect(Arc::downgrade(self), settings, target));
+        let abort = task.abort_handle();
+        let attempt = async move { task.await.unwrap_or_else(|stopped| Err(Failed::new(stopped))) };
+        let attempt = attempt.boxed().shared();
+        running.attempt = Some((attempt.clone(), abort));
+        attempt
+    }
+
+    fn insert(self: &Arc<Self>, http2: &Arc<Http2>, driver: Driver) {
+        self.http2.rcu(|list| list.iter().chain([http2]).cloned().collect::<Vec<_>>());
+        tokio::spawn(drive(Arc::downgrade(self), Arc::downgrade(http2), driver));
+    }
+
+    fn remove(&self, http2: &Weak<Http2>) {
+        let other = |connection: &&Arc<Http2>| !std::ptr::eq(Arc::as_ptr(connection), http2.as_ptr());
+        self.http2.rcu(|list| list.iter().filter(other).cloned().collect::<Vec<_>>());
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if let Some((_, task)) = self.running().attempt.take() {
+            task.abort();
+        }
+    }
+}
+
+/// Makes one connection and adds it to the endpoint.
+async fn connect(endpoint: Weak<Peer>, settings: Arc<Connector>, target: Target) -> Result<(), Failed> {
+    let started = Instant::now();
+    let made = tokio::time::timeout(settings.connect_timeout, make(&endpoint, &settings, &target)).await;
+    let result = made.unwrap_or_else(|_| Err("connecting took too long".into()));
+    if let Some(endpoint) = endpoint.upgrade() {
+        endpoint.running().failed_at = result.is_err().then(Instant::now);
+    }
+    result.map_err(|error| Failed { elapsed: started.elapsed(), ..Failed::new(error) })
+}
+
+async fn make(endpoint: &Weak<Peer>, settings: &Connector, target: &Target) -> Result<(), BoxError> {
+    let (io, version) = settings.dial(target).await?;
+    let calm = endpoint.upgrade().map_or(0, |endpoint| endpoint.calm.load(Ordering::Relaxed));
+    if version == HttpVersion::Http1 {
+        let sender = Http1::handshake(io, settings).await?;
+        if let Some(endpoint) = endpoint.upgrade() {
+            endpoint.http1.put(sender);
+            endpoint.http1_open.store(true, Ordering::Relaxed);
+        }
+        return Ok(());
+    }
+    let interval = settings.ping_interval.map(|interval| interval * 2_u32.pow(calm));
+    let (http2, driver) = Http2::handshake(io, settings, interval, target.name()).await?;
+    if let Some(endpoint) = endpoint.upgrade() {
+        endpoint.insert(&http2, driver);
+    }
+    Ok(())
+}
+
+/// Runs a connection, and takes it away from its endpoint when it is not to be used any more.
+async fn drive(endpoint: Weak<Peer>, http2: Weak<Http2>, mut driver: Driver) {
+    let reason = driver.open().await;
+    if let Some(endpoint) = endpoint.upgrade() {
+        endpoint.remove(&http2);
+        if reason == Some(Reason::ENHANCE_YOUR_CALM) && endpoint.calm.load(Ordering::Relaxed) < 8 {
+            endpoint.calm.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    driver.drain().await;
+}
+
+/// Why an attempt failed, for everyone who waited for it.
+#[derive(Clone, Debug)]
+struct Failed {
+    elapsed: Duration,
+    source: Arc<BoxError>,
+}
+
+impl Failed {
+    fn new(source: impl Into<BoxError>) -> Self {
+        Self { elapsed: Duration::ZERO, source: Arc::new(source.into()) }
+    }
+
+    fn at(self, target: &Target) -> Error {
+        let elapsed = self.elapsed;
+        Error::not_sent(Phase::Connect, self).endpoint(target.name()).elapsed(elapsed)
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl std::error::Error for Failed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.source()
+    }
+}
+
+impl Service<Request<RequestBody>> for Connection {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        loop {
+            if self.endpoint.is_ready() {
+                self.waiting = None;
+                return Poll::Ready(Ok(()));
+            }
+            let attempt = self.waiting.get_or_insert_with(|| self.endpoint.attempt());
+            let result = ready!(attempt.poll_unpin(cx));
+            self.waiting = None;
+            if let Err(failed) = result {
+                return Poll::Ready(Err(failed.at(&self.endpoint.target).into()));
+            }
+        }
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> ResponseFuture {
+        self.endpoint.send(request)
+    }
+}
+
+impl Clone for Connection {
+    fn clone(&self) -> Self {
+        Self { endpoint: self.endpoint.clone(), waiting: None }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("endpoint", &self.endpoint.target.name())
+            .field("ready", &self.endpoint.is_ready())
+            .finish()
+    }
+}
+
+/// Response of a [`Connection`]. The request is on its way when this exists; dropping it cancels the request.
+pub struct ResponseFuture(State);
+
+enum State {
+    Http2(http2::InFlight),
+    Http1(BoxFuture<'static, Result<Response<http1::Incoming>, BoxError>>),
+    More(Box<More>),
+    Failed(Option<BoxError>),
+}
+
+/// A request that waits for one more connection.
+struct More {
+    endpoint: Arc<Peer>,
+    attempt: Attempt,
+    request: Option<Request<RequestBody>>,
+}
+
+impl ResponseFuture {
+    fn sent(sent: Result<http2::InFlight, BoxError>) -> Self {
+        Self(match sent {
+            Ok(in_flight) => State::Http2(in_flight),
+            Err(error) => State::Failed(Some(error)),
+        })
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<Body>, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut self.0 {
+                State::Http2(in_flight) => {
+                    let response = ready!(in_flight.poll(cx));
+                    return Poll::Ready(response.map(|response| response.map(Body::http2)));
+                }
+                State::Http1(response) => {
+                    let response = ready!(response.as_mut().poll(cx));
+                    return Poll::Ready(response.map(|response| response.map(Body::http1)));
+                }
+                State::More(more) => {
+                    // Where no more can be had, the request waits on a connection there is.
+                    let _ = ready!(more.attempt.poll_unpin(cx));
+                    let Some(request) = more.request.take() else { return Poll::Pending };
+                    let next = more.endpoint.send(request);
+                    *self = next;
+                }
+                State::Failed(error) => {
+                    let Some(error) = error.take() else { return Poll::Pending };
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}

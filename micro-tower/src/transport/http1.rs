@@ -1,0 +1,196 @@
+//! The HTTP/1 connections of one endpoint, one request at a time on each.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use micro_balance::Unsent;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tonic::body::Body;
+use tower::BoxError;
+
+use super::{
+    connect::{Connector, HttpVersion},
+    io::Io,
+    target::Target,
+};
+use crate::error::{Error, Phase};
+
+/// Idle connections, and permission to open more.
+pub(super) struct Http1 {
+    idle: Mutex<Vec<Idle>>,
+    permits: Arc<Semaphore>,
+    max_idle: usize,
+    idle_timeout: Duration,
+}
+
+/// A connection whose last response has been handed out; it is ready again once that was read.
+struct Idle {
+    sender: SendRequest<Body>,
+    since: Instant,
+}
+
+impl Http1 {
+    pub(super) fn new(settings: &Connector) -> Self {
+        Self {
+            idle: Mutex::default(),
+            permits: Arc::new(Semaphore::new(settings.http1_max_connections.min(Semaphore::MAX_PERMITS))),
+            max_idle: settings.http1_max_idle,
+            idle_timeout: settings.http1_idle_timeout,
+        }
+    }
+
+    /// Starts to speak HTTP/1 on `io`, in a task of its own.
+    pub(super) async fn handshake(io: Io, settings: &Connector) -> Result<SendRequest<Body>, hyper::Error> {
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size((settings.max_header_bytes as usize).max(8 << 10));
+        let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "an HTTP/1 connection was closed");
+            }
+        });
+        Ok(sender)
+    }
+
+    pub(super) fn put(&self, sender: SendRequest<Body>) {
+        let mut idle = self.idle();
+        idle.retain(|other| !other.sender.is_closed());
+        if !sender.is_closed() && self.max_idle > 0 {
+            if idle.len() >= self.max_idle {
+                idle.remove(0);
+            }
+            idle.push(Idle { sender, since: Instant::now() });
+        }
+    }
+
+    /// The connection used last, of those that are ready.
+    fn take(&self) -> Option<SendRequest<Body>> {
+        let mut idle = self.idle();
+        let now = Instant::now();
+        idle.retain(|other| !other.sender.is_closed() && now - other.since < self.idle_timeout);
+        let at = idle.iter().rposition(|other| other.sender.is_ready())?;
+        Some(idle.remove(at).sender)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends `request` on an idle connection, or else on a new one.
+    ///
+    /// `unreachable` is called when a new one cannot be had; the error then hands the request back.
+    pub(super) async fn send(
+        self: Arc<Self>,
+        settings: Arc<Connector>,
+        target: Target,
+        mut request: Request<Body>,
+        unreachable: impl FnOnce() + Send,
+    ) -> Result<Response<Incoming>, BoxError> {
+        let permit = self.permits.clone().acquire_owned().await?;
+        let uri = std::mem::take(request.uri_mut());
+        *request.uri_mut() = Target::relative(uri);
+        *request.version_mut() = http::Version::HTTP_11;
+        target.add_host(request.headers_mut());
+        loop {
+            let idle = self.take();
+            let reused = idle.is_some();
+            let mut sender = match idle {
+                Some(sender) => sender,
+                None => match open(&settings, &target).await {
+                    Ok(sender) => sender,
+                    Err(error) => {
+                        unreachable();
+                        let error = Error::not_sent(Phase::Connect, error).endpoint(target.name());
+                        return Err(Unsent::new(request, error).into());
+                    }
+                },
+            };
+            let mut failed = match sender.try_send_request(request).await {
+                Ok(response) => {
+                    return Ok(response.map(|body| Incoming {
+                        body,
+                        home: Home { pool: self, sender: Some(sender), _permit: permit },
+                    }));
+                }
+                Err(failed) => failed,
+            };
+            match failed.take_message() {
+                // The peer closed the idle connection just now. There may be another; in the end a new one.
+                Some(again) if reused => request = again,
+                Some(back) => {
+                    let error = Error::not_sent(Phase::Send, failed.into_error()).endpoint(target.name());
+                    return Err(Unsent::new(back, error).into());
+                }
+                None => {
+                    return Err(Error::new(Phase::Wait, failed.into_error()).endpoint(target.name()).into());
+                }
+            }
+        }
+    }
+}
+
+async fn open(settings: &Connector, target: &Target) -> Result<SendRequest<Body>, BoxError> {
+    let connecting = async {
+        let (io, version) = settings.dial(target).await?;
+        if version == HttpVersion::Http2 {
+            return Err("the peer has changed from HTTP/1 to HTTP/2".into());
+        }
+        Ok(Http1::handshake(io, settings).await?)
+    };
+    tokio::time::timeout(settings.connect_timeout, connecting).await?
+}
+
+/// The body of a response, and the connection it comes from.
+pub(super) struct Incoming {
+    body: hyper::body::Incoming,
+    home: Home,
+}
+
+/// Gives a connection back when its response has ended or is not wanted.
+struct Home {
+    pool: Arc<Http1>,
+    sender: Option<SendRequest<Body>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            self.pool.put(sender);
+        }
+    }
+}
+
+impl Incoming {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let failed = |error| Error::new(Phase::Read, error).into();
+        Pin::new(&mut self.body).poll_frame(cx).map(|frame| Some(frame?.map_err(failed)))
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+
+    pub(super) fn finish(self) {
+        drop(self.home);
+    }
+}

@@ -1,0 +1,311 @@
+//! One HTTP/2 connection and the requests on it.
+//!
+//! This speaks to [`h2`] itself. The sender of hyper's client would cost a channel, a second task and a boxed
+//! future for each request; here the task that makes a request writes it, and reads its response.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{
+    Reason, RecvStream,
+    client::{Builder, SendRequest},
+};
+use http::{Request, Response, header};
+use http_body::{Body as _, Frame, SizeHint};
+use micro_balance::Unsent;
+use tonic::body::Body;
+use tower::BoxError;
+
+use super::{
+    connect::Connector,
+    io::Io,
+    keepalive::Keepalive,
+    target::{Target, remove_hop_by_hop},
+    upload::Upload,
+};
+use crate::error::{Error, Phase};
+
+/// What [`h2`] says of the peer's stream limit until the peer has spoken; no SETTINGS frame can say it.
+const UNKNOWN: usize = usize::MAX - 1;
+
+/// A connection that takes requests.
+pub(super) struct Http2 {
+    sender: SendRequest<Bytes>,
+    in_flight: AtomicUsize,
+    limit: AtomicUsize,
+    gone: OnceLock<&'static str>,
+    endpoint: Arc<str>,
+}
+
+impl Http2 {
+    /// Returns once the peer has spoken: one that accepts connections and says nothing is not connected to.
+    pub(super) async fn handshake(
+        io: Io,
+        settings: &Connector,
+        ping_interval: Option<Duration>,
+        endpoint: Arc<str>,
+    ) -> Result<(Arc<Self>, Driver), h2::Error> {
+        let reads = io.reads();
+        let mut builder = Builder::new();
+        builder
+            .enable_push(false)
+            .initial_max_send_streams(UNKNOWN)
+            .initial_window_size(settings.stream_window)
+            .initial_connection_window_size(settings.connection_window)
+            .max_header_list_size(settings.max_header_bytes);
+        let (sender, mut connection) = builder.handshake(io).await?;
+        let keepalive = ping_interval
+            .zip(connection.ping_pong())
+            .map(|(interval, ping)| Keepalive::new(ping, interval, settings.ping_timeout, reads.clone()));
+        let limit = poll_fn(|cx| {
+            if let Poll::Ready(closed) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(Err(closed.err().unwrap_or(Reason::NO_ERROR.into())));
+            }
+            match connection.max_concurrent_send_streams() {
+                UNKNOWN => Poll::Pending,
+                limit => Poll::Ready(Ok(limit)),
+            }
+        })
+        .await?;
+        let http2 = Arc::new(Self {
+            sender,
+            in_flight: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            gone: OnceLock::new(),
+            endpoint,
+        });
+        let driver =
+            Driver { connection, keepalive, http2: Arc::downgrade(&http2), reads, reads_before: usize::MAX };
+        Ok((http2, driver))
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// A place for one more request, as long as the peer takes it at once.
+    pub(super) fn reserve(self: &Arc<Self>) -> Option<Slot> {
+        let slot = self.queue();
+        (self.in_flight() <= self.limit.load(Relaxed)).then_some(slot)
+    }
+
+    /// A place for one more request, which may have to wait for the end of another.
+    pub(super) fn queue(self: &Arc<Self>) -> Slot {
+        self.in_flight.fetch_add(1, Relaxed);
+        Slot(self.clone())
+    }
+
+    /// Why no further request can be sent, if none can.
+    fn refusal(&self) -> Option<h2::Error> {
+        match self.sender.clone().poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(error)) => Some(error),
+            Poll::Ready(Ok(())) | Poll::Pending => None,
+        }
+    }
+
+    fn failed(&self, phase: Phase, error: h2::Error) -> BoxError {
+        // A peer says of the streams above the last one in its GOAWAY, and of refused ones, that it did
+        // nothing about them.
+        let refused = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
+        let not_sent = refused && error.is_remote();
+        let source: BoxError = match self.gone.get() {
+            Some(why) if error.is_io() => (*why).into(),
+            _ => error.into(),
+        };
+        let error = if not_sent { Error::not_sent(phase, source) } else { Error::new(phase, source) };
+        error.endpoint(self.endpoint.clone()).into()
+    }
+}
+
+/// A request's place on a connection, counted until this is dropped.
+pub(super) struct Slot(Arc<Http2>);
+
+impl Slot {
+    /// Sends `request`, or gives an error that hands it back.
+    pub(super) fn send(self, target: &Target, request: Request<Body>) -> Result<InFlight, BoxError> {
+        let mut sender = self.0.sender.clone();
+        let mut cx = Context::from_waker(Waker::noop());
+        // A clone has no request waiting, so this tells one thing: whether the connection is open.
+        if let Poll::Ready(Err(error)) = sender.poll_ready(&mut cx) {
+            let error = Error::not_sent(Phase::Send, error).endpoint(self.0.endpoint.clone());
+            return Err(Unsent::new(request, error).into());
+        }
+        let (mut parts, body) = request.into_parts();
+        let host = remove_hop_by_hop(&mut parts.headers);
+        parts.uri = target.absolute(parts.uri, host);
+        parts.version = http::Version::HTTP_2;
+        let empty = body.is_end_stream();
+        if let Some(length) = body.size_hint().exact().filter(|_| !empty) {
+            parts.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+        }
+        let (response, stream) = sender
+            .send_request(Request::from_parts(parts, ()), empty)
+            .map_err(|error| Error::not_sent(Phase::Send, error).endpoint(self.0.endpoint.clone()))?;
+        let upload = if empty {
+            Upload::default()
+        } else {
+            let failed = |error| Error::new(Phase::Send, error).endpoint(self.0.endpoint.clone());
+            Upload::start(body, stream).map_err(failed)?
+        };
+        Ok(InFlight { response, open: Some((self, upload)) })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A request that was sent. Dropping it resets the stream.
+pub(super) struct InFlight {
+    response: h2::client::ResponseFuture,
+    open: Option<(Slot, Upload)>,
+}
+
+impl InFlight {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<Option<Incoming>>, BoxError>> {
+        let result = ready!(Pin::new(&mut self.response).poll(cx));
+        let Some((slot, mut upload)) = self.open.take() else { return Poll::Pending };
+        Poll::Ready(
+            match result {
+                Err(error) => Err(slot.0.failed(Phase::Wait, error)),
+                Ok(response) => Ok(response.map(|stream| {
+                    if stream.is_end_stream() {
+                        upload.detach();
+                        return None;
+                    }
+                    Some(Incoming { stream, slot, upload, data: true, length: None })
+                })),
+            }
+            .map(with_length),
+        )
+    }
+}
+
+/// Notes how long the body says it is.
+fn with_length(mut response: Response<Option<Incoming>>) -> Response<Option<Incoming>> {
+    let length = response.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    if let Some(incoming) = response.body_mut() {
+        incoming.length = length;
+    }
+    response
+}
+
+/// The body of a response. Dropping it before its end resets the stream.
+pub(super) struct Incoming {
+    stream: RecvStream,
+    slot: Slot,
+    upload: Upload,
+    data: bool,
+    length: Option<u64>,
+}
+
+impl Incoming {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let failed = |error| Err(self.slot.0.failed(Phase::Read, error));
+        if self.data {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // Whoever was handed the data has room for as much again. An error ends the stream, and
+                    // is seen by the next poll.
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    self.length = self.length.map(|length| length.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                // The peer needs no more of the request: RFC 9113, section 8.1.
+                Some(Err(error)) if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) => {
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => return Poll::Ready(Some(failed(error))),
+                None => self.data = false,
+            }
+        }
+        match ready!(self.stream.poll_trailers(cx)) {
+            Ok(trailers) => Poll::Ready(trailers.map(Frame::trailers).map(Ok)),
+            Err(error) => Poll::Ready(Some(failed(error))),
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
+    /// The response is complete, or failed: the request may still be wanted.
+    pub(super) fn finish(mut self) {
+        if self.is_end_stream() {
+            self.upload.detach();
+        }
+    }
+}
+
+/// Does the reading and writing of a connection: to be run as a task.
+pub(super) struct Driver {
+    connection: h2::client::Connection<Io, Bytes>,
+    keepalive: Option<Keepalive>,
+    http2: Weak<Http2>,
+    reads: Arc<AtomicUsize>,
+    reads_before: usize,
+}
+
+impl Driver {
+    /// Runs until the connection takes no further request, and says why where the peer gave a reason.
+    pub(super) async fn open(&mut self) -> Option<Reason> {
+        poll_fn(|cx| {
+            let closed = self.poll_closed(cx);
+            let reads = self.reads.load(Relaxed);
+            let quiet = std::mem::replace(&mut self.reads_before, reads) == reads;
+            if closed.is_pending() && quiet {
+                return Poll::Pending;
+            }
+            let Some(http2) = self.http2.upgrade() else { return Poll::Ready(None) };
+            http2.limit.store(self.connection.max_concurrent_send_streams(), Relaxed);
+            match http2.refusal() {
+                Some(error) => Poll::Ready(error.reason()),
+                None => closed.map(|()| None),
+            }
+        })
+        .await
+    }
+
+    /// Runs until the last response has ended.
+    pub(super) async fn drain(mut self) {
+        poll_fn(|cx| self.poll_closed(cx)).await;
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Poll::Ready(result) = Pin::new(&mut self.connection).poll(cx) {
+            if let Err(error) = result {
+                tracing::debug!(%error, "an HTTP/2 connection was closed");
+            }
+            return Poll::Ready(());
+        }
+        let Some(keepalive) = &mut self.keepalive else { return Poll::Pending };
+        let http2 = self.http2.upgrade();
+        ready!(keepalive.poll_gone(cx, http2.as_ref().is_some_and(|http2| http2.in_flight() > 0)));
+        if let Some(http2) = http2 {
+            let _ = http2.gone.set("the peer did not answer a keepalive PING");
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,23 @@
+//! Carries a request to one endpoint: over HTTP/2, HTTP/1, TLS and unix sockets.
+
+mod body;
+mod channel;
+mod connect;
+mod connection;
+mod http1;
+mod http2;
+mod io;
+mod keepalive;
+mod target;
+#[cfg(feature = "tls")]
+mod tls;
+mod upload;
+
+#[cfg(feature = "tls")]
+pub use self::tls::Tls;
+pub use self::{
+    body::Body,
+    channel::ChannelEndpoint,
+    connect::{Connector, HttpVersion},
+    connection::{Connection, ResponseFuture},
+};

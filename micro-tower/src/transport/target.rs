@@ -1,0 +1,155 @@
+//! Where one endpoint is, and what its requests say about it.
+
+use std::{path::Path, sync::Arc};
+
+use http::{
+    HeaderMap, HeaderValue, Uri,
+    header::{self, HeaderName},
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use micro_discover::Address;
+
+/// An address with everything a request needs of it, worked out once.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    address: Address,
+    name: Arc<str>,
+    scheme: Scheme,
+    authority: Authority,
+    host: HeaderValue,
+}
+
+impl Target {
+    /// `authority` replaces the address's own where given.
+    pub(super) fn new(address: &Address, authority: Option<Authority>, tls: bool) -> Self {
+        let authority = authority.or_else(|| address.authority().parse().ok());
+        let authority = authority.unwrap_or_else(|| Authority::from_static("localhost"));
+        let host = HeaderValue::from_str(authority.as_str());
+        Self {
+            address: address.clone(),
+            name: address.to_string().into(),
+            scheme: if tls { Scheme::HTTPS } else { Scheme::HTTP },
+            host: host.unwrap_or_else(|_| HeaderValue::from_static("localhost")),
+            authority,
+        }
+    }
+
+    /// The address as it reads in messages.
+    pub(super) fn name(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
+    pub(super) fn scheme(&self) -> &str {
+        self.address.scheme()
+    }
+
+    pub(super) fn socket(&self) -> Option<&Path> {
+        self.address.path()
+    }
+
+    /// The URI that a TCP connector dials.
+    pub(super) fn uri(&self) -> Option<Uri> {
+        let (host, port) = (self.address.host()?, self.address.port()?);
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        Uri::builder().scheme("http").authority(format!("{host}:{port}")).path_and_query("/").build().ok()
+    }
+
+    pub(super) fn host(&self) -> Option<&str> {
+        self.address.host()
+    }
+
+    /// `uri` as HTTP/2 wants it: with scheme and authority, its path untouched. Does not allocate.
+    pub(super) fn absolute(&self, uri: Uri, authority: Option<Authority>) -> Uri {
+        let mut parts = uri.into_parts();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(authority.unwrap_or_else(|| self.authority.clone()));
+        if parts.path_and_query.is_none() {
+            parts.path_and_query = Some(PathAndQuery::from_static("/"));
+        }
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    /// `uri` as HTTP/1 wants it: path and query only.
+    pub(super) fn relative(uri: Uri) -> Uri {
+        let path = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Uri::from(path)
+    }
+
+    /// Adds the `host` header that HTTP/1 demands, unless the caller chose one.
+    pub(super) fn add_host(&self, headers: &mut HeaderMap) {
+        headers.entry(header::HOST).or_insert_with(|| self.host.clone());
+    }
+}
+
+/// Removes what describes the caller's own connection, which HTTP/2 forbids, and gives back its `host`.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) -> Option<Authority> {
+    if !headers.iter().any(|(name, value)| is_hop_by_hop(name, value)) {
+        return None;
+    }
+    if headers.get(header::TE).is_some_and(|te| te != "trailers") {
+        headers.remove(header::TE);
+    }
+    if let Some(listed) = headers.remove(header::CONNECTION) {
+        for name in listed.to_str().unwrap_or_default().split(',') {
+            headers.remove(name.trim());
+        }
+    }
+    for name in [header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
+        headers.remove(name);
+    }
+    let host = headers.remove(header::HOST)?;
+    Authority::from_maybe_shared(host).ok()
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+fn is_hop_by_hop(name: &HeaderName, value: &HeaderValue) -> bool {
+    *name == header::HOST
+        || (*name == header::TE && value != "trailers")
+        || *name == header::CONNECTION
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::UPGRADE
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(address: &str) -> Target {
+        Target::new(&address.parse().unwrap(), None, false)
+    }
+
+    #[test]
+    fn a_request_keeps_its_path_and_gets_the_endpoints_authority() {
+        let uri = target("127.0.0.1:80").absolute(Uri::from_static("/a/b?c=d"), None);
+        assert_eq!(uri, "http://127.0.0.1:80/a/b?c=d");
+        let uri = target("http://h:81").absolute(Uri::from_static("https://greeter/x"), None);
+        assert_eq!(uri, "http://h:81/x");
+        assert_eq!(target("unix:/a.sock").absolute(Uri::from_static("/"), None), "http://localhost/");
+        assert_eq!(Target::relative(Uri::from_static("http://greeter/x?y")), "/x?y");
+    }
+
+    #[test]
+    fn an_ipv6_address_is_dialled_in_brackets() {
+        assert_eq!(target("[::1]:80").uri().unwrap(), "http://[::1]:80/");
+    }
+
+    #[test]
+    fn what_belongs_to_the_callers_connection_goes_no_further() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "x-secret, close"),
+            ("x-secret", "1"),
+            ("keep-alive", "5"),
+            ("host", "greeter"),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        assert_eq!(remove_hop_by_hop(&mut headers).unwrap(), "greeter");
+        assert_eq!(headers.len(), 2, "{headers:?}");
+    }
+}

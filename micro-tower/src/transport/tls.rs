@@ -1,0 +1,157 @@
+//! Whom a TLS connection trusts, and as whom it presents itself.
+
+use std::{fmt, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tower::BoxError;
+
+/// TLS settings of a [`Connector`](super::Connector). The peer's certificate is always verified.
+#[derive(Clone)]
+pub struct Tls {
+    config: Arc<ClientConfig>,
+    server_name: Option<ServerName<'static>>,
+}
+
+/// Why certificates or a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the TLS settings cannot be used: {what}")]
+pub struct InvalidTls {
+    what: &'static str,
+    #[source]
+    source: Option<BoxError>,
+}
+
+impl InvalidTls {
+    pub(crate) fn new(what: &'static str, source: impl Into<BoxError>) -> Self {
+        Self { what, source: Some(source.into()) }
+    }
+}
+
+impl Tls {
+    /// Trusts the certificate authorities of this machine.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTls`] where it has none.
+    pub fn system() -> Result<Self, InvalidTls> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let source = found.errors.into_iter().next().map(Into::into);
+            return Err(InvalidTls { what: "this machine has no certificate authorities", source });
+        }
+        Self::with(roots, None)
+    }
+
+    /// Trusts the certificate authorities in `pem`, and nobody else.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTls`] where `pem` holds no certificate.
+    pub fn trusting(pem: &[u8]) -> Result<Self, InvalidTls> {
+        Self::with(roots(pem)?, None)
+    }
+
+    /// Trusts the authorities in `roots_pem`, and shows the peer the certificate in `chain_pem`, whose key is
+    /// in `key_pem`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTls`] where one of them cannot be read, or key and certificate do not belong together.
+    pub fn mutual(roots_pem: &[u8], chain_pem: &[u8], key_pem: &[u8]) -> Result<Self, InvalidTls> {
+        Self::with(roots(roots_pem)?, Some((certificates(chain_pem)?, key(key_pem)?)))
+    }
+
+    /// Expects the peer's certificate to name `name` instead of the host in its address.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTls`] where `name` is neither a DNS name nor an IP address.
+    pub fn server_name(mut self, name: &str) -> Result<Self, InvalidTls> {
+        let name = ServerName::try_from(name.to_owned());
+        self.server_name = Some(name.map_err(|e| InvalidTls::new("the server name is no DNS name", e))?);
+        Ok(self)
+    }
+
+    fn with(roots: RootCertStore, identity: Option<Identity>) -> Result<Self, InvalidTls> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder
+            .with_safe_default_protocol_versions()
+            .map_err(|e| InvalidTls::new("no protocol version is left", e))?
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|e| InvalidTls::new("the key does not fit the certificate", e))?,
+        };
+        Ok(Self { config: Arc::new(config), server_name: None })
+    }
+
+    /// The same settings, offering these protocols to the peer.
+    pub(super) fn offering(mut self, protocols: &[&[u8]]) -> Self {
+        let config = Arc::make_mut(&mut self.config);
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        self
+    }
+
+    pub(super) async fn handshake(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, BoxError> {
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned())?,
+        };
+        Ok(TlsConnector::from(self.config.clone()).connect(name, stream).await?)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, InvalidTls> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.map_err(|e| InvalidTls::new("a certificate cannot be read", e))?;
+    if found.is_empty() {
+        return Err(InvalidTls { what: "there is no certificate in the PEM text", source: None });
+    }
+    Ok(found)
+}
+
+pub(crate) fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidTls> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|e| InvalidTls::new("the private key cannot be read", e))
+}
+
+pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, InvalidTls> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(pem)? {
+        roots.add(certificate).map_err(|e| InvalidTls::new("a certificate authority cannot be read", e))?;
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_without_certificates_is_refused_at_once() {
+        assert!(Tls::trusting(b"").is_err());
+        assert!(Tls::trusting(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err());
+        assert!(Tls::mutual(b"", b"", b"").unwrap_err().to_string().contains("no certificate"));
+    }
+}

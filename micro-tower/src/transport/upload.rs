@@ -1,0 +1,146 @@
+//! Sends the body of a request into an HTTP/2 stream.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http_body::{Body as _, Frame};
+use tokio::task::AbortHandle;
+use tonic::{Status, body::Body};
+use tower::BoxError;
+
+/// The task that sends what remains of a body; dropping this ends it, and so the call.
+#[derive(Debug, Default)]
+pub(super) struct Upload(Option<AbortHandle>);
+
+impl Upload {
+    /// Sends the first frame of `body` at once: for most requests that is all there is. What follows, or comes
+    /// later, is sent by a task.
+    pub(super) fn start(mut body: Body, mut stream: SendStream<Bytes>) -> Result<Self, BoxError> {
+        // Nobody is woken by these polls. Where they find nothing, the task polls again, as itself.
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut next = match poll_frame(&mut body, &mut cx) {
+            Poll::Pending => return Ok(Self::spawn(Pipe { body, stream, next: None })),
+            Poll::Ready(next) => next,
+        };
+        if let Some(Ok(frame)) = next {
+            let following = match body.is_end_stream() {
+                true => Poll::Ready(None),
+                false => poll_frame(&mut body, &mut cx),
+            };
+            let last = matches!(following, Poll::Ready(None));
+            if send(&mut stream, frame, last)? || last {
+                return Ok(Self::default());
+            }
+            match following {
+                Poll::Pending => return Ok(Self::spawn(Pipe { body, stream, next: None })),
+                Poll::Ready(frame) => next = frame,
+            }
+        }
+        match next {
+            None => stream.send_data(Bytes::new(), true)?,
+            Some(Ok(frame)) => return Ok(Self::spawn(Pipe { body, stream, next: Some(frame) })),
+            Some(Err(error)) => {
+                stream.send_reset(Reason::CANCEL);
+                return Err(error.into());
+            }
+        }
+        Ok(Self::default())
+    }
+
+    fn spawn(pipe: Pipe) -> Self {
+        Self(Some(tokio::spawn(pipe.run()).abort_handle()))
+    }
+
+    /// Lets the task finish by itself: the response is complete, and the peer may still want the request.
+    pub(super) fn detach(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
+}
+
+struct Pipe {
+    body: Body,
+    stream: SendStream<Bytes>,
+    next: Option<Frame<Bytes>>,
+}
+
+impl Pipe {
+    async fn run(mut self) {
+        // The peer's reset reaches the caller through the response; a failing body must reach the peer.
+        if let Err(error) = self.send_all().await {
+            tracing::debug!(error, "the body of a request was broken off");
+            self.stream.send_reset(Reason::CANCEL);
+        }
+    }
+
+    async fn send_all(&mut self) -> Result<(), BoxError> {
+        loop {
+            let frame = match self.next.take() {
+                Some(frame) => frame,
+                None => match poll_fn(|cx| self.poll_next(cx)).await? {
+                    Some(frame) => frame?,
+                    None => return Ok(self.stream.send_data(Bytes::new(), true)?),
+                },
+            };
+            if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+                self.stream.reserve_capacity(1);
+                poll_fn(|cx| self.poll_capacity(cx)).await?;
+            }
+            let last = self.body.is_end_stream();
+            if send(&mut self.stream, frame, last)? || last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The body's next frame, unless the peer resets the stream first.
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Result<Frame<Bytes>, Status>>, h2::Error>> {
+        if let Poll::Ready(reason) = self.stream.poll_reset(cx) {
+            return Poll::Ready(Err(reason?.into()));
+        }
+        poll_frame(&mut self.body, cx).map(Ok)
+    }
+
+    /// Waits until the peer takes more: nothing piles up here.
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        loop {
+            if self.stream.capacity() > 0 {
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(capacity) => drop(capacity?),
+                None => return Poll::Ready(Err(Reason::CANCEL.into())),
+            }
+        }
+    }
+}
+
+fn poll_frame(body: &mut Body, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    Pin::new(body).poll_frame(cx)
+}
+
+/// Sends one frame, and says whether it ended the stream as trailers do.
+fn send(stream: &mut SendStream<Bytes>, frame: Frame<Bytes>, last: bool) -> Result<bool, h2::Error> {
+    match frame.into_data() {
+        Ok(data) => stream.send_data(data, last).map(|()| false),
+        Err(frame) => match frame.into_trailers() {
+            Ok(trailers) => stream.send_trailers(trailers).map(|()| true),
+            Err(_unknown) => Ok(false),
+        },
+    }
+}
