@@ -1,10 +1,51 @@
-//! A load balancer as a [`tower`] service.
+//! A load balancer as a [`tower`] service: shared, lock-free, and it loses no request.
+//!
+//! [`Balance`] takes any [`tower::discover::Discover`] whose services are `Clone`, and is a service itself.
+//! Clones share everything. Picking an endpoint takes no lock, no allocation and no other task; a task of
+//! the balancer's own connects, watches and ejects endpoints, and publishes who can take requests.
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`policy`] | which endpoint is next; your own is ten lines |
+//! | [`Ejection`] | when an endpoint that fails is left out |
+//! | [`Protocol`] | what is read from requests and answers: [`Opaque`] or [`Http`] |
+//! | [`Unsent`], [`NotSent`] | what was not sent may be sent again |
+//! | [`classify`] | whether an HTTP or gRPC answer is the endpoint's fault |
 
+mod balance;
+mod builder;
+mod response;
+mod search;
+mod driver;
+mod snapshot;
+pub mod policy;
+mod protocol;
+mod endpoint;
+mod view;
+mod in_flight;
+mod ewma;
+mod eject;
+mod settings;
+mod error;
 mod sent;
+mod repeatable;
 mod tried;
+mod chance;
 // Layers to put around a balancer, or around any other service.
 // (the resilience layers' `mod` lines stand here)
 pub mod classify;
 
+pub use balance::{Balance, BalanceLayer};
+pub use builder::Builder;
+pub use chance::Chance;
+pub use driver::Reconnect;
+pub use eject::Ejection;
+pub use endpoint::{Attributes, Endpoint};
+pub use error::{NoEndpoints, NotReady};
+pub use in_flight::InFlight;
+pub use protocol::{CountedBody, HashKey, Http, Opaque, Protocol};
+pub use repeatable::Repeatable;
+pub use response::ResponseFuture;
 pub use sent::{NotSent, Unsent};
 pub use tried::Tried;
+pub use view::{State, View};

@@ -1,0 +1,186 @@
+//! The balancer: a service over a stream of endpoints.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower::{BoxError, discover::Discover};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    builder::Builder,
+    chance::Chance,
+    policy::{PeakEwma, Policy},
+    protocol::{Opaque, Protocol},
+    response::ResponseFuture,
+    snapshot::Shared,
+    view::View,
+};
+
+/// Sends each request to one of many endpoints, and elsewhere if it could not be sent there.
+///
+/// Clones share everything and are cheap: one reference count. `poll_ready` is always ready and reserves
+/// nothing. A request that finds no endpoint ready waits inside its response future, up to the failfast
+/// limit. Endpoints are connected, watched and ejected by a task of the balancer's own, which ends with the
+/// last clone, so a dead endpoint is a state and not an answer.
+///
+/// `S` is the service of one endpoint, `Req` the request, `P` the [`Policy`], `T` the [`Protocol`].
+///
+/// # Errors
+///
+/// Whatever the endpoint answers, [`NoEndpoints`](crate::NoEndpoints) when discovery knows of none, and
+/// [`NotReady`](crate::NotReady) when none became ready in time; the last two inside
+/// [`NotSent`](crate::NotSent).
+///
+/// ```
+/// use micro_balance::{Balance, policy::RoundRobin};
+/// use tower::{Service, ServiceExt, discover::ServiceList, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// let replica = |name: &'static str| service_fn(move |request: String| async move {
+///     Ok::<_, tower::BoxError>(format!("{name} says hello to {request}"))
+/// });
+/// let replicas = ServiceList::new(vec![replica("a"), replica("b")]);
+/// let mut balance = Balance::builder(replicas).policy(RoundRobin::starting_at(0)).build();
+///
+/// let answer = balance.ready().await?.call("John".to_owned()).await?;
+/// assert_eq!(answer, "a says hello to John");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Balance<S, Req, P: Policy = PeakEwma, T = Opaque> {
+    shared: Arc<Shared<S, P, T>>,
+    chance: Chance,
+    request: PhantomData<fn(Req)>,
+}
+
+impl<S, Req> Balance<S, Req>
+where
+    S: Service<Req> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    Req: Send + 'static,
+{
+    /// Balances over what `discover` yields, with every default.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
+    pub fn new<D>(discover: D) -> Self
+    where
+        D: Discover<Service = S> + Send + Unpin + 'static,
+        D::Key: std::hash::Hash + Clone + fmt::Debug + Send + Sync,
+        D::Error: fmt::Display,
+        S::Future: Send,
+    {
+        Self::builder(discover).build()
+    }
+
+    /// Balances over what `discover` yields, as set up further.
+    pub fn builder<D: Discover<Service = S>>(discover: D) -> Builder<D, Req> {
+        Builder::new(discover)
+    }
+}
+
+impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
+    pub(crate) fn from_parts(shared: Arc<Shared<S, P, T>>, chance: Chance) -> Self {
+        Self { shared, chance, request: PhantomData }
+    }
+
+    /// Every endpoint discovery knows of, with its state and figures, by id.
+    pub fn endpoints(&self) -> Vec<View> {
+        self.shared.snapshot.load().known.iter().map(|listed| listed.view()).collect()
+    }
+}
+
+impl<S, Req, P, T> Service<Req> for Balance<S, Req, P, T>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    P: Policy,
+    T: Protocol<Req, S::Response>,
+    Req: Send + 'static,
+{
+    type Response = T::Response;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Req, P, T>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        ResponseFuture::new(&self.shared, request, &self.chance)
+    }
+}
+
+impl<S, Req, P: Policy, T> Clone for Balance<S, Req, P, T> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), chance: self.chance.clone(), request: PhantomData }
+    }
+}
+
+impl<S, Req, P: Policy, T> fmt::Debug for Balance<S, Req, P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balance").field("endpoints", &self.endpoints()).finish_non_exhaustive()
+    }
+}
+
+/// Turns a [`Discover`] into a [`Balance`] over its services.
+///
+/// The policy is made anew for every balancer, so that no two share a cursor.
+#[derive(Clone, Debug)]
+pub struct BalanceLayer<Req, F = fn() -> PeakEwma, T = Opaque> {
+    policy: F,
+    protocol: T,
+    request: PhantomData<fn(Req)>,
+}
+
+impl<Req> BalanceLayer<Req> {
+    /// Balances with every default.
+    pub fn new() -> Self {
+        Self { policy: PeakEwma::new, protocol: Opaque, request: PhantomData }
+    }
+}
+
+impl<Req> Default for BalanceLayer<Req> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<Req, F, T> BalanceLayer<Req, F, T> {
+    /// Balances by what `policy` makes.
+    pub fn policy<P: Policy, G: Fn() -> P>(self, policy: G) -> BalanceLayer<Req, G, T> {
+        BalanceLayer { policy, protocol: self.protocol, request: PhantomData }
+    }
+
+    /// Reads requests and answers by `protocol`.
+    pub fn protocol<U>(self, protocol: U) -> BalanceLayer<Req, F, U> {
+        BalanceLayer { policy: self.policy, protocol, request: PhantomData }
+    }
+}
+
+impl<D, Req, P, F, T> Layer<D> for BalanceLayer<Req, F, T>
+where
+    D: Discover + Send + Unpin + 'static,
+    D::Key: std::hash::Hash + Clone + fmt::Debug + Send + Sync,
+    D::Error: fmt::Display,
+    D::Service: Service<Req> + Clone + Send + Sync + 'static,
+    <D::Service as Service<Req>>::Error: Into<BoxError>,
+    F: Fn() -> P,
+    P: Policy,
+    T: Protocol<Req, <D::Service as Service<Req>>::Response>,
+    Req: Send + 'static,
+    Self: Clone,
+{
+    type Service = Balance<D::Service, Req, P, T>;
+
+    fn layer(&self, discover: D) -> Self::Service {
+        Builder::new(discover).policy((self.policy)()).protocol(self.protocol.clone()).build()
+    }
+}

@@ -1,0 +1,196 @@
+//! What a balancer can be told before it starts.
+
+use std::{fmt, hash::Hash, marker::PhantomData, sync::{Arc, OnceLock}, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+use tower::{BoxError, discover::Discover};
+use tower_service::Service;
+
+use crate::{
+    balance::Balance,
+    chance::Chance,
+    driver::{Describe, Driver, Probe, Reconnect},
+    eject::Ejection,
+    endpoint::Attributes,
+    policy::{PeakEwma, Policy},
+    protocol::{Opaque, Protocol},
+    settings::Settings,
+    snapshot::{AbortOnDrop, Shared, Snapshot},
+};
+
+/// Sets up a [`Balance`].
+#[must_use = "a balancer does nothing until it is built"]
+pub struct Builder<D: Discover, Req, P = PeakEwma, T = Opaque> {
+    discover: D,
+    policy: P,
+    protocol: T,
+    ejection: Ejection,
+    failfast: Duration,
+    reconnect: Reconnect,
+    name: Option<Arc<str>>,
+    seed: Option<u64>,
+    describe: Describe<D::Key, D::Service>,
+    probe: Option<Probe<D::Service>>,
+    request: PhantomData<fn(Req)>,
+}
+
+impl<D: Discover, Req> Builder<D, Req> {
+    pub(crate) fn new(discover: D) -> Self {
+        Self {
+            discover,
+            policy: PeakEwma::new(),
+            protocol: Opaque,
+            ejection: Ejection::default(),
+            failfast: Duration::from_secs(3),
+            reconnect: Reconnect::default(),
+            name: None,
+            seed: None,
+            describe: Box::new(|_, _| Attributes::default()),
+            probe: None,
+            request: PhantomData,
+        }
+    }
+}
+
+impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
+    /// Chooses endpoints by `policy`; [`PeakEwma`] unless given.
+    pub fn policy<Q: Policy>(self, policy: Q) -> Builder<D, Req, Q, T> {
+        self.with(policy, |old, policy| (policy, old.1))
+    }
+
+    /// Reads requests and answers by `protocol`; [`Opaque`] unless given. For HTTP and gRPC that is
+    /// [`Http`](crate::Http).
+    pub fn protocol<U>(self, protocol: U) -> Builder<D, Req, P, U> {
+        self.with(protocol, |old, protocol| (old.0, protocol))
+    }
+
+    fn with<X, Q, U>(self, new: X, place: impl FnOnce((P, T), X) -> (Q, U)) -> Builder<D, Req, Q, U> {
+        let (policy, protocol) = place((self.policy, self.protocol), new);
+        Builder {
+            policy,
+            protocol,
+            discover: self.discover,
+            ejection: self.ejection,
+            failfast: self.failfast,
+            reconnect: self.reconnect,
+            name: self.name,
+            seed: self.seed,
+            describe: self.describe,
+            probe: self.probe,
+            request: PhantomData,
+        }
+    }
+
+    /// Leaves endpoints that fail out as `ejection` says.
+    pub fn ejection(mut self, ejection: Ejection) -> Self {
+        self.ejection = ejection;
+        self
+    }
+
+    /// For how long requests wait while no endpoint is ready, counted from when the last one was lost or
+    /// a new one was found; 3 s unless given. After that they fail at once until one is.
+    pub fn failfast(mut self, limit: Duration) -> Self {
+        self.failfast = limit;
+        self
+    }
+
+    /// How long to wait between attempts to connect an endpoint.
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
+    /// Names the service in errors and logs.
+    pub fn service_name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Makes every random choice repeatable.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Tells weight, zone, priority and labels of an endpoint.
+    pub fn attributes<F>(mut self, describe: F) -> Self
+    where
+        F: Fn(&D::Key, &D::Service) -> Attributes + Send + Sync + 'static,
+    {
+        self.describe = Box::new(describe);
+        self
+    }
+
+    /// Asks an ejected endpoint whether it is well again, out of band. Without it one request at a time is
+    /// let through to find out.
+    pub fn probe<F, R>(mut self, probe: F) -> Self
+    where
+        F: Fn(D::Service) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.probe = Some(Arc::new(move |service| Box::pin(probe(service))));
+        self
+    }
+
+    /// Starts the balancer.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
+    pub fn build(self) -> Balance<D::Service, Req, P, T>
+    where
+        D: Send + Unpin + 'static,
+        D::Key: Hash + Clone + fmt::Debug + Send + Sync,
+        D::Error: fmt::Display,
+        D::Service: Service<Req> + Clone + Send + Sync + 'static,
+        <D::Service as Service<Req>>::Error: Into<BoxError>,
+        P: Policy,
+        T: Protocol<Req, <D::Service as Service<Req>>::Response>,
+        Req: 'static,
+    {
+        let timing = self.policy.timing();
+        let now = Instant::now();
+        let shared = Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(Snapshot::unresolved(&self.policy, now)),
+            timed: timing.is_some(),
+            policy: self.policy,
+            protocol: self.protocol,
+            changed: Arc::new(Notify::new()),
+            failfast: self.failfast,
+            name: self.name.clone(),
+            driver: OnceLock::new(),
+        });
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let chance = Chance::new(seed);
+        let driver = Driver {
+            shared: Arc::downgrade(&shared),
+            settings: Arc::new(Settings { epoch: now, timing, ejection: self.ejection }),
+            reconnect: self.reconnect,
+            describe: self.describe,
+            probe: self.probe,
+            chance: chance.clone(),
+            name: self.name,
+        };
+        let reports = mpsc::unbounded_channel();
+        let task = tokio::spawn(driver.run::<D, Req>(self.discover, reports));
+        // Set once, here: the cell is new.
+        let _ = shared.driver.set(AbortOnDrop(task.abort_handle()));
+        Balance::from_parts(shared, chance)
+    }
+}
+
+impl<D: Discover, Req, P: fmt::Debug, T: fmt::Debug> fmt::Debug for Builder<D, Req, P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("policy", &self.policy)
+            .field("protocol", &self.protocol)
+            .field("ejection", &self.ejection)
+            .field("failfast", &self.failfast)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,98 @@
+//! Randomness that comes in from outside: a seed makes every pick of a run repeatable.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Step of the sequence: 2⁶⁴ divided by the golden ratio, so that nearby seeds part at once.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A stream of random numbers for one handle of a balancer (SplitMix64,
+/// <https://prng.di.unimi.it/splitmix64.c>).
+///
+/// A clone is a stream of its own, so handles on different threads never share a cache line.
+#[derive(Debug)]
+pub struct Chance {
+    state: AtomicU64,
+}
+
+impl Chance {
+    /// The stream that starts at `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { state: AtomicU64::new(seed) }
+    }
+
+    /// The next number, uniform over all of `u64`.
+    pub fn next(&self) -> u64 {
+        // Only one task uses a handle at a time: a load and a store, cheaper than one locked addition. Were
+        // it ever shared, two callers could see the same number, and nothing worse.
+        let state = self.state.load(Relaxed).wrapping_add(STEP);
+        self.state.store(state, Relaxed);
+        mix(state)
+    }
+
+    /// A number below `limit`, uniform but for a bias of less than `limit / 2³²`; 0 when `limit` is 0.
+    pub fn below(&self, limit: usize) -> usize {
+        scale(self.next() as u32, limit)
+    }
+
+    /// Two different numbers below `limit`, in random order; `limit` is at least 2.
+    pub fn two_below(&self, limit: usize) -> (usize, usize) {
+        let bits = self.next();
+        let first = scale(bits as u32, limit);
+        // Drawn from one place fewer, then moved past the first: each pair is equally likely.
+        let second = scale((bits >> 32) as u32, limit.saturating_sub(1));
+        (first, if second >= first { second + 1 } else { second })
+    }
+
+    /// A number in `0.0..1.0`.
+    pub fn fraction(&self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+impl Clone for Chance {
+    fn clone(&self) -> Self {
+        // An atomic addition, since clones may be taken from several threads at once: no two start alike.
+        Self::new(mix(self.state.fetch_add(STEP, Relaxed) ^ STEP.rotate_left(32)))
+    }
+}
+
+fn mix(state: u64) -> u64 {
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Maps 32 random bits to `0..limit` by a multiplication: no division on the request path.
+fn scale(bits: u32, limit: usize) -> usize {
+    ((u64::from(bits) * limit as u64) >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_seed_gives_one_sequence_and_a_clone_another() {
+        let (a, b) = (Chance::new(7), Chance::new(7));
+        let clone = a.clone();
+        let again = b.clone();
+        assert_eq!(clone.next(), again.next());
+        assert_ne!(a.next(), clone.next());
+    }
+
+    #[test]
+    fn two_draws_differ_and_every_pair_is_as_likely() {
+        let chance = Chance::new(1);
+        let mut seen = [[0_u32; 4]; 4];
+        for _ in 0..12_000 {
+            let (a, b) = chance.two_below(4);
+            seen[a][b] += 1;
+        }
+        for (a, row) in seen.iter().enumerate() {
+            for (b, &count) in row.iter().enumerate() {
+                let expected = if a == b { 0..1 } else { 850..1150 };
+                assert!(expected.contains(&count), "pair {a},{b} was drawn {count} times");
+            }
+        }
+    }
+}

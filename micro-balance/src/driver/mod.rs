@@ -1,0 +1,389 @@
+//! The task that owns everything slow: discovery, connecting, ejection, and the snapshots they lead to.
+//!
+//! It follows discovery also while no request comes, keeps every endpoint connected, and publishes what has
+//! changed at most once a millisecond.
+
+mod publish;
+mod reconnect;
+mod slot;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::Hash,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, poll_fn},
+    stream::FuturesUnordered,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
+};
+use tower::{
+    BoxError,
+    discover::{Change, Discover},
+};
+use tower_service::Service;
+
+pub use self::reconnect::Reconnect;
+use self::slot::{Health, Slot};
+use crate::{
+    chance::Chance,
+    endpoint::{Attributes, EJECTED, Endpoint, LOST, Report, Stats},
+    error::chain,
+    policy::Policy,
+    settings::Settings,
+    snapshot::{Member, Shared, Snapshot},
+};
+
+/// Tells the attributes of an endpoint.
+pub(crate) type Describe<K, S> = Box<dyn Fn(&K, &S) -> Attributes + Send + Sync>;
+/// Asks an endpoint whether it is well.
+pub(crate) type Probe<S> = Arc<dyn Fn(S) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+/// Changes that come within this time of each other become one snapshot.
+const BATCH: Duration = Duration::from_millis(1);
+/// How long an endpoint may take to say how it is.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) struct Driver<K, S, P: Policy, T> {
+    pub(crate) shared: Weak<Shared<S, P, T>>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) reconnect: Reconnect,
+    pub(crate) describe: Describe<K, S>,
+    pub(crate) probe: Option<Probe<S>>,
+    pub(crate) chance: Chance,
+    pub(crate) name: Option<Arc<str>>,
+}
+
+/// What the driver waits for beside discovery and reports.
+enum Event {
+    /// An attempt to connect the endpoint with this serial number has ended.
+    Connected { serial: u64, attempt: u64, result: Result<(), BoxError> },
+    /// An ejection has lasted its time; the second number tells which ejection.
+    EjectionOver(u64, u64),
+    /// Nobody came to try a half-open endpoint.
+    Untried(u64, u64),
+    /// A probe has ended.
+    Probed(u64, Result<(), BoxError>),
+}
+
+type Reports = (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>);
+type Connect<S> = fn(S, Duration) -> BoxFuture<'static, Result<(), BoxError>>;
+
+/// Everything the driver knows, between two events.
+struct State<K, S, P: Policy, T> {
+    driver: Driver<K, S, P, T>,
+    connect: Connect<S>,
+    slots: HashMap<u64, Slot<K, S, P, T>>,
+    serials: HashMap<K, u64>,
+    next_serial: u64,
+    events: FuturesUnordered<BoxFuture<'static, Event>>,
+    reports: mpsc::UnboundedSender<Report>,
+    resolved: bool,
+    unready_since: Instant,
+    /// Since when something waits to be published.
+    dirty: Option<Instant>,
+    had_ready: bool,
+    published: Instant,
+}
+
+impl<K, S, P, T> Driver<K, S, P, T>
+where
+    K: Hash + Eq + Clone + fmt::Debug + Send,
+    S: Clone + Send + Sync + 'static,
+    P: Policy,
+    T: Send + Sync + 'static,
+{
+    /// Runs until the balancer is gone.
+    pub(crate) async fn run<D, Req>(self, discover: D, (reports, mut inbox): Reports)
+    where
+        D: Discover<Key = K, Service = S> + Unpin,
+        D::Error: fmt::Display,
+        S: Service<Req>,
+        S::Error: Into<BoxError>,
+        Req: 'static,
+    {
+        let mut discover = Some(discover);
+        let mut state = State::new(self, connect::<S, Req>, reports);
+        loop {
+            // What is there already goes into one snapshot, but a stream that never pauses must not keep
+            // what it says from being seen.
+            let publish_at = state.published + BATCH;
+            tokio::select! {
+                biased;
+                () = std::future::ready(()), if state.is_overdue() => if !state.publish() { return },
+                Some(report) = inbox.recv() => state.on_report(report),
+                Some(event) = state.events.next(), if !state.events.is_empty() => state.on_event(event),
+                change = next_change(&mut discover), if discover.is_some() => match change {
+                    Some(Ok(change)) => state.on_change(change),
+                    Some(Err(error)) => {
+                        tracing::warn!(service = state.driver.name.as_deref(), %error, "discovery failed, its last answer stays");
+                        discover = None;
+                    }
+                    None => {
+                        tracing::debug!(service = state.driver.name.as_deref(), "discovery ended, its last answer stays");
+                        discover = None;
+                    }
+                },
+                () = sleep_until(publish_at), if state.dirty.is_some() => if !state.publish() { return },
+            }
+        }
+    }
+}
+
+async fn next_change<D: Discover + Unpin>(
+    discover: &mut Option<D>,
+) -> Option<Result<Change<D::Key, D::Service>, D::Error>> {
+    match discover {
+        Some(discover) => poll_fn(|cx| Pin::new(&mut *discover).poll_discover(cx)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits, then asks `service` until it is ready. A panic of the service is a failure like any other.
+fn connect<S, Req>(mut service: S, delay: Duration) -> BoxFuture<'static, Result<(), BoxError>>
+where
+    S: Service<Req> + Send + 'static,
+    S::Error: Into<BoxError>,
+    Req: 'static,
+{
+    let ready = async move {
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        poll_fn(move |cx: &mut Context<'_>| -> Poll<Result<(), BoxError>> {
+            service.poll_ready(cx).map_err(Into::into)
+        })
+        .await
+    };
+    let ready = AssertUnwindSafe(ready).catch_unwind();
+    Box::pin(async move { ready.await.unwrap_or_else(|_| Err("the endpoint's service panicked".into())) })
+}
+
+impl<K, S, P, T> State<K, S, P, T>
+where
+    K: Hash + Eq + Clone + fmt::Debug + Send,
+    S: Clone + Send + Sync + 'static,
+    P: Policy,
+    T: Send + Sync + 'static,
+{
+    fn new(driver: Driver<K, S, P, T>, connect: Connect<S>, reports: mpsc::UnboundedSender<Report>) -> Self {
+        let now = driver.settings.epoch;
+        Self {
+            driver,
+            connect,
+            slots: HashMap::new(),
+            serials: HashMap::new(),
+            next_serial: 1,
+            events: FuturesUnordered::new(),
+            reports,
+            resolved: false,
+            unready_since: now,
+            dirty: None,
+            had_ready: false,
+            // Long enough ago for the first answer to be published at once.
+            published: now.checked_sub(BATCH).unwrap_or(now),
+        }
+    }
+
+    fn publish(&mut self) -> bool {
+        self.dirty = None;
+        self.published = Instant::now();
+        let has_ready = self.slots.values().any(Slot::is_connected);
+        if std::mem::replace(&mut self.had_ready, has_ready) && !has_ready {
+            self.unready_since = self.published;
+        }
+        let (slots, settings, since) = (self.slots.values(), &self.driver.settings, self.unready_since);
+        publish::publish(&self.driver.shared, |shared| {
+            Snapshot::of(slots, &shared.policy, &settings.ejection, since)
+        })
+    }
+
+    fn touch(&mut self) {
+        self.dirty.get_or_insert_with(Instant::now);
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.dirty.is_some_and(|since| since.elapsed() > 10 * BATCH)
+    }
+
+    fn on_change(&mut self, change: Change<K, S>) {
+        self.resolved = true;
+        match change {
+            Change::Insert(key, service) => self.insert(key, service),
+            Change::Remove(key) => {
+                self.touch();
+                if let Some(serial) = self.serials.remove(&key) {
+                    self.slots.remove(&serial);
+                    tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint removed");
+                }
+            }
+        }
+    }
+
+    /// Takes a new endpoint, or a known one that has changed: that keeps its figures, and the service it
+    /// has until the new one is ready.
+    fn insert(&mut self, key: K, service: S) {
+        let attributes = (self.driver.describe)(&key, &service);
+        let serial = match self.serials.get(&key) {
+            Some(&serial) => serial,
+            None => self.next_serial,
+        };
+        if let Some(slot) = self.slots.get_mut(&serial) {
+            let id = slot.endpoint.shared_id().clone();
+            slot.endpoint = Endpoint::new(id, attributes, slot.endpoint.stats().clone());
+            slot.original = service;
+            slot.failures = 0;
+        } else {
+            self.next_serial += 1;
+            let id = format!("{key:?}");
+            let id = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(&id).into();
+            let stats = Arc::new(Stats::new(serial, self.driver.settings.clone(), self.reports.clone()));
+            tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint found");
+            self.serials.insert(key.clone(), serial);
+            self.slots.insert(serial, Slot::new(key, Endpoint::new(id, attributes, stats), service));
+            self.unready_since = Instant::now();
+        }
+        self.touch();
+        self.start(serial, Duration::ZERO);
+    }
+
+    /// Starts an attempt to connect; one that is under way does not count any more.
+    fn start(&mut self, serial: u64, delay: Duration) {
+        let Some(slot) = self.slots.get_mut(&serial) else { return };
+        slot.attempt += 1;
+        slot.connecting = true;
+        let (attempt, ready) = (slot.attempt, (self.connect)(slot.original.clone(), delay));
+        self.events.push(Box::pin(async move { Event::Connected { serial, attempt, result: ready.await } }));
+    }
+
+    fn after(&mut self, delay: Duration, event: Event) {
+        self.events.push(Box::pin(async move {
+            sleep(delay).await;
+            event
+        }));
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Connected { serial, attempt, result } => self.on_connected(serial, attempt, result),
+            Event::EjectionOver(serial, turn) => self.on_ejection_over(serial, turn),
+            Event::Untried(serial, turn) => {
+                let untried = |slot: &Slot<K, S, P, T>| slot.turn == turn && slot.health == Health::HalfOpen;
+                if self.slots.get(&serial).is_some_and(untried) {
+                    self.readmit(serial);
+                }
+            }
+            Event::Probed(serial, Ok(())) => self.readmit(serial),
+            Event::Probed(serial, Err(_)) => self.eject(serial),
+        }
+    }
+
+    fn on_connected(&mut self, serial: u64, attempt: u64, result: Result<(), BoxError>) {
+        let random = self.driver.chance.fraction();
+        let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.attempt == attempt) else { return };
+        slot.connecting = false;
+        match result {
+            Ok(()) => {
+                let (stats, service) = (slot.endpoint.stats().clone(), slot.original.clone());
+                stats.unbar(LOST);
+                slot.member = Some(Arc::new(Member { stats, service, shared: self.driver.shared.clone() }));
+                slot.failures = 0;
+                slot.last_error = None;
+                tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint ready");
+            }
+            Err(error) => {
+                let error = chain(error.as_ref());
+                slot.failures = slot.failures.saturating_add(1);
+                let wait = self.driver.reconnect.wait(slot.failures, random);
+                let failures = slot.failures;
+                tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %error, failures, ?wait, "endpoint not reached");
+                slot.last_error = Some(error.into());
+                self.start(serial, wait);
+            }
+        }
+        self.touch();
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Lost(serial) => {
+                if self.slots.get(&serial).is_some_and(|slot| !slot.connecting) {
+                    self.start(serial, Duration::ZERO);
+                }
+                self.touch();
+            }
+            Report::Failing(serial) => self.on_failing(serial),
+            Report::Probed(serial, well) => {
+                if let Some(slot) = self.slots.get(&serial) {
+                    slot.endpoint.stats().release_probe();
+                    if slot.health == Health::HalfOpen {
+                        if well { self.readmit(serial) } else { self.eject(serial) }
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_failing(&mut self, serial: u64) {
+        let ejected = self.slots.values().filter(|slot| slot.health != Health::Well).count();
+        let allowed = self.driver.settings.ejection.allows(ejected, self.slots.len());
+        let Some(slot) = self.slots.get(&serial) else { return };
+        slot.endpoint.stats().heard();
+        if slot.health != Health::Well {
+            return;
+        }
+        if allowed {
+            self.eject(serial);
+        } else {
+            tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, ejected, "endpoint fails, too many are ejected");
+        }
+    }
+
+    fn eject(&mut self, serial: u64) {
+        let Some(slot) = self.slots.get_mut(&serial) else { return };
+        let time = slot.eject(&self.driver.settings.ejection, Instant::now());
+        slot.endpoint.stats().bar(EJECTED);
+        tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, ?time, times = slot.ejections, "endpoint ejected");
+        let turn = slot.turn;
+        self.after(time, Event::EjectionOver(serial, turn));
+        self.touch();
+    }
+
+    /// Finds out whether an ejected endpoint is well: by a probe, or by the next request.
+    fn on_ejection_over(&mut self, serial: u64, turn: u64) {
+        let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.turn == turn && slot.health == Health::Ejected) else {
+            return;
+        };
+        if let Some(probe) = &self.driver.probe {
+            let probe = tokio::time::timeout(PROBE_TIMEOUT, probe(slot.original.clone()));
+            self.events.push(Box::pin(async move {
+                Event::Probed(serial, probe.await.unwrap_or_else(|late| Err(late.into())))
+            }));
+        } else {
+            slot.health = Health::HalfOpen;
+            let time = self.driver.settings.ejection.time(1);
+            self.after(time, Event::Untried(serial, turn));
+            self.touch();
+        }
+    }
+
+    fn readmit(&mut self, serial: u64) {
+        let Some(slot) = self.slots.get_mut(&serial) else { return };
+        slot.health = Health::Well;
+        slot.readmitted = Some(Instant::now());
+        slot.endpoint.stats().forgive();
+        slot.endpoint.stats().unbar(EJECTED);
+        tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint readmitted");
+        self.touch();
+    }
+}

@@ -1,0 +1,88 @@
+//! One endpoint in the hands of the driver.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    eject::Ejection,
+    endpoint::{Endpoint, LOST},
+    policy::Policy,
+    snapshot::Member,
+    view::{Listed, State},
+};
+
+/// What the driver keeps of an endpoint beside its figures.
+pub(super) struct Slot<K, S, P: Policy, T> {
+    pub(super) key: K,
+    pub(super) endpoint: Endpoint,
+    /// As discovery gave it; each attempt to connect starts from a fresh clone.
+    pub(super) original: S,
+    /// The one that requests use, from the first time it was ready.
+    pub(super) member: Option<Arc<Member<S, P, T>>>,
+    /// Whether an attempt is under way, and which: answers of earlier ones are stale.
+    pub(super) attempt: u64,
+    pub(super) connecting: bool,
+    pub(super) failures: u32,
+    pub(super) last_error: Option<Arc<str>>,
+    pub(super) health: Health,
+    /// Ejections in a row, and when the last one ended.
+    pub(super) ejections: u32,
+    pub(super) readmitted: Option<Instant>,
+    /// Which ejection this is, ever: timers of earlier ones are stale.
+    pub(super) turn: u64,
+}
+
+/// What passive checks make of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Well,
+    Ejected,
+    HalfOpen,
+}
+
+impl<K, S, P: Policy, T> Slot<K, S, P, T> {
+    pub(super) fn new(key: K, endpoint: Endpoint, original: S) -> Self {
+        Self {
+            key,
+            endpoint,
+            original,
+            member: None,
+            attempt: 0,
+            connecting: false,
+            failures: 0,
+            last_error: None,
+            health: Health::Well,
+            ejections: 0,
+            readmitted: None,
+            turn: 0,
+        }
+    }
+
+    /// Whether requests can reach it, ejected or not.
+    pub(super) fn is_connected(&self) -> bool {
+        self.member.is_some() && self.endpoint.stats().is_open(LOST)
+    }
+
+    pub(super) fn listed(&self) -> Listed {
+        let state = match self.health {
+            _ if !self.is_connected() => State::Connecting,
+            Health::Well => State::Ready,
+            Health::Ejected => State::Ejected,
+            Health::HalfOpen => State::HalfOpen,
+        };
+        Listed { endpoint: self.endpoint.clone(), state, last_error: self.last_error.clone() }
+    }
+
+    /// Counts one more ejection, and says how long it lasts. A long time without any starts over.
+    pub(super) fn eject(&mut self, ejection: &Ejection, now: Instant) -> Duration {
+        let clean = ejection.time(self.ejections.saturating_add(1));
+        if self.readmitted.is_some_and(|at| now.saturating_duration_since(at) > clean) {
+            self.ejections = 0;
+        }
+        self.ejections = self.ejections.saturating_add(1);
+        self.turn += 1;
+        self.health = Health::Ejected;
+        ejection.time(self.ejections)
+    }
+}

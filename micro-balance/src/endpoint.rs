@@ -1,0 +1,275 @@
+//! What a balancer knows of one endpoint: who it is, how it fares, and whether requests may go there.
+//!
+//! The figures are kept by endpoint, not by set of endpoints: they survive every change around it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
+    },
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{ewma::Ewma, settings::Settings};
+
+/// What discovery says of an endpoint, beside how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its share relative to others; 0 takes no requests unless every endpoint has 0. 1 unless given.
+    pub weight: u32,
+    /// Where it runs.
+    pub zone: Option<Arc<str>>,
+    /// Endpoints of the lowest number that can answer take all requests. 0 unless given.
+    pub priority: u32,
+    /// Labels, for policies that choose by them.
+    pub metadata: Arc<BTreeMap<String, String>>,
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Self { weight: 1, zone: None, priority: 0, metadata: Arc::default() }
+    }
+}
+
+/// Set in [`Stats::barred`] while the endpoint is not connected.
+pub(crate) const LOST: u8 = 1;
+/// Set in [`Stats::barred`] while the endpoint is ejected.
+pub(crate) const EJECTED: u8 = 2;
+/// Set in [`Stats::barred`] while the driver has yet to hear that the endpoint is failing; bars nothing.
+const REPORTED: u8 = 4;
+
+/// One endpoint as a [`Policy`](crate::policy::Policy) sees it.
+#[derive(Clone)]
+pub struct Endpoint {
+    id: Arc<str>,
+    attributes: Attributes,
+    stats: Arc<Stats>,
+}
+
+/// The figures of one endpoint, written by requests and read by policies.
+///
+/// Two counters that only grow give the load without a counter that could get stuck: what started and did
+/// not finish is in flight.
+pub(crate) struct Stats {
+    started: AtomicU64,
+    finished: AtomicU64,
+    latency: Ewma,
+    barred: AtomicU8,
+    probing: AtomicBool,
+    consecutive: AtomicU32,
+    failures: AtomicU64,
+    serial: u64,
+    epoch: Instant,
+    settings: Arc<Settings>,
+    reports: mpsc::UnboundedSender<Report>,
+}
+
+/// What a request tells the driver about an endpoint. An endpoint has at most one of each kind on the way,
+/// so the queue is bounded by the number of endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// Its service was not ready when a request came.
+    Lost(u64),
+    /// It failed as often in a row as is allowed.
+    Failing(u64),
+    /// The one request let through while it is half open ended, well or not.
+    Probed(u64, bool),
+}
+
+impl Endpoint {
+    pub(crate) fn new(id: Arc<str>, attributes: Attributes, stats: Arc<Stats>) -> Self {
+        Self { id, attributes, stats }
+    }
+
+    /// The name discovery gives it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What discovery says of it.
+    pub fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    /// How many requests it is busy with, each from the pick to the end of its answer.
+    pub fn in_flight(&self) -> u64 {
+        self.stats.in_flight()
+    }
+
+    /// The estimate of its latency as the last answer left it; `None` before the first answer, and with a
+    /// policy that does not measure time.
+    pub fn latency(&self) -> Option<Duration> {
+        self.stats.latency.last().map(|nanos| Duration::from_nanos(nanos as u64))
+    }
+
+    pub(crate) fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    pub(crate) fn shared_id(&self) -> &Arc<str> {
+        &self.id
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("id", &self.id).field("in_flight", &self.in_flight()).finish()
+    }
+}
+
+impl Stats {
+    pub(crate) fn new(serial: u64, settings: Arc<Settings>, reports: mpsc::UnboundedSender<Report>) -> Self {
+        Self {
+            started: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            latency: Ewma::default(),
+            barred: AtomicU8::new(LOST),
+            probing: AtomicBool::new(false),
+            consecutive: AtomicU32::new(0),
+            failures: AtomicU64::new(0),
+            serial,
+            epoch: settings.epoch,
+            settings,
+            reports,
+        }
+    }
+
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        // Finished is read first: what finishes in between only makes the difference larger, never negative.
+        let finished = self.finished.load(Relaxed);
+        self.started.load(Relaxed).saturating_sub(finished)
+    }
+
+    pub(crate) fn picks(&self) -> u64 {
+        self.started.load(Relaxed)
+    }
+
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
+    }
+
+    pub(crate) fn latency(&self) -> &Ewma {
+        &self.latency
+    }
+
+    /// Nanoseconds from the epoch of the balancer to `now`.
+    pub(crate) fn nanos(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.epoch).as_nanos() as u64
+    }
+
+    /// Whether a request may go here, where `mask` says which bars count.
+    pub(crate) fn is_open(&self, mask: u8) -> bool {
+        self.barred.load(Relaxed) & mask == 0
+    }
+
+    pub(crate) fn bar(&self, bit: u8) {
+        self.barred.fetch_or(bit, AcqRel);
+    }
+
+    pub(crate) fn unbar(&self, bit: u8) {
+        self.barred.fetch_and(!bit, AcqRel);
+    }
+
+    /// Notes that the endpoint's service was not ready, once until the driver has seen to it.
+    pub(crate) fn lost(&self) {
+        if self.barred.fetch_or(LOST, AcqRel) & LOST == 0 {
+            self.report(Report::Lost(self.serial));
+        }
+    }
+
+    /// Takes the one permit of a half-open endpoint.
+    pub(crate) fn try_probe(&self) -> bool {
+        self.probing.compare_exchange(false, true, AcqRel, Acquire).is_ok()
+    }
+
+    pub(crate) fn release_probe(&self) {
+        self.probing.store(false, std::sync::atomic::Ordering::Release);
+    }
+
+    pub(crate) fn probed(&self, well: bool) {
+        self.report(Report::Probed(self.serial, well));
+    }
+
+    /// Starts over with a clean record, as after ejection.
+    pub(crate) fn forgive(&self) {
+        self.consecutive.store(0, Relaxed);
+        self.latency.reset();
+    }
+
+    pub(crate) fn start(&self) {
+        self.started.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn finish(&self) {
+        self.finished.fetch_add(1, Relaxed);
+    }
+
+    /// Takes the time to an answer, or the time waited in vain.
+    pub(crate) fn sample(&self, latency: Duration, now: Instant) {
+        if let Some(timing) = &self.settings.timing {
+            self.latency.record(latency, self.nanos(now), timing);
+        }
+    }
+
+    pub(crate) fn succeeded(&self) {
+        if self.consecutive.load(Relaxed) != 0 {
+            self.consecutive.store(0, Relaxed);
+        }
+    }
+
+    /// Counts a failure. It costs the policy's penalty, or `hint` if that is longer: a fast failure must
+    /// never look fast.
+    pub(crate) fn failed(&self, hint: Option<Duration>, now: Option<Instant>) {
+        if let (Some(timing), Some(now)) = (&self.settings.timing, now) {
+            self.sample(timing.penalty.max(hint.unwrap_or_default()), now);
+        }
+        self.count_failure();
+    }
+
+    /// Counts a request that was given up before any answer came, after `waited` if that is known, and says
+    /// whether it was the endpoint's fault.
+    ///
+    /// A caller may change its mind at any time. Only a wait of at least half the usual latency, or one
+    /// that follows a failure, says something about the endpoint.
+    pub(crate) fn unanswered(&self, waited: Option<(Duration, Instant)>) -> bool {
+        if let (Some(timing), Some((waited, now))) = (&self.settings.timing, waited) {
+            let usual = self.latency.last().unwrap_or(timing.default_latency.as_nanos() as f32);
+            if waited.as_nanos() as f32 * 2.0 < usual && self.consecutive.load(Relaxed) == 0 {
+                return false;
+            }
+            self.sample(waited, now);
+        }
+        self.count_failure();
+        true
+    }
+
+    fn count_failure(&self) {
+        self.failures.fetch_add(1, Relaxed);
+        let limit = self.settings.ejection.consecutive();
+        let consecutive = self.consecutive.fetch_add(1, Relaxed).saturating_add(1);
+        if limit > 0 && consecutive >= limit && self.barred.fetch_or(REPORTED, AcqRel) & REPORTED == 0 {
+            self.report(Report::Failing(self.serial));
+        }
+    }
+
+    /// Lets the endpoint be reported as failing once more; it is still failing if it has been since.
+    pub(crate) fn heard(&self) {
+        self.unbar(REPORTED);
+    }
+
+    fn report(&self, report: Report) {
+        // Without a driver there is nobody to tell, and nothing left to decide.
+        let _ = self.reports.send(report);
+    }
+}

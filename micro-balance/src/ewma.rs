@@ -1,0 +1,211 @@
+//! The latency of one endpoint: an average that jumps to every peak and forgets slowly.
+//!
+//! All of an estimate is one atomic word, value and time together, so readers never see half of it and
+//! nobody waits for a lock.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// How a policy wants latencies measured: see [`PeakEwma`](crate::policy::PeakEwma).
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// The time after which a sample counts for a third (1/e) of what it did.
+    pub decay: Duration,
+    /// What an endpoint without any sample is taken to need.
+    pub default_latency: Duration,
+    /// What a failure is taken to have needed, at least.
+    pub penalty: Duration,
+    /// Whether the estimate follows at once when all recent samples are far below it.
+    pub recovers: bool,
+}
+
+/// A tick is 2¹⁴ ns, about 16 µs: samples within one tick count once, and 32 bits of ticks last 19 hours.
+const TICK_BITS: u32 = 14;
+/// A coarse tick is 2²⁰ ns, about 1 ms.
+const COARSE_BITS: u32 = 20;
+/// For how long all samples must stay under half of the estimate before it follows them down at once.
+const CALM: u64 = 250_000_000 >> COARSE_BITS;
+
+/// Peak exponentially weighted moving average of latencies, in nanoseconds.
+///
+/// A sample above the average replaces it. One below moves it by `1 - exp(-elapsed / decay)`, where
+/// `elapsed` is the time since the sample before. Times are nanoseconds since an epoch of the caller's.
+#[derive(Debug, Default)]
+pub(crate) struct Ewma {
+    /// The value as the bits of an `f32`, above the tick of its last sample; 0 before the first.
+    word: AtomicU64,
+    /// Samples far below the value since it last was confirmed: the highest, a coarse tick, their number.
+    calm: AtomicU64,
+}
+
+impl Ewma {
+    /// Takes a latency measured at `now`.
+    pub(crate) fn record(&self, sample: Duration, now: u64, timing: &Timing) {
+        // A sample of nothing still is a sample: 0 means that there is none.
+        let sample = (sample.as_nanos() as f32).max(1.0);
+        let recovered = if timing.recovers { self.recovered(sample, now) } else { None };
+        let mut word = self.word.load(Relaxed);
+        loop {
+            let value = match (unpack(word), recovered) {
+                (None, _) => sample,
+                (_, Some(highest)) => highest,
+                (Some((value, _)), _) if sample > value => sample,
+                (Some((value, tick)), _) => {
+                    let keep = keep(now, tick, timing.decay);
+                    value * keep + sample * (1.0 - keep)
+                }
+            };
+            match self.word.compare_exchange_weak(word, pack(value, now), Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(other) => word = other,
+            }
+        }
+    }
+
+    /// The estimate at `now`, without changing it: silence makes it fall. `None` before the first sample.
+    pub(crate) fn value(&self, now: u64, decay: Duration) -> Option<f32> {
+        unpack(self.word.load(Relaxed)).map(|(value, tick)| value * keep(now, tick, decay))
+    }
+
+    /// The estimate as the last sample left it.
+    pub(crate) fn last(&self) -> Option<f32> {
+        unpack(self.word.load(Relaxed)).map(|(value, _)| value)
+    }
+
+    /// How long ago the last sample was, in nanoseconds to within a tick; `u64::MAX` before the first.
+    pub(crate) fn age(&self, now: u64) -> u64 {
+        match unpack(self.word.load(Relaxed)) {
+            Some((_, tick)) => u64::from(tick_of(now).wrapping_sub(tick)) << TICK_BITS,
+            None => u64::MAX,
+        }
+    }
+
+    /// Forgets everything, as for an endpoint that was replaced or comes back from ejection.
+    pub(crate) fn reset(&self) {
+        self.word.store(0, Relaxed);
+        self.calm.store(0, Relaxed);
+    }
+
+    /// The highest of the recent samples, once they all have been under half of the estimate for a while.
+    ///
+    /// Without this a single stall of the host would keep a healthy endpoint out for the whole decay.
+    /// Updates may be lost between threads, which only makes the while a little longer.
+    fn recovered(&self, sample: f32, now: u64) -> Option<f32> {
+        let calm = self.calm.load(Relaxed);
+        let value = self.last()?;
+        if sample * 2.0 > value {
+            if calm != 0 {
+                self.calm.store(0, Relaxed);
+            }
+            return None;
+        }
+        let coarse = now >> COARSE_BITS & 0xff_ffff;
+        let (highest, since, count) = if calm == 0 {
+            (sample, coarse, 1)
+        } else {
+            (f32::from_bits((calm >> 32) as u32).max(sample), calm >> 8 & 0xff_ffff, (calm & 0xff) + 1)
+        };
+        if count >= 2 && coarse.wrapping_sub(since) & 0xff_ffff >= CALM {
+            self.calm.store(0, Relaxed);
+            return Some(highest);
+        }
+        self.calm.store(u64::from(highest.to_bits()) << 32 | since << 8 | count.min(0xff), Relaxed);
+        None
+    }
+}
+
+fn tick_of(now: u64) -> u32 {
+    (now >> TICK_BITS) as u32
+}
+
+fn pack(value: f32, now: u64) -> u64 {
+    u64::from(value.to_bits()) << 32 | u64::from(tick_of(now))
+}
+
+fn unpack(word: u64) -> Option<(f32, u32)> {
+    let value = f32::from_bits((word >> 32) as u32);
+    (value > 0.0).then_some((value, word as u32))
+}
+
+/// The share of the old value that is left at `now`.
+fn keep(now: u64, tick: u32, decay: Duration) -> f32 {
+    // A clock that went back, by a tick at most between threads, counts as no time at all.
+    let ticks = tick_of(now).wrapping_sub(tick) as i32;
+    if ticks <= 0 {
+        return 1.0;
+    }
+    let x = ((ticks as u64) << TICK_BITS) as f32 / decay.as_nanos() as f32;
+    // Close to zero the exponential is its own tangent, at a tenth of the price.
+    if x < 1e-3 { 1.0 - x } else { (-x).exp() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DECAY: Duration = Duration::from_secs(10);
+
+    fn timing(recovers: bool) -> Timing {
+        Timing { decay: DECAY, default_latency: ms(30), penalty: ms(5_000), recovers }
+    }
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn at(n: u64) -> u64 {
+        n * 1_000_000
+    }
+
+    fn near(value: Option<f32>, expected_ms: f32) {
+        let value = value.unwrap() / 1e6;
+        assert!((value - expected_ms).abs() < expected_ms * 0.01, "{value} ms instead of {expected_ms} ms");
+    }
+
+    #[test]
+    fn a_peak_is_taken_at_once_and_a_low_sample_by_its_share_of_the_time() {
+        let ewma = Ewma::default();
+        ewma.record(ms(100), at(1), &timing(false));
+        ewma.record(ms(400), at(2), &timing(false));
+        near(ewma.value(at(2), DECAY), 400.0);
+        ewma.record(ms(100), at(10_002), &timing(false));
+        near(ewma.value(at(10_002), DECAY), 400.0 / std::f32::consts::E + 100.0 * (1.0 - 1.0 / std::f32::consts::E));
+    }
+
+    #[test]
+    fn silence_makes_the_estimate_fall_without_being_written() {
+        let ewma = Ewma::default();
+        ewma.record(Duration::from_secs(5), at(0), &timing(true));
+        near(ewma.value(at(10_000), DECAY), 5_000.0 / std::f32::consts::E);
+        near(ewma.value(at(0), DECAY), 5_000.0);
+    }
+
+    #[test]
+    fn one_stall_is_forgotten_after_a_quarter_of_a_second_of_calm() {
+        let ewma = Ewma::default();
+        ewma.record(ms(50), at(0), &timing(true));
+        for n in 1..=5 {
+            ewma.record(ms(1), at(n * 100), &timing(true));
+        }
+        near(ewma.value(at(500), DECAY), 1.0);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_slow_now_and_then_stays_slow() {
+        let ewma = Ewma::default();
+        for n in 0..100 {
+            ewma.record(ms(if n % 10 == 0 { 50 } else { 1 }), at(n * 20), &timing(true));
+        }
+        assert!(ewma.last().unwrap() > 45e6);
+    }
+
+    #[test]
+    fn times_a_day_apart_do_no_harm() {
+        let ewma = Ewma::default();
+        ewma.record(ms(50), at(0), &timing(true));
+        ewma.record(ms(1), at(86_400_000), &timing(true));
+        assert!(ewma.value(at(86_400_001), DECAY).unwrap() <= 50e6);
+    }
+}

@@ -1,0 +1,80 @@
+//! Which endpoint is next.
+//!
+//! A policy sees only endpoints that can take requests, at least one of them, and answers with an index. It
+//! picks through `&self`, so one policy serves every clone of a balancer at once. What it works out from the
+//! set as a whole is its [`Table`](Policy::Table), built off the request path.
+//!
+//! ```
+//! use micro_balance::{Endpoint, policy::{Context, Policy}};
+//!
+//! /// One request in a hundred goes to a canary.
+//! struct Canary;
+//!
+//! impl Policy for Canary {
+//!     type Table = Vec<usize>;
+//!
+//!     fn table(&self, endpoints: &[Endpoint]) -> Vec<usize> {
+//!         let is_canary = |e: &Endpoint| e.attributes().metadata.contains_key("canary");
+//!         (0..endpoints.len()).filter(|&i| is_canary(&endpoints[i])).collect()
+//!     }
+//!
+//!     fn pick(&self, canaries: &Vec<usize>, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+//!         match canaries.first() {
+//!             Some(&canary) if context.chance.below(100) == 0 => Some(canary),
+//!             _ => Some(context.chance.below(endpoints.len())),
+//!         }
+//!     }
+//! }
+//! ```
+
+mod least_request;
+mod peak_ewma;
+mod random;
+mod round_robin;
+
+use tokio::time::Instant;
+
+pub use self::{least_request::LeastRequest, peak_ewma::PeakEwma, random::Random, round_robin::RoundRobin};
+pub use crate::ewma::Timing;
+use crate::{chance::Chance, endpoint::Endpoint};
+
+/// Chooses an endpoint for each request.
+pub trait Policy: Send + Sync + 'static {
+    /// What is worked out once for each set of endpoints.
+    type Table: Send + Sync + 'static;
+
+    /// Works out the table of a set. Runs off the request path, whenever the set changes.
+    fn table(&self, endpoints: &[Endpoint]) -> Self::Table;
+
+    /// Picks from `endpoints`, which are those `table` was made from and never none.
+    ///
+    /// An index out of bounds, or `None`, makes the balancer take any endpoint. A pick of an endpoint that
+    /// the request has been to is asked for again, with `context.attempt` one higher.
+    fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
+
+    /// How latencies are to be measured; `None`, the default, does not measure them.
+    fn timing(&self) -> Option<Timing> {
+        None
+    }
+}
+
+/// What a policy may know beside the endpoints.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Context<'a> {
+    /// The request's own hash, for policies that keep a key on one endpoint.
+    pub hash: Option<u64>,
+    /// How many picks for this request were turned down before.
+    pub attempt: u32,
+    /// When the pick is made, for policies with a [`Timing`].
+    pub now: Option<Instant>,
+    /// Where randomness comes from.
+    pub chance: &'a Chance,
+}
+
+impl<'a> Context<'a> {
+    /// The context of a first pick, for tests of policies.
+    pub fn new(chance: &'a Chance) -> Self {
+        Self { hash: None, attempt: 0, now: None, chance }
+    }
+}

@@ -1,0 +1,197 @@
+//! The way of one request: picked, sent, and sent elsewhere while that provably does no harm.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use pin_project::pin_project;
+use tokio::time::Instant;
+use tower::BoxError;
+use tower_service::Service;
+
+use crate::{
+    chance::Chance,
+    classify::Outcome,
+    in_flight::InFlight,
+    policy::Policy,
+    protocol::Protocol,
+    search::Search,
+    sent::Unsent,
+    snapshot::{Member, Shared, Wish},
+};
+
+/// How often one request may come back unsent before the caller is told.
+const HAND_BACKS: u8 = 8;
+
+/// Response of [`Balance`](crate::Balance).
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<S: Service<Req>, Req, P: Policy, T> {
+    #[pin]
+    state: State<S, Req, P, T>,
+    hand_backs: u8,
+}
+
+#[pin_project(project = StateProject)]
+enum State<S: Service<Req>, Req, P: Policy, T> {
+    /// An endpoint has the request.
+    Calling {
+        #[pin]
+        future: S::Future,
+        call: Option<InFlight>,
+        member: Arc<Member<S, P, T>>,
+    },
+    /// Nobody could take it yet. Off the usual path, so it may have an allocation of its own.
+    Searching(Box<Search<S, Req, P, T>>),
+}
+
+/// An endpoint that took a request: what is left is to wait for the answer.
+struct Taken<S: Service<Req>, Req, P: Policy, T> {
+    future: S::Future,
+    call: InFlight,
+    member: Arc<Member<S, P, T>>,
+}
+
+impl<S, Req, P, T> ResponseFuture<S, Req, P, T>
+where
+    S: Service<Req> + Clone,
+    P: Policy,
+    T: Protocol<Req, S::Response>,
+{
+    /// Sends `request` to an endpoint at once if one is ready.
+    pub(crate) fn new(shared: &Arc<Shared<S, P, T>>, request: Req, chance: &Chance) -> Self {
+        let started = shared.timed.then(Instant::now);
+        let snapshot = shared.snapshot.load();
+        let tried = shared.protocol.tried(&request);
+        let picked = if !snapshot.half_open.is_empty() && shared.protocol.may_probe(&request) {
+            snapshot.probe(tried).map(|member| (member, true))
+        } else {
+            None
+        };
+        let picked = picked.or_else(|| {
+            let wish = Wish { tried, avoid: None, hash: shared.protocol.hash(&request), now: started };
+            snapshot.pick(&shared.policy, &wish, chance).map(|member| (member, false))
+        });
+        let Some((member, probes)) = picked else { return Self::search(shared, request, chance, None, 0) };
+        let mut service = member.service.clone();
+        // Nobody is there to be woken yet: a service that is not ready is asked again by the search.
+        if let Poll::Ready(Ok(())) = service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            let call = InFlight::start(member.stats.clone(), started, probes);
+            if let Some(tried) = tried {
+                tried.add(member.stats.serial());
+            }
+            let taken = Taken { future: service.call(request), call, member: member.clone() };
+            return Self::calling(taken, 0);
+        }
+        if probes {
+            member.stats.release_probe();
+        }
+        member.stats.lost();
+        Self::search(shared, request, chance, None, 0)
+    }
+
+    fn calling(Taken { future, call, member }: Taken<S, Req, P, T>, hand_backs: u8) -> Self {
+        Self { state: State::Calling { future, call: Some(call), member }, hand_backs }
+    }
+
+    fn search(
+        shared: &Arc<Shared<S, P, T>>,
+        request: Req,
+        chance: &Chance,
+        avoid: Option<u64>,
+        hand_backs: u8,
+    ) -> Self {
+        let search = Search::new(shared.clone(), request, chance.clone(), avoid);
+        Self { state: State::Searching(Box::new(search)), hand_backs }
+    }
+}
+
+impl<S, Req, P, T> Future for ResponseFuture<S, Req, P, T>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    P: Policy,
+    T: Protocol<Req, S::Response>,
+    Req: Send + 'static,
+{
+    type Output = Result<T::Response, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let this = self.as_mut().project();
+            let next = match this.state.project() {
+                StateProject::Calling { future, call, member } => match ready!(future.poll(cx)) {
+                    Ok(response) => {
+                        // Taken once: a future that gave its answer is not polled again.
+                        let Some(call) = call.take() else { return Poll::Pending };
+                        return Poll::Ready(Ok(T::respond(response, call)));
+                    }
+                    Err(error) => match handed_back(error.into(), call.take(), member, *this.hand_backs) {
+                        Ok(search) => {
+                            Self { state: State::Searching(Box::new(search)), hand_backs: *this.hand_backs + 1 }
+                        }
+                        Err(error) => return Poll::Ready(Err(error)),
+                    },
+                },
+                StateProject::Searching(search) => {
+                    let (member, mut service, request) = ready!(search.poll(cx))?;
+                    let started = search.shared().timed.then(Instant::now);
+                    let call = InFlight::start(member.stats.clone(), started, false);
+                    let taken = Taken { future: service.call(request), call, member };
+                    Self::calling(taken, *this.hand_backs)
+                }
+            };
+            self.set(next);
+        }
+    }
+}
+
+/// Prepares to send a request elsewhere if `error` brings it back; records the failure if not.
+fn handed_back<S, Req, P, T>(
+    error: BoxError,
+    call: Option<InFlight>,
+    member: &Member<S, P, T>,
+    hand_backs: u8,
+) -> Result<Search<S, Req, P, T>, BoxError>
+where
+    S: Service<Req> + Clone,
+    P: Policy,
+    T: Protocol<Req, S::Response>,
+    Req: Send + 'static,
+{
+    let fail = |call: Option<InFlight>| {
+        if let Some(mut call) = call {
+            call.settle(Outcome::Failure { hint: None });
+        }
+    };
+    let (request, why) = match Unsent::<Req>::take(error) {
+        Ok(back) => back,
+        Err(error) => {
+            fail(call);
+            return Err(error);
+        }
+    };
+    match member.shared.upgrade() {
+        Some(shared) if hand_backs < HAND_BACKS => {
+            if let Some(call) = call {
+                call.handed_back();
+            }
+            let chance = Chance::new(member.stats.picks() ^ member.stats.serial().rotate_left(32));
+            Ok(Search::new(shared, request, chance, Some(member.stats.serial())))
+        }
+        _ => {
+            fail(call);
+            Err(why.into())
+        }
+    }
+}
+
+impl<S: Service<Req>, Req, P: Policy, T> fmt::Debug for ResponseFuture<S, Req, P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,170 @@
+//! Looks for an endpoint for a request that found none ready: waits for one, within limits.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    sync::futures::OwnedNotified,
+    time::{Instant, Sleep, sleep_until},
+};
+use tower::BoxError;
+use tower_service::Service;
+
+use crate::{
+    chance::Chance,
+    error::{NoEndpoints, NotReady, chain},
+    policy::Policy,
+    protocol::Protocol,
+    sent::NotSent,
+    snapshot::{Member, Shared, Snapshot, Wish},
+    tried::Tried,
+};
+
+type Candidate<S, P, T> = (Arc<Member<S, P, T>>, S);
+
+/// A request on its way to somebody.
+pub(crate) struct Search<S, Req, P: Policy, T> {
+    shared: Arc<Shared<S, P, T>>,
+    request: Option<Req>,
+    chance: Chance,
+    began: Instant,
+    /// Asked since the last change, and not ready; also what handed the request back.
+    avoid: Tried,
+    /// Not ready when asked, and asked again while there is no one else: a service that is only busy
+    /// wakes the request itself.
+    candidate: Option<Candidate<S, P, T>>,
+    changed: Option<Pin<Box<OwnedNotified>>>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    last_error: Option<Arc<str>>,
+}
+
+impl<S, Req, P, T> Search<S, Req, P, T>
+where
+    S: Service<Req> + Clone,
+    P: Policy,
+    T: Protocol<Req, S::Response>,
+{
+    /// Starts to look, not at the endpoint with serial number `avoid` while there is another.
+    pub(crate) fn new(shared: Arc<Shared<S, P, T>>, request: Req, chance: Chance, avoid: Option<u64>) -> Self {
+        let asked = Tried::default();
+        avoid.into_iter().for_each(|serial| asked.add(serial));
+        Self {
+            shared,
+            request: Some(request),
+            chance,
+            began: Instant::now(),
+            avoid: asked,
+            candidate: None,
+            changed: None,
+            sleep: None,
+            last_error: None,
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared<S, P, T> {
+        &self.shared
+    }
+
+    /// Waits for an endpoint; its service is ready to be called with the request.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Arc<Member<S, P, T>>, S, Req), BoxError>>
+    where
+        S::Error: Into<BoxError>,
+    {
+        loop {
+            // To be told of what happens from here on, before looking at how things are.
+            let shared = &self.shared;
+            let mut changed = self.changed.take().unwrap_or_else(|| Box::pin(shared.changed.clone().notified_owned()));
+            changed.as_mut().enable();
+            let snapshot = shared.snapshot.load_full();
+            if let Some((member, service)) = self.ask(&snapshot, cx) {
+                if let Some(request) = self.request.take() {
+                    if let Some(tried) = self.shared.protocol.tried(&request) {
+                        tried.add(member.stats.serial());
+                    }
+                    return Poll::Ready(Ok((member, service, request)));
+                }
+            }
+            if let Some(error) = self.hopeless(&snapshot, cx) {
+                return Poll::Ready(Err(NotSent::new(error).into()));
+            }
+            if changed.as_mut().poll(cx).is_pending() {
+                self.changed = Some(changed);
+                return Poll::Pending;
+            }
+            self.avoid = Tried::default();
+            self.candidate = None;
+        }
+    }
+
+    /// Asks one endpoint after another whether it is ready.
+    fn ask(&mut self, snapshot: &Snapshot<S, P, T>, cx: &mut Context<'_>) -> Option<Candidate<S, P, T>>
+    where
+        S::Error: Into<BoxError>,
+    {
+        for _ in 0..=snapshot.members.len() {
+            let Some((member, mut service)) = self.next(snapshot) else { break };
+            match service.poll_ready(cx) {
+                Poll::Ready(Ok(())) => return Some((member, service)),
+                Poll::Ready(Err(error)) => self.last_error = Some(chain(error.into().as_ref()).into()),
+                Poll::Pending => {
+                    self.candidate.get_or_insert((member.clone(), service));
+                }
+            }
+            member.stats.lost();
+            self.avoid.add(member.stats.serial());
+        }
+        let (member, mut service) = self.candidate.take()?;
+        match service.poll_ready(cx) {
+            Poll::Ready(Ok(())) => Some((member, service)),
+            Poll::Ready(Err(error)) => {
+                self.last_error = Some(chain(error.into().as_ref()).into());
+                None
+            }
+            Poll::Pending => {
+                self.candidate = Some((member, service));
+                None
+            }
+        }
+    }
+
+    /// The next endpoint to ask: one that is open, not asked yet, and not tried if that can be had.
+    fn next(&self, snapshot: &Snapshot<S, P, T>) -> Option<Candidate<S, P, T>> {
+        let request = self.request.as_ref()?;
+        let protocol = &self.shared.protocol;
+        let wish = Wish {
+            tried: protocol.tried(request),
+            avoid: Some(&self.avoid),
+            hash: protocol.hash(request),
+            now: self.shared.timed.then(Instant::now),
+        };
+        let member = snapshot.pick(&self.shared.policy, &wish, &self.chance)?;
+        Some((member.clone(), member.service.clone()))
+    }
+
+    /// Why waiting any longer is of no use, if so.
+    fn hopeless(&mut self, snapshot: &Snapshot<S, P, T>, cx: &mut Context<'_>) -> Option<BoxError> {
+        let service = self.shared.name.clone();
+        if snapshot.resolved && snapshot.known.is_empty() {
+            return Some(NoEndpoints { service }.into());
+        }
+        let until = snapshot.unready_since.unwrap_or(self.began) + self.shared.failfast;
+        let mut sleep = self.sleep.take().unwrap_or_else(|| Box::pin(sleep_until(until)));
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        if sleep.as_mut().poll(cx).is_pending() {
+            self.sleep = Some(sleep);
+            return None;
+        }
+        let known = snapshot.known.len();
+        let last = snapshot.known.iter().find_map(|listed| listed.last_error.clone()).or(self.last_error.take());
+        Some(NotReady { service, known, waited: self.shared.failfast, last }.into())
+    }
+}

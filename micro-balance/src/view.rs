@@ -1,0 +1,65 @@
+//! What an operator sees of a balancer: every endpoint, its state and its figures.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::endpoint::{Attributes, Endpoint, LOST};
+
+/// Where an endpoint is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// Not connected yet, or not any more: it takes no requests.
+    Connecting,
+    /// It takes requests.
+    Ready,
+    /// It failed too often in a row, and takes no requests unless too few others are left.
+    Ejected,
+    /// Its ejection is over, and one request at a time finds out whether it is well again.
+    HalfOpen,
+}
+
+/// One endpoint at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct View {
+    /// The name discovery gives it.
+    pub id: Arc<str>,
+    /// What discovery says of it.
+    pub attributes: Attributes,
+    /// Where it is in its life.
+    pub state: State,
+    /// Requests it is busy with.
+    pub in_flight: u64,
+    /// Requests it was ever picked for.
+    pub picks: u64,
+    /// How many of them failed by its fault.
+    pub failures: u64,
+    /// The latency the policy reckons with, if it measures any.
+    pub latency: Option<Duration>,
+    /// Why the last attempt to connect failed, while it is connecting.
+    pub last_error: Option<Arc<str>>,
+}
+
+/// An endpoint as the driver lists it.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) state: State,
+    pub(crate) last_error: Option<Arc<str>>,
+}
+
+impl Listed {
+    pub(crate) fn view(&self) -> View {
+        let stats = self.endpoint.stats();
+        View {
+            id: self.endpoint.shared_id().clone(),
+            attributes: self.endpoint.attributes().clone(),
+            state: if stats.is_open(LOST) { self.state } else { State::Connecting },
+            in_flight: stats.in_flight(),
+            picks: stats.picks(),
+            failures: stats.failures(),
+            latency: self.endpoint.latency(),
+            last_error: self.last_error.clone(),
+        }
+    }
+}
