@@ -1,1 +1,54 @@
-//! To be written.
+//! Events: a broker whose subscribers are tower services.
+//!
+//! ```
+//! use micro_broker::{Event, Publisher, Subscribe, deliver};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let broker = micro_broker::open("memory:")?;
+//! let orders = broker.subscribe(Subscribe::to("orders.*").group("billing")).await?;
+//!
+//! let (done, mut bills) = tokio::sync::mpsc::channel(1);
+//! let bill = ServiceBuilder::new().concurrency_limit(4).service(service_fn(move |event: Event| {
+//!     let done = done.clone();
+//!     async move { done.send(event.body).await }
+//! }));
+//! tokio::spawn(deliver(orders, bill).run());
+//!
+//! let publisher = Publisher::new(broker);
+//! publisher.oneshot(Event::new("orders.created", "7 apples")).await?;
+//! assert_eq!(bills.recv().await.unwrap(), "7 apples");
+//! # Ok(())
+//! # }
+//! ```
+
+mod backoff;
+mod broker;
+mod confirm;
+mod deliver;
+mod delivery;
+mod error;
+mod event;
+mod id;
+mod memory;
+mod open;
+mod publisher;
+mod subscribe;
+mod subscription;
+mod topic;
+
+pub use backoff::Backoff;
+pub use broker::Broker;
+pub use confirm::Confirm;
+pub use deliver::{Deliver, Tally, deliver};
+pub use delivery::{DEAD_ATTEMPTS, DEAD_GROUP_NAME, DEAD_REASON, DEAD_TOPIC, Delivery, Fate, Settle};
+pub use error::{Error, Reject};
+pub use event::{DEADLINE, Event, REQUEST_ID, TRACEPARENT, TRACESTATE};
+pub use id::Id;
+pub use memory::Memory;
+pub use open::open;
+pub use publisher::Publisher;
+pub use subscribe::Subscribe;
+pub use subscription::{Health, Incoming, Report, Subscription};
+pub use topic::{DEAD_GROUP, DEAD_PREFIX, matches};

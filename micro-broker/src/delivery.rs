@@ -1,0 +1,183 @@
+//! One event in hand: to be acknowledged, handed back, or put aside.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{HeaderName, HeaderValue};
+
+use crate::broker::Broker;
+use crate::confirm::Confirm;
+use crate::error::Error;
+use crate::event::Event;
+use crate::subscribe::Subscribe;
+use crate::topic::DEAD_PREFIX;
+
+/// Header of a dead letter: why it was put aside.
+pub const DEAD_REASON: HeaderName = HeaderName::from_static("micro-dead-reason");
+/// Header of a dead letter: how many times it was tried.
+pub const DEAD_ATTEMPTS: HeaderName = HeaderName::from_static("micro-dead-attempts");
+/// Header of a dead letter: the topic it was published to.
+pub const DEAD_TOPIC: HeaderName = HeaderName::from_static("micro-dead-topic");
+/// Header of a dead letter: the group that could not handle it.
+pub const DEAD_GROUP_NAME: HeaderName = HeaderName::from_static("micro-dead-group");
+
+/// How long a dead letter may take to be confirmed before its event is handed back instead.
+const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a backend hears what became of an event it delivered.
+pub trait Settle: Debug + Send + Sync {
+    /// The event was handled.
+    fn ack(&self) -> Confirm;
+
+    /// The event was not handled and is to come again, not before `after` has passed.
+    fn nack(&self, event: Event, after: Duration) -> Confirm;
+
+    /// The event was not looked at, or nobody knows how far it was handled: it is to come again at once.
+    fn release(&self, event: Event);
+
+    /// Tells the backend that the event is still being worked on.
+    fn renew(&self) {}
+
+    /// How often the backend wants to hear [`Settle::renew`]; `None` when it waits for ever.
+    fn renew_every(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// What became of an event that was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fate {
+    /// It is delivered again, after this long.
+    Again(Duration),
+    /// It went to the dead letters.
+    Dead,
+}
+
+/// One event in hand. Dropped unsettled, it is handed back and delivered again.
+#[derive(Debug)]
+pub struct Delivery {
+    // `None` only once settled: every method that takes it consumes the delivery.
+    event: Option<Event>,
+    settle: Arc<dyn Settle>,
+    policy: Arc<Policy>,
+}
+
+/// What a subscription does with events that fail.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) subscribe: Subscribe,
+    pub(crate) broker: Arc<dyn Broker>,
+}
+
+impl Delivery {
+    pub(crate) fn new(event: Event, settle: Arc<dyn Settle>, policy: Arc<Policy>) -> Self {
+        Self { event: Some(event), settle, policy }
+    }
+
+    /// The event.
+    pub fn event(&self) -> &Event {
+        self.event.as_ref().expect("only the methods that consume a delivery take its event")
+    }
+
+    /// Says that the event was handled; it does not come again once this resolves.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot hear it: the event will be delivered again.
+    pub fn ack(mut self) -> Confirm {
+        self.event = None;
+        self.settle.ack()
+    }
+
+    /// Says that the event was not handled, and why. It is delivered again after the subscription's back-off; after
+    /// the last attempt it goes to the dead letters with the reason.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot hear it: the event will be delivered again.
+    pub async fn nack(self, reason: impl Into<String>) -> Result<Fate, Error> {
+        if self.event().attempt >= self.policy.subscribe.attempts {
+            return self.reject(reason).await;
+        }
+        self.again().await
+    }
+
+    /// Puts the event aside at once, with the reason: it is published to its topic with [`DEAD_PREFIX`] before it is
+    /// acknowledged, so that it is never in nothing. A dead letter that fails again stays where dead letters go.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot hear it: the event will be delivered again.
+    pub async fn reject(mut self, reason: impl Into<String>) -> Result<Fate, Error> {
+        let reason = reason.into();
+        let event = self.event();
+        let letter = dead_letter(event, &reason, &self.policy.subscribe);
+        let (topic, id, attempt) = (event.topic.clone(), event.id.clone(), event.attempt);
+        // If this future is dropped while the dead letter is on its way, `self` hands the event back.
+        if let Err(error) = self.policy.broker.publish(letter, DEAD_LETTER_TIMEOUT).await {
+            tracing::warn!(%topic, %id, %error, "a dead letter could not be published; its event is handed back");
+            return self.again().await;
+        }
+        tracing::warn!(%topic, %id, attempt, reason, "event put aside among the dead letters");
+        self.event = None;
+        self.settle.ack().await.map(|()| Fate::Dead)
+    }
+
+    /// Hands the event back to come again after the back-off, whatever its number of attempts.
+    async fn again(mut self) -> Result<Fate, Error> {
+        let event = self.event.take().expect("only the methods that consume a delivery take its event");
+        let after = self.policy.subscribe.backoff.wait(event.attempt, fastrand::f64());
+        self.settle.nack(event, after).await.map(|()| Fate::Again(after))
+    }
+
+    /// Why the event must not be handed to a handler, if so.
+    pub(crate) fn unfit(&self) -> Option<String> {
+        let (event, attempts) = (self.event(), self.policy.subscribe.attempts);
+        if event.attempt > attempts {
+            Some(format!("delivered {} times without an answer", event.attempt - 1))
+        } else if event.remaining(SystemTime::now()).is_some_and(|left| left.is_zero()) {
+            Some("its deadline passed before it was handled".to_owned())
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn settle(&self) -> &Arc<dyn Settle> {
+        &self.settle
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(event) = self.event.take() {
+            self.settle.release(event);
+        }
+    }
+}
+
+/// The event as it is published to the dead letters. Its id stays, so it can be traced, deduplicated and sent again.
+fn dead_letter(event: &Event, reason: &str, subscribe: &Subscribe) -> Event {
+    let mut letter = event.clone();
+    letter.attempt = 0;
+    // The deadline was for handlers; a dead letter is for people.
+    letter.headers.remove(crate::event::DEADLINE);
+    if !letter.headers.contains_key(&DEAD_REASON) {
+        letter.topic = format!("{DEAD_PREFIX}{}", event.topic).into();
+        letter.headers.insert(DEAD_TOPIC, readable(&event.topic));
+        if let Some(group) = &subscribe.group {
+            letter.headers.insert(DEAD_GROUP_NAME, readable(group));
+        }
+    }
+    letter.headers.insert(DEAD_REASON, readable(reason));
+    letter.headers.insert(DEAD_ATTEMPTS, HeaderValue::from(event.attempt));
+    letter
+}
+
+/// Any text as a header value of at most 1 KiB: what a header cannot hold becomes a question mark.
+fn readable(text: &str) -> HeaderValue {
+    let plain: String =
+        text.chars().take(1024).map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
+    HeaderValue::from_str(&plain).unwrap_or_else(|_| HeaderValue::from_static("?"))
+}

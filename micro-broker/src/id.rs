@@ -1,0 +1,63 @@
+//! Names one event, for ever: redeliveries and retried publications of an event carry the same [`Id`].
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The id of an event: 128 random bits of ours, or whatever text another system chose.
+///
+/// Equality follows the text, so an id survives a trip over any wire.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id(Repr);
+
+// A canonical split: 32 lower-case hex digits are always `Random`, so derived equality is equality of the text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Repr {
+    Random(u128),
+    Text(Arc<str>),
+}
+
+impl Id {
+    /// A fresh id; two of them are equal about once in 2^64 events.
+    pub fn random() -> Self {
+        Self(Repr::Random(fastrand::u128(..)))
+    }
+}
+
+impl From<&str> for Id {
+    fn from(text: &str) -> Self {
+        let canonical = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        match u128::from_str_radix(text, 16) {
+            Ok(bits) if canonical => Self(Repr::Random(bits)),
+            _ => Self(Repr::Text(text.into())),
+        }
+    }
+}
+
+impl From<String> for Id {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Random(bits) => write!(f, "{bits:032x}"),
+            Repr::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Id;
+
+    #[test]
+    fn an_id_survives_being_written_and_read() {
+        let random = Id::random();
+        assert_eq!(Id::from(random.to_string()), random);
+        assert_eq!(Id::from("0".repeat(32)).to_string(), "0".repeat(32));
+        assert_eq!(Id::from("order-7").to_string(), "order-7");
+        assert_eq!(Id::from("A".repeat(32)).to_string(), "A".repeat(32));
+    }
+}

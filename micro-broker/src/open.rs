@@ -1,0 +1,24 @@
+//! From a URL to a broker.
+
+use std::sync::Arc;
+
+use crate::broker::Broker;
+use crate::error::Error;
+use crate::memory::Memory;
+
+/// Opens the broker a URL names. Nothing is connected yet: the first publication or subscription does that.
+///
+/// | URL | broker | feature |
+/// | --- | --- | --- |
+/// | `memory:` | a [`Memory`] of its own | |
+///
+/// # Errors
+///
+/// [`Error::Invalid`] when the URL names no backend, or one whose feature is not built in.
+pub fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
+    let scheme = url.split(':').next().unwrap_or_default();
+    match scheme {
+        "memory" => Ok(Arc::new(Memory::new())),
+        _ => Err(Error::Invalid { backend: "unknown", what: format!("URL scheme {scheme:?}") }),
+    }
+}
