@@ -10,30 +10,35 @@
 //! | [`Ejection`] | when an endpoint that fails is left out |
 //! | [`Protocol`] | what is read from requests and answers: [`Opaque`] or [`Http`] |
 //! | [`Unsent`], [`NotSent`] | what was not sent may be sent again |
+//! | [`retry`], [`timeout`] | layers that repeat what may be repeated, and give up on what takes too long |
 //! | [`classify`] | whether an HTTP or gRPC answer is the endpoint's fault |
 
 mod balance;
 mod builder;
-mod response;
-mod search;
+mod chance;
 mod driver;
-mod snapshot;
+mod eject;
+mod endpoint;
+mod error;
+mod ewma;
+mod in_flight;
 pub mod policy;
 mod protocol;
-mod endpoint;
-mod view;
-mod in_flight;
-mod ewma;
-mod eject;
-mod settings;
-mod error;
-mod sent;
 mod repeatable;
+mod response;
+mod search;
+mod sent;
+mod settings;
+mod snapshot;
 mod tried;
-mod chance;
+mod view;
 // Layers to put around a balancer, or around any other service.
 // (the resilience layers' `mod` lines stand here)
 pub mod classify;
+pub mod grpc_timeout;
+pub mod retry;
+mod setting;
+pub mod timeout;
 
 pub use balance::{Balance, BalanceLayer};
 pub use builder::Builder;
@@ -47,5 +52,6 @@ pub use protocol::{CountedBody, HashKey, Http, Opaque, Protocol};
 pub use repeatable::Repeatable;
 pub use response::ResponseFuture;
 pub use sent::{NotSent, Unsent};
+pub use setting::InvalidSetting;
 pub use tried::Tried;
 pub use view::{State, View};

@@ -1,0 +1,311 @@
+//! Limits retries to a share of the traffic, so that they never become the outage.
+
+mod active;
+mod tokens;
+mod window;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use self::{active::Active, tokens::Tokens, window::Window};
+use crate::setting::InvalidSetting;
+
+/// How many retries may be sent. Clones share one budget.
+///
+/// Without a budget, three attempts a call triple the load of a service that is overloaded already. The
+/// default adds at most 20 % and 10 retries a second.
+///
+/// ```
+/// use std::time::Duration;
+/// use micro_balance::retry::Budget;
+///
+/// let budget = Budget::new(0.5, 0, Duration::from_secs(10))?;
+/// (0..10).for_each(|_| budget.deposit());
+/// assert_eq!(budget.balance(), 5);
+/// assert!(budget.withdraw());
+/// assert_eq!(budget.balance(), 4);
+/// # Ok::<(), micro_balance::InvalidSetting>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Budget {
+    kind: Arc<Kind>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Window(Window),
+    Tokens(Tokens),
+    Active(Active),
+    Endless,
+}
+
+impl Default for Budget {
+    /// 20 % of the requests of the last 10 s, and 10 a second more.
+    fn default() -> Self {
+        Self::new(0.2, 10, Duration::from_secs(10)).expect("the defaults are within the limits")
+    }
+}
+
+impl Budget {
+    /// Allows `ratio` retries per request and `min_per_second` more; both expire after `ttl`.
+    ///
+    /// The rule of Finagle and linkerd: each request deposits `ratio` of a token, each retry takes a whole
+    /// one, <https://finagle.github.io/blog/2016/02/08/retry-budgets/>.
+    ///
+    /// # Errors
+    ///
+    /// When `ratio` is not in 0 to 10, `min_per_second` exceeds a million or `ttl` is not in 1 s to 60 s.
+    pub fn new(ratio: f64, min_per_second: u32, ttl: Duration) -> Result<Self, InvalidSetting> {
+        Ok(Self::of(Kind::Window(Window::new(ratio, min_per_second, ttl)?)))
+    }
+
+    /// Allows retries while more than half of `max_tokens` is left: a failure costs one token, a success
+    /// earns `token_ratio`.
+    ///
+    /// The throttle of gRPC, <https://github.com/grpc/proposal/blob/master/A6-client-retries.md>.
+    ///
+    /// # Errors
+    ///
+    /// When `max_tokens` is not in 1 to 1000 or `token_ratio` is less than a thousandth.
+    pub fn throttle(max_tokens: u32, token_ratio: f64) -> Result<Self, InvalidSetting> {
+        Ok(Self::of(Kind::Tokens(Tokens::new(max_tokens, token_ratio)?)))
+    }
+
+    /// Allows as many retries at once as are `percent` of the requests under way, and always `min`.
+    ///
+    /// The retry budget of Envoy's circuit breakers, whose own defaults are 20 % and 3.
+    ///
+    /// # Errors
+    ///
+    /// When `percent` is not in 0 to 100.
+    pub fn concurrent(percent: f64, min: u32) -> Result<Self, InvalidSetting> {
+        Ok(Self::of(Kind::Active(Active::new(percent, min)?)))
+    }
+
+    /// Allows every retry, for where something else limits them.
+    pub fn endless() -> Self {
+        Self::of(Kind::Endless)
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind: Arc::new(kind) }
+    }
+
+    /// Notes a request; pair it with [`close`](Self::close) when the budget is a concurrent one.
+    pub fn deposit(&self) {
+        self.deposit_at(Instant::now());
+    }
+
+    /// Notes a request that begins `now`, for callers who have read the clock already.
+    pub(crate) fn deposit_at(&self, now: Instant) {
+        match &*self.kind {
+            Kind::Window(window) => window.deposit(now),
+            Kind::Active(active) => active.open(),
+            Kind::Tokens(_) | Kind::Endless => {}
+        }
+    }
+
+    /// Takes what one retry costs, or says that there is not enough.
+    pub fn withdraw(&self) -> bool {
+        match &*self.kind {
+            Kind::Window(window) => window.withdraw(),
+            Kind::Active(active) => active.retry(),
+            Kind::Tokens(tokens) => tokens.failed(),
+            Kind::Endless => true,
+        }
+    }
+
+    /// Gives back what was taken for a retry that was not sent after all.
+    pub fn refund(&self) {
+        match &*self.kind {
+            Kind::Window(window) => window.refund(),
+            Kind::Active(active) => active.end(1),
+            // The token was the price of the failure, which did happen.
+            Kind::Tokens(_) | Kind::Endless => {}
+        }
+    }
+
+    /// Notes a success.
+    pub fn succeeded(&self) {
+        if let Kind::Tokens(tokens) = &*self.kind {
+            tokens.succeeded();
+        }
+    }
+
+    /// Notes a failure that is not to be retried, whatever the budget says.
+    pub fn failed(&self) {
+        if let Kind::Tokens(tokens) = &*self.kind {
+            tokens.failed();
+        }
+    }
+
+    /// Notes the end of a request that sent `retries`.
+    pub fn close(&self, retries: u32) {
+        if let Kind::Active(active) = &*self.kind {
+            active.close(retries);
+        }
+    }
+
+    /// How many retries could be sent now, if nothing else happened.
+    pub fn balance(&self) -> u64 {
+        match &*self.kind {
+            Kind::Window(window) => window.balance(),
+            Kind::Active(active) => active.balance().into(),
+            Kind::Tokens(tokens) => tokens.left() as u64,
+            Kind::Endless => u64::MAX,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    fn withdrawals(budget: &Budget) -> u32 {
+        std::iter::repeat_with(|| budget.withdraw()).take_while(|&paid| paid).map(|_| 1).sum()
+    }
+
+    /// `data/policies/finagle.json`, `retry_budget`.
+    #[tokio::test(start_paused = true)]
+    async fn ten_thousand_requests_earn_their_share_to_within_one_retry() {
+        for (ratio, expected) in [
+            (0.5, 5000),
+            (0.25, 2500),
+            (0.75, 7500),
+            (0.99, 9900),
+            (0.999, 9990),
+            (0.9999, 9999),
+            (0.1, 1000),
+            (0.01, 100),
+            (0.001, 10),
+            (0.0001, 1),
+            (2.0, 20_000),
+        ] {
+            let budget = Budget::new(ratio, 0, TTL).unwrap();
+            (0..10_000).for_each(|_| budget.deposit());
+            assert!(budget.balance().abs_diff(expected) <= 1, "{ratio}: {}", budget.balance());
+            assert!(u64::from(withdrawals(&budget)).abs_diff(expected) <= 1, "{ratio}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_reserve_is_the_minimum_times_the_lifetime_and_comes_back() {
+        let budget = Budget::new(0.0, 10, TTL).unwrap();
+        assert_eq!(withdrawals(&budget), 100);
+        advance(TTL - Duration::from_millis(1)).await;
+        assert_eq!(withdrawals(&budget), 0);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(withdrawals(&budget), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_earned_expires_a_tenth_of_the_lifetime_at_a_time() {
+        let budget = Budget::new(1.0, 0, TTL).unwrap();
+        for _ in 0..10 {
+            budget.deposit();
+            advance(Duration::from_secs(1)).await;
+        }
+        let mut left = Vec::new();
+        for _ in 0..10 {
+            left.push(budget.balance());
+            advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(left, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+        advance(TTL * 1000).await;
+        budget.deposit();
+        assert_eq!(budget.balance(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clones_share_and_a_refund_makes_whole() {
+        let budget = Budget::new(0.5, 0, TTL).unwrap();
+        (0..4).for_each(|_| budget.clone().deposit());
+        assert_eq!(withdrawals(&budget), 2);
+        budget.refund();
+        assert_eq!(withdrawals(&budget), 1);
+    }
+
+    #[test]
+    fn no_deposit_is_lost_and_no_token_paid_twice_between_threads() {
+        // Half of the deposits cross the turn of a slot, since the clock is the real one.
+        let budget = Budget::new(0.5, 0, Duration::from_secs(60)).unwrap();
+        let paid: u32 = std::thread::scope(|scope| {
+            let work = || {
+                (0..10_000).for_each(|_| budget.deposit());
+                withdrawals(&budget)
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(paid + withdrawals(&budget), 20_000);
+    }
+
+    /// `data/policies/grpc_retry.json`, `throttling`.
+    #[test]
+    fn the_throttle_follows_grpc_go_call_for_call() {
+        const SERVER_OK: [u32; 10] = [0, 3, 6, 10, 11, 12, 13, 14, 16, 18];
+        let throttle = Tokens::new(10, 0.5).unwrap();
+        let mut call = 0;
+        let mut results = Vec::new();
+        while results.len() < 12 {
+            let mut attempt = 1;
+            let ok = loop {
+                let ok = SERVER_OK.contains(&call);
+                call += 1;
+                if ok {
+                    throttle.succeeded();
+                    break true;
+                }
+                if !throttle.failed() || attempt == 4 {
+                    break false;
+                }
+                attempt += 1;
+            };
+            results.push((ok, call - 1, throttle.left()));
+        }
+        assert_eq!(
+            results,
+            [
+                (true, 0, 10.0),
+                (true, 3, 8.5),
+                (true, 6, 7.0),
+                (false, 8, 5.0),
+                (false, 9, 4.0),
+                (true, 10, 4.5),
+                (true, 11, 5.0),
+                (true, 12, 5.5),
+                (true, 13, 6.0),
+                (true, 14, 6.5),
+                (true, 16, 6.0),
+                (false, 17, 5.0),
+            ]
+        );
+    }
+
+    #[test]
+    fn retries_at_once_are_a_share_of_the_requests_at_once() {
+        let budget = Budget::concurrent(20.0, 3).unwrap();
+        assert_eq!(withdrawals(&budget), 3);
+        (0..25).for_each(|_| budget.deposit());
+        assert_eq!(withdrawals(&budget), 2);
+        (0..5).for_each(|_| budget.close(1));
+        assert_eq!(budget.balance(), 4, "20 % of 20");
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_by_name() {
+        for (ratio, min, ttl) in [(f64::NAN, 0, 10), (-0.1, 0, 10), (11.0, 0, 10), (0.2, 2_000_000, 10), (0.2, 0, 0), (0.2, 0, 61)] {
+            assert!(Budget::new(ratio, min, Duration::from_secs(ttl)).is_err());
+        }
+        let error = Budget::new(f64::INFINITY, 0, TTL).unwrap_err();
+        assert_eq!(error.to_string(), "the ratio of a retry budget is inf, but must be between 0 and 10");
+        assert!(Budget::throttle(0, 0.1).is_err() && Budget::throttle(1001, 0.1).is_err());
+        assert!(Budget::throttle(10, 0.0).is_err() && Budget::throttle(10, f64::NAN).is_err());
+        assert!(Budget::concurrent(100.1, 0).is_err());
+    }
+}

@@ -1,0 +1,239 @@
+//! What is remembered of a request between its attempts, and the decision to make another.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http_body::Body;
+use tokio::time::Instant;
+use tower::BoxError;
+use tower_service::Service;
+
+use super::{
+    backoff::Backoff,
+    budget::Budget,
+    replay::{Replay, ReplayBody},
+    when::{Kind, Verdict, When},
+};
+use crate::{
+    chance::Chance,
+    grpc_timeout,
+    timeout::{Elapsed, Phase},
+    tried::Tried,
+};
+
+/// How often a request that was not sent is tried again: enough for every endpoint of a small set, and an
+/// end to what can never work.
+const UNSENT: u32 = 3;
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+
+/// The settings of a retry layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) attempts: u32,
+    pub(crate) keep: usize,
+    pub(crate) look: Duration,
+    pub(crate) when: When,
+    pub(crate) budget: Budget,
+    pub(crate) backoff: Backoff,
+    pub(crate) chance: Arc<Chance>,
+}
+
+/// One request over all its attempts.
+#[derive(Debug)]
+pub(crate) struct Call<S, B> {
+    service: S,
+    config: Arc<Config>,
+    kind: Kind,
+    head: Head,
+    replay: Replay<B>,
+    tried: Tried,
+    began: Instant,
+    /// Attempts that count, with the present one.
+    attempts: u32,
+    /// Attempts of which nothing was sent.
+    unsent: u32,
+    /// Waits by our own measure since the server last named one.
+    waits: u32,
+    /// Retries the budget has paid for, and whether the last was not sent yet.
+    paid: u32,
+    owed: bool,
+}
+
+impl<S, B> Call<S, B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    /// Splits a request into what is remembered and what is sent first.
+    pub(crate) fn begin(
+        service: S,
+        config: Arc<Config>,
+        request: Request<B>,
+    ) -> (Self, Request<ReplayBody<B>>) {
+        let began = Instant::now();
+        config.budget.deposit_at(began);
+        let kind = Kind::of(&request);
+        let (mut parts, body) = request.into_parts();
+        let head = Head {
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            version: parts.version,
+            // One allocation instead of the several of a map; the map is built again if it is needed.
+            headers: parts.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            extensions: parts.extensions.clone(),
+        };
+        let tried = parts.extensions.get_or_insert_default::<Tried>().clone();
+        let replay = Replay::new(body, config.keep);
+        let first = Request::from_parts(parts, replay.first());
+        let call = Self {
+            service,
+            config,
+            kind,
+            head,
+            replay,
+            tried,
+            began,
+            attempts: 1,
+            unsent: 0,
+            waits: 0,
+            paid: 0,
+            owed: false,
+        };
+        (call, first)
+    }
+
+    /// The service of the next attempt, which has to be made ready.
+    pub(crate) fn service(&mut self) -> &mut S {
+        &mut self.service
+    }
+
+    pub(crate) fn send(&mut self, request: Request<ReplayBody<B>>) -> S::Future
+    where
+        S: Service<Request<ReplayBody<B>>>,
+    {
+        self.owed = false;
+        self.service.call(request)
+    }
+
+    /// The request as it was, with what has changed since.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] when the caller's time has passed meanwhile.
+    pub(crate) fn request(&self) -> Result<Request<ReplayBody<B>>, BoxError> {
+        let timeout = self.timeout();
+        if let Some(timeout) = timeout.filter(|timeout| self.began.elapsed() >= *timeout) {
+            return Err(Elapsed::new(Phase::Call, timeout).into());
+        }
+        let mut request = Request::new(self.replay.next());
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = self.head.uri.clone();
+        *request.version_mut() = self.head.version;
+        *request.extensions_mut() = self.head.extensions.clone();
+        request.extensions_mut().insert(self.tried.clone());
+        let headers = request.headers_mut();
+        *headers = HeaderMap::with_capacity(self.head.headers.len() + 1);
+        for (name, value) in &self.head.headers {
+            headers.append(name.clone(), value.clone());
+        }
+        if self.kind.grpc {
+            if let Some(timeout) = timeout {
+                let left = timeout.saturating_sub(self.began.elapsed());
+                headers.insert(GRPC_TIMEOUT, grpc_timeout::encode(left));
+            }
+            if self.attempts > 1 {
+                headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(self.attempts - 1));
+            }
+        }
+        Ok(request)
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How long to wait for another attempt, or `None` if there is none. What it costs is paid then.
+    pub(crate) fn again(&mut self, verdict: Verdict) -> Option<Duration> {
+        let config = &*self.config;
+        let asked = match verdict {
+            Verdict::Success | Verdict::Look => {
+                config.budget.succeeded();
+                return None;
+            }
+            Verdict::Failure => return None,
+            Verdict::Refused => {
+                config.budget.failed();
+                return None;
+            }
+            Verdict::Unsent => return self.again_unsent(),
+            Verdict::Retry(asked) => asked,
+        };
+        let wait = asked.unwrap_or_else(|| config.backoff.wait(self.waits, config.chance.fraction()));
+        let possible = self.attempts < config.attempts && self.in_time(wait) && self.replay.is_whole();
+        if !possible {
+            config.budget.failed();
+            return None;
+        }
+        if !config.budget.withdraw() {
+            tracing::debug!(attempts = self.attempts, "not retrying: the budget is spent");
+            return None;
+        }
+        self.paid += 1;
+        self.owed = true;
+        self.attempts += 1;
+        self.waits = if asked.is_some() { 0 } else { self.waits + 1 };
+        tracing::debug!(attempt = self.attempts, ?wait, "retrying");
+        Some(wait)
+    }
+
+    fn again_unsent(&mut self) -> Option<Duration> {
+        // The first time at once, since another endpoint may well take it.
+        let wait = match self.unsent.checked_sub(1) {
+            Some(retry) => self.config.backoff.wait(retry, self.config.chance.fraction()),
+            None => Duration::ZERO,
+        };
+        if self.unsent >= UNSENT || !self.in_time(wait) || !self.replay.is_whole_or_untouched() {
+            return None;
+        }
+        self.unsent += 1;
+        tracing::debug!(times = self.unsent, ?wait, "nothing was sent: sending again");
+        Some(wait)
+    }
+
+    /// Whether an attempt after `wait` still has time.
+    fn in_time(&self, wait: Duration) -> bool {
+        self.timeout().is_none_or(|timeout| self.began.elapsed().saturating_add(wait) < timeout)
+    }
+
+    /// The time the caller gives the whole call, read when it is needed, which is seldom.
+    fn timeout(&self) -> Option<Duration> {
+        let (_, value) = self.head.headers.iter().find(|(name, _)| *name == GRPC_TIMEOUT)?;
+        grpc_timeout::decode(value)
+    }
+}
+
+impl<S, B> Drop for Call<S, B> {
+    fn drop(&mut self) {
+        if self.owed {
+            self.config.budget.refund();
+            self.paid -= 1;
+        }
+        self.config.budget.close(self.paid);
+    }
+}
+
+/// All of a request but its body.
+#[derive(Debug)]
+struct Head {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    extensions: Extensions,
+}

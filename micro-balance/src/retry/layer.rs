@@ -1,0 +1,161 @@
+//! The retry layer and its service.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower::BoxError;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    backoff::Backoff,
+    budget::Budget,
+    call::{Call, Config},
+    peek::PeekBody,
+    replay::ReplayBody,
+    response::ResponseFuture,
+    when::When,
+};
+use crate::chance::Chance;
+
+/// Wraps services in [`Retry`]. All services wrapped by one layer, or by its clones, share its budget.
+///
+/// ```
+/// use micro_balance::retry::{Budget, RetryLayer};
+///
+/// let layer = RetryLayer::new().attempts(2).budget(Budget::endless());
+/// # let _ = layer;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RetryLayer {
+    config: Config,
+    at_most: u32,
+}
+
+impl Default for RetryLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RetryLayer {
+    /// Three attempts, the default [`When`], [`Budget`] and [`Backoff`], 64 KiB of body kept, 10 ms to look
+    /// at the first frame of a gRPC response.
+    pub fn new() -> Self {
+        let config = Config {
+            attempts: 3,
+            keep: 64 << 10,
+            look: Duration::from_millis(10),
+            when: When::default(),
+            budget: Budget::default(),
+            backoff: Backoff::default(),
+            chance: Arc::new(Chance::new(fastrand::u64(..))),
+        };
+        Self { config, at_most: 5 }
+    }
+
+    /// How often a request is sent, with the first time; at least once and at most five times, or what
+    /// [`at_most`](Self::at_most) says.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.config.attempts = attempts;
+        self
+    }
+
+    /// Caps the attempts, wherever their number came from. 5 unless given; 0 changes nothing.
+    pub fn at_most(mut self, attempts: u32) -> Self {
+        if attempts > 0 {
+            self.at_most = attempts;
+        }
+        self
+    }
+
+    /// Which answers call for another attempt.
+    pub fn when(mut self, when: When) -> Self {
+        self.config.when = when;
+        self
+    }
+
+    /// How many retries the traffic affords.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.config.budget = budget;
+        self
+    }
+
+    /// How long to wait between attempts, where the server does not say.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.config.backoff = backoff;
+        self
+    }
+
+    /// How many bytes of a request body are kept; a request whose body is longer is sent once.
+    pub fn keep(mut self, bytes: usize) -> Self {
+        self.config.keep = bytes;
+        self
+    }
+
+    /// How long the head of a gRPC response is held back until its first frame tells whether the call
+    /// failed. Zero looks only at what is there already.
+    pub fn look(mut self, wait: Duration) -> Self {
+        self.config.look = wait;
+        self
+    }
+
+    /// Makes the waits repeatable.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.chance = Arc::new(Chance::new(seed));
+        self
+    }
+}
+
+impl<S> Layer<S> for RetryLayer {
+    type Service = Retry<S>;
+
+    fn layer(&self, inner: S) -> Retry<S> {
+        let mut config = self.config.clone();
+        config.attempts = config.attempts.clamp(1, self.at_most);
+        Retry { inner, config: Arc::new(config) }
+    }
+}
+
+/// Sends requests again when an attempt fails. Made by [`RetryLayer`].
+///
+/// Every attempt after the first goes through a clone of the inner service, so that a balancer picks again;
+/// [`Tried`](crate::Tried) in the request's extensions tells it where not to go.
+#[derive(Clone, Debug)]
+pub struct Retry<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+impl<S, B, R> Service<Request<B>> for Retry<S>
+where
+    S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+    R: Body + Unpin,
+{
+    type Response = Response<PeekBody<R>>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, S::Future, B, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The service that was made ready is the one to call; its clone takes its place.
+        let next = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, next);
+        let (mut call, request) = Call::begin(ready, self.config.clone(), request);
+        let attempt = call.send(request);
+        ResponseFuture::new(attempt, call)
+    }
+}

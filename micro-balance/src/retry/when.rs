@@ -1,0 +1,165 @@
+//! Decides whether an attempt failed in a way that another may mend.
+
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, Request, Response, StatusCode};
+use tower::BoxError;
+
+use crate::{
+    classify::{Outcome, Pushback, grpc_status, is_grpc, retry_after},
+    error::{NoEndpoints, NotReady},
+    repeatable::Repeatable,
+    sent::NotSent,
+};
+
+/// gRPC's UNAVAILABLE: the server says it did not do the work.
+const UNAVAILABLE: u16 = 14;
+
+/// Which answers call for another attempt.
+///
+/// gRPC calls are repeated when the server answers with one of the codes, 14 (UNAVAILABLE) unless told
+/// otherwise. HTTP requests are repeated on one of the statuses, 502, 503 and 504 unless told otherwise, if
+/// they may be repeated: their method is idempotent or they are marked [`Repeatable`]. So are requests of either kind whose
+/// connection failed; where it is proven that nothing was sent, every request is.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct When {
+    /// One bit a status, from 100 on.
+    statuses: [u64; 8],
+    /// One bit a code.
+    codes: u32,
+}
+
+impl Default for When {
+    fn default() -> Self {
+        [502, 503, 504].into_iter().fold(Self::never().code(UNAVAILABLE), |when, status| {
+            when.status(StatusCode::from_u16(status).expect("these are valid statuses"))
+        })
+    }
+}
+
+impl When {
+    /// No answer calls for another attempt; broken connections still do.
+    pub fn never() -> Self {
+        Self { statuses: [0; 8], codes: 0 }
+    }
+
+    /// Repeats on this HTTP status too; those above 599 do not exist.
+    pub fn status(mut self, status: StatusCode) -> Self {
+        let bit = usize::from(status.as_u16()) - 100;
+        if let Some(word) = self.statuses.get_mut(bit / 64) {
+            *word |= 1 << (bit % 64);
+        }
+        self
+    }
+
+    /// Repeats on this gRPC code too; those above 16 do not exist.
+    pub fn code(mut self, code: u16) -> Self {
+        self.codes |= 1_u32.checked_shl(code.into()).unwrap_or(0);
+        self
+    }
+
+    /// What to do about the head of a response.
+    pub(crate) fn response<B>(&self, request: Kind, response: &Response<B>) -> Verdict {
+        let (status, headers) = (response.status(), response.headers());
+        if request.grpc {
+            if let Some(code) = grpc_status(headers) {
+                return self.grpc(code, headers);
+            }
+            if status == StatusCode::OK {
+                return if is_grpc(headers) { Verdict::Look } else { Verdict::Success };
+            }
+            // A proxy that speaks no gRPC says UNAVAILABLE this way.
+            if status == StatusCode::SERVICE_UNAVAILABLE && self.has_code(UNAVAILABLE) {
+                return Verdict::Retry(retry_after(headers, SystemTime::now));
+            }
+        }
+        if request.repeatable && self.has_status(status) {
+            return Verdict::Retry(match status.as_u16() {
+                429 | 503 => retry_after(headers, SystemTime::now),
+                _ => None,
+            });
+        }
+        match Outcome::of_response(response, || SystemTime::UNIX_EPOCH) {
+            Some(Outcome::Failure { .. }) => Verdict::Failure,
+            _ => Verdict::Success,
+        }
+    }
+
+    /// What to do about the trailers of a gRPC response that has no other frame.
+    pub(crate) fn trailers(&self, trailers: &HeaderMap) -> Verdict {
+        grpc_status(trailers).map_or(Verdict::Success, |code| self.grpc(code, trailers))
+    }
+
+    /// What to do about an error.
+    pub(crate) fn error(&self, request: Kind, error: &BoxError) -> Verdict {
+        // The balancer has waited for an endpoint already, as long as it may.
+        if has::<NoEndpoints>(error.as_ref()) || has::<NotReady>(error.as_ref()) {
+            Verdict::Failure
+        } else if NotSent::is(error.as_ref()) {
+            Verdict::Unsent
+        } else if request.repeatable {
+            Verdict::Retry(None)
+        } else {
+            Verdict::Failure
+        }
+    }
+
+    fn grpc(&self, code: u16, headers: &HeaderMap) -> Verdict {
+        if !self.has_code(code) {
+            return if code == 0 { Verdict::Success } else { Verdict::Failure };
+        }
+        match Pushback::of(headers) {
+            None => Verdict::Retry(None),
+            Some(Pushback::After(wait)) => Verdict::Retry(Some(wait)),
+            Some(Pushback::Never) => Verdict::Refused,
+        }
+    }
+
+    fn has_status(&self, status: StatusCode) -> bool {
+        let bit = usize::from(status.as_u16()) - 100;
+        self.statuses.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
+    }
+
+    fn has_code(&self, code: u16) -> bool {
+        self.codes.checked_shr(code.into()).unwrap_or(0) & 1 == 1
+    }
+}
+
+/// What matters about a request once it is gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) grpc: bool,
+    pub(crate) repeatable: bool,
+}
+
+impl Kind {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self { grpc: is_grpc(request.headers()), repeatable: Repeatable::is(request) }
+    }
+}
+
+/// Whether `error`, or a cause of it, is an `E`.
+fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(<dyn Error>::is::<E>)
+}
+
+/// What to do about the end of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Deliver it: it went well.
+    Success,
+    /// Deliver it: it went wrong, but another attempt is no remedy.
+    Failure,
+    /// Deliver it: the server asks not to be tried again.
+    Refused,
+    /// Look at the first frame of the body.
+    Look,
+    /// Try again, after this wait if the server names one.
+    Retry(Option<Duration>),
+    /// Try again as if nothing had happened: nothing was sent.
+    Unsent,
+}

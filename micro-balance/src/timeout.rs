@@ -1,0 +1,172 @@
+//! Gives up on an answer that takes too long.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower::BoxError;
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// What a timeout limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// A call with all its attempts.
+    Call,
+    /// One attempt of a call.
+    Attempt,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Call => "call",
+            Self::Attempt => "attempt",
+        })
+    }
+}
+
+/// The answer did not come in time. Whether the request was carried out, nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {phase} took longer than {limit:?}")]
+pub struct Elapsed {
+    phase: Phase,
+    limit: Duration,
+}
+
+impl Elapsed {
+    pub(crate) fn new(phase: Phase, limit: Duration) -> Self {
+        Self { phase, limit }
+    }
+
+    /// What took too long.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// How long it was allowed to take.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+}
+
+/// Wraps services in [`Timeout`].
+///
+/// ```
+/// use std::time::Duration;
+/// use micro_balance::{retry::RetryLayer, timeout::TimeoutLayer};
+/// use tower::ServiceBuilder;
+///
+/// let client = ServiceBuilder::new()
+///     .layer(TimeoutLayer::per_call(Duration::from_secs(5)))
+///     .layer(RetryLayer::new())
+///     .layer(TimeoutLayer::per_attempt(Duration::from_secs(1)));
+/// # let _ = client;
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct TimeoutLayer {
+    phase: Phase,
+    limit: Duration,
+}
+
+impl TimeoutLayer {
+    /// Limits a call with all its attempts: goes around a retry layer.
+    pub fn per_call(limit: Duration) -> Self {
+        Self { phase: Phase::Call, limit }
+    }
+
+    /// Limits each attempt of a call: goes inside a retry layer, which repeats what may be repeated.
+    pub fn per_attempt(limit: Duration) -> Self {
+        Self { phase: Phase::Attempt, limit }
+    }
+}
+
+impl<S> Layer<S> for TimeoutLayer {
+    type Service = Timeout<S>;
+
+    fn layer(&self, inner: S) -> Timeout<S> {
+        Timeout { inner, settings: *self }
+    }
+}
+
+/// Answers [`Elapsed`] when the inner service takes too long. Made by [`TimeoutLayer`].
+///
+/// The time runs from the call to the response, not to the end of its body; the inner future is dropped when
+/// it is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeout<S> {
+    inner: S,
+    settings: TimeoutLayer,
+}
+
+impl<S, Req> Service<Req> for Timeout<S>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        ResponseFuture {
+            inner: Some(self.inner.call(request)),
+            began: Instant::now(),
+            sleep: None,
+            settings: self.settings,
+        }
+    }
+}
+
+/// Response of [`Timeout`].
+#[pin_project]
+#[derive(Debug)]
+pub struct ResponseFuture<F> {
+    /// `None` after the time has passed.
+    #[pin]
+    inner: Option<F>,
+    began: Instant,
+    /// Starts when there is something to wait for: an answer that is there at once costs no timer.
+    #[pin]
+    sleep: Option<Sleep>,
+    settings: TimeoutLayer,
+}
+
+impl<F, T, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<T, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let limit = this.settings.limit;
+        // The answer goes first: a response ready at the last moment is a response.
+        if let Some(Poll::Ready(result)) = this.inner.as_mut().as_pin_mut().map(|inner| inner.poll(cx)) {
+            return Poll::Ready(result.map_err(Into::into));
+        }
+        if this.sleep.is_none() {
+            // A limit beyond the end of time is none; tokio's own far future is 30 years away.
+            let end =
+                this.began.checked_add(limit).unwrap_or(*this.began + Duration::from_secs(86_400 * 365 * 30));
+            this.sleep.set(Some(sleep_until(end)));
+        }
+        if let Some(sleep) = this.sleep.as_pin_mut() {
+            ready!(sleep.poll(cx));
+        }
+        this.inner.set(None);
+        Poll::Ready(Err(Elapsed::new(this.settings.phase, limit).into()))
+    }
+}
