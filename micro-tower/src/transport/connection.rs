@@ -19,7 +19,6 @@ use http::{Request, Response};
 use micro_balance::Unsent;
 use micro_discover::Endpoint;
 use tokio::{task::AbortHandle, time::Instant};
-use tonic::body::Body as RequestBody;
 use tower::BoxError;
 use tower_service::Service;
 
@@ -28,6 +27,7 @@ use super::{
     connect::{Connector, HttpVersion},
     http1::{self, Http1},
     http2::{self, Driver, Http2},
+    request::RequestBody,
     target::Target,
 };
 use crate::error::{Error, Phase};
@@ -44,19 +44,19 @@ const NO_MORE_FOR: Duration = Duration::from_secs(1);
 ///
 /// Requests get the endpoint's authority. Dropping the last clone closes the connections once their last
 /// responses have ended.
-pub struct Connection {
-    endpoint: Arc<Peer>,
+pub struct Connection<B: RequestBody = tonic::body::Body> {
+    endpoint: Arc<Peer<B>>,
     waiting: Option<Attempt>,
 }
 
 /// Ends when an attempt to connect does.
 type Attempt = Shared<BoxFuture<'static, Result<(), Failed>>>;
 
-struct Peer {
+struct Peer<B: RequestBody> {
     settings: Arc<Connector>,
     target: Target,
     http2: ArcSwap<Vec<Arc<Http2>>>,
-    http1: Arc<Http1>,
+    http1: Arc<Http1<B>>,
     /// Whether HTTP/1 is spoken, and the last attempt to connect succeeded.
     http1_open: AtomicBool,
     attempt: Mutex<Running>,
@@ -73,6 +73,11 @@ struct Running {
 impl Connector {
     /// A service for `endpoint`, which connects when it is first polled. Only then a tokio runtime is needed.
     pub fn connect(&self, endpoint: &Endpoint) -> Connection {
+        self.connect_with(endpoint)
+    }
+
+    /// The same for requests with another body than tonic's.
+    pub fn connect_with<B: RequestBody>(&self, endpoint: &Endpoint) -> Connection<B> {
         let tls = endpoint.address.scheme() == "https";
         Connection {
             endpoint: Arc::new(Peer {
@@ -89,12 +94,12 @@ impl Connector {
     }
 }
 
-impl Peer {
+impl<B: RequestBody> Peer<B> {
     fn is_ready(&self) -> bool {
         !self.http2.load().is_empty() || self.http1_open.load(Ordering::Relaxed)
     }
 
-    fn send(self: &Arc<Self>, request: Request<RequestBody>) -> ResponseFuture {
+    fn send(self: &Arc<Self>, request: Request<B>) -> ResponseFuture<B> {
         let connections = self.http2.load();
         for connection in connections.iter() {
             if let Some(slot) = connection.reserve() {
@@ -113,7 +118,7 @@ impl Peer {
         ResponseFuture::sent(least.queue().send(&self.target, request))
     }
 
-    fn send_http1(self: &Arc<Self>, request: Request<RequestBody>) -> ResponseFuture {
+    fn send_http1(self: &Arc<Self>, request: Request<B>) -> ResponseFuture<B> {
         if !self.http1_open.load(Ordering::Relaxed) {
             let error = Error::not_sent(Phase::Send, "the connection has just been closed");
             let error = Unsent::new(request, error.endpoint(self.target.name()));
@@ -170,7 +175,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl<B: RequestBody> Drop for Peer<B> {
     fn drop(&mut self) {
         if let Some((_, task)) = self.running().attempt.take() {
             task.abort();
@@ -179,7 +184,11 @@ impl Drop for Peer {
 }
 
 /// Makes one connection and adds it to the endpoint.
-async fn connect(endpoint: Weak<Peer>, settings: Arc<Connector>, target: Target) -> Result<(), Failed> {
+async fn connect<B: RequestBody>(
+    endpoint: Weak<Peer<B>>,
+    settings: Arc<Connector>,
+    target: Target,
+) -> Result<(), Failed> {
     let started = Instant::now();
     let made = tokio::time::timeout(settings.connect_timeout, make(&endpoint, &settings, &target)).await;
     let result = made.unwrap_or_else(|_| Err("connecting took too long".into()));
@@ -189,11 +198,15 @@ async fn connect(endpoint: Weak<Peer>, settings: Arc<Connector>, target: Target)
     result.map_err(|error| Failed { elapsed: started.elapsed(), ..Failed::new(error) })
 }
 
-async fn make(endpoint: &Weak<Peer>, settings: &Connector, target: &Target) -> Result<(), BoxError> {
+async fn make<B: RequestBody>(
+    endpoint: &Weak<Peer<B>>,
+    settings: &Connector,
+    target: &Target,
+) -> Result<(), BoxError> {
     let (io, version) = settings.dial(target).await?;
     let calm = endpoint.upgrade().map_or(0, |endpoint| endpoint.calm.load(Ordering::Relaxed));
     if version == HttpVersion::Http1 {
-        let sender = Http1::handshake(io, settings).await?;
+        let sender = Http1::<B>::handshake(io, settings).await?;
         if let Some(endpoint) = endpoint.upgrade() {
             endpoint.http1.put(sender);
             endpoint.http1_open.store(true, Ordering::Relaxed);
@@ -209,7 +222,7 @@ async fn make(endpoint: &Weak<Peer>, settings: &Connector, target: &Target) -> R
 }
 
 /// Runs a connection, and takes it away from its endpoint when it is not to be used any more.
-async fn drive(endpoint: Weak<Peer>, http2: Weak<Http2>, mut driver: Driver) {
+async fn drive<B: RequestBody>(endpoint: Weak<Peer<B>>, http2: Weak<Http2>, mut driver: Driver) {
     let reason = driver.open().await;
     if let Some(endpoint) = endpoint.upgrade() {
         endpoint.remove(&http2);
@@ -250,10 +263,10 @@ impl std::error::Error for Failed {
     }
 }
 
-impl Service<Request<RequestBody>> for Connection {
+impl<B: RequestBody> Service<Request<B>> for Connection<B> {
     type Response = Response<Body>;
     type Error = BoxError;
-    type Future = ResponseFuture;
+    type Future = ResponseFuture<B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         loop {
@@ -270,18 +283,18 @@ impl Service<Request<RequestBody>> for Connection {
         }
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> ResponseFuture {
+    fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
         self.endpoint.send(request)
     }
 }
 
-impl Clone for Connection {
+impl<B: RequestBody> Clone for Connection<B> {
     fn clone(&self) -> Self {
         Self { endpoint: self.endpoint.clone(), waiting: None }
     }
 }
 
-impl fmt::Debug for Connection {
+impl<B: RequestBody> fmt::Debug for Connection<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("endpoint", &self.endpoint.target.name())
@@ -291,23 +304,23 @@ impl fmt::Debug for Connection {
 }
 
 /// Response of a [`Connection`]. The request is on its way when this exists; dropping it cancels the request.
-pub struct ResponseFuture(State);
+pub struct ResponseFuture<B: RequestBody = tonic::body::Body>(State<B>);
 
-enum State {
+enum State<B: RequestBody> {
     Http2(http2::InFlight),
     Http1(BoxFuture<'static, Result<Response<http1::Incoming>, BoxError>>),
-    More(Box<More>),
+    More(Box<More<B>>),
     Failed(Option<BoxError>),
 }
 
 /// A request that waits for one more connection.
-struct More {
-    endpoint: Arc<Peer>,
+struct More<B: RequestBody> {
+    endpoint: Arc<Peer<B>>,
     attempt: Attempt,
-    request: Option<Request<RequestBody>>,
+    request: Option<Request<B>>,
 }
 
-impl ResponseFuture {
+impl<B: RequestBody> ResponseFuture<B> {
     fn sent(sent: Result<http2::InFlight, BoxError>) -> Self {
         Self(match sent {
             Ok(in_flight) => State::Http2(in_flight),
@@ -316,7 +329,7 @@ impl ResponseFuture {
     }
 }
 
-impl Future for ResponseFuture {
+impl<B: RequestBody> Future for ResponseFuture<B> {
     type Output = Result<Response<Body>, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -346,7 +359,7 @@ impl Future for ResponseFuture {
     }
 }
 
-impl fmt::Debug for ResponseFuture {
+impl<B: RequestBody> fmt::Debug for ResponseFuture<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ResponseFuture")
     }

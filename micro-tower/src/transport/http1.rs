@@ -17,34 +17,34 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
-use tonic::body::Body;
 use tower::BoxError;
 
 use super::{
     connect::{Connector, HttpVersion},
     io::Io,
+    request::RequestBody,
     target::Target,
 };
 use crate::error::{Error, Phase};
 
 /// Idle connections, and permission to open more.
-pub(super) struct Http1 {
-    idle: Mutex<Vec<Idle>>,
+pub(super) struct Http1<B> {
+    idle: Mutex<Vec<Idle<B>>>,
     permits: Arc<Semaphore>,
     max_idle: usize,
     idle_timeout: Duration,
 }
 
 /// A connection whose last response has been handed out; it is ready again once that was read.
-struct Idle {
-    sender: SendRequest<Body>,
+struct Idle<B> {
+    sender: SendRequest<B>,
     since: Instant,
 }
 
-impl Http1 {
+impl<B: RequestBody> Http1<B> {
     pub(super) fn new(settings: &Connector) -> Self {
         Self {
-            idle: Mutex::default(),
+            idle: Mutex::new(Vec::new()),
             permits: Arc::new(Semaphore::new(settings.http1_max_connections.min(Semaphore::MAX_PERMITS))),
             max_idle: settings.http1_max_idle,
             idle_timeout: settings.http1_idle_timeout,
@@ -52,7 +52,7 @@ impl Http1 {
     }
 
     /// Starts to speak HTTP/1 on `io`, in a task of its own.
-    pub(super) async fn handshake(io: Io, settings: &Connector) -> Result<SendRequest<Body>, hyper::Error> {
+    pub(super) async fn handshake(io: Io, settings: &Connector) -> Result<SendRequest<B>, hyper::Error> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size((settings.max_header_bytes as usize).max(8 << 10));
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
@@ -64,7 +64,7 @@ impl Http1 {
         Ok(sender)
     }
 
-    pub(super) fn put(&self, sender: SendRequest<Body>) {
+    pub(super) fn put(&self, sender: SendRequest<B>) {
         let mut idle = self.idle();
         idle.retain(|other| !other.sender.is_closed());
         if !sender.is_closed() && self.max_idle > 0 {
@@ -76,7 +76,7 @@ impl Http1 {
     }
 
     /// The connection used last, of those that are ready.
-    fn take(&self) -> Option<SendRequest<Body>> {
+    fn take(&self) -> Option<SendRequest<B>> {
         let mut idle = self.idle();
         let now = Instant::now();
         idle.retain(|other| !other.sender.is_closed() && now - other.since < self.idle_timeout);
@@ -84,7 +84,7 @@ impl Http1 {
         Some(idle.remove(at).sender)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle<B>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,7 +95,7 @@ impl Http1 {
         self: Arc<Self>,
         settings: Arc<Connector>,
         target: Target,
-        mut request: Request<Body>,
+        mut request: Request<B>,
         unreachable: impl FnOnce() + Send,
     ) -> Result<Response<Incoming>, BoxError> {
         let permit = self.permits.clone().acquire_owned().await?;
@@ -121,7 +121,7 @@ impl Http1 {
                 Ok(response) => {
                     return Ok(response.map(|body| Incoming {
                         body,
-                        home: Home { pool: self, sender: Some(sender), _permit: permit },
+                        home: Box::new(Lent { pool: self, sender: Some(sender), _permit: permit }),
                     }));
                 }
                 Err(failed) => failed,
@@ -141,7 +141,7 @@ impl Http1 {
     }
 }
 
-async fn open(settings: &Connector, target: &Target) -> Result<SendRequest<Body>, BoxError> {
+async fn open<B: RequestBody>(settings: &Connector, target: &Target) -> Result<SendRequest<B>, BoxError> {
     let connecting = async {
         let (io, version) = settings.dial(target).await?;
         if version == HttpVersion::Http2 {
@@ -155,17 +155,21 @@ async fn open(settings: &Connector, target: &Target) -> Result<SendRequest<Body>
 /// The body of a response, and the connection it comes from.
 pub(super) struct Incoming {
     body: hyper::body::Incoming,
-    home: Home,
+    home: Box<dyn Home>,
 }
 
-/// Gives a connection back when its response has ended or is not wanted.
-struct Home {
-    pool: Arc<Http1>,
-    sender: Option<SendRequest<Body>>,
+/// Gives a connection back when its response has ended or is not wanted: when this is dropped.
+trait Home: Send + Sync {}
+
+struct Lent<B: RequestBody> {
+    pool: Arc<Http1<B>>,
+    sender: Option<SendRequest<B>>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Home {
+impl<B: RequestBody> Home for Lent<B> {}
+
+impl<B: RequestBody> Drop for Lent<B> {
     fn drop(&mut self) {
         if let Some(sender) = self.sender.take() {
             self.pool.put(sender);

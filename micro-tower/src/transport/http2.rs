@@ -20,15 +20,15 @@ use h2::{
     client::{Builder, SendRequest},
 };
 use http::{Request, Response, header};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use micro_balance::Unsent;
-use tonic::body::Body;
 use tower::BoxError;
 
 use super::{
     connect::Connector,
     io::Io,
     keepalive::Keepalive,
+    request::RequestBody,
     target::{Target, remove_hop_by_hop},
     upload::Upload,
 };
@@ -131,7 +131,11 @@ pub(super) struct Slot(Arc<Http2>);
 
 impl Slot {
     /// Sends `request`, or gives an error that hands it back.
-    pub(super) fn send(self, target: &Target, request: Request<Body>) -> Result<InFlight, BoxError> {
+    pub(super) fn send<B: RequestBody>(
+        self,
+        target: &Target,
+        request: Request<B>,
+    ) -> Result<InFlight, BoxError> {
         let mut sender = self.0.sender.clone();
         let mut cx = Context::from_waker(Waker::noop());
         // A clone has no request waiting, so this tells one thing: whether the connection is open.

@@ -8,6 +8,7 @@ mod http1;
 mod http2;
 mod io;
 mod keepalive;
+mod request;
 mod target;
 #[cfg(feature = "tls")]
 mod tls;
@@ -20,4 +21,5 @@ pub use self::{
     channel::ChannelEndpoint,
     connect::{Connector, HttpVersion},
     connection::{Connection, ResponseFuture},
+    request::RequestBody,
 };

@@ -8,10 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use tokio::task::AbortHandle;
-use tonic::{Status, body::Body};
 use tower::BoxError;
+
+use super::request::RequestBody;
 
 /// The task that sends what remains of a body; dropping this ends it, and so the call.
 #[derive(Debug, Default)]
@@ -20,7 +21,10 @@ pub(super) struct Upload(Option<AbortHandle>);
 impl Upload {
     /// Sends the first frame of `body` at once: for most requests that is all there is. What follows, or comes
     /// later, is sent by a task.
-    pub(super) fn start(mut body: Body, mut stream: SendStream<Bytes>) -> Result<Self, BoxError> {
+    pub(super) fn start<B: RequestBody>(
+        mut body: B,
+        mut stream: SendStream<Bytes>,
+    ) -> Result<Self, BoxError> {
         // Nobody is woken by these polls. Where they find nothing, the task polls again, as itself.
         let mut cx = Context::from_waker(Waker::noop());
         let mut next = match poll_frame(&mut body, &mut cx) {
@@ -52,7 +56,7 @@ impl Upload {
         Ok(Self::default())
     }
 
-    fn spawn(pipe: Pipe) -> Self {
+    fn spawn<B: RequestBody>(pipe: Pipe<B>) -> Self {
         Self(Some(tokio::spawn(pipe.run()).abort_handle()))
     }
 
@@ -70,13 +74,13 @@ impl Drop for Upload {
     }
 }
 
-struct Pipe {
-    body: Body,
+struct Pipe<B> {
+    body: B,
     stream: SendStream<Bytes>,
     next: Option<Frame<Bytes>>,
 }
 
-impl Pipe {
+impl<B: RequestBody> Pipe<B> {
     async fn run(mut self) {
         // The peer's reset reaches the caller through the response; a failing body must reach the peer.
         if let Err(error) = self.send_all().await {
@@ -90,7 +94,7 @@ impl Pipe {
             let frame = match self.next.take() {
                 Some(frame) => frame,
                 None => match poll_fn(|cx| self.poll_next(cx)).await? {
-                    Some(frame) => frame?,
+                    Some(frame) => frame.map_err(Into::into)?,
                     None => return Ok(self.stream.send_data(Bytes::new(), true)?),
                 },
             };
@@ -109,7 +113,7 @@ impl Pipe {
     fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Result<Frame<Bytes>, Status>>, h2::Error>> {
+    ) -> Poll<Result<Option<Result<Frame<Bytes>, B::Error>>, h2::Error>> {
         if let Poll::Ready(reason) = self.stream.poll_reset(cx) {
             return Poll::Ready(Err(reason?.into()));
         }
@@ -130,7 +134,10 @@ impl Pipe {
     }
 }
 
-fn poll_frame(body: &mut Body, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+fn poll_frame<B: RequestBody>(
+    body: &mut B,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
     Pin::new(body).poll_frame(cx)
 }
 

@@ -1,6 +1,8 @@
 //! Servers for the tests: on free ports of the loopback, gone with the test.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod h2;
+
 use std::{convert::Infallible, future::Future, net::SocketAddr};
 
 use bytes::Bytes;
