@@ -1,21 +1,78 @@
-//! Where are the endpoints?
+//! Where are the endpoints of a service, and which of them change?
+//!
+//! A server *announces* itself in a [`Registry`] and keeps doing so; a client *watches* the registry and gets a
+//! stream of [`Change`](tower::discover::Change)s that feeds any tower balancer and that no outage of the
+//! registry can end:
+//!
+//! ```text
+//! Announce -> Registry -> Watch -> (Filter) -> Endpoints -> a balancer
+//!  renews      a backend   keeps the last       whole sets become
+//!  itself                  good set             inserts and removals
+//! ```
+//!
+//! ```
+//! use micro_discover::{Announce, Endpoint, Endpoints, Service, Watch, open};
+//! use futures_util::StreamExt;
+//! use tower::discover::Change;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = open("memory:")?;
+//!
+//! // A server says where it listens, for as long as it does.
+//! let record = Service::new("greeter").endpoint(Endpoint::new("greeter-1", "127.0.0.1:50051".parse()?));
+//! let announcement = Announce::new(registry.clone(), record).start().await?;
+//!
+//! // A client learns of it, and of its end.
+//! let mut changes = Endpoints::new(Watch::new(registry, "greeter"));
+//! let Some(Ok(Change::Insert(id, endpoint))) = changes.next().await else { panic!("nobody there") };
+//! assert_eq!((id.as_str(), endpoint.address.port()), ("greeter-1", Some(50051)));
+//!
+//! announcement.withdraw().await?;
+//! assert!(matches!(changes.next().await, Some(Ok(Change::Remove(id))) if id == "greeter-1"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Registries: [`Memory`] in one process, [`Fixed`] lists, and `File` (feature `file`, on by default), a directory that
+//! all processes of a user share with no server. [`open`] turns a URL into one. Another backend is another
+//! implementation of [`Registry`]; everything else here works with it unchanged.
 
+// What is announced.
 mod address;
-mod backoff;
-mod endpoints;
-mod filter;
 mod invalid;
-mod memory;
-mod merge;
 mod record;
+
+// Where it is kept.
 mod registry;
+
+// What keeps going when that fails.
+mod announce;
+mod backoff;
 mod watch;
 
+// What a balancer sees of it.
+mod endpoints;
+mod filter;
+
+// The registries, and how a URL names one.
+#[cfg(feature = "file")]
+mod file;
+mod fixed;
+mod memory;
+mod merge;
+mod open;
+
 pub use address::Address;
+pub use announce::{Announce, Announcement};
 pub use endpoints::{Connect, Endpoints};
+#[cfg(feature = "file")]
+pub use file::File;
 pub use filter::Filter;
+pub use fixed::Fixed;
 pub use invalid::Invalid;
 pub use memory::Memory;
+pub use open::open;
 pub use record::{Endpoint, EndpointId, Method, Service, Shape};
 pub use registry::{Error, Registry};
 pub use watch::{Status, Watch};

@@ -1,0 +1,152 @@
+//! The embedded registry: a directory that any process of this user can share, with no server.
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use self::feed::{Feed, News};
+use self::place::Place;
+use self::store::{BACKEND, Store};
+use crate::record::{Service, check_service_name};
+use crate::registry::{Error, Registry, check_announced};
+
+mod cache;
+mod disk;
+mod feed;
+mod lease;
+mod place;
+mod store;
+
+/// A registry in a directory: one JSON file per endpoint, replaced at once, renewed by its announcer.
+///
+/// * Watchers learn of a change by notification, in milliseconds, and look once a second whatever happens.
+/// * An endpoint goes when it is withdrawn or its announcer has not renewed it for its TTL; anyone removes the file
+///   later. Leases run on the machine's monotonic clock, so setting the wall clock drops nobody. Between
+///   machines that share a directory the wall clocks are compared, but only until a renewal is seen.
+/// * Everything else that happens to files drops nobody either: what is missing, half-written, foreign or huge
+///   is ignored, logged once, and what was known stands until its TTL. A removed directory is made again.
+/// * No name becomes a path, and records are at most 1 MiB.
+///
+/// Clones share one thread that watches. Calls need a tokio runtime: files are not touched on its async workers.
+#[derive(Clone, Debug)]
+pub struct File {
+    store: Arc<Store>,
+    feed: Arc<Feed>,
+}
+
+impl File {
+    /// The registry in `dir`, which is made when it is first needed.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self::at(Place::explicit(dir.into()))
+    }
+
+    /// The registry that all processes of this user share: in `MICRO_REGISTRY_DIR`, or else in
+    /// `$XDG_RUNTIME_DIR/micro/registry`, or else in `micro-<uid>/registry` below the temporary directory.
+    ///
+    /// The last two are refused, when they are used, if others than this user can write there.
+    pub fn of_user() -> Self {
+        Self::at(Place::of_user(|name| env::var_os(name), &env::temp_dir()))
+    }
+
+    fn at(place: Place) -> Self {
+        let store = Arc::new(Store::new(place));
+        Self { feed: Feed::new(store.clone()), store }
+    }
+
+    /// Where the files are.
+    pub fn dir(&self) -> &std::path::Path {
+        &self.store.place.dir
+    }
+
+    /// Runs `work` where it may block.
+    fn run<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<R, Error> + Send + 'static,
+    ) -> BoxFuture<'_, Result<R, Error>> {
+        let store = self.store.clone();
+        Box::pin(async move {
+            spawn_blocking(move || work(&store)).await.unwrap_or_else(|error| {
+                Err(Error::Unavailable { backend: BACKEND, what: "finish".to_owned(), source: error.into() })
+            })
+        })
+    }
+}
+
+impl Registry for File {
+    fn announce(&self, service: &Service, ttl: Duration) -> BoxFuture<'_, Result<(), Error>> {
+        let service = service.clone();
+        self.run(move |store| check_announced(BACKEND, &service).and_then(|()| store.put(&service, ttl)))
+    }
+
+    fn withdraw(&self, service: &Service) -> BoxFuture<'_, Result<(), Error>> {
+        let service = service.clone();
+        self.run(move |store| check_announced(BACKEND, &service).and_then(|()| store.remove(&service)))
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
+        self.run(|store| Ok(store.look()?.services.values().flatten().cloned().collect()))
+    }
+
+    fn get(&self, name: &str) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
+        let name = name.to_owned();
+        self.run(move |store| {
+            check_service_name(&name).map_err(|what| Error::Invalid { backend: BACKEND, what })?;
+            Ok(store.look()?.services.get(&name).cloned().unwrap_or_default())
+        })
+    }
+
+    fn watch(&self, name: &str) -> BoxStream<'static, Result<Vec<Service>, Error>> {
+        let checked = check_service_name(name).map_err(|what| Error::Invalid { backend: BACKEND, what });
+        match checked.and_then(|()| self.feed.subscribe()) {
+            Ok(mut news) => {
+                news.mark_changed();
+                let watcher = FileWatcher { news, name: name.to_owned(), last: None };
+                stream::unfold(watcher, FileWatcher::next).boxed()
+            }
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    fn backend(&self) -> &'static str {
+        BACKEND
+    }
+}
+
+struct FileWatcher {
+    news: watch::Receiver<News>,
+    name: String,
+    last: Option<Vec<Service>>,
+}
+
+impl FileWatcher {
+    /// Waits for a set that differs from the last one, or an error. Ends when the feed's thread does.
+    async fn next(mut self) -> Option<(Result<Vec<Service>, Error>, Self)> {
+        loop {
+            self.news.changed().await.ok()?;
+            match self.latest() {
+                Some(Ok(set)) if self.last.as_ref() == Some(&set) => {}
+                Some(Ok(set)) => {
+                    self.last = Some(set.clone());
+                    return Some((Ok(set), self));
+                }
+                Some(Err(error)) => return Some((Err(error), self)),
+                None => {}
+            }
+        }
+    }
+
+    fn latest(&mut self) -> Option<Result<Vec<Service>, Error>> {
+        let news = self.news.borrow_and_update();
+        Some(match news.as_ref()? {
+            Ok(table) => Ok(table.services.get(&self.name).cloned().unwrap_or_default()),
+            Err(trouble) => Err(trouble.into()),
+        })
+    }
+}

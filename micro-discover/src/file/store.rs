@@ -1,0 +1,119 @@
+//! The directory and what is known of it, for everyone in this process who uses it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::cache::Cache;
+use super::disk;
+use super::lease::{Lease, Stamp, boot};
+use super::place::Place;
+use crate::merge::{merge, split};
+use crate::record::Service;
+use crate::registry::Error;
+
+/// All of these calls block.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) place: Place,
+    boot: String,
+    cache: Mutex<Cache>,
+}
+
+/// What is live, by service name, and until when that can stand without another look.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Table {
+    pub(super) services: Arc<BTreeMap<String, Vec<Service>>>,
+    pub(super) next_end: Option<Instant>,
+}
+
+/// How often one who only announces looks for what others left behind.
+const SWEEP: Duration = Duration::from_secs(30);
+
+pub(super) const BACKEND: &str = "file";
+
+impl Store {
+    pub(super) fn new(place: Place) -> Self {
+        Self { place, boot: boot(), cache: Mutex::default() }
+    }
+
+    /// Writes one file per endpoint.
+    pub(super) fn put(&self, service: &Service, ttl: Duration) -> Result<(), Error> {
+        for record in split(service) {
+            self.write(&Lease::live(record, ttl, Stamp::now(&self.boot)), ttl.is_zero())?;
+        }
+        let due = self.with(|cache| cache.updated().is_none_or(|updated| updated.elapsed() > SWEEP));
+        if due {
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the files that are still as announced by a farewell, which whoever looks removes later.
+    pub(super) fn remove(&self, service: &Service) -> Result<(), Error> {
+        for record in split(service) {
+            let (version, address) = (record.version.clone(), record.endpoints[0].address.clone());
+            let farewell = Lease::withdrawn(record, Stamp::now(&self.boot));
+            let name = farewell.file_name();
+            let found = disk::list(&self.place.dir).map_err(|error| self.failed("read", error))?;
+            let Some(print) = found.get(&name) else { continue };
+            let theirs = |lease: Lease| {
+                lease.withdrawn
+                    || lease.service.version != version
+                    || lease.service.endpoints[0].address != address
+            };
+            if disk::read(&self.place.dir, &name).is_ok_and(theirs) {
+                continue;
+            }
+            if self.write(&farewell, false).is_err() {
+                // A full disk may have room for the farewell once the record is gone.
+                disk::remove(&self.place.dir, &name, Some(*print));
+                self.write(&farewell, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, lease: &Lease, durable: bool) -> Result<(), Error> {
+        let json = lease.encode().map_err(|what| Error::Invalid { backend: BACKEND, what })?;
+        let replace = || {
+            self.place.ensure()?;
+            disk::replace(&self.place.dir, &lease.file_name(), &json, durable)
+        };
+        let written = match replace() {
+            // The directory went between the two steps.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => replace(),
+            written => written,
+        };
+        written.map_err(|error| self.failed("write to", error))
+    }
+
+    /// Reads what changed in the directory, and removes what is spent.
+    pub(super) fn look(&self) -> Result<Table, Error> {
+        let dir = &self.place.dir;
+        self.with(|cache| {
+            let listing = disk::list(dir).map_err(|error| self.failed("read", error))?;
+            let (now, stamp) = (Instant::now(), Stamp::now(&self.boot));
+            let prints = listing.clone();
+            for name in cache.update(now, &stamp, listing, |name| disk::read(dir, name)) {
+                disk::remove(dir, &name, prints.get(&name).copied());
+            }
+            let mut services = BTreeMap::<_, Vec<_>>::new();
+            for service in merge(cache.live()) {
+                services.entry(service.name.clone()).or_default().push(service);
+            }
+            Ok(Table { services: Arc::new(services), next_end: cache.next_end() })
+        })
+    }
+
+    pub(super) fn failed(&self, verb: &str, error: io::Error) -> Error {
+        let what = format!("{verb} {}", self.place.dir.display());
+        Error::Unavailable { backend: BACKEND, what, source: error.into() }
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut Cache) -> R) -> R {
+        // A reader that panicked left at worst an old cache behind.
+        f(&mut self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}

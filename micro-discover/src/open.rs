@@ -1,0 +1,120 @@
+//! One URL, one registry: how a program's configuration names the place where its records are.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::fixed::Fixed;
+use crate::invalid::{Invalid, quoted};
+use crate::memory::Memory;
+use crate::registry::{Error, Registry};
+
+/// Opens the registry that `url` names. Nothing is connected yet: that happens when it is first used.
+///
+/// | URL | Registry |
+/// |---|---|
+/// | `memory:`, `memory:name` | [`Memory`], shared by everyone in this process who says the same |
+/// | `file:` | the directory of this user, see `File::of_user` |
+/// | `file:/dir`, `file:///dir` | that directory |
+/// | `fixed://a:1,https://b:2;weight=3;zone=eu` | [`Fixed`]: these endpoints, whatever the name |
+///
+/// # Errors
+///
+/// [`Error::Invalid`] when the URL is malformed or names no registry of this build.
+pub fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
+    let Some((scheme, rest)) = url.split_once(':') else {
+        // What has no scheme may be anything, even a secret: it is not repeated.
+        let what = Invalid::new(format!("a URL without a scheme: it starts with one of {KNOWN}"));
+        return Err(Error::Invalid { backend: "unknown", what });
+    };
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    match scheme {
+        "memory" => Ok(Arc::new(memory(rest)?)),
+        "fixed" => Ok(Arc::new(Fixed::parse(rest)?)),
+        #[cfg(feature = "file")]
+        "file" => Ok(Arc::new(file(rest)?)),
+        _ => {
+            let what = Invalid::new(format!("scheme {}: this build knows {KNOWN}", quoted(scheme)));
+            Err(Error::Invalid { backend: "unknown", what })
+        }
+    }
+}
+
+#[cfg(feature = "file")]
+const KNOWN: &str = "memory:, fixed:, file:";
+#[cfg(not(feature = "file"))]
+const KNOWN: &str = "memory:, fixed:";
+
+fn memory(name: &str) -> Result<Memory, Error> {
+    if name.len() > 255 || name.chars().any(char::is_control) {
+        let what = Invalid::new(format!("name {}: it is long or has control characters", quoted(name)));
+        return Err(Error::Invalid { backend: "memory", what });
+    }
+    Ok(Memory::shared(name))
+}
+
+#[cfg(feature = "file")]
+fn file(path: &str) -> Result<crate::file::File, Error> {
+    if path.is_empty() {
+        return Ok(crate::file::File::of_user());
+    }
+    let wrong = |why: &str| {
+        let what = Invalid::new(why).at(format_args!("directory {}", quoted(path)));
+        Error::Invalid { backend: "file", what }
+    };
+    if path.chars().any(char::is_control) {
+        return Err(wrong("it has control characters"));
+    }
+    if !path.starts_with('/') {
+        return Err(wrong("it is not absolute, as in file:/run/registry"));
+    }
+    Ok(crate::file::File::new(PathBuf::from(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend(url: &str) -> &'static str {
+        open(url).unwrap().backend()
+    }
+
+    #[tokio::test]
+    async fn each_scheme_opens_its_registry() {
+        assert_eq!(backend("memory:"), "memory");
+        assert_eq!(backend("memory://orders"), "memory");
+        assert_eq!(backend("fixed://a:1,b:2"), "fixed");
+        assert_eq!(backend("fixed:a:1"), "fixed");
+        #[cfg(feature = "file")]
+        for url in ["file:", "file:/run/registry", "file:///run/registry"] {
+            assert_eq!(backend(url), "file");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_memory_registry_is_shared_by_its_name() {
+        let (one, two) = (open("memory:shared").unwrap(), open("memory://shared").unwrap());
+        let record =
+            crate::Service::new("greeter").endpoint(crate::Endpoint::new("a", "h:1".parse().unwrap()));
+        one.announce(&record, std::time::Duration::ZERO).await.unwrap();
+        assert_eq!(two.get("greeter").await.unwrap(), [record]);
+    }
+
+    #[test]
+    fn a_url_that_names_nothing_is_refused_and_says_what_would_do() {
+        let refused = [
+            ("", "a URL without a scheme"),
+            ("greeter", "a URL without a scheme"),
+            ("etcd://user:hunter2@h:1", "scheme \"etcd\": this build knows memory:, fixed:"),
+            ("memory:a\0b", "control characters"),
+            #[cfg(feature = "file")]
+            ("file:relative/dir", "it is not absolute"),
+            #[cfg(feature = "file")]
+            ("file:/a\0b", "control characters"),
+            ("fixed://a:0", "port 0 is not in 1..=65535"),
+        ];
+        for (url, why) in refused {
+            let error = open(url).unwrap_err().to_string();
+            assert!(error.contains(why) && !error.contains("hunter2"), "{url:?}: {error}");
+        }
+    }
+}
