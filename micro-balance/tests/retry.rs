@@ -1,0 +1,498 @@
+//! Retries, against a service that answers by a script.
+
+mod scripted;
+
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
+
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use micro_balance::{
+    NotSent, Repeatable, Tried, Unsent,
+    retry::{Backoff, Budget, PeekBody, Retry, RetryLayer, When},
+    timeout::{Elapsed, TimeoutLayer},
+};
+use scripted::*;
+use tokio::time::{Instant, advance};
+use tokio_test::{assert_pending, assert_ready_ok, task};
+use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_layer::Layer;
+use tower_service::Service;
+
+type Answered = Result<Response<PeekBody<Frames>>, BoxError>;
+
+fn layer() -> RetryLayer {
+    RetryLayer::new().seed(7)
+}
+
+async fn send(layer: &RetryLayer, inner: &Scripted, request: Request<Frames>) -> Answered {
+    layer.layer(inner.clone()).oneshot(request).await
+}
+
+fn grpc_status<B>(answer: &Response<B>) -> Option<&str> {
+    answer.headers().get("grpc-status").map(|value| value.to_str().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_answered_unavailable_is_sent_again_as_it_was() {
+    let inner = Scripted::new([grpc(14, &[]), grpc_trailers(&["hi"], 0, &[])]);
+    let mut request = call(&["one", "two"]);
+    request.headers_mut().append("x", "1".parse().unwrap());
+    request.headers_mut().append("x", "2".parse().unwrap());
+    request.extensions_mut().insert("mine");
+    let answer = send(&layer(), &inner, request).await.unwrap();
+    let (body, trailers) = collect(answer.into_body()).await;
+    assert_eq!((&*body, trailers.unwrap()["grpc-status"].as_bytes()), ("hi", "0".as_bytes()));
+
+    let [first, second] = &inner.attempts()[..] else { panic!("two attempts") };
+    assert_eq!(second.text(), "onetwo");
+    assert_eq!((&first.method, &first.uri), (&second.method, &second.uri));
+    assert_eq!(second.headers.get_all("x").iter().collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(second.extensions.get::<&str>(), Some(&"mine"));
+    assert_eq!(first.header("grpc-previous-rpc-attempts"), None);
+    assert_eq!(second.header("grpc-previous-rpc-attempts"), Some("1"));
+    assert!(second.at - first.at <= Duration::from_millis(25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_in_the_trailers_of_an_empty_answer_decides_too() {
+    let inner = Scripted::new([
+        grpc_trailers(&[], 14, &[]),
+        grpc_trailers(&[], 14, &[]),
+        grpc_trailers(&[], 14, &[]),
+    ]);
+    let answer = send(&layer(), &inner, call(&["x"])).await.unwrap();
+    assert_eq!(inner.attempts().len(), 3, "three attempts and no more");
+    assert_eq!(inner.attempts()[2].header("grpc-previous-rpc-attempts"), Some("2"));
+    let (body, trailers) = collect(answer.into_body()).await;
+    assert_eq!(
+        (&*body, trailers.unwrap()["grpc-status"].as_bytes()),
+        ("", "14".as_bytes()),
+        "it is put back"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_commits_and_is_put_back_in_front() {
+    let inner = Scripted::new([grpc_trailers(&["one", "two"], 14, &[])]);
+    let answer = send(&layer(), &inner, call(&["x"])).await.unwrap();
+    assert!(!answer.body().is_end_stream());
+    assert_eq!(answer.body().size_hint().lower(), 3);
+    let (body, trailers) = collect(answer.into_body()).await;
+    assert_eq!((&*body, trailers.unwrap()["grpc-status"].as_bytes()), ("onetwo", "14".as_bytes()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_says_nothing_yet_is_handed_on_after_a_moment() {
+    let inner = Scripted::new([grpc_silent()]);
+    let began = Instant::now();
+    assert!(send(&layer(), &inner, call(&["x"])).await.is_ok());
+    assert_eq!(began.elapsed(), Duration::from_millis(10));
+
+    inner.push(grpc_silent());
+    let now = Instant::now();
+    assert!(send(&layer().look(Duration::ZERO), &inner, call(&["x"])).await.is_ok());
+    assert_eq!(now.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_codes_are_the_callers_business() {
+    for code in [0, 1, 2, 3, 4, 5, 7, 8, 13, 16] {
+        let inner = Scripted::new([grpc(code, &[])]);
+        let answer = send(&layer(), &inner, call(&[])).await.unwrap();
+        assert_eq!(grpc_status(&answer), Some(&*code.to_string()));
+    }
+    let inner = Scripted::new([grpc(8, &[]), grpc(0, &[])]);
+    send(&layer().when(When::default().code(8)), &inner, call(&[])).await.unwrap();
+    assert_eq!(inner.attempts().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn http_is_sent_again_only_if_it_may_be_carried_out_twice() {
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "POST", "PATCH"] {
+        for code in [502, 503, 504, 500, 404] {
+            let inner = Scripted::new([status(code, &[]), status(200, &[])]);
+            let request = Request::builder().method(method).body(frames(&["x"])).unwrap();
+            send(&layer(), &inner, request).await.unwrap();
+            let again = code >= 502 && !matches!(method, "POST" | "PATCH");
+            assert_eq!(inner.attempts().len(), if again { 2 } else { 1 }, "{method} {code}");
+            assert_eq!(inner.attempts().last().unwrap().text(), "x");
+            assert!(inner.attempts().last().unwrap().header("grpc-previous-rpc-attempts").is_none());
+        }
+    }
+    let inner = Scripted::new([status(503, &[]), status(200, &[])]);
+    let request = Request::post("/").extension(Repeatable).body(frames(&["x"])).unwrap();
+    send(&layer(), &inner, request).await.unwrap();
+    assert_eq!(inner.attempts().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_connection_is_repeated_only_if_the_request_may_be() {
+    let inner = Scripted::new([fail("reset by peer")]);
+    assert_eq!(send(&layer(), &inner, call(&["x"])).await.unwrap_err().to_string(), "reset by peer");
+
+    let inner = Scripted::new([fail("reset by peer"), grpc(0, &[])]);
+    let mut request = call(&["x"]);
+    request.extensions_mut().insert(Repeatable);
+    assert!(send(&layer(), &inner, request).await.is_ok());
+
+    let inner = Scripted::new([fail("reset by peer"), status(200, &[])]);
+    assert!(send(&layer(), &inner, get("/")).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_broken_before_its_first_message_is_an_attempt_that_failed() {
+    let broken = || {
+        let Answer::Respond(mut response) = grpc_silent() else { panic!() };
+        response.body_mut().frames.push_back(Err("reset by peer".into()));
+        Answer::Respond(response)
+    };
+    let inner = Scripted::new([broken(), grpc(0, &[])]);
+    let mut request = call(&["x"]);
+    request.extensions_mut().insert(Repeatable);
+    assert_eq!(grpc_status(&send(&layer(), &inner, request).await.unwrap()), Some("0"));
+
+    let inner = Scripted::new([broken()]);
+    let answer = send(&layer(), &inner, call(&["x"])).await.unwrap();
+    let frame = http_body_util::BodyExt::frame(&mut pin!(answer.into_body())).await;
+    assert_eq!(frame.unwrap().unwrap_err().to_string(), "reset by peer", "it is put back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_sent_is_sent_again_outside_the_budget() {
+    let nothing = Budget::new(0.0, 0, Duration::from_secs(10)).unwrap();
+    let unsent = || fail(NotSent::new("refused"));
+    let handed_back = fail(Unsent::new(Request::new(()), "refused"));
+    let inner = Scripted::new([unsent(), handed_back, unsent(), status(200, &[])]);
+    let request = Request::post("/").body(frames(&["x"])).unwrap();
+    let began = Instant::now();
+    assert!(send(&layer().attempts(1).budget(nothing.clone()), &inner, request).await.is_ok());
+    let attempts = inner.attempts();
+    assert_eq!(attempts.len(), 4);
+    assert_eq!(attempts[1].at, began, "the first time at once");
+    assert_eq!(attempts[3].text(), "x");
+    assert!(attempts[3].header("grpc-previous-rpc-attempts").is_none());
+
+    let inner = Scripted::new([unsent(), unsent(), unsent(), unsent()]);
+    let error = send(&layer().budget(nothing), &inner, call(&[])).await.unwrap_err();
+    assert!(NotSent::is(error.as_ref()), "there is an end to it");
+}
+
+/// `data/policies/grpc_retry.json`, `streaming`: pushback.
+#[tokio::test(start_paused = true)]
+async fn a_servers_pushback_is_waited_for_exactly_or_forbids() {
+    for in_trailers in [false, true] {
+        for (values, wait) in [
+            (&["-1"][..], None),
+            (&["xxx"], None),
+            (&["a", "b"], None),
+            (&["1000"], Some(1000)),
+            (&["0"], Some(0)),
+        ] {
+            let pairs: Vec<_> = values.iter().map(|value| ("grpc-retry-pushback-ms", *value)).collect();
+            let failure = if in_trailers { grpc_trailers(&[], 14, &pairs) } else { grpc(14, &pairs) };
+            let inner = Scripted::new([failure, grpc(0, &[])]);
+            let began = Instant::now();
+            send(&layer(), &inner, call(&["x"])).await.unwrap();
+            assert_eq!(inner.attempts().len(), if wait.is_some() { 2 } else { 1 }, "{values:?}");
+            assert_eq!(began.elapsed(), Duration::from_millis(wait.unwrap_or(0)), "{values:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pushback_starts_the_waits_over() {
+    let backoff = Backoff::custom(|retry| Duration::from_secs(1 + u64::from(retry)));
+    let inner = Scripted::new([
+        grpc(14, &[]),
+        grpc(14, &[]),
+        grpc(14, &[("grpc-retry-pushback-ms", "10000")]),
+        grpc(14, &[]),
+        grpc(0, &[]),
+    ]);
+    send(&layer().attempts(5).backoff(backoff), &inner, call(&[])).await.unwrap();
+    let attempts = inner.attempts();
+    let waits: Vec<_> = attempts.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs()).collect();
+    assert_eq!(waits, [1, 2, 10, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_honoured_in_seconds_and_as_a_date() {
+    let inner = Scripted::new([status(503, &[("retry-after", "7")]), status(200, &[])]);
+    let began = Instant::now();
+    send(&layer(), &inner, get("/")).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(7));
+
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(86_400));
+    let inner = Scripted::new([status(503, &[("retry-after", &date)]), status(200, &[])]);
+    let began = Instant::now();
+    send(&layer(), &inner, get("/")).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(300), "at most five minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_attempt_starts_after_the_callers_time() {
+    let inner = Scripted::new([grpc(14, &[("grpc-retry-pushback-ms", "1000")])]);
+    let mut request = call(&["x"]);
+    request.headers_mut().insert("grpc-timeout", "1000m".parse().unwrap());
+    let began = Instant::now();
+    let answer = send(&layer(), &inner, request).await.unwrap();
+    assert_eq!(grpc_status(&answer), Some("14"), "the failure at hand, at once");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_gets_what_is_left_of_the_time() {
+    let wait = [("grpc-retry-pushback-ms", "30")];
+    let inner = Scripted::new([grpc(14, &wait), grpc(14, &wait), grpc(0, &[])]);
+    let mut request = call(&["x"]);
+    request.headers_mut().insert("grpc-timeout", "100m".parse().unwrap());
+    send(&layer(), &inner, request).await.unwrap();
+    let timeouts: Vec<_> =
+        inner.attempts().iter().map(|a| a.header("grpc-timeout").unwrap().to_owned()).collect();
+    assert_eq!(timeouts, ["100m", "70000000n", "40000000n"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_longer_than_what_is_kept_is_sent_once() {
+    let long = || Frames { open: false, ..frames(&["0123456789", "0123456789"]) };
+    let inner = Scripted::new([grpc(14, &[])]);
+    let answer = send(&layer().keep(19), &inner, call(&[]).map(|_| long())).await.unwrap();
+    assert_eq!(grpc_status(&answer), Some("14"));
+    assert_eq!(inner.attempts()[0].text().len(), 20, "the attempt itself is unaffected");
+
+    let inner = Scripted::new([grpc(14, &[]), grpc(0, &[])]);
+    send(&layer().keep(20), &inner, call(&[]).map(|_| long())).await.unwrap();
+    assert_eq!(inner.attempts()[1].text().len(), 20);
+}
+
+/// A body that says how long it is.
+struct Sized(Frames, u64);
+
+impl Body for Sized {
+    type Data = bytes::Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<bytes::Bytes>, BoxError>>> {
+        std::pin::Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.1)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_known_to_be_too_long_is_not_even_begun_again() {
+    let early = |answer| match answer {
+        Answer::Respond(response) => Answer::RespondEarly(response),
+        other => other,
+    };
+    let inner = Scripted::new([early(grpc(14, &[]))]);
+    let request = call(&[]).map(|_| Sized(frames(&["x"]), 65_537));
+    let answer = layer().layer(inner.clone()).oneshot(request).await.unwrap();
+    assert_eq!(grpc_status(&answer), Some("14"));
+
+    // Where nothing was sent, nothing of the body is missing either.
+    let inner = Scripted::new([Answer::FailEarly(NotSent::new("refused").into()), status(200, &[])]);
+    let request = call(&[]).map(|_| Sized(frames(&["x"]), 65_537));
+    assert!(layer().layer(inner.clone()).oneshot(request).await.is_ok());
+    assert_eq!(inner.attempts()[1].text(), "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_is_shared_and_ends_the_retries() {
+    let budget = Budget::new(0.5, 0, Duration::from_secs(10)).unwrap();
+    let layer = layer().budget(budget.clone());
+    for _ in 0..2 {
+        let inner = Scripted::new([grpc(0, &[])]);
+        send(&layer, &inner, call(&[])).await.unwrap();
+    }
+    assert_eq!(budget.balance(), 1);
+    let inner = Scripted::new([grpc(14, &[]), grpc(14, &[])]);
+    let answer = send(&layer.clone(), &inner, call(&[])).await.unwrap();
+    assert_eq!(grpc_status(&answer), Some("14"));
+    assert_eq!(inner.attempts().len(), 2);
+    assert_eq!(budget.balance(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_not_made_worse_than_the_budget_allows() {
+    let layer = layer().budget(Budget::new(0.2, 0, Duration::from_secs(10)).unwrap());
+    let inner = Scripted::default();
+    for _ in 0..1000 {
+        (0..3).for_each(|_| inner.push(grpc(14, &[])));
+        send(&layer, &inner, call(&[])).await.unwrap();
+        inner.forget();
+    }
+    assert!((1190..=1200).contains(&inner.attempts().len()), "{}", inner.attempts().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_there_at_once_is_passed_on_at_once() {
+    for answer in [status(200, &[]), grpc(0, &[]), grpc_trailers(&["x"], 0, &[])] {
+        let mut retry = layer().layer(Scripted::new([answer]));
+        let mut ready = task::spawn(());
+        ready.enter(|cx, _| assert_ready_ok!(Service::<Request<Frames>>::poll_ready(&mut retry, cx)));
+        let mut response = task::spawn(retry.call(call(&["x"])));
+        assert_ready_ok!(response.poll());
+        assert!(!response.is_woken());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_future_dropped_anywhere_costs_nothing_that_was_not_sent() {
+    let budget = Budget::new(1.0, 0, Duration::from_secs(10)).unwrap();
+    let layer = layer().budget(budget.clone()).backoff(Backoff::constant(Duration::from_secs(1)));
+    // In the first attempt.
+    let inner = Scripted::new([Answer::Hang, grpc(14, &[]), grpc(14, &[]), grpc(14, &[]), Answer::Hang]);
+    let start = |inner: &Scripted| {
+        let mut retry = layer.layer(inner.clone());
+        let mut ready = task::spawn(());
+        ready.enter(|cx, _| assert_ready_ok!(Service::<Request<Frames>>::poll_ready(&mut retry, cx)));
+        task::spawn(retry.call(call(&["x"])))
+    };
+    let mut hanging = start(&inner);
+    assert_pending!(hanging.poll());
+    assert_eq!(inner.open(), 1);
+    drop(hanging);
+    assert_eq!((inner.open(), budget.balance()), (0, 1));
+    // In the wait: what was paid for the retry comes back.
+    let mut waiting = start(&inner);
+    assert_pending!(waiting.poll());
+    assert_eq!(budget.balance(), 1, "2 earned, 1 paid");
+    drop(waiting);
+    assert_eq!((inner.open(), budget.balance()), (0, 2));
+    // While the service is not ready.
+    let mut readying = start(&inner);
+    assert_pending!(readying.poll());
+    advance(Duration::from_secs(1)).await;
+    inner.be_busy(1);
+    assert_pending!(readying.poll());
+    drop(readying);
+    assert_eq!((inner.open(), budget.balance()), (0, 3));
+    // In the second attempt: it was sent.
+    let mut again = start(&inner);
+    assert_pending!(again.poll());
+    advance(Duration::from_secs(1)).await;
+    assert_pending!(again.poll());
+    assert_eq!(inner.open(), 1);
+    drop(again);
+    assert_eq!((inner.open(), budget.balance()), (0, 3), "4 earned, 1 paid");
+    assert_eq!(inner.attempts().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_concurrent_budget_is_whole_again_after_every_end() {
+    let budget = Budget::concurrent(100.0, 0).unwrap();
+    let layer = layer().budget(budget.clone());
+    let inner = Scripted::new([grpc(14, &[]), Answer::Hang, grpc(14, &[]), grpc(0, &[])]);
+    let mut hanging = task::spawn(send(&layer, &inner, call(&[])));
+    assert_pending!(hanging.poll());
+    advance(Duration::from_secs(1)).await;
+    assert_pending!(hanging.poll());
+    assert_eq!(budget.balance(), 0, "one request, one retry");
+    assert!(send(&layer, &inner, call(&[])).await.is_ok());
+    drop(hanging);
+    assert_eq!(budget.balance(), 0, "no request, no retry");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_busy_between_attempts_is_waited_for() {
+    let inner = Scripted::new([grpc(14, &[]), grpc(0, &[])]);
+    let mut retry = layer().layer(inner.clone());
+    std::future::poll_fn(|cx| Service::<Request<Frames>>::poll_ready(&mut retry, cx)).await.unwrap();
+    inner.be_busy(0);
+    let response = retry.call(call(&["x"]));
+    inner.be_busy(3);
+    assert_eq!(grpc_status(&response.await.unwrap()), Some("0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_carries_the_same_memory_of_where_it_has_been() {
+    let inner = Scripted::new([grpc(14, &[]), grpc(0, &[])]);
+    send(&layer(), &inner, call(&[])).await.unwrap();
+    let attempts = inner.attempts();
+    assert!(attempts.iter().all(|attempt| attempt.extensions.get::<Tried>().is_some()));
+
+    // One that a layer above brought is kept.
+    let inner = Scripted::new([grpc(14, &[]), grpc(0, &[])]);
+    let mut request = call(&[]);
+    request.extensions_mut().insert(Tried::default());
+    send(&layer(), &inner, request).await.unwrap();
+    assert!(inner.attempts()[1].extensions.get::<Tried>().is_some());
+}
+
+/// `data/policies/grpc_retry.json`, `max_call_attempts`.
+#[tokio::test(start_paused = true)]
+async fn the_number_of_attempts_has_a_cap_of_its_own() {
+    for (configured, cap, effective) in [(9, 4, 4), (9, 7, 7), (3, 10, 3), (8, 0, 5), (3, 0, 3), (0, 0, 1)] {
+        let inner = Scripted::new((0..effective).map(|_| grpc(14, &[])));
+        send(&layer().attempts(configured).at_most(cap), &inner, call(&[])).await.unwrap();
+        assert_eq!(inner.attempts().len(), effective);
+    }
+}
+
+/// `data/policies/grpc_retry.json`, `throttling`, through the layer.
+#[tokio::test(start_paused = true)]
+async fn the_throttle_gives_the_results_of_grpc_go() {
+    let layer = layer().attempts(4).budget(Budget::throttle(10, 0.5).unwrap());
+    let inner = Scripted::new((0..19).map(|call| {
+        let ok = [0, 3, 6, 10, 11, 12, 13, 14, 16, 18].contains(&call);
+        grpc(if ok { 0 } else { 14 }, &[])
+    }));
+    let mut results = Vec::new();
+    for _ in 0..12 {
+        let answer = send(&layer, &inner, call(&["x"])).await.unwrap();
+        results.push((grpc_status(&answer).unwrap().to_owned(), inner.attempts().len() - 1));
+    }
+    let expected = [
+        ("0", 0),
+        ("0", 3),
+        ("0", 6),
+        ("14", 8),
+        ("14", 9),
+        ("0", 10),
+        ("0", 11),
+        ("0", 12),
+        ("0", 13),
+        ("0", 14),
+        ("0", 16),
+        ("14", 17),
+    ];
+    assert!(results.iter().map(|(code, last)| (code.as_str(), *last)).eq(expected), "{results:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_of_an_attempt_is_repeated_and_one_of_the_call_is_not() {
+    let inner = Scripted::new([Answer::Hang, status(200, &[]), Answer::Hang, Answer::Hang, Answer::Hang]);
+    let client = ServiceBuilder::new()
+        .layer(TimeoutLayer::per_call(Duration::from_secs(5)))
+        .layer(layer().backoff(Backoff::constant(Duration::ZERO)))
+        .layer(TimeoutLayer::per_attempt(Duration::from_secs(2)))
+        .service(inner.clone());
+    let began = Instant::now();
+    assert!(client.clone().oneshot(get("/")).await.is_ok());
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+
+    let began = Instant::now();
+    let error = client.oneshot(get("/")).await.unwrap_err();
+    assert_eq!(error.to_string(), "the call took longer than 5s");
+    assert!(error.is::<Elapsed>());
+    assert_eq!((began.elapsed(), inner.open()), (Duration::from_secs(5), 0));
+}
+
+#[test]
+fn what_handles_requests_is_shared_between_threads() {
+    fn check<T: Clone + Send + Sync + 'static>() {}
+    check::<RetryLayer>();
+    check::<Retry<Scripted>>();
+    fn sends<T: Send>(_: T) {}
+    let retry = layer().layer(Scripted::default());
+    sends(async move { retry.oneshot(call(&[])).await });
+}
