@@ -30,6 +30,8 @@ struct Shared<B> {
     first: Option<Bytes>,
     more: Vec<Bytes>,
     trailers: Option<HeaderMap>,
+    /// Chunks read and not kept, so that chunks can be counted from the start of the body.
+    gone: usize,
     len: usize,
     cap: usize,
     /// Chunks are still kept for a next attempt.
@@ -38,9 +40,11 @@ struct Shared<B> {
     whole: bool,
     /// Something has been read.
     touched: bool,
+    /// The source ended in an error.
+    failed: bool,
     attempt: u32,
-    /// The attempt waiting for the source, so that it learns when it is abandoned.
-    waiting: Option<Waker>,
+    /// Attempts waiting for the source. One of them is woken by the source, all others by that one.
+    waiting: Vec<Waker>,
 }
 
 impl<B> Replay<B>
@@ -58,13 +62,15 @@ where
             first: None,
             more: Vec::new(),
             trailers: None,
+            gone: 0,
             len: 0,
             cap,
             keeping: fits,
             whole: fits,
             touched: false,
+            failed: false,
             attempt: 0,
-            waiting: None,
+            waiting: Vec::new(),
         };
         Self { shared: Some(Arc::new(Mutex::new(shared))) }
     }
@@ -79,7 +85,7 @@ where
         let attempt = self.shared.as_ref().map_or(0, |shared| {
             let mut locked = lock(shared);
             locked.attempt += 1;
-            let (attempt, waiting) = (locked.attempt, locked.waiting.take());
+            let (attempt, waiting) = (locked.attempt, std::mem::take(&mut locked.waiting));
             drop(locked);
             waiting.into_iter().for_each(Waker::wake);
             attempt
@@ -87,14 +93,16 @@ where
         self.body(attempt)
     }
 
-    /// Another body beside the present one; `None` unless all of it is kept already.
+    /// The body for an attempt beside the present one; `None` when something of it was not kept.
+    ///
+    /// Whichever attempt is ahead reads from the source for both. If the body then outgrows what may be
+    /// kept, the one behind fails.
     pub(crate) fn beside(&self) -> Option<ReplayBody<B>> {
-        let Some(shared) = &self.shared else { return Some(self.body(0)) };
-        let locked = lock(shared);
-        let complete = locked.whole && locked.source.as_ref().is_none_or(Body::is_end_stream);
-        let attempt = locked.attempt;
-        drop(locked);
-        complete.then(|| self.body(attempt))
+        let attempt = match &self.shared {
+            Some(shared) => Some(lock(shared)).filter(|shared| shared.whole)?.attempt,
+            None => 0,
+        };
+        Some(self.body(attempt))
     }
 
     /// Whether a next attempt would send the same body as the first.
@@ -140,10 +148,10 @@ pub struct ReplayBody<B> {
     trailed: bool,
 }
 
-/// Ends the body of an attempt after another has taken its place.
+/// Ends the body of an attempt that another has outrun or taken the place of.
 #[derive(Debug, thiserror::Error)]
-#[error("the attempt was abandoned for another")]
-pub struct Abandoned(());
+#[error("{0}")]
+pub struct Abandoned(&'static str);
 
 impl<B> Body for ReplayBody<B>
 where
@@ -160,8 +168,8 @@ where
         let this = self.get_mut();
         let Some(shared) = &this.shared else { return Poll::Ready(None) };
         let shared = &mut *lock(shared);
-        if this.attempt != shared.attempt {
-            return Poll::Ready(Some(Err(Abandoned(()).into())));
+        if let Some(reason) = shared.refuses(this.attempt, this.next) {
+            return Poll::Ready(Some(Err(Abandoned(reason).into())));
         }
         if let Some(chunk) = shared.chunk(this.next) {
             this.next += 1;
@@ -175,9 +183,10 @@ where
         let polled = Pin::new(source).poll_frame(cx);
         match &polled {
             Poll::Pending => {
-                if !shared.waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                    shared.waiting = Some(cx.waker().clone());
+                if !shared.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    shared.waiting.push(cx.waker().clone());
                 }
+                return Poll::Pending;
             }
             Poll::Ready(Some(Ok(frame))) => {
                 shared.keep(frame);
@@ -186,17 +195,18 @@ where
             }
             Poll::Ready(Some(Err(_))) => {
                 shared.forget();
-                shared.source = None;
+                (shared.source, shared.failed) = (None, true);
             }
             Poll::Ready(None) => shared.source = None,
         }
+        shared.waiting.drain(..).filter(|waker| !waker.will_wake(cx.waker())).for_each(Waker::wake);
         polled.map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {
         let Some(shared) = &self.shared else { return true };
         let shared = lock(shared);
-        shared.attempt == self.attempt
+        shared.refuses(self.attempt, self.next).is_none()
             && self.next >= shared.count()
             && (self.trailed || shared.trailers.is_none())
             && shared.source.as_ref().is_none_or(Body::is_end_stream)
@@ -223,12 +233,34 @@ impl<B> fmt::Debug for ReplayBody<B> {
 }
 
 impl<B> Shared<B> {
+    /// Chunk number `n` from the start of the body.
     fn chunk(&self, n: usize) -> Option<&Bytes> {
-        if n == 0 { self.first.as_ref() } else { self.more.get(n - 1) }
+        match n.checked_sub(self.gone)? {
+            0 => self.first.as_ref(),
+            n => self.more.get(n - 1),
+        }
     }
 
+    /// How many chunks were read.
     fn count(&self) -> usize {
+        self.gone + self.kept()
+    }
+
+    fn kept(&self) -> usize {
         usize::from(self.first.is_some()) + self.more.len()
+    }
+
+    /// Why an attempt that has got to chunk `next` cannot go on.
+    fn refuses(&self, attempt: u32, next: usize) -> Option<&'static str> {
+        if attempt != self.attempt {
+            Some("the attempt was abandoned for another")
+        } else if self.failed {
+            Some("the body of the request failed in another attempt")
+        } else if next < self.gone {
+            Some("the body of the request has gone on with another attempt")
+        } else {
+            None
+        }
     }
 
     /// Keeps a frame from the source for attempts to come, or all of nothing.
@@ -243,8 +275,9 @@ impl<B> Shared<B> {
             }
         } else if let Some(data) = frame.data_ref() {
             self.len = self.len.saturating_add(data.len());
-            if !self.keeping || self.len > self.cap || self.count() >= MAX_FRAMES {
+            if !self.keeping || self.len > self.cap || self.kept() >= MAX_FRAMES {
                 self.forget();
+                self.gone += 1;
             } else if self.first.is_none() {
                 self.first = Some(data.clone());
             } else {
@@ -254,6 +287,7 @@ impl<B> Shared<B> {
     }
 
     fn forget(&mut self) {
+        self.gone += self.kept();
         (self.keeping, self.whole) = (false, false);
         (self.first, self.more) = (None, Vec::new());
     }
@@ -459,7 +493,7 @@ mod tests {
         assert_eq!(data(poll(&mut second)), "one");
         drop(replay);
         assert_eq!(read(&mut second, 2).0, b"twothree");
-        let shared = second.shared.as_ref().map(|shared| lock(shared).count());
+        let shared = second.shared.as_ref().map(|shared| lock(shared).kept());
         assert_eq!(shared, Some(0));
     }
 
@@ -473,13 +507,41 @@ mod tests {
     }
 
     #[test]
-    fn a_second_body_beside_the_first_needs_all_of_it() {
-        let replay = Replay::new(source(&["one", "two"]), 10);
-        let mut first = replay.first();
-        assert!(replay.beside().is_none());
-        read(&mut first, 2);
-        let mut second = replay.beside().unwrap();
-        assert_eq!(read(&mut second, 9), (b"onetwo".to_vec(), None, true));
-        assert_eq!(read(&mut first, 9), (Vec::new(), None, true));
+    fn bodies_side_by_side_read_on_for_each_other() {
+        let replay = Replay::new(Source { open: true, ..source(&["one", "two"]) }, 100);
+        let (mut first, mut second) = (replay.first(), replay.beside().unwrap());
+        assert_eq!(read(&mut second, 1).0, b"one");
+        assert_eq!(read(&mut first, 2).0, b"onetwo");
+        assert_eq!(read(&mut second, 1).0, b"two");
+        // Both wait; whichever sees the end first tells the other.
+        let (mut one, mut two) = (task::spawn(()), task::spawn(()));
+        one.enter(|cx, _| assert_pending!(Pin::new(&mut first).poll_frame(cx)));
+        two.enter(|cx, _| assert_pending!(Pin::new(&mut second).poll_frame(cx)));
+        if let Some(shared) = &replay.shared {
+            lock(shared).source.as_mut().unwrap().open = false;
+        }
+        one.enter(|cx, _| assert!(assert_ready!(Pin::new(&mut first).poll_frame(cx)).is_none()));
+        assert!(two.is_woken());
+        two.enter(|cx, _| assert!(assert_ready!(Pin::new(&mut second).poll_frame(cx)).is_none()));
+    }
+
+    #[test]
+    fn of_two_bodies_the_one_behind_fails_when_the_limit_is_passed() {
+        let replay = Replay::new(source(&["one", "two", "three"]), 6);
+        let (mut first, mut second) = (replay.first(), replay.beside().unwrap());
+        assert_eq!(read(&mut first, 9), (b"onetwothree".to_vec(), None, true));
+        assert!(assert_ready!(poll(&mut second)).unwrap().unwrap_err().is::<Abandoned>());
+        assert!(!second.is_end_stream() && replay.beside().is_none());
+    }
+
+    #[test]
+    fn a_source_that_fails_for_one_body_fails_for_both() {
+        let mut failing = source(&[]);
+        failing.frames.push_back(Err("the caller hung up"));
+        let replay = Replay::new(failing, 10);
+        let (mut first, mut second) = (replay.first(), replay.beside().unwrap());
+        assert!(assert_ready!(poll(&mut first)).unwrap().is_err());
+        assert!(assert_ready!(poll(&mut second)).unwrap().is_err(), "not a body that ends early");
+        assert!(!second.is_end_stream());
     }
 }
