@@ -133,7 +133,6 @@ impl<S, Req, P: Policy, T> fmt::Debug for Balance<S, Req, P, T> {
 /// Turns a [`Discover`] into a [`Balance`] over its services.
 ///
 /// The policy is made anew for every balancer, so that no two share a cursor.
-#[derive(Clone, Debug)]
 pub struct BalanceLayer<Req, F = fn() -> PeakEwma, T = Opaque> {
     policy: F,
     protocol: T,
@@ -176,11 +175,22 @@ where
     P: Policy,
     T: Protocol<Req, <D::Service as Service<Req>>::Response>,
     Req: Send + 'static,
-    Self: Clone,
 {
     type Service = Balance<D::Service, Req, P, T>;
 
     fn layer(&self, discover: D) -> Self::Service {
         Builder::new(discover).policy((self.policy)()).protocol(self.protocol.clone()).build()
+    }
+}
+
+impl<Req, F: Clone, T: Clone> Clone for BalanceLayer<Req, F, T> {
+    fn clone(&self) -> Self {
+        Self { policy: self.policy.clone(), protocol: self.protocol.clone(), request: PhantomData }
+    }
+}
+
+impl<Req, F, T: fmt::Debug> fmt::Debug for BalanceLayer<Req, F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BalanceLayer").field("protocol", &self.protocol).finish_non_exhaustive()
     }
 }

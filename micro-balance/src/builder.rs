@@ -1,6 +1,12 @@
 //! What a balancer can be told before it starts.
 
-use std::{fmt, hash::Hash, marker::PhantomData, sync::{Arc, OnceLock}, time::Duration};
+use std::{
+    fmt,
+    hash::Hash,
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::{

@@ -171,7 +171,10 @@ mod tests {
         ewma.record(ms(400), at(2), &timing(false));
         near(ewma.value(at(2), DECAY), 400.0);
         ewma.record(ms(100), at(10_002), &timing(false));
-        near(ewma.value(at(10_002), DECAY), 400.0 / std::f32::consts::E + 100.0 * (1.0 - 1.0 / std::f32::consts::E));
+        near(
+            ewma.value(at(10_002), DECAY),
+            400.0 / std::f32::consts::E + 100.0 * (1.0 - 1.0 / std::f32::consts::E),
+        );
     }
 
     #[test]

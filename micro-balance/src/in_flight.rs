@@ -29,10 +29,10 @@ impl InFlight {
 
     /// Takes the latency: the first of an answer has come.
     pub fn answered(&mut self) {
-        if !std::mem::replace(&mut self.answered, true) {
-            if let Some((latency, now)) = self.elapsed() {
-                self.stats.sample(latency, now);
-            }
+        if !std::mem::replace(&mut self.answered, true)
+            && let Some((latency, now)) = self.elapsed()
+        {
+            self.stats.sample(latency, now);
         }
     }
 
@@ -61,8 +61,10 @@ impl InFlight {
     }
 
     fn elapsed(&self) -> Option<(Duration, Instant)> {
-        let now = Instant::now();
-        self.started.map(|started| (now.saturating_duration_since(started), now))
+        self.started.map(|started| {
+            let now = Instant::now();
+            (now.saturating_duration_since(started), now)
+        })
     }
 
     fn end_probe(&mut self, well: bool) {

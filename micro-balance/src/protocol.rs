@@ -112,7 +112,9 @@ impl<B: Body> Body for CountedBody<B> {
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
         let outcome = match &frame {
             Some(Ok(frame)) => match frame.trailers_ref() {
-                Some(trailers) if trailers.contains_key("grpc-status") => Some(Outcome::of_trailers(trailers)),
+                Some(trailers) if trailers.contains_key("grpc-status") => {
+                    Some(Outcome::of_trailers(trailers))
+                }
                 Some(_) => Some(Outcome::Success),
                 None if this.inner.is_end_stream() => Some(Outcome::Success),
                 None => None,
@@ -120,10 +122,10 @@ impl<B: Body> Body for CountedBody<B> {
             Some(Err(_)) => Some(Outcome::Failure { hint: None }),
             None => Some(Outcome::Success),
         };
-        if let Some(outcome) = outcome {
-            if let Some(mut call) = this.call.take() {
-                call.settle(outcome);
-            }
+        if let Some(outcome) = outcome
+            && let Some(mut call) = this.call.take()
+        {
+            call.settle(outcome);
         }
         Poll::Ready(frame)
     }

@@ -131,9 +131,10 @@ where
                         return Poll::Ready(Ok(T::respond(response, call)));
                     }
                     Err(error) => match handed_back(error.into(), call.take(), member, *this.hand_backs) {
-                        Ok(search) => {
-                            Self { state: State::Searching(Box::new(search)), hand_backs: *this.hand_backs + 1 }
-                        }
+                        Ok(search) => Self {
+                            state: State::Searching(Box::new(search)),
+                            hand_backs: *this.hand_backs + 1,
+                        },
                         Err(error) => return Poll::Ready(Err(error)),
                     },
                 },

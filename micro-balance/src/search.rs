@@ -25,6 +25,8 @@ use crate::{
 };
 
 type Candidate<S, P, T> = (Arc<Member<S, P, T>>, S);
+/// An endpoint that is ready, and the request for it.
+type Found<S, Req, P, T> = (Arc<Member<S, P, T>>, S, Req);
 
 /// A request on its way to somebody.
 pub(crate) struct Search<S, Req, P: Policy, T> {
@@ -49,7 +51,12 @@ where
     T: Protocol<Req, S::Response>,
 {
     /// Starts to look, not at the endpoint with serial number `avoid` while there is another.
-    pub(crate) fn new(shared: Arc<Shared<S, P, T>>, request: Req, chance: Chance, avoid: Option<u64>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared<S, P, T>>,
+        request: Req,
+        chance: Chance,
+        avoid: Option<u64>,
+    ) -> Self {
         let asked = Tried::default();
         avoid.into_iter().for_each(|serial| asked.add(serial));
         Self {
@@ -70,26 +77,24 @@ where
     }
 
     /// Waits for an endpoint; its service is ready to be called with the request.
-    pub(crate) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Arc<Member<S, P, T>>, S, Req), BoxError>>
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found<S, Req, P, T>, BoxError>>
     where
         S::Error: Into<BoxError>,
     {
         loop {
             // To be told of what happens from here on, before looking at how things are.
             let shared = &self.shared;
-            let mut changed = self.changed.take().unwrap_or_else(|| Box::pin(shared.changed.clone().notified_owned()));
+            let mut changed =
+                self.changed.take().unwrap_or_else(|| Box::pin(shared.changed.clone().notified_owned()));
             changed.as_mut().enable();
             let snapshot = shared.snapshot.load_full();
-            if let Some((member, service)) = self.ask(&snapshot, cx) {
-                if let Some(request) = self.request.take() {
-                    if let Some(tried) = self.shared.protocol.tried(&request) {
-                        tried.add(member.stats.serial());
-                    }
-                    return Poll::Ready(Ok((member, service, request)));
+            if let Some((member, service)) = self.ask(&snapshot, cx)
+                && let Some(request) = self.request.take()
+            {
+                if let Some(tried) = self.shared.protocol.tried(&request) {
+                    tried.add(member.stats.serial());
                 }
+                return Poll::Ready(Ok((member, service, request)));
             }
             if let Some(error) = self.hopeless(&snapshot, cx) {
                 return Poll::Ready(Err(NotSent::new(error).into()));
@@ -164,7 +169,8 @@ where
             return None;
         }
         let known = snapshot.known.len();
-        let last = snapshot.known.iter().find_map(|listed| listed.last_error.clone()).or(self.last_error.take());
+        let last =
+            snapshot.known.iter().find_map(|listed| listed.last_error.clone()).or(self.last_error.take());
         Some(NotReady { service, known, waited: self.shared.failfast, last }.into())
     }
 }

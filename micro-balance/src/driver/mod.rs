@@ -361,7 +361,9 @@ where
 
     /// Finds out whether an ejected endpoint is well: by a probe, or by the next request.
     fn on_ejection_over(&mut self, serial: u64, turn: u64) {
-        let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.turn == turn && slot.health == Health::Ejected) else {
+        let Some(slot) =
+            self.slots.get_mut(&serial).filter(|slot| slot.turn == turn && slot.health == Health::Ejected)
+        else {
             return;
         };
         if let Some(probe) = &self.driver.probe {

@@ -41,7 +41,8 @@ impl<S, P: Policy, T> Snapshot<S, P, T> {
         let mut slots: Vec<_> = slots.collect();
         slots.sort_by(|a, b| a.endpoint.id().cmp(b.endpoint.id()));
         let known = slots.iter().map(|slot| slot.listed()).collect();
-        let chosen = first_priority(undrained(slots.into_iter().filter(|slot| slot.is_connected()).collect()));
+        let chosen =
+            first_priority(undrained(slots.into_iter().filter(|slot| slot.is_connected()).collect()));
         let healthy = chosen.iter().filter(|slot| slot.health == Health::Well).count();
         let panic = ejection.panics(healthy, chosen.len());
         let (open, out): (Vec<_>, Vec<_>) =

@@ -106,10 +106,12 @@ impl Policy for PeakEwma {
         let (first, second) = context.chance.two_below(endpoints.len());
         let (a, b) = (endpoints.get(first)?, endpoints.get(second)?);
         let now = context.now.map_or(0, |now| a.stats().nanos(now));
-        if self.timing.recovers && context.attempt == 0 && context.chance.next() % EXPLORE == 0 {
-            if let Some(neglected) = self.neglected(endpoints, now, context) {
-                return Some(neglected);
-            }
+        if self.timing.recovers
+            && context.attempt == 0
+            && context.chance.next().is_multiple_of(EXPLORE)
+            && let Some(neglected) = self.neglected(endpoints, now, context)
+        {
+            return Some(neglected);
         }
         Some(if self.cost(b, now) < self.cost(a, now) { second } else { first })
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderName, HeaderValue, Request};
 use http_body::Body;
 use tokio::time::Instant;
 use tower::BoxError;
@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::{
     backoff::Backoff,
     budget::Budget,
+    head::Head,
     replay::{Replay, ReplayBody},
     when::{Kind, Verdict, When},
 };
@@ -39,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) budget: Budget,
     pub(crate) backoff: Backoff,
     pub(crate) chance: Arc<Chance>,
+    pub(crate) deadline: fn() -> Option<Instant>,
 }
 
 /// One request over all its attempts.
@@ -76,14 +78,7 @@ where
         config.budget.deposit_at(began);
         let kind = Kind::of(&request);
         let (mut parts, body) = request.into_parts();
-        let head = Head {
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
-            version: parts.version,
-            // One allocation instead of the several of a map; the map is built again if it is needed.
-            headers: parts.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-            extensions: parts.extensions.clone(),
-        };
+        let head = Head::of(&parts);
         let tried = parts.extensions.get_or_insert_default::<Tried>().clone();
         let replay = Replay::new(body, config.keep);
         let first = Request::from_parts(parts, replay.first());
@@ -127,18 +122,9 @@ where
         if let Some(timeout) = timeout.filter(|timeout| self.began.elapsed() >= *timeout) {
             return Err(Elapsed::new(Phase::Call, timeout).into());
         }
-        let mut request = Request::new(self.replay.next());
-        *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = self.head.uri.clone();
-        *request.version_mut() = self.head.version;
-        *request.extensions_mut() = self.head.extensions.clone();
-        request.extensions_mut().insert(self.tried.clone());
-        let headers = request.headers_mut();
-        *headers = HeaderMap::with_capacity(self.head.headers.len() + 1);
-        for (name, value) in &self.head.headers {
-            headers.append(name.clone(), value.clone());
-        }
+        let mut request = self.head.request(self.replay.next(), &self.tried);
         if self.kind.grpc {
+            let headers = request.headers_mut();
             if let Some(timeout) = timeout {
                 let left = timeout.saturating_sub(self.began.elapsed());
                 headers.insert(GRPC_TIMEOUT, grpc_timeout::encode(left));
@@ -208,13 +194,15 @@ where
 
     /// Whether an attempt after `wait` still has time.
     fn in_time(&self, wait: Duration) -> bool {
-        self.timeout().is_none_or(|timeout| self.began.elapsed().saturating_add(wait) < timeout)
+        let now = Instant::now();
+        let left = |deadline: Instant| deadline.saturating_duration_since(now);
+        self.timeout().is_none_or(|timeout| (now - self.began).saturating_add(wait) < timeout)
+            && (self.config.deadline)().is_none_or(|deadline| wait < left(deadline))
     }
 
     /// The time the caller gives the whole call, read when it is needed, which is seldom.
     fn timeout(&self) -> Option<Duration> {
-        let (_, value) = self.head.headers.iter().find(|(name, _)| *name == GRPC_TIMEOUT)?;
-        grpc_timeout::decode(value)
+        self.head.header(&GRPC_TIMEOUT).and_then(grpc_timeout::decode)
     }
 }
 
@@ -226,14 +214,4 @@ impl<S, B> Drop for Call<S, B> {
         }
         self.config.budget.close(self.paid);
     }
-}
-
-/// All of a request but its body.
-#[derive(Debug)]
-struct Head {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    extensions: Extensions,
 }

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use tokio::time::Instant;
 use tower::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -57,6 +58,7 @@ impl RetryLayer {
             budget: Budget::default(),
             backoff: Backoff::default(),
             chance: Arc::new(Chance::new(fastrand::u64(..))),
+            deadline: || None,
         };
         Self { config, at_most: 5 }
     }
@@ -104,6 +106,12 @@ impl RetryLayer {
     /// failed. Zero looks only at what is there already.
     pub fn look(mut self, wait: Duration) -> Self {
         self.config.look = wait;
+        self
+    }
+
+    /// Where to learn by when a call has to be over, beside its `grpc-timeout`; asked before each retry.
+    pub fn deadline(mut self, deadline: fn() -> Option<Instant>) -> Self {
+        self.config.deadline = deadline;
         self
     }
 

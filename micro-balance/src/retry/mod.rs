@@ -8,6 +8,7 @@
 mod backoff;
 mod budget;
 mod call;
+mod head;
 mod layer;
 mod peek;
 mod replay;
@@ -21,3 +22,4 @@ pub use peek::PeekBody;
 pub use replay::{Abandoned, ReplayBody};
 pub use response::ResponseFuture;
 pub use when::When;
+pub(crate) use {head::Head, replay::Replay};

@@ -15,7 +15,11 @@ pub(super) struct Active {
 impl Active {
     pub(super) fn new(percent: f64, min: u32) -> Result<Self, InvalidSetting> {
         if !(0.0..=100.0).contains(&percent) {
-            return Err(InvalidSetting::new("the percentage of a retry budget", percent, "between 0 and 100"));
+            return Err(InvalidSetting::new(
+                "the percentage of a retry budget",
+                percent,
+                "between 0 and 100",
+            ));
         }
         // In thousandths of a percent.
         Ok(Self {
@@ -36,7 +40,9 @@ impl Active {
     }
 
     pub(super) fn retry(&self) -> bool {
-        self.retries.fetch_update(Relaxed, Relaxed, |retries| (retries < self.limit()).then_some(retries + 1)).is_ok()
+        self.retries
+            .fetch_update(Relaxed, Relaxed, |retries| (retries < self.limit()).then_some(retries + 1))
+            .is_ok()
     }
 
     pub(super) fn end(&self, retries: u32) {

@@ -299,7 +299,9 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_work_are_refused_by_name() {
-        for (ratio, min, ttl) in [(f64::NAN, 0, 10), (-0.1, 0, 10), (11.0, 0, 10), (0.2, 2_000_000, 10), (0.2, 0, 0), (0.2, 0, 61)] {
+        for (ratio, min, ttl) in
+            [(f64::NAN, 0, 10), (-0.1, 0, 10), (11.0, 0, 10), (0.2, 2_000_000, 10), (0.2, 0, 0), (0.2, 0, 61)]
+        {
             assert!(Budget::new(ratio, min, Duration::from_secs(ttl)).is_err());
         }
         let error = Budget::new(f64::INFINITY, 0, TTL).unwrap_err();
