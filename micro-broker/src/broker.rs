@@ -38,6 +38,15 @@ pub trait Broker: Debug + Send + Sync {
     /// When the broker cannot be reached. A group that does not exist is no error.
     fn forget<'a>(&'a self, topic: &'a str, group: &'a str) -> BoxFuture<'a, Result<(), Error>>;
 
+    /// Resolves once the broker has everything this process has sent it, acknowledgements included.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not answer within a few seconds.
+    fn flush(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Sends what is waiting to be sent and leaves the broker; afterwards every request is [`Error::Closed`].
     fn close(&self) -> BoxFuture<'_, ()>;
 

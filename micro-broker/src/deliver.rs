@@ -112,6 +112,7 @@ where
                 }
             }
         };
+        let broker = subscription.broker();
         // What the subscription has fetched and not yielded is handed back now, not after the last handler.
         drop(subscription);
         let finish = async {
@@ -122,6 +123,9 @@ where
         if tokio::time::timeout(grace, finish).await.is_err() {
             tally.cut += tasks.len() as u64;
             tasks.shutdown().await;
+        }
+        if let Err(error) = broker.flush().await {
+            tracing::warn!(error = chain(&error), "the broker may not have heard the last acknowledgements");
         }
         end.map(|()| tally)
     }

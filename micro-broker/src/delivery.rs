@@ -81,7 +81,8 @@ impl Delivery {
         self.event.as_ref().expect("only the methods that consume a delivery take its event")
     }
 
-    /// Says that the event was handled; it does not come again once this resolves.
+    /// Says that the event was handled. It does not come again once the broker has heard it, for which
+    /// [`Broker::flush`] waits.
     ///
     /// # Errors
     ///

@@ -28,25 +28,36 @@ mod broker;
 mod confirm;
 mod deliver;
 mod delivery;
+#[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
+mod envelope;
 mod error;
 mod event;
 mod id;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 mod open;
 mod publisher;
+mod queue;
 mod subscribe;
 mod subscription;
 mod topic;
+#[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
+mod url;
 
 pub use backoff::Backoff;
 pub use broker::Broker;
 pub use confirm::Confirm;
 pub use deliver::{Deliver, Tally, deliver};
 pub use delivery::{DEAD_ATTEMPTS, DEAD_GROUP_NAME, DEAD_REASON, DEAD_TOPIC, Delivery, Fate, Settle};
+#[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
+pub use envelope::Envelope;
 pub use error::{Error, Reject};
 pub use event::{DEADLINE, Event, REQUEST_ID, TRACEPARENT, TRACESTATE};
 pub use id::Id;
 pub use memory::Memory;
+#[cfg(feature = "nats")]
+pub use nats::{JetStream, Nats};
 pub use open::open;
 pub use publisher::Publisher;
 pub use subscribe::Subscribe;

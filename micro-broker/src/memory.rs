@@ -1,7 +1,5 @@
 //! A broker inside this process.
 
-mod queue;
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -15,7 +13,7 @@ use crate::broker::Broker;
 use crate::confirm::Confirm;
 use crate::error::Error;
 use crate::event::Event;
-use crate::memory::queue::{Member, Queue};
+use crate::queue::{Member, Queue};
 use crate::subscribe::Subscribe;
 use crate::subscription::{Health, Subscription};
 use crate::topic::{self, DEAD_GROUP, DEAD_PREFIX};
@@ -54,6 +52,10 @@ impl Memory {
     }
 
     /// Puts an event into every queue, or into none and names one that is full.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a refused event comes back by value: publishing allocates nothing"
+    )]
     fn offer(&self, event: Event) -> Result<(), (Event, Arc<Queue>)> {
         let routes = self.shared.routes.read().expect("no user code runs under this lock");
         let topic = event.topic.clone();

@@ -11,6 +11,9 @@ use crate::memory::Memory;
 /// | URL | broker | feature |
 /// | --- | --- | --- |
 /// | `memory:` | a [`Memory`] of its own | |
+/// | `nats://host:4222,…` | `JetStream`; with `?core` `Nats`; `?stream=name` | `nats` |
+///
+/// All but memory take `?envelope=native`, `go-micro` or `go-micro-v0`.
 ///
 /// # Errors
 ///
@@ -19,6 +22,8 @@ pub fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
     let scheme = url.split(':').next().unwrap_or_default();
     match scheme {
         "memory" => Ok(Arc::new(Memory::new())),
+        #[cfg(feature = "nats")]
+        "nats" | "tls" => crate::nats::open(url),
         _ => Err(Error::Invalid { backend: "unknown", what: format!("URL scheme {scheme:?}") }),
     }
 }

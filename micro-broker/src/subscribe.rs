@@ -34,7 +34,7 @@ impl Subscribe {
             in_flight: 64,
             attempts: 5,
             backoff: Backoff::default(),
-            ack_wait: Duration::from_secs(30),
+            ack_wait: Duration::from_secs(10),
             buffer: 65_536,
         }
     }
@@ -66,7 +66,7 @@ impl Subscribe {
     }
 
     /// How long the broker waits for an answer before it delivers an event again, where it counts that time
-    /// (JetStream, http); 30 s unless told. While a handler runs the wait is renewed.
+    /// (JetStream, http); 10 s unless told. While [`deliver`](crate::deliver) runs a handler the wait is renewed.
     pub fn ack_wait(mut self, ack_wait: Duration) -> Self {
         self.ack_wait = ack_wait;
         self

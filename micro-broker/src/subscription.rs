@@ -41,6 +41,10 @@ impl Subscription {
         &self.policy.subscribe
     }
 
+    pub(crate) fn broker(&self) -> Arc<dyn Broker> {
+        self.policy.broker.clone()
+    }
+
     /// How the subscription fares, to be watched from elsewhere.
     pub fn health(&self) -> Health {
         self.health.clone()

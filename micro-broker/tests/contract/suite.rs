@@ -264,9 +264,9 @@ pub(crate) async fn headers_ids_and_bodies_of_any_size_arrive_as_sent<B: Backend
     let mut subscription = broker.subscribe(quick(&topic).group("g").in_flight(1)).await.unwrap();
     let publisher = Publisher::new(B::open(server));
     let large: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
-    for body in [Vec::new(), large, b"\0\xff\r\n".to_vec()] {
+    for (body, id) in [(Vec::new(), "order-7 of Tuesday"), (large, "a/b.c"), (b"\0\xff\r\n".to_vec(), "3")] {
         let mut sent = Event::new(topic.as_str(), body)
-            .id("order-7 of Tuesday")
+            .id(id)
             .header(micro_broker::REQUEST_ID, "r-1".parse().unwrap())
             .header(
                 micro_broker::TRACEPARENT,

@@ -17,9 +17,12 @@ use crate::event::Event;
 use crate::subscribe::Subscribe;
 use crate::subscription::Incoming;
 
+/// How many bytes of bodies wait in one queue, unless a single body is larger.
+const MAX_BYTES: usize = 64 << 20;
+
 /// The events of one group, or of one broadcast subscriber.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     topic: Arc<str>,
     group: Option<Arc<str>>,
     name: String,
@@ -31,6 +34,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<Event>,
+    /// Bytes of the bodies in `ready`.
+    bytes: usize,
     /// Events taken and not settled, or waiting out a back-off. They count against the capacity.
     outstanding: usize,
     /// Publishers may be waiting for space; spares the others the notification.
@@ -40,7 +45,7 @@ struct State {
 }
 
 impl Queue {
-    pub(super) fn new(subscribe: &Subscribe) -> Self {
+    pub(crate) fn new(subscribe: &Subscribe) -> Self {
         Self {
             topic: subscribe.topic.clone(),
             group: subscribe.group.clone(),
@@ -51,51 +56,56 @@ impl Queue {
         }
     }
 
-    pub(super) fn topic(&self) -> &str {
+    pub(crate) fn topic(&self) -> &str {
         &self.topic
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn is_for(&self, subscribe: &Subscribe) -> bool {
+    pub(crate) fn is_for(&self, subscribe: &Subscribe) -> bool {
         self.topic == subscribe.topic && self.group == subscribe.group
     }
 
     /// Appends an event, or returns it when the queue is full.
-    pub(super) fn push(&self, event: Event) -> Result<(), Event> {
+    #[expect(
+        clippy::result_large_err,
+        reason = "a refused event comes back by value: publishing allocates nothing"
+    )]
+    pub(crate) fn push(&self, event: Event) -> Result<(), Event> {
         let mut state = self.state();
         if state.is_full(self.capacity) {
             return Err(event);
         }
-        state.ready.push_back(event);
+        state.append(event);
         Self::wake(state);
         Ok(())
     }
 
     /// Appends an event to a queue that had room a moment ago; publishers racing for it overshoot by one each.
-    pub(super) fn push_anyway(&self, event: Event) {
+    pub(crate) fn push_anyway(&self, event: Event) {
         let mut state = self.state();
-        state.ready.push_back(event);
+        state.append(event);
         Self::wake(state);
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         !self.state().is_full(self.capacity)
     }
 
     /// Resolves when there may be room.
-    pub(super) fn space(&self) -> Pin<Box<OwnedNotified>> {
+    pub(crate) fn space(&self) -> Pin<Box<OwnedNotified>> {
         let mut space = Box::pin(self.space.clone().notified_owned());
         space.as_mut().enable();
         space
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
         state.ready.clear();
+        state.bytes = 0;
         Self::wake(state);
         self.space.notify_waiters();
     }
@@ -112,6 +122,7 @@ impl Queue {
         let mut state = self.state();
         state.outstanding -= 1;
         if !state.closed {
+            state.bytes += event.body.len();
             state.ready.push_front(event);
         }
         Self::wake(state);
@@ -133,8 +144,14 @@ impl Queue {
 }
 
 impl State {
+    fn append(&mut self, event: Event) {
+        self.bytes += event.body.len();
+        self.ready.push_back(event);
+    }
+
     fn is_full(&mut self, capacity: usize) -> bool {
-        let full = self.ready.len() + self.outstanding >= capacity && !self.closed;
+        let crowded = self.ready.len() + self.outstanding >= capacity || self.bytes >= MAX_BYTES;
+        let full = crowded && !self.closed;
         self.crowded |= full;
         full
     }
@@ -142,7 +159,7 @@ impl State {
 
 /// One taker: the stream of a subscription.
 #[derive(Debug)]
-pub(super) struct Member {
+pub(crate) struct Member {
     id: u64,
     hand: Arc<Hand>,
     limit: usize,
@@ -158,7 +175,7 @@ struct Hand {
 }
 
 impl Member {
-    pub(super) fn new(queue: Arc<Queue>, limit: usize) -> Self {
+    pub(crate) fn new(queue: Arc<Queue>, limit: usize) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
         Self {
@@ -193,6 +210,7 @@ impl Stream for Member {
             return Poll::Pending;
         };
         state.outstanding += 1;
+        state.bytes -= event.body.len();
         drop(state);
         hand.held.fetch_add(1, Ordering::AcqRel);
         event.attempt += 1;

@@ -1,0 +1,198 @@
+//! NATS itself: fast, at most once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, Message, PublishErrorKind};
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::StreamExt;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::broker::Broker;
+use crate::confirm::Confirm;
+use crate::envelope::Envelope;
+use crate::error::Error;
+use crate::event::Event;
+use crate::nats::link::{ANSWER, Link, Status};
+use crate::nats::wire;
+use crate::queue::{Member, Queue};
+use crate::subscribe::Subscribe;
+use crate::subscription::{Health, Report, Subscription};
+use crate::topic;
+
+const BACKEND: &str = "nats";
+
+/// How many messages are taken from the connection at a time.
+const CHUNK: usize = 256;
+
+/// A broker on NATS without JetStream. Clones share the connection.
+///
+/// **Promises.** At most once: `Ok` from a publication says that it was handed to a standing connection, and an event
+/// nobody is subscribed to, or that is on its way when a process or connection dies, is gone. A publisher's events
+/// arrive in order. Failed events are tried again within the process that received them, and a dead letter is there
+/// for those who are subscribed to it. Events wait in the subscriber's [`buffer`](Subscribe::buffer) (and at most
+/// 64 MiB); what arrives when it is full is dropped, counted and named in [`Health`], and the connection stays.
+#[derive(Clone, Debug)]
+pub struct Nats {
+    link: Arc<Link>,
+    envelope: Envelope,
+}
+
+impl Nats {
+    /// A broker at `nats://host:port`, or several of one cluster joined by commas.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when that is no address.
+    pub fn new(servers: &str) -> Result<Self, Error> {
+        Ok(Self { link: Arc::new(Link::new(BACKEND, servers)?), envelope: Envelope::default() })
+    }
+
+    /// Writes events as `envelope`; every form is read.
+    #[must_use]
+    pub fn envelope(mut self, envelope: Envelope) -> Self {
+        self.envelope = envelope;
+        self
+    }
+}
+
+impl Broker for Nats {
+    fn publish(&self, event: Event, within: Duration) -> Confirm {
+        if let Some(fault) = topic::fault(&event.topic) {
+            return Confirm::known(Err(invalid(&event.topic, fault)));
+        }
+        // Nearly always the connection stands and its queue has room, and nothing needs to wait.
+        if let Some(sent) =
+            self.link.connected().and_then(|client| send(client, event.clone(), self.envelope).now_or_never())
+        {
+            return Confirm::known(sent);
+        }
+        let (this, deadline) = (self.clone(), Instant::now() + within);
+        Confirm::awaited(async move {
+            let client = this.link.client(within).await?;
+            let late = |late| this.link.unavailable(late);
+            timeout_at(deadline, send(client, event, this.envelope)).await.map_err(late)?
+        })
+    }
+
+    fn subscribe(&self, subscribe: Subscribe) -> BoxFuture<'_, Result<Subscription, Error>> {
+        async move {
+            if let Some(fault) = topic::pattern_fault(&subscribe.topic) {
+                return Err(invalid(&subscribe.topic, fault));
+            }
+            let client = self.link.client(ANSWER).await?;
+            let subject = subscribe.topic.to_string();
+            let subscriber = match &subscribe.group {
+                Some(group) => client.queue_subscribe(subject, group.to_string()).await,
+                None => client.subscribe(subject).await,
+            };
+            let subscriber = subscriber.map_err(|fault| invalid(&subscribe.topic, &fault.to_string()))?;
+            self.link.flush().await?;
+            let (report, health) = Health::new();
+            let queue = Arc::new(Queue::new(&subscribe));
+            let pump = tokio::spawn(pump(subscriber, queue.clone(), report, self.link.status()));
+            let pump = Ended(pump.abort_handle());
+            let member = Member::new(queue, subscribe.in_flight).map(move |incoming| {
+                let _pump = &pump;
+                incoming
+            });
+            Ok(Subscription::new(member.boxed(), subscribe, Arc::new(self.clone()), health))
+        }
+        .boxed()
+    }
+
+    fn forget<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        // Nothing is kept for a group, so there is nothing to forget.
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.link.flush().boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.link.close().boxed()
+    }
+
+    fn backend(&self) -> &'static str {
+        BACKEND
+    }
+}
+
+async fn send(client: &Client, event: Event, envelope: Envelope) -> Result<(), Error> {
+    let (subject, headers, payload) = wire::write(event, envelope);
+    let sent = match headers {
+        Some(headers) => client.publish_with_headers(subject, headers, payload).await,
+        None => client.publish(subject, payload).await,
+    };
+    sent.map_err(|error| match error.kind() {
+        PublishErrorKind::Send => Error::Unavailable { backend: BACKEND, source: error.into() },
+        _ => Error::Invalid { backend: BACKEND, what: format!("an event: {error}") },
+    })
+}
+
+fn invalid(topic: &str, fault: &str) -> Error {
+    Error::Invalid { backend: BACKEND, what: format!("topic {topic:?}: {fault}") }
+}
+
+/// Takes events from the connection as fast as they come, so that a slow subscriber never holds up the others.
+async fn pump(
+    subscriber: async_nats::Subscriber,
+    queue: Arc<Queue>,
+    report: watch::Sender<Report>,
+    mut status: watch::Receiver<Status>,
+) {
+    let mut chunks = subscriber.ready_chunks(CHUNK);
+    let connections = status.borrow().connections;
+    loop {
+        tokio::select! {
+            chunk = chunks.next() => match chunk {
+                Some(chunk) => append(chunk, &queue, &report),
+                None => break,
+            },
+            Ok(()) = status.changed() => {
+                let now = status.borrow_and_update().clone();
+                if now.closed {
+                    break;
+                }
+                report.send_modify(|report| {
+                    report.connected = now.up;
+                    report.restored = now.connections.saturating_sub(connections);
+                    report.trouble = now.trouble;
+                });
+            }
+        }
+    }
+    queue.close();
+}
+
+fn append(chunk: Vec<Message>, queue: &Queue, report: &watch::Sender<Report>) {
+    let mut dropped = 0;
+    for message in chunk {
+        dropped += u64::from(queue.push(wire::read(message)).is_err());
+    }
+    if dropped > 0 {
+        let place =
+            format!("{} is slower than its publishers: its buffer in this process is full", queue.name());
+        report.send_modify(|report| {
+            // Said once, when dropping begins; the count tells the rest.
+            if report.dropped == 0 {
+                tracing::warn!(place, "events are being dropped");
+            }
+            report.dropped += dropped;
+            report.trouble = Some(place);
+        });
+    }
+}
+
+/// Ends a task with its owner.
+#[derive(Debug)]
+struct Ended(AbortHandle);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,214 @@
+//! NATS with JetStream: kept on disk, at least once.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::context::{ContextBuilder, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::ConsumerErrorKind;
+use async_nats::jetstream::{Context, ErrorCode};
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::StreamExt;
+use tokio::time::{Instant, timeout_at};
+
+use crate::broker::Broker;
+use crate::confirm::Confirm;
+use crate::envelope::Envelope;
+use crate::error::Error;
+use crate::event::Event;
+use crate::id::Id;
+use crate::nats::link::{ANSWER, Link};
+use crate::nats::pull::{Pull, Target};
+use crate::nats::streams::{self, Streams};
+use crate::nats::wire;
+use crate::subscribe::Subscribe;
+use crate::subscription::{Health, Subscription};
+use crate::topic::{self, DEAD_GROUP, DEAD_PREFIX};
+
+pub(super) const BACKEND: &str = "nats-jetstream";
+
+/// How long the server keeps a broadcast subscriber that does not come back.
+const ABSENCE: Duration = Duration::from_secs(300);
+
+/// A broker on NATS with JetStream. Clones share the connection.
+///
+/// **Promises.** At least once from the confirmation on, in order for each publisher while nothing fails, durable: `Ok`
+/// says that the server has stored the event (it writes to disk at once and asks the disk for certainty every two
+/// minutes, unless its `sync_interval` says otherwise). A group is a durable consumer and keeps its events whatever
+/// dies. Publishing an event again to the same topic within two minutes has no effect, so a publication that was not
+/// confirmed can be repeated. Dead letters wait in the stream `dead`. Nothing is dropped: what is not handled waits in
+/// the server.
+///
+/// Topics with the same first word share a stream, made when first used; [`JetStream::stream`] names one of yours.
+#[derive(Clone, Debug)]
+pub struct JetStream {
+    link: Arc<Link>,
+    context: Arc<OnceLock<Context>>,
+    streams: Arc<Streams>,
+    envelope: Envelope,
+}
+
+impl JetStream {
+    /// A broker at `nats://host:port`, or several of one cluster joined by commas.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when that is no address.
+    pub fn new(servers: &str) -> Result<Self, Error> {
+        let link = Arc::new(Link::new(BACKEND, servers)?);
+        Ok(Self { link, context: Arc::default(), streams: Arc::default(), envelope: Envelope::default() })
+    }
+
+    /// Writes events as `envelope`; every form is read.
+    #[must_use]
+    pub fn envelope(mut self, envelope: Envelope) -> Self {
+        self.envelope = envelope;
+        self
+    }
+
+    /// Keeps every topic in this stream, dead letters included. It must exist and cover them.
+    #[must_use]
+    pub fn stream(mut self, stream: &str) -> Self {
+        self.streams = Arc::new(Streams::only(stream));
+        self
+    }
+
+    async fn context(&self, within: Duration) -> Result<Context, Error> {
+        let client = self.link.client(within).await?;
+        // A publication's own limit ends its wait; this one only cleans up behind it.
+        let builder =
+            ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER * 12).backpressure_on_inflight(true);
+        Ok(self.context.get_or_init(|| builder.build(client.clone())).clone())
+    }
+
+    async fn send(&self, event: Event, within: Duration) -> Result<(), Error> {
+        let (deadline, topic) = (Instant::now() + within, event.topic.clone());
+        let (subject, headers, payload) = wire::write(event, self.envelope);
+        let mut message = PublishMessage::build().payload(payload);
+        if let Some(headers) = headers {
+            message = message.headers(headers);
+        }
+        let mut again = true;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let context = self.context(left).await?;
+            if !self.streams.is_known(&topic) {
+                let found = timeout_at(deadline, self.streams.find(&context, &topic)).await;
+                found.map_err(|late| self.link.unavailable(late))??;
+            }
+            let sent = async {
+                let confirmation = context.send_publish(subject.clone(), message.clone()).await?;
+                confirmation.await
+            };
+            let error = match timeout_at(deadline, sent).await {
+                Err(late) => return Err(unconfirmed(late)),
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => error,
+            };
+            match error.kind() {
+                // Nobody took it: the stream was deleted, or the server is still starting JetStream.
+                PublishErrorKind::StreamNotFound if Instant::now() < deadline => {
+                    self.streams.forget(&topic);
+                    if !std::mem::take(&mut again) {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+                PublishErrorKind::StreamNotFound => return Err(self.link.unavailable(error)),
+                PublishErrorKind::MaxPayloadExceeded => {
+                    return Err(Error::Invalid { backend: BACKEND, what: format!("an event: {error}") });
+                }
+                _ => return Err(unconfirmed(error)),
+            }
+        }
+    }
+
+    /// What a subscription, or the keeper of its dead letters, pulls from. Made when it does not exist.
+    async fn target(&self, topic: &str, group: Option<&str>, ack_wait: Duration) -> Result<Target, Error> {
+        let context = self.context(ANSWER).await?;
+        let stream = self.streams.find(&context, topic).await?;
+        let name =
+            group.map_or_else(|| format!("each-{}", Id::random()), |group| streams::consumer(topic, group));
+        let config = pull::Config {
+            durable_name: Some(name.clone()),
+            deliver_policy: DeliverPolicy::New,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait,
+            max_deliver: -1,
+            max_ack_pending: 65_536,
+            filter_subject: topic.to_owned(),
+            inactive_threshold: if group.is_some() { Duration::ZERO } else { ABSENCE },
+            ..pull::Config::default()
+        };
+        let target = Target { context, stream, name, config, lasts: group.is_some() };
+        target.create().await?;
+        Ok(target)
+    }
+}
+
+impl Broker for JetStream {
+    fn publish(&self, event: Event, within: Duration) -> Confirm {
+        if let Some(fault) = topic::fault(&event.topic) {
+            return Confirm::known(Err(invalid(&event.topic, fault)));
+        }
+        let this = self.clone();
+        Confirm::awaited(async move { this.send(event, within).await })
+    }
+
+    fn subscribe(&self, subscribe: Subscribe) -> BoxFuture<'_, Result<Subscription, Error>> {
+        async move {
+            let topic = &*subscribe.topic;
+            if let Some(fault) = topic::pattern_fault(topic) {
+                return Err(invalid(topic, fault));
+            }
+            if !topic.starts_with(DEAD_PREFIX) {
+                // Dead letters wait for whoever comes to read them.
+                self.target(&format!("{DEAD_PREFIX}{topic}"), Some(DEAD_GROUP), ANSWER * 2).await?;
+            }
+            let target = self.target(topic, subscribe.group.as_deref(), subscribe.ack_wait).await?;
+            let (report, health) = Health::new();
+            let pull = Pull::new(self.link.clone(), target, &subscribe, report).await?;
+            Ok(Subscription::new(pull.stream().boxed(), subscribe, Arc::new(self.clone()), health))
+        }
+        .boxed()
+    }
+
+    fn forget<'a>(&'a self, topic: &'a str, group: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let context = self.context(ANSWER).await?;
+            let stream = self.streams.find(&context, topic).await?;
+            match context.delete_consumer_from_stream(streams::consumer(topic, group), stream).await {
+                Ok(_) => Ok(()),
+                Err(error) => match error.kind() {
+                    ConsumerErrorKind::JetStream(fault)
+                        if fault.error_code() == ErrorCode::CONSUMER_NOT_FOUND =>
+                    {
+                        Ok(())
+                    }
+                    _ => Err(self.link.unavailable(error)),
+                },
+            }
+        }
+        .boxed()
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.link.flush().boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.link.close().boxed()
+    }
+
+    fn backend(&self) -> &'static str {
+        BACKEND
+    }
+}
+
+fn invalid(topic: &str, fault: &str) -> Error {
+    Error::Invalid { backend: BACKEND, what: format!("topic {topic:?}: {fault}") }
+}
+
+fn unconfirmed(source: impl Into<tower::BoxError>) -> Error {
+    Error::Unconfirmed { backend: BACKEND, source: source.into() }
+}

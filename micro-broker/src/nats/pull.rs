@@ -1,0 +1,300 @@
+//! Pulls events from a JetStream consumer: as many as there is room for, and again after every reconnection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::pull;
+use async_nats::{Client, Message, StatusCode, Subject, Subscriber};
+use futures_util::future::FutureExt;
+use futures_util::stream::{self, Stream, StreamExt};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::confirm::Confirm;
+use crate::delivery::Settle;
+use crate::error::Error;
+use crate::event::Event;
+use crate::nats::link::{Link, Status, leave};
+use crate::nats::wire;
+use crate::subscribe::Subscribe;
+use crate::subscription::{Incoming, Report};
+
+/// How long a request for events stays with the server.
+const EXPIRES: Duration = Duration::from_secs(10);
+/// How long to wait before asking a server again that did not know the consumer.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The consumer to pull from.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) context: Context,
+    pub(super) stream: String,
+    pub(super) name: String,
+    pub(super) config: pull::Config,
+    /// A group, which outlives its members.
+    pub(super) lasts: bool,
+}
+
+impl Target {
+    /// Makes the consumer, or sees that it exists.
+    pub(super) async fn create(&self) -> Result<(), Error> {
+        let made = self.context.create_consumer_on_stream(self.config.clone(), &*self.stream).await;
+        made.map(drop)
+            .map_err(|error| Error::Unavailable { backend: super::jetstream::BACKEND, source: error.into() })
+    }
+}
+
+/// One subscriber of a consumer.
+#[derive(Debug)]
+pub(super) struct Pull {
+    target: Target,
+    ask: String,
+    inbox: String,
+    // `None` only while it is dropped.
+    arrivals: Option<Subscriber>,
+    room: Arc<Room>,
+    limit: usize,
+    /// How many events the server may still send for what was asked.
+    asked: usize,
+    lost: Instant,
+    connections: u64,
+    status: watch::Receiver<Status>,
+    report: watch::Sender<Report>,
+}
+
+/// How many events are in hand.
+#[derive(Debug, Default)]
+struct Room {
+    held: AtomicUsize,
+    freed: Notify,
+}
+
+impl Pull {
+    pub(super) async fn new(
+        link: Arc<Link>,
+        target: Target,
+        subscribe: &Subscribe,
+        report: watch::Sender<Report>,
+    ) -> Result<Self, Error> {
+        let (client, status) = (target.context.client(), link.status());
+        let inbox = client.new_inbox();
+        let arrivals = client.subscribe(inbox.clone()).await.map_err(|error| link.unavailable(error))?;
+        let connections = status.borrow().connections;
+        Ok(Self {
+            ask: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", target.stream, target.name),
+            target,
+            inbox,
+            arrivals: Some(arrivals),
+            room: Arc::default(),
+            limit: subscribe.in_flight,
+            asked: 0,
+            lost: Instant::now(),
+            connections,
+            status,
+            report,
+        })
+    }
+
+    pub(super) fn stream(self) -> impl Stream<Item = Incoming> + Send {
+        stream::unfold(self, |mut pull| async move { pull.next().await.map(|incoming| (incoming, pull)) })
+    }
+
+    async fn next(&mut self) -> Option<Incoming> {
+        let room = self.room.clone();
+        loop {
+            let freed = room.freed.notified();
+            self.ask_for_more().await;
+            let arrivals = self.arrivals.as_mut()?;
+            tokio::select! {
+                message = arrivals.next() => if let Some(incoming) = self.take(message?).await? {
+                    return Some(incoming);
+                },
+                () = freed => {}
+                // A request, or the answer to one, was lost.
+                () = tokio::time::sleep_until(self.lost), if self.asked > 0 => self.asked = 0,
+                Ok(()) = self.status.changed() => self.follow().await?,
+            }
+        }
+    }
+
+    /// Asks for as many events as there is room for, once that is worth a request.
+    async fn ask_for_more(&mut self) {
+        let free = self.limit.saturating_sub(self.room.held.load(Ordering::Acquire) + self.asked);
+        if free == 0 || (self.asked > 0 && free < self.limit.div_ceil(2)) || !self.status.borrow().up {
+            return;
+        }
+        let request = format!(r#"{{"batch":{free},"expires":{}}}"#, EXPIRES.as_nanos());
+        let client = self.target.context.client();
+        if client.publish_with_reply(self.ask.clone(), self.inbox.clone(), request.into()).await.is_ok() {
+            self.asked += free;
+            self.lost = Instant::now() + EXPIRES + EXPIRES / 4;
+        }
+    }
+
+    /// What a message brings: an event, or news about a request. The outer `None` ends the stream.
+    async fn take(&mut self, message: Message) -> Option<Option<Incoming>> {
+        match message.status {
+            None | Some(StatusCode::OK) => {
+                self.asked = self.asked.saturating_sub(1);
+                return Some(self.event(message));
+            }
+            Some(StatusCode::IDLE_HEARTBEAT) => {}
+            Some(StatusCode::NO_RESPONDERS) => {
+                // JetStream is still starting, or the consumer is gone.
+                tokio::time::sleep(PAUSE).await;
+                self.restore().await;
+            }
+            Some(_) if message.description.as_deref() == Some("Consumer Deleted") => {
+                if self.target.lasts {
+                    return None;
+                }
+                self.restore().await;
+            }
+            Some(_) => {
+                let unmet = message.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Messages"));
+                let unmet = unmet.and_then(|unmet| unmet.as_str().parse().ok()).unwrap_or(self.asked);
+                self.asked = self.asked.saturating_sub(unmet);
+            }
+        }
+        Some(None)
+    }
+
+    fn event(&self, message: Message) -> Option<Incoming> {
+        let reply = message.reply.clone()?;
+        let attempt = attempts(&reply)?;
+        let mut event = wire::read(message);
+        event.attempt = attempt;
+        self.room.held.fetch_add(1, Ordering::AcqRel);
+        let client = self.target.context.client();
+        let held = Held { client, reply, room: self.room.clone(), ack_wait: self.target.config.ack_wait };
+        Some((event, Arc::new(held)))
+    }
+
+    /// Follows the connection. `None` when the broker was closed.
+    async fn follow(&mut self) -> Option<()> {
+        let now = self.status.borrow_and_update().clone();
+        if now.closed {
+            return None;
+        }
+        let restored = now.up && now.connections > self.connections;
+        self.report.send_modify(|report| {
+            report.connected = now.up;
+            report.restored += u64::from(restored);
+            report.trouble = now.trouble;
+        });
+        if restored {
+            self.connections = now.connections;
+            self.restore().await;
+        }
+        Some(())
+    }
+
+    /// Sees that the consumer is there, and starts asking from nothing.
+    async fn restore(&mut self) {
+        if let Err(error) = self.target.create().await {
+            tracing::debug!(consumer = self.target.name, %error, "the consumer is not back yet");
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.asked = 0;
+    }
+}
+
+/// How many times the event with this reply subject has been delivered, this time included. The subject is
+/// `$JS.ACK.stream.consumer.delivered…`, or with a domain and an account before the stream (ADR-15).
+fn attempts(reply: &str) -> Option<u32> {
+    let words = reply.split('.').count();
+    reply.split('.').nth(if words >= 11 { 6 } else { 4 })?.parse().ok()
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        let Some(arrivals) = self.arrivals.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (context, stream, name, lasts) = (
+            self.target.context.clone(),
+            self.target.stream.clone(),
+            self.target.name.clone(),
+            self.target.lasts,
+        );
+        // What arrived and was not yielded goes back at once instead of after the ack wait.
+        runtime.spawn(async move {
+            let unseen = leave(arrivals).await;
+            if !lasts {
+                let _ = context.delete_consumer_from_stream(name, stream).await;
+                return;
+            }
+            for reply in unseen.into_iter().filter_map(|message| message.reply) {
+                let _ = context.client().publish(reply, "-NAK".into()).await;
+            }
+        });
+    }
+}
+
+/// An event in hand.
+#[derive(Debug)]
+struct Held {
+    client: Client,
+    reply: Subject,
+    room: Arc<Room>,
+    ack_wait: Duration,
+}
+
+impl Held {
+    fn tell(&self, answer: String) -> Confirm {
+        let (client, reply) = (self.client.clone(), self.reply.clone());
+        let payload = bytes::Bytes::from(answer);
+        // Nearly always the connection's queue has room.
+        if let Some(Ok(())) = client.publish(reply.clone(), payload.clone()).now_or_never() {
+            return Confirm::known(Ok(()));
+        }
+        Confirm::awaited(async move {
+            let told = client.publish(reply, payload).await;
+            told.map_err(|error| Error::Unavailable {
+                backend: super::jetstream::BACKEND,
+                source: error.into(),
+            })
+        })
+    }
+}
+
+impl Settle for Held {
+    fn ack(&self) -> Confirm {
+        self.tell("+ACK".to_owned())
+    }
+
+    fn nack(&self, _: Event, after: Duration) -> Confirm {
+        self.tell(format!(r#"-NAK {{"delay":{}}}"#, after.as_nanos()))
+    }
+
+    fn release(&self, _: Event) {
+        // If the connection has no room now, the ack wait brings the event back.
+        let _ = self.tell("-NAK".to_owned()).now_or_never();
+    }
+
+    fn renew(&self) {
+        let _ = self.tell("+WPI".to_owned()).now_or_never();
+    }
+
+    fn renew_every(&self) -> Option<Duration> {
+        Some(self.ack_wait / 3)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.room.held.fetch_sub(1, Ordering::AcqRel);
+        self.room.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn both_forms_of_a_reply_subject_tell_the_attempt() {
+        assert_eq!(super::attempts("$JS.ACK.orders.billing.3.17.12.1700000000000000000.0"), Some(3));
+        assert_eq!(super::attempts("$JS.ACK._.acc.orders.billing.3.17.12.1700000000000000000.0.x"), Some(3));
+        assert_eq!(super::attempts("somewhere.else"), None);
+    }
+}

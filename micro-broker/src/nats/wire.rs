@@ -1,0 +1,60 @@
+//! Events as NATS messages: headers are NATS headers, the id is the one JetStream knows duplicates by.
+
+use async_nats::{HeaderMap, Message, Subject};
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+
+use crate::envelope::{self, Envelope};
+use crate::event::Event;
+use crate::id::Id;
+
+/// JetStream drops a message whose id it has seen in a stream within two minutes. The topic stands before the id,
+/// because one event may be published to several topics of a stream.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// What is sent for an event.
+pub(super) fn write(event: Event, form: Envelope) -> (Subject, Option<HeaderMap>, Bytes) {
+    let subject = Subject::from(&*event.topic);
+    if form != Envelope::Native {
+        return (subject, None, envelope::write(&event, form));
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(MESSAGE_ID, format!("{}/{}", event.topic, event.id));
+    for (name, value) in &event.headers {
+        // A value that is not text cannot travel: NATS headers are lines of UTF-8.
+        if let Ok(value) = std::str::from_utf8(value.as_bytes()) {
+            headers.append(name.as_str(), value);
+        }
+    }
+    (subject, Some(headers), event.body)
+}
+
+/// The event in a message, whoever sent it: of ours, of go-micro, or plain.
+pub(super) fn read(message: Message) -> Event {
+    let Some(headers) = &message.headers else {
+        if envelope::looks_like_one(&message.payload)
+            && let Ok(event) = envelope::read(&message.payload, Some(&message.subject))
+        {
+            return event;
+        }
+        return Event::new(&*message.subject, message.payload);
+    };
+    let mut event = Event::new(&*message.subject, message.payload);
+    for (name, values) in headers.iter() {
+        let name: &str = name.as_ref();
+        if name.eq_ignore_ascii_case(MESSAGE_ID) {
+            if let Some(id) = values.first() {
+                let id = id.as_str();
+                let own = id.strip_prefix(&*event.topic).and_then(|rest| rest.strip_prefix('/'));
+                event.id = Id::from(own.unwrap_or(id));
+            }
+        } else if !name.starts_with("Nats-")
+            && let Ok(name) = HeaderName::try_from(name)
+        {
+            for value in values.iter().filter_map(|value| HeaderValue::from_str(value.as_str()).ok()) {
+                event.headers.append(&name, value);
+            }
+        }
+    }
+    event
+}
