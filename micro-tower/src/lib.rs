@@ -1,7 +1,12 @@
 //! How a request travels.
 
+pub mod client;
+pub mod deadline;
+pub mod metadata;
+pub mod status;
 pub mod transport;
 
 mod error;
 
+pub use client::Client;
 pub use error::{Error, Phase, Sent};

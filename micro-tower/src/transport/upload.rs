@@ -74,6 +74,9 @@ impl Drop for Upload {
     }
 }
 
+/// What a body yields.
+type Next<B> = Option<Result<Frame<Bytes>, <B as http_body::Body>::Error>>;
+
 struct Pipe<B> {
     body: B,
     stream: SendStream<Bytes>,
@@ -110,10 +113,7 @@ impl<B: RequestBody> Pipe<B> {
     }
 
     /// The body's next frame, unless the peer resets the stream first.
-    fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Result<Frame<Bytes>, B::Error>>, h2::Error>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next<B>, h2::Error>> {
         if let Poll::Ready(reason) = self.stream.poll_reset(cx) {
             return Poll::Ready(Err(reason?.into()));
         }
@@ -134,10 +134,7 @@ impl<B: RequestBody> Pipe<B> {
     }
 }
 
-fn poll_frame<B: RequestBody>(
-    body: &mut B,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+fn poll_frame<B: RequestBody>(body: &mut B, cx: &mut Context<'_>) -> Poll<Next<B>> {
     Pin::new(body).poll_frame(cx)
 }
 

@@ -1,0 +1,167 @@
+//! What a client can be told before it starts.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::Hash,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use micro_balance::{
+    Balance, Ejection, Http,
+    policy::{PeakEwma, Policy},
+    retry::RetryLayer,
+};
+use micro_discover::{Endpoint, Endpoints, Filter, Registry, Watch};
+use tower::discover::Discover;
+
+use super::{Client, endpoints::ConnectedEndpoints};
+use crate::{deadline::DeadlineLayer, transport::Connector};
+
+/// Sets up a [`Client`].
+#[must_use = "a client does nothing until it is built"]
+pub struct Builder<D = Endpoints, P = PeakEwma> {
+    name: Arc<str>,
+    discover: D,
+    policy: P,
+    connector: Connector,
+    deadline: DeadlineLayer,
+    retry: RetryLayer,
+    ejection: Ejection,
+    failfast: Option<Duration>,
+    seed: Option<u64>,
+}
+
+impl Client {
+    /// A client of the service called `name`, whose endpoints `registry` knows.
+    pub fn builder(name: impl Into<Arc<str>>, registry: Arc<dyn Registry>) -> Builder {
+        let name = name.into();
+        let endpoints = Endpoints::new(Watch::new(registry, &*name));
+        Self::builder_over(name, endpoints)
+    }
+
+    /// A client over the endpoints that `discover` finds; `name` stands in errors and logs.
+    pub fn builder_over<D>(name: impl Into<Arc<str>>, discover: D) -> Builder<D>
+    where
+        D: Discover<Service = Endpoint>,
+    {
+        Builder {
+            name: name.into(),
+            discover,
+            policy: PeakEwma::new(),
+            connector: Connector::new(),
+            deadline: DeadlineLayer::new(),
+            retry: RetryLayer::new(),
+            ejection: Ejection::default(),
+            failfast: None,
+            seed: None,
+        }
+    }
+}
+
+impl<P> Builder<Endpoints, P> {
+    /// Calls only endpoints that `filter` lets through, and earlier filters did.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.discover = self.discover.filter(filter);
+        self
+    }
+}
+
+impl<D, P> Builder<D, P> {
+    /// Chooses endpoints by `policy`; [`PeakEwma`] unless given.
+    pub fn policy<Q: Policy>(self, policy: Q) -> Builder<D, Q> {
+        Builder {
+            policy,
+            name: self.name,
+            discover: self.discover,
+            connector: self.connector,
+            deadline: self.deadline,
+            retry: self.retry,
+            ejection: self.ejection,
+            failfast: self.failfast,
+            seed: self.seed,
+        }
+    }
+
+    /// Connects by `connector`, for HTTP/1, TLS or other timeouts.
+    pub fn connector(mut self, connector: Connector) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// Gives every call this long at most, with all its attempts and the whole answer; a caller's earlier
+    /// deadline holds anyway. Without it, a call that has no deadline waits for ever.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.deadline = self.deadline.timeout(timeout);
+        self
+    }
+
+    /// Sends again by `retry`; `RetryLayer::new().attempts(1)` only sends again what was not sent.
+    pub fn retry(mut self, retry: RetryLayer) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Leaves out endpoints that fail as `ejection` says.
+    pub fn ejection(mut self, ejection: Ejection) -> Self {
+        self.ejection = ejection;
+        self
+    }
+
+    /// For how long calls wait for an endpoint while none is ready.
+    pub fn failfast(mut self, limit: Duration) -> Self {
+        self.failfast = Some(limit);
+        self
+    }
+
+    /// Makes the choices of the balancer repeatable.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts to look for endpoints and to connect to them.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
+    pub fn build(self) -> Client<P>
+    where
+        D: Discover<Service = Endpoint, Error: fmt::Display> + Send + Unpin + 'static,
+        D::Key: Hash + Clone + fmt::Debug + Send + Sync + Unpin,
+        P: Policy,
+    {
+        let connected = ConnectedEndpoints::new(self.discover, self.connector);
+        let labels = connected.labels();
+        let mut balance = Balance::builder(connected)
+            .service_name(self.name)
+            .ejection(self.ejection)
+            .attributes(move |key: &D::Key, _: &_| {
+                let labels: &HashMap<_, _> = &labels.lock().unwrap_or_else(PoisonError::into_inner);
+                labels.get(key).cloned().unwrap_or_default()
+            })
+            .policy(self.policy)
+            .protocol(Http);
+        if let Some(limit) = self.failfast {
+            balance = balance.failfast(limit);
+        }
+        if let Some(seed) = self.seed {
+            balance = balance.seed(seed);
+        }
+        Client::new(self.deadline, self.retry, balance.build())
+    }
+}
+
+impl<D, P: fmt::Debug> fmt::Debug for Builder<D, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("policy", &self.policy)
+            .field("connector", &self.connector)
+            .field("deadline", &self.deadline)
+            .field("retry", &self.retry)
+            .field("ejection", &self.ejection)
+            .finish_non_exhaustive()
+    }
+}
