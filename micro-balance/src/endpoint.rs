@@ -2,22 +2,18 @@
 //!
 //! The figures are kept by endpoint, not by set of endpoints: they survive every change around it.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicBool, AtomicU8, AtomicU32, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed},
-        },
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{ewma::Ewma, settings::Settings};
+use crate::{
+    atomic::{
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+    ewma::Ewma,
+    settings::Settings,
+};
 
 /// What discovery says of an endpoint, beside how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,7 +190,7 @@ impl Stats {
     }
 
     pub(crate) fn release_probe(&self) {
-        self.probing.store(false, std::sync::atomic::Ordering::Release);
+        self.probing.store(false, Release);
     }
 
     pub(crate) fn probed(&self, well: bool) {
@@ -271,5 +267,101 @@ impl Stats {
     fn report(&self, report: Report) {
         // Without a driver there is nobody to tell, and nothing left to decide.
         let _ = self.reports.send(report);
+    }
+}
+
+#[cfg(all(test, micro_loom))]
+mod loom_tests {
+    use loom::thread;
+
+    use super::*;
+    use crate::{Ejection, policy::Timing};
+
+    fn stats(failures: u32) -> (Arc<Stats>, mpsc::UnboundedReceiver<Report>) {
+        let timing = Timing {
+            decay: Duration::from_secs(10),
+            default_latency: Duration::from_millis(30),
+            penalty: Duration::from_secs(5),
+            recovers: false,
+        };
+        let ejection = Ejection::default().consecutive_failures(failures);
+        let settings = Settings { epoch: Instant::now(), timing: Some(timing), ejection };
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Arc::new(Stats::new(1, settings.into(), sender)), receiver)
+    }
+
+    /// Runs `first` and `second` at once, in every order of their steps.
+    fn race(stats: &Arc<Stats>, first: fn(&Stats), second: fn(&Stats)) {
+        let other = stats.clone();
+        let thread = thread::spawn(move || second(&other));
+        first(stats);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn loom_what_is_in_flight_is_never_negative_and_ends_at_none() {
+        loom::model(|| {
+            let (stats, _reports) = stats(5);
+            let work = |stats: &Stats| {
+                stats.start();
+                assert!((1..=2).contains(&stats.in_flight()));
+                stats.finish();
+            };
+            race(&stats, work, work);
+            assert_eq!((stats.in_flight(), stats.picks()), (0, 2));
+        });
+    }
+
+    #[test]
+    fn loom_a_half_open_endpoint_lets_one_request_through() {
+        loom::model(|| {
+            let (stats, mut reports) = stats(5);
+            let work = |stats: &Stats| {
+                if stats.try_probe() {
+                    stats.probed(true);
+                }
+            };
+            race(&stats, work, work);
+            assert!(reports.try_recv().is_ok() && reports.try_recv().is_err());
+            stats.release_probe();
+            assert!(stats.try_probe());
+        });
+    }
+
+    #[test]
+    fn loom_a_lost_endpoint_is_reported_once() {
+        loom::model(|| {
+            let (stats, mut reports) = stats(5);
+            stats.unbar(LOST);
+            race(&stats, Stats::lost, Stats::lost);
+            assert_eq!(reports.try_recv(), Ok(Report::Lost(1)));
+            assert!(reports.try_recv().is_err() && !stats.is_open(LOST));
+        });
+    }
+
+    #[test]
+    fn loom_failures_in_a_row_are_counted_and_reported_once() {
+        loom::model(|| {
+            let (stats, mut reports) = stats(2);
+            let fail = |stats: &Stats| stats.failed(None, None);
+            race(&stats, fail, fail);
+            assert_eq!(reports.try_recv(), Ok(Report::Failing(1)));
+            assert!(reports.try_recv().is_err());
+            assert_eq!(stats.failures(), 2);
+        });
+    }
+
+    #[test]
+    fn loom_a_peak_is_never_lost_to_a_lower_sample() {
+        loom::model(|| {
+            let (stats, _reports) = stats(5);
+            let now = Instant::now();
+            race(
+                &stats,
+                |stats| stats.sample(Duration::from_millis(400), stats.epoch),
+                |stats| stats.sample(Duration::from_millis(100), stats.epoch),
+            );
+            assert!(stats.latency().value(stats.nanos(now), Duration::from_secs(10)).unwrap() > 399e6);
+        });
     }
 }

@@ -3,10 +3,9 @@
 //! All of an estimate is one atomic word, value and time together, so readers never see half of it and
 //! nobody waits for a lock.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
+
+use crate::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How a policy wants latencies measured: see [`PeakEwma`](crate::policy::PeakEwma).
 #[derive(Clone, Debug)]
@@ -32,12 +31,18 @@ const CALM: u64 = 250_000_000 >> COARSE_BITS;
 ///
 /// A sample above the average replaces it. One below moves it by `1 - exp(-elapsed / decay)`, where
 /// `elapsed` is the time since the sample before. Times are nanoseconds since an epoch of the caller's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ewma {
     /// The value as the bits of an `f32`, above the tick of its last sample; 0 before the first.
     word: AtomicU64,
     /// Samples far below the value since it last was confirmed: the highest, a coarse tick, their number.
     calm: AtomicU64,
+}
+
+impl Default for Ewma {
+    fn default() -> Self {
+        Self { word: AtomicU64::new(0), calm: AtomicU64::new(0) }
+    }
 }
 
 impl Ewma {
@@ -141,7 +146,7 @@ fn keep(now: u64, tick: u32, decay: Duration) -> f32 {
     if x < 1e-3 { 1.0 - x } else { (-x).exp() }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(micro_loom)))]
 mod tests {
     use super::*;
 

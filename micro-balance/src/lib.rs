@@ -13,6 +13,7 @@
 //! | [`retry`], [`timeout`] | layers that repeat what may be repeated, and give up on what takes too long |
 //! | [`classify`] | whether an HTTP or gRPC answer is the endpoint's fault |
 
+mod atomic;
 mod balance;
 mod builder;
 mod chance;
@@ -36,6 +37,7 @@ mod view;
 // (the resilience layers' `mod` lines stand here)
 pub mod classify;
 pub mod grpc_timeout;
+pub mod hedge;
 pub mod retry;
 mod setting;
 pub mod timeout;

@@ -1,5 +1,7 @@
 //! Retries, against a service that answers by a script.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod scripted;
 
 use std::{

@@ -29,6 +29,8 @@ pub(crate) enum Answer {
     Fail(BoxError),
     /// Fails before it has read anything of the body.
     FailEarly(BoxError),
+    /// Answers 200 after this time.
+    Wait(std::time::Duration),
     /// Never answers.
     Hang,
 }
@@ -166,6 +168,10 @@ where
             match answer {
                 Answer::Respond(response) | Answer::RespondEarly(response) => Ok(response),
                 Answer::Fail(error) | Answer::FailEarly(error) => Err(error),
+                Answer::Wait(time) => {
+                    tokio::time::sleep(time).await;
+                    Ok(Response::new(Frames::default()))
+                }
                 Answer::Hang => std::future::pending().await,
             }
         })

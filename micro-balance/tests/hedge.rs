@@ -1,0 +1,238 @@
+//! Hedging, against a service that answers by a script and against a simulated fleet.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod scripted;
+
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use micro_balance::{
+    Repeatable, Tried,
+    hedge::{Hedge, HedgeLayer},
+    retry::{Budget, ReplayBody},
+};
+use scripted::*;
+use tokio::time::{Instant, advance, sleep};
+use tokio_test::{assert_pending, assert_ready_ok, task};
+use tower::{BoxError, ServiceExt};
+use tower_layer::Layer;
+use tower_service::Service;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn layer() -> HedgeLayer {
+    HedgeLayer::after(20 * MS).budget(Budget::endless())
+}
+
+fn start(
+    layer: &HedgeLayer,
+    inner: &Scripted,
+    request: Request<Frames>,
+) -> task::Spawn<impl Future<Output = Result<Response<Frames>, BoxError>> + use<>> {
+    let mut hedge = layer.layer(inner.clone());
+    let mut ready = task::spawn(());
+    ready.enter(|cx, _| assert_ready_ok!(Service::<Request<Frames>>::poll_ready(&mut hedge, cx)));
+    task::spawn(hedge.call(request))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_request_starts_after_the_delay_and_the_loser_is_dropped() {
+    let inner = Scripted::new([Answer::Hang, status(200, &[])]);
+    let mut answer = start(&layer(), &inner, get("/"));
+    assert_pending!(answer.poll());
+    advance(19 * MS).await;
+    assert_pending!(answer.poll());
+    assert_eq!(inner.attempts().len(), 1);
+    advance(MS).await;
+    assert!(answer.is_woken());
+    assert_eq!(assert_ready_ok!(answer.poll()).status(), 200);
+    assert_eq!(inner.attempts().len(), 2);
+    assert_eq!(inner.open(), 0, "at once, not when the future is dropped");
+    assert!(inner.attempts().iter().all(|attempt| attempt.extensions.get::<Tried>().is_some()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_may_still_win() {
+    let inner = Scripted::new([Answer::Wait(30 * MS), Answer::Hang]);
+    let began = Instant::now();
+    assert!(layer().layer(inner.clone()).oneshot(get("/")).await.is_ok());
+    assert_eq!((began.elapsed(), inner.attempts().len(), inner.open()), (30 * MS, 2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_answered_in_time_is_sent_once() {
+    let inner = Scripted::new([status(200, &[])]);
+    let mut answer = start(&layer(), &inner, get("/"));
+    assert_ready_ok!(answer.poll());
+    assert!(!answer.is_woken());
+    assert_eq!(inner.attempts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_may_be_carried_out_twice_is_hedged() {
+    let inner = Scripted::new([Answer::Wait(100 * MS)]);
+    layer().layer(inner.clone()).oneshot(call(&["x"])).await.unwrap();
+    assert_eq!(inner.attempts().len(), 1);
+
+    let inner = Scripted::new([Answer::Hang, grpc(0, &[])]);
+    let mut request = call(&["one", "two"]);
+    request.extensions_mut().insert(Repeatable);
+    layer().layer(inner.clone()).oneshot(request).await.unwrap();
+    assert_eq!(inner.attempts()[1].text(), "onetwo");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_waits_for_the_other_attempt() {
+    for failure in [status(503, &[]), fail("reset by peer")] {
+        let inner = Scripted::new([Answer::Wait(50 * MS), failure]);
+        let began = Instant::now();
+        assert_eq!(layer().layer(inner.clone()).oneshot(get("/")).await.unwrap().status(), 200);
+        assert_eq!((began.elapsed(), inner.attempts().len()), (50 * MS, 2));
+    }
+    // Alone it is the answer: repeating it is another layer's work.
+    let inner = Scripted::new([status(503, &[])]);
+    assert_eq!(layer().layer(inner.clone()).oneshot(get("/")).await.unwrap().status(), 503);
+    assert_eq!(inner.attempts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pushback_stops_hedges_or_puts_them_off() {
+    let stop = || status(503, &[("grpc-retry-pushback-ms", "-1")]);
+    let inner = Scripted::new([Answer::Wait(500 * MS), stop()]);
+    layer().attempts(5).layer(inner.clone()).oneshot(get("/")).await.unwrap();
+    assert_eq!(inner.attempts().len(), 2);
+
+    let wait = status(503, &[("grpc-retry-pushback-ms", "300")]);
+    let inner = Scripted::new([Answer::Wait(500 * MS), wait, Answer::Hang]);
+    layer().attempts(3).layer(inner.clone()).oneshot(get("/")).await.unwrap();
+    let attempts = inner.attempts();
+    assert_eq!((attempts.len(), attempts[2].at - attempts[1].at), (3, 300 * MS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_start_one_delay_apart_up_to_their_number() {
+    let inner = Scripted::new([Answer::Hang, Answer::Hang, Answer::Wait(100 * MS)]);
+    layer().attempts(3).layer(inner.clone()).oneshot(get("/")).await.unwrap();
+    let attempts = inner.attempts();
+    let starts: Vec<_> = attempts.iter().map(|attempt| attempt.at - attempts[0].at).collect();
+    assert_eq!(starts, [Duration::ZERO, 20 * MS, 40 * MS]);
+    assert_eq!(inner.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_ends_the_hedges_and_is_exact_wherever_the_future_is_dropped() {
+    let budget = Budget::new(1.0, 0, Duration::from_secs(10)).unwrap();
+    let layer = layer().budget(budget.clone());
+    let inner = Scripted::new((0..5).map(|_| Answer::Hang));
+    // Before the delay.
+    let mut early = start(&layer, &inner, get("/"));
+    assert_pending!(early.poll());
+    drop(early);
+    assert_eq!((inner.open(), budget.balance()), (0, 1));
+    // While the service is busy: paid and given back.
+    let mut busy = start(&layer, &inner, get("/"));
+    assert_pending!(busy.poll());
+    advance(20 * MS).await;
+    inner.be_busy(1);
+    assert_pending!(busy.poll());
+    assert_eq!(budget.balance(), 1);
+    drop(busy);
+    assert_eq!((inner.open(), budget.balance()), (0, 2));
+    // With both under way: spent.
+    let mut both = start(&layer, &inner, get("/"));
+    assert_pending!(both.poll());
+    advance(20 * MS).await;
+    assert_pending!(both.poll());
+    assert_eq!(inner.open(), 2);
+    drop(both);
+    assert_eq!((inner.open(), budget.balance()), (0, 2));
+    // Spent: no hedge.
+    while budget.withdraw() {}
+    let broke = HedgeLayer::after(MS).budget(Budget::new(0.0, 0, Duration::from_secs(10)).unwrap());
+    let mut poor = start(&broke, &inner, get("/"));
+    assert_pending!(poor.poll());
+    advance(50 * MS).await;
+    assert_pending!(poor.poll());
+    assert_eq!(inner.open(), 1);
+}
+
+/// One request in a hundred takes a second, the others 10 ms.
+#[derive(Clone, Default)]
+struct Fleet {
+    requests: Arc<AtomicU32>,
+    all_slow: bool,
+}
+
+impl Service<Request<ReplayBody<Frames>>> for Fleet {
+    type Response = Response<Frames>;
+    type Error = BoxError;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<Frames>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<ReplayBody<Frames>>) -> Self::Future {
+        // A fixed order as irregular as chance, the same in every run.
+        let n = u64::from(self.requests.fetch_add(1, Relaxed));
+        let slow = self.all_slow || (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 100 == 0;
+        Box::pin(async move {
+            sleep(if slow { 1000 * MS } else { 10 * MS }).await;
+            Ok(Response::new(Frames::default()))
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_percentile_cuts_the_tail_for_its_part_of_load() {
+    let fleet = Fleet::default();
+    let hedge = HedgeLayer::percentile(0.95).unwrap().layer(fleet.clone());
+    let mut latencies = Vec::new();
+    for n in 0..10_000 {
+        let began = Instant::now();
+        hedge.clone().oneshot(get("/")).await.unwrap();
+        if n >= 1000 {
+            latencies.push(began.elapsed());
+        }
+    }
+    latencies.sort();
+    let p999 = latencies[latencies.len() * 999 / 1000];
+    assert!(p999 < 40 * MS, "{p999:?}");
+    let extra = f64::from(fleet.requests.load(Relaxed)) / 10_000.0 - 1.0;
+    assert!(extra < 0.06, "{extra}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedges_stay_in_the_budget_when_everything_is_slow() {
+    let fleet = Fleet { all_slow: true, ..Fleet::default() };
+    let hedge = HedgeLayer::after(10 * MS).layer(fleet.clone());
+    let done = Cell::new(0);
+    for _ in 0..20 {
+        let batch = (0..50).map(|_| hedge.clone().oneshot(get("/")));
+        for answer in futures_util::future::join_all(batch).await {
+            answer.unwrap();
+            done.set(done.get() + 1);
+        }
+    }
+    let extra = fleet.requests.load(Relaxed) - done.get();
+    assert!(extra <= 50, "{extra} hedges for 1000 requests");
+}
+
+#[test]
+fn what_handles_requests_is_shared_between_threads() {
+    fn check<T: Clone + Send + Sync + 'static>() {}
+    check::<HedgeLayer>();
+    check::<Hedge<Scripted>>();
+    fn sends<T: Send>(_: T) {}
+    let hedge = layer().layer(Scripted::default());
+    sends(async move { hedge.oneshot(call(&[])).await });
+    assert!(HedgeLayer::percentile(1.0).is_err() && HedgeLayer::percentile(f64::NAN).is_err());
+}
