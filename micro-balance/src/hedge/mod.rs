@@ -1,0 +1,12 @@
+//! Sends a second request when the first takes unusually long, and takes whichever answers first.
+//!
+//! A tail latency is often one endpoint's bad moment; another endpoint answers as fast as ever. Only
+//! requests that may be carried out twice are hedged, and a [`Budget`](crate::retry::Budget) of its own
+//! keeps hedges from adding load when everything is slow.
+
+mod latency;
+mod layer;
+mod response;
+
+pub use layer::{Hedge, HedgeLayer};
+pub use response::ResponseFuture;
