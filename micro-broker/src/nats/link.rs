@@ -122,6 +122,15 @@ impl Link {
     }
 }
 
+impl Drop for Link {
+    fn drop(&mut self) {
+        // A client dropped with its last clone forgets what it has not written yet.
+        if let (Some(client), Ok(runtime)) = (self.client.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { timeout(ANSWER, client.flush()).await });
+        }
+    }
+}
+
 impl Status {
     fn note(&mut self, event: &ClientEvent) {
         match event {
