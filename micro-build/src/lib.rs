@@ -12,7 +12,7 @@
 //! and in the crate, with `prost`, `tonic` and `tonic-prost` among its dependencies, the client and the server
 //! of package `greeter`:
 //!
-//! ```ignore
+//! ```text
 //! pub mod greeter {
 //!     tonic::include_proto!("greeter");
 //!     /// For reflection.

@@ -59,7 +59,7 @@ fn write_record(service: &ServiceDescriptor, code: &mut String) {
          ::std::vec![\n"
     );
     for method in service.methods() {
-        let _ = write!(lines, "{},\n", self::method(service, &method));
+        let _ = writeln!(lines, "{},", self::method(service, &method));
     }
     code.push_str(&lines);
     code.push_str("]\n}\n}\n");
