@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use self::feed::{Feed, News};
 use self::place::Place;
-use self::store::{BACKEND, Store};
+use self::store::{BACKEND, Store, Table};
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry, check_announced};
 
@@ -65,17 +65,12 @@ impl File {
         &self.store.place.dir
     }
 
-    /// Runs `work` where it may block.
     fn run<R: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<R, Error> + Send + 'static,
     ) -> BoxFuture<'_, Result<R, Error>> {
         let store = self.store.clone();
-        Box::pin(async move {
-            spawn_blocking(move || work(&store)).await.unwrap_or_else(|error| {
-                Err(Error::Unavailable { backend: BACKEND, what: "finish".to_owned(), source: error.into() })
-            })
-        })
+        Box::pin(blocking(move || work(&store)))
     }
 }
 
@@ -105,9 +100,9 @@ impl Registry for File {
     fn watch(&self, name: &str) -> BoxStream<'static, Result<Vec<Service>, Error>> {
         let checked = check_service_name(name).map_err(|what| Error::Invalid { backend: BACKEND, what });
         match checked.and_then(|()| self.feed.subscribe()) {
-            Ok(mut news) => {
-                news.mark_changed();
-                let watcher = FileWatcher { news, name: name.to_owned(), last: None };
+            Ok(news) => {
+                let store = self.store.clone();
+                let watcher = FileWatcher { store, news, name: name.to_owned(), last: None };
                 stream::unfold(watcher, FileWatcher::next).boxed()
             }
             Err(error) => stream::iter([Err(error)]).boxed(),
@@ -120,33 +115,51 @@ impl Registry for File {
 }
 
 struct FileWatcher {
+    store: Arc<Store>,
     news: watch::Receiver<News>,
     name: String,
-    last: Option<Vec<Service>>,
+    /// What was last yielded, and the revision it is from.
+    last: Option<(u64, Vec<Service>)>,
 }
 
 impl FileWatcher {
     /// Waits for a set that differs from the last one, or an error. Ends when the feed's thread does.
     async fn next(mut self) -> Option<(Result<Vec<Service>, Error>, Self)> {
         loop {
-            self.news.changed().await.ok()?;
-            match self.latest() {
-                Some(Ok(set)) if self.last.as_ref() == Some(&set) => {}
-                Some(Ok(set)) => {
-                    self.last = Some(set.clone());
-                    return Some((Ok(set), self));
+            let news = match &self.last {
+                // The first set is as new as this call, the feed's may be older.
+                None => look(self.store.clone()).await,
+                Some(_) => {
+                    self.news.changed().await.ok()?;
+                    match self.news.borrow_and_update().as_ref() {
+                        None => continue,
+                        Some(Ok(table)) => Ok(table.clone()),
+                        Some(Err(trouble)) => Err(trouble.into()),
+                    }
                 }
-                Some(Err(error)) => return Some((Err(error), self)),
-                None => {}
+            };
+            let table = match news {
+                Ok(table) => table,
+                Err(error) => return Some((Err(error), self)),
+            };
+            let set = table.services.get(&self.name).cloned().unwrap_or_default();
+            if self.last.as_ref().is_none_or(|(seen, last)| *seen < table.revision && *last != set) {
+                self.last = Some((table.revision, set.clone()));
+                return Some((Ok(set), self));
             }
         }
     }
+}
 
-    fn latest(&mut self) -> Option<Result<Vec<Service>, Error>> {
-        let news = self.news.borrow_and_update();
-        Some(match news.as_ref()? {
-            Ok(table) => Ok(table.services.get(&self.name).cloned().unwrap_or_default()),
-            Err(trouble) => Err(trouble.into()),
-        })
-    }
+async fn look(store: Arc<Store>) -> Result<Table, Error> {
+    blocking(move || store.look()).await
+}
+
+/// Runs `work` where it may block.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, Error> + Send + 'static,
+) -> Result<R, Error> {
+    spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(Error::Unavailable { backend: BACKEND, what: "finish".to_owned(), source: error.into() })
+    })
 }

@@ -1,6 +1,5 @@
 //! One URL, one registry: how a program's configuration names the place where its records are.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::fixed::Fixed;
@@ -67,7 +66,7 @@ fn file(path: &str) -> Result<crate::file::File, Error> {
     if !path.starts_with('/') {
         return Err(wrong("it is not absolute, as in file:/run/registry"));
     }
-    Ok(crate::file::File::new(PathBuf::from(path)))
+    Ok(crate::file::File::new(path))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Once;
 use std::time::SystemTime;
 
 use super::lease::{LARGEST, Lease};
@@ -19,6 +20,7 @@ pub(super) struct Print {
 
 /// More files than this are not looked at.
 const MOST_FILES: usize = 65_536;
+static TOO_MANY: Once = Once::new();
 
 /// The records and the temporary files in `dir`; none when there is no such directory.
 pub(super) fn list(dir: &Path) -> io::Result<BTreeMap<String, Print>> {
@@ -39,11 +41,16 @@ pub(super) fn list(dir: &Path) -> io::Result<BTreeMap<String, Print>> {
             listing.insert(name, Print::of(&metadata));
         }
         if listing.len() == MOST_FILES {
-            tracing::warn!(dir = %dir.display(), "looking at {MOST_FILES} files only");
+            TOO_MANY.call_once(|| tracing::warn!(dir = %dir.display(), "looking at {MOST_FILES} files only"));
             break;
         }
     }
     Ok(listing)
+}
+
+/// How the file `name` looks; none when there is no such file.
+pub(super) fn print(dir: &Path, name: &str) -> Option<Print> {
+    fs::symlink_metadata(dir.join(name)).ok().map(|found| Print::of(&found))
 }
 
 /// Reads the record `name`.
@@ -87,10 +94,9 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 /// Removes `name` if it still looks like `print`: a record that was just renewed stays.
-pub(super) fn remove(dir: &Path, name: &str, print: Option<Print>) {
-    let path = dir.join(name);
-    if fs::symlink_metadata(&path).is_ok_and(|found| Some(Print::of(&found)) == print) {
-        fs::remove_file(&path).ok();
+pub(super) fn remove(dir: &Path, name: &str, known: Option<Print>) {
+    if known.is_some() && known == print(dir, name) {
+        fs::remove_file(dir.join(name)).ok();
     }
 }
 

@@ -114,7 +114,7 @@ impl From<&Trouble> for Error {
 /// A later end of a lease is no news.
 fn differ(old: Option<&Result<Table, Trouble>>, new: &Result<Table, Trouble>) -> bool {
     match (old, new) {
-        (Some(Ok(old)), Ok(new)) => old.services != new.services,
+        (Some(Ok(old)), Ok(new)) => old.revision != new.revision,
         (old, new) => old != Some(new),
     }
 }

@@ -18,13 +18,23 @@ use crate::registry::Error;
 pub(super) struct Store {
     pub(super) place: Place,
     boot: String,
-    cache: Mutex<Cache>,
+    known: Mutex<Known>,
 }
 
-/// What is live, by service name, and until when that can stand without another look.
+#[derive(Debug, Default)]
+struct Known {
+    cache: Cache,
+    table: Table,
+}
+
+/// What is live.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Table {
+    /// Grows with each look that shows something new, whoever looked.
+    pub(super) revision: u64,
+    /// By name, one record per version.
     pub(super) services: Arc<BTreeMap<String, Vec<Service>>>,
+    /// Until when this can stand without another look.
     pub(super) next_end: Option<Instant>,
 }
 
@@ -35,7 +45,7 @@ pub(super) const BACKEND: &str = "file";
 
 impl Store {
     pub(super) fn new(place: Place) -> Self {
-        Self { place, boot: boot(), cache: Mutex::default() }
+        Self { place, boot: boot(), known: Mutex::default() }
     }
 
     /// Writes one file per endpoint.
@@ -43,7 +53,7 @@ impl Store {
         for record in split(service) {
             self.write(&Lease::live(record, ttl, Stamp::now(&self.boot)), ttl.is_zero())?;
         }
-        let due = self.with(|cache| cache.updated().is_none_or(|updated| updated.elapsed() > SWEEP));
+        let due = self.with(|known| known.cache.updated().is_none_or(|updated| updated.elapsed() > SWEEP));
         if due {
             self.look()?;
         }
@@ -56,19 +66,19 @@ impl Store {
             let (version, address) = (record.version.clone(), record.endpoints[0].address.clone());
             let farewell = Lease::withdrawn(record, Stamp::now(&self.boot));
             let name = farewell.file_name();
-            let found = disk::list(&self.place.dir).map_err(|error| self.failed("read", error))?;
-            let Some(print) = found.get(&name) else { continue };
+            let dir = &self.place.dir;
+            let Some(print) = disk::print(dir, &name) else { continue };
             let theirs = |lease: Lease| {
                 lease.withdrawn
                     || lease.service.version != version
                     || lease.service.endpoints[0].address != address
             };
-            if disk::read(&self.place.dir, &name).is_ok_and(theirs) {
+            if disk::read(dir, &name).is_ok_and(theirs) {
                 continue;
             }
             if self.write(&farewell, false).is_err() {
                 // A full disk may have room for the farewell once the record is gone.
-                disk::remove(&self.place.dir, &name, Some(*print));
+                disk::remove(dir, &name, Some(print));
                 self.write(&farewell, false)?;
             }
         }
@@ -92,7 +102,7 @@ impl Store {
     /// Reads what changed in the directory, and removes what is spent.
     pub(super) fn look(&self) -> Result<Table, Error> {
         let dir = &self.place.dir;
-        self.with(|cache| {
+        self.with(|Known { cache, table }| {
             let listing = disk::list(dir).map_err(|error| self.failed("read", error))?;
             let (now, stamp) = (Instant::now(), Stamp::now(&self.boot));
             let prints = listing.clone();
@@ -103,7 +113,12 @@ impl Store {
             for service in merge(cache.live()) {
                 services.entry(service.name.clone()).or_default().push(service);
             }
-            Ok(Table { services: Arc::new(services), next_end: cache.next_end() })
+            if *table.services != services {
+                table.services = Arc::new(services);
+                table.revision += 1;
+            }
+            table.next_end = cache.next_end();
+            Ok(table.clone())
         })
     }
 
@@ -112,8 +127,8 @@ impl Store {
         Error::Unavailable { backend: BACKEND, what, source: error.into() }
     }
 
-    fn with<R>(&self, f: impl FnOnce(&mut Cache) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(&mut Known) -> R) -> R {
         // A reader that panicked left at worst an old cache behind.
-        f(&mut self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        f(&mut self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
