@@ -1,4 +1,5 @@
 //! What callers of the crate can count on.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::{fs, path::Path};
 
