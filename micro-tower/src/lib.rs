@@ -3,6 +3,7 @@
 pub mod client;
 pub mod deadline;
 pub mod metadata;
+pub mod server;
 pub mod status;
 pub mod transport;
 
@@ -10,3 +11,4 @@ mod error;
 
 pub use client::Client;
 pub use error::{Error, Phase, Sent};
+pub use server::Server;

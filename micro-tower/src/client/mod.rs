@@ -78,6 +78,14 @@ impl<P: Policy> Client<P> {
         Self { path: path(deadline, retry, balancer.clone()), balancer }
     }
 
+    /// Sends `request`, whatever its body is. A client is always ready, so this is all it takes.
+    pub fn send<B>(&self, request: Request<B>) -> ResponseFuture<P>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        self.clone().call(request)
+    }
+
     /// The endpoints of the service, with their states and figures.
     pub fn endpoints(&self) -> Vec<View> {
         self.balancer.endpoints()

@@ -8,14 +8,14 @@ mod http1;
 mod http2;
 mod io;
 mod keepalive;
+#[cfg(feature = "tls")]
+pub(crate) mod pem;
 mod request;
 mod target;
 #[cfg(feature = "tls")]
 mod tls;
 mod upload;
 
-#[cfg(feature = "tls")]
-pub use self::tls::Tls;
 pub use self::{
     body::Body,
     channel::ChannelEndpoint,
@@ -23,3 +23,5 @@ pub use self::{
     connection::{Connection, ResponseFuture},
     request::RequestBody,
 };
+#[cfg(feature = "tls")]
+pub use self::{pem::InvalidTls, tls::Tls};

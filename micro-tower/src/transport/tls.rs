@@ -2,35 +2,18 @@
 
 use std::{fmt, sync::Arc};
 
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-};
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::BoxError;
+
+use super::pem::{Identity, InvalidTls, certificates, key, roots};
 
 /// TLS settings of a [`Connector`](super::Connector). The peer's certificate is always verified.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
-}
-
-/// Why certificates or a key cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("the TLS settings cannot be used: {what}")]
-pub struct InvalidTls {
-    what: &'static str,
-    #[source]
-    source: Option<BoxError>,
-}
-
-impl InvalidTls {
-    pub(crate) fn new(what: &'static str, source: impl Into<BoxError>) -> Self {
-        Self { what, source: Some(source.into()) }
-    }
 }
 
 impl Tls {
@@ -45,7 +28,7 @@ impl Tls {
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
             let source = found.errors.into_iter().next().map(Into::into);
-            return Err(InvalidTls { what: "this machine has no certificate authorities", source });
+            return Err(InvalidTls::without("this machine has no certificate authorities", source));
         }
         Self::with(roots, None)
     }
@@ -119,29 +102,6 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("server_name", &self.server_name).finish_non_exhaustive()
     }
-}
-
-pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, InvalidTls> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|e| InvalidTls::new("a certificate cannot be read", e))?;
-    if found.is_empty() {
-        return Err(InvalidTls { what: "there is no certificate in the PEM text", source: None });
-    }
-    Ok(found)
-}
-
-pub(crate) fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidTls> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|e| InvalidTls::new("the private key cannot be read", e))
-}
-
-pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, InvalidTls> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        roots.add(certificate).map_err(|e| InvalidTls::new("a certificate authority cannot be read", e))?;
-    }
-    Ok(roots)
 }
 
 #[cfg(test)]

@@ -1,0 +1,162 @@
+//! A server's life: announced, serving, told to stop, withdrawn, drained.
+
+use std::{fmt, future::Future, net::SocketAddr, pin::pin};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use micro_discover::{Announce, Announcement};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tonic::body::Body;
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::BoxError;
+use tower_service::Service;
+
+use super::{
+    ServeError, Server,
+    connections::Connections,
+    health::Served,
+    shutdown::{self, Words},
+};
+
+/// A [`Server`] that listens.
+#[must_use = "a server does nothing until it serves"]
+pub struct BoundServer {
+    server: Server,
+    listener: TcpListener,
+    local_address: SocketAddr,
+    announce: Option<Announce>,
+    names: Vec<String>,
+    health: HealthReporter,
+}
+
+impl BoundServer {
+    pub(super) fn new(
+        mut server: Server,
+        listener: TcpListener,
+        local_address: SocketAddr,
+    ) -> Result<Self, ServeError> {
+        let record = server.record(local_address)?;
+        let mut names = vec![String::new()];
+        names.extend(record.iter().map(|(_, record)| record.name.clone()));
+        let announce = record.map(|(registry, record)| Announce::new(registry, record).ttl(server.ttl));
+        Ok(Self { server, listener, local_address, announce, names, health: HealthReporter::new() })
+    }
+
+    /// The address that is listened on.
+    pub fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// Tells health checks what is served. The server itself reports the name `""`, and the one it is announced
+    /// by.
+    pub fn health_reporter(&self) -> HealthReporter {
+        self.health.clone()
+    }
+
+    /// Serves `service` until this process gets SIGTERM or SIGINT; a second one stops at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Announce`] when the registry will never take the announcement, and
+    /// [`ServeError::Signals`].
+    pub async fn serve<S, B>(self, service: S) -> Result<(), ServeError>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+        S: Clone + Send + 'static,
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let words = shutdown::signals().map_err(ServeError::Signals)?;
+        self.run(service, words).await
+    }
+
+    /// Serves `service` until `stop` ends. Dropping the future stops at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Announce`] when the registry will never take the announcement.
+    pub async fn serve_until<S, B>(
+        self,
+        service: S,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServeError>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+        S: Clone + Send + 'static,
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        self.run(service, shutdown::when(stop)).await
+    }
+
+    async fn run<S, B>(self, service: S, mut words: Words) -> Result<(), ServeError>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+        S: Clone + Send + 'static,
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let Self { server, listener, announce, names, health, .. } = self;
+        let connections = Connections {
+            service: Served::new(service, server.health.then(|| health.clone())),
+            limits: server.limits,
+            #[cfg(feature = "tls")]
+            tls: server.tls.as_ref().map(|tls| tls.acceptor()),
+        };
+        let (close, closing) = watch::channel(false);
+        let mut serving = pin!(connections.serve(listener, closing));
+        let life = async {
+            report(&health, &names, ServingStatus::Serving).await;
+            let announcement = match announce {
+                Some(announce) => Some(announce.start().await?),
+                None => None,
+            };
+            words.next().await;
+            tracing::info!("stopping: finishing what was begun");
+            report(&health, &names, ServingStatus::NotServing).await;
+            tokio::select! {
+                () = withdraw(announcement, &server) => Ok(true),
+                _ = words.next() => Ok(false),
+            }
+        };
+        let in_order = tokio::select! {
+            lived = life => lived.map_err(ServeError::Announce)?,
+            // It ends only when it is closed.
+            () = &mut serving => true,
+        };
+        if in_order {
+            let _ = close.send(true);
+            tokio::select! {
+                finished = timeout(server.grace, &mut serving) => if finished.is_err() {
+                    tracing::warn!(grace = ?server.grace, "stopping with requests unfinished");
+                },
+                _ = words.next() => tracing::warn!("told twice to stop: stopping with requests unfinished"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the announcement back and waits until clients have heard of it.
+async fn withdraw(announcement: Option<Announcement>, server: &Server) {
+    let Some(announcement) = announcement else { return };
+    if let Err(error) = announcement.withdraw().await {
+        tracing::warn!(%error, "the announcement could not be withdrawn: it ends with its time to live");
+    }
+    sleep(server.propagation).await;
+}
+
+async fn report(health: &HealthReporter, names: &[String], status: ServingStatus) {
+    for name in names {
+        health.set_service_status(name, status).await;
+    }
+}
+
+impl fmt::Debug for BoundServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundServer").field("local_address", &self.local_address).finish_non_exhaustive()
+    }
+}

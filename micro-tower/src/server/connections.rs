@@ -1,0 +1,148 @@
+//! Accepts connections, serves them, and lets them go.
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tonic::body::Body;
+use tower::BoxError;
+use tower_service::Service;
+
+use super::{health::Served, settings::Limits};
+
+/// How long to wait when the system has no room for one more connection.
+const NO_ROOM: Duration = Duration::from_millis(100);
+
+#[derive(Clone)]
+pub(super) struct Connections<S> {
+    pub(super) service: Served<S>,
+    pub(super) limits: Limits,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
+impl<S> Connections<S>
+where
+    Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
+    S: Clone + Send + 'static,
+{
+    /// Serves what `listener` accepts until `closing` becomes true; ends when the last connection has.
+    pub(super) async fn serve(self, listener: TcpListener, mut closing: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        let permits = Arc::new(Semaphore::new(self.limits.connections.min(Semaphore::MAX_PERMITS)));
+        loop {
+            let next = async {
+                let permit = permits.clone().acquire_owned().await;
+                (permit, listener.accept().await)
+            };
+            let accepted = tokio::select! {
+                biased;
+                _ = closing.wait_for(|closing| *closing) => break,
+                accepted = next => accepted,
+            };
+            while tasks.try_join_next().is_some() {}
+            match accepted {
+                (Ok(permit), Ok((stream, remote))) => {
+                    tasks.spawn(self.clone().connection(stream, remote, permit, closing.clone()));
+                }
+                (_, Err(error)) if is_the_peers(&error) => {}
+                (_, result) => {
+                    tracing::warn!(error = ?result.err(), "cannot accept a connection");
+                    sleep(NO_ROOM).await;
+                }
+            }
+        }
+        // Those the system has accepted already are served, and told that it is the end.
+        while let Some(Ok((stream, remote))) = listener.accept().now_or_never() {
+            let Ok(permit) = permits.clone().try_acquire_owned() else { break };
+            tasks.spawn(self.clone().connection(stream, remote, permit, closing.clone()));
+        }
+        drop(listener);
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn connection(
+        self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        _permit: OwnedSemaphorePermit,
+        mut closing: watch::Receiver<bool>,
+    ) {
+        // Latency only: what fails here, fails in the next read.
+        let _ = stream.set_nodelay(true);
+        let local = stream.local_addr().ok();
+        let service = self.service.clone().on(local, remote);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            match timeout(self.limits.header_timeout, tls.accept(stream)).await {
+                Ok(Ok(stream)) => serve(TokioIo::new(stream), service, self.limits, closing).await,
+                Ok(Err(error)) => tracing::debug!(%remote, %error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!(%remote, "a TLS handshake took too long"),
+            }
+            return;
+        }
+        // A connection on which nothing is ever said holds its place no longer than a slow request's head.
+        let spoken = timeout(self.limits.header_timeout, stream.readable());
+        tokio::select! {
+            Ok(Ok(())) = spoken => {}
+            _ = closing.wait_for(|closing| *closing) => {}
+            else => return,
+        }
+        serve(TokioIo::new(stream), service, self.limits, closing).await;
+    }
+}
+
+async fn serve<I, S>(io: I, service: Served<S>, limits: Limits, mut closing: watch::Receiver<bool>)
+where
+    I: Read + Write + Unpin + Send + 'static,
+    Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
+    S: Clone + Send + 'static,
+{
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size((limits.header_bytes as usize).max(8 << 10));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.header_bytes)
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout);
+    let service = TowerToHyperService::new(service);
+    let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
+    let told = async {
+        let _ = closing.wait_for(|closing| *closing).await;
+    };
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = told => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(error, "a connection was closed");
+    }
+}
+
+/// Whether accepting failed because of the peer, not of this machine.
+fn is_the_peers(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

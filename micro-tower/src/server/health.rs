@@ -1,0 +1,94 @@
+//! Answers gRPC health checks in front of the served service, and makes it one for hyper's requests.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use hyper::body::Incoming;
+use pin_project::pin_project;
+use tonic::{body::Body, codegen::BoxFuture, transport::server::TcpConnectInfo};
+use tonic_health::{
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
+use tower::BoxError;
+use tower_service::Service;
+
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
+/// The service of one connection.
+#[derive(Clone)]
+pub(super) struct Served<S> {
+    inner: S,
+    health: Option<HealthServer<HealthService>>,
+    peer: TcpConnectInfo,
+}
+
+impl<S> Served<S> {
+    pub(super) fn new(inner: S, health: Option<HealthReporter>) -> Self {
+        let health = health.map(|reporter| HealthServer::new(HealthService::from_health_reporter(reporter)));
+        Self { inner, health, peer: TcpConnectInfo { local_addr: None, remote_addr: None } }
+    }
+
+    /// The same for requests from `remote`.
+    pub(super) fn on(mut self, local: Option<SocketAddr>, remote: SocketAddr) -> Self {
+        self.peer = TcpConnectInfo { local_addr: local, remote_addr: Some(remote) };
+        self
+    }
+}
+
+impl<S, B> Service<Request<Incoming>> for Served<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = ServedFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // The health service is always ready.
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.peer.clone());
+        match &mut self.health {
+            Some(health) if request.uri().path().starts_with(HEALTH) => {
+                ServedFuture::Health(health.call(request))
+            }
+            _ => ServedFuture::Inner(self.inner.call(request)),
+        }
+    }
+}
+
+#[pin_project(project = Project)]
+pub(super) enum ServedFuture<F> {
+    Health(#[pin] BoxFuture<Response<Body>, std::convert::Infallible>),
+    Inner(#[pin] F),
+}
+
+impl<F, B, E> Future for ServedFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    E: Into<BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Output = Result<Response<Body>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match self.project() {
+            Project::Health(response) => ready!(response.poll(cx)).map_err(Into::into),
+            Project::Inner(response) => {
+                ready!(response.poll(cx)).map(|response| response.map(Body::new)).map_err(Into::into)
+            }
+        })
+    }
+}

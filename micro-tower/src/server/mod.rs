@@ -1,0 +1,231 @@
+//! Listens, serves, says so in the registry, and stops without losing a request.
+
+mod bound;
+mod connections;
+mod health;
+mod settings;
+mod shutdown;
+#[cfg(feature = "tls")]
+mod tls;
+
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use micro_discover::{Address, Endpoint, Registry, Service as Record};
+use tokio::net::TcpListener;
+
+pub use self::bound::BoundServer;
+use self::settings::Limits;
+#[cfg(feature = "tls")]
+pub use self::tls::ServerTls;
+
+/// Serves any tower service over HTTP/1 and HTTP/2: a tonic `Routes`, an axum `Router`, a function.
+///
+/// Nothing is announced before the server listens. When it is told to stop it says NOT_SERVING to health
+/// checks, withdraws what it announced, and goes on serving for a moment, until clients have heard of it; then
+/// it sends GOAWAY, finishes what it has begun, and returns. A second word to stop ends all of that at once.
+///
+/// ```no_run
+/// # async fn serve(routes: tonic::service::Routes) -> Result<(), micro_tower::server::ServeError> {
+/// use micro_discover::Service;
+/// use micro_tower::Server;
+///
+/// let registry = micro_discover::open("file:").expect("a directory of this user");
+/// Server::new().announce(registry, Service::new("greeter")).bind().await?.serve(routes).await
+/// # }
+/// ```
+#[must_use = "a server does nothing until it is bound"]
+pub struct Server {
+    address: SocketAddr,
+    announce: Option<(Arc<dyn Registry>, Record)>,
+    describe: Box<dyn FnOnce(Endpoint) -> Endpoint + Send + Sync>,
+    ttl: Duration,
+    propagation: Duration,
+    grace: Duration,
+    health: bool,
+    limits: Limits,
+    #[cfg(feature = "tls")]
+    tls: Option<ServerTls>,
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: is it this machine's, and free?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Nobody could call the address that would be announced.
+    #[error(
+        "clients cannot call {address}: say in Server::endpoint at which address they reach this machine"
+    )]
+    Unreachable {
+        /// The address that is listened on.
+        address: SocketAddr,
+    },
+    /// The registry will never take the announcement.
+    #[error("the server cannot be announced")]
+    Announce(#[from] micro_discover::Error),
+    /// Signals cannot be heard.
+    #[error("this process cannot hear signals")]
+    Signals(#[source] io::Error),
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Server {
+    /// A server on a free port of the loopback interface, announced nowhere.
+    pub fn new() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            announce: None,
+            describe: Box::new(|endpoint| endpoint),
+            ttl: Duration::from_secs(15),
+            propagation: Duration::from_secs(1),
+            grace: Duration::from_secs(30),
+            health: true,
+            limits: Limits::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Listens on `address`; port 0 is any that is free.
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Announces `service` in `registry` once the server listens. A service without endpoints gets one: the
+    /// address that is listened on, with a random id.
+    pub fn announce(mut self, registry: Arc<dyn Registry>, service: Record) -> Self {
+        self.announce = Some((registry, service));
+        self
+    }
+
+    /// Changes that one endpoint before it is announced: gives it a weight, a zone, an id, or the address at
+    /// which clients reach this machine.
+    pub fn endpoint(mut self, describe: impl FnOnce(Endpoint) -> Endpoint + Send + Sync + 'static) -> Self {
+        self.describe = Box::new(describe);
+        self
+    }
+
+    /// For how long clients believe the announcement when the server falls silent; 15 s unless set.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// How long to go on serving after the announcement was withdrawn: longer than it takes clients to hear
+    /// of it. 1 s unless set.
+    pub fn propagation(mut self, delay: Duration) -> Self {
+        self.propagation = delay;
+        self
+    }
+
+    /// How long what was begun may take to finish; 30 s unless set.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Whether the server answers `grpc.health.v1.Health` itself; true unless set.
+    pub fn health(mut self, health: bool) -> Self {
+        self.health = health;
+        self
+    }
+
+    /// How many connections there may be at a time; 10,000 unless set. More wait to be accepted.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.limits.connections = connections.max(1);
+        self
+    }
+
+    /// How many requests one HTTP/2 connection may carry at a time; 200 unless set.
+    pub fn max_concurrent_streams(mut self, streams: u32) -> Self {
+        self.limits.streams = streams.max(1);
+        self
+    }
+
+    /// How long a client may take to say what it wants; 10 s unless set. Counts for TLS too.
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.header_timeout = timeout;
+        self
+    }
+
+    /// How often an HTTP/2 client is asked whether it is still there, 60 s unless set, and how long it may
+    /// take to answer, 20 s unless set.
+    pub fn ping(mut self, interval: Option<Duration>, timeout: Duration) -> Self {
+        (self.limits.ping_interval, self.limits.ping_timeout) = (interval, timeout);
+        self
+    }
+
+    /// Serves over TLS.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Listens, but takes no request and announces nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Listen`].
+    pub async fn bind(self) -> Result<BoundServer, ServeError> {
+        let address = self.address;
+        let listen = |source| ServeError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let local_address = listener.local_addr().map_err(listen)?;
+        BoundServer::new(self, listener, local_address)
+    }
+
+    /// The record to announce by a server that listens on `local`.
+    fn record(&mut self, local: SocketAddr) -> Result<Option<(Arc<dyn Registry>, Record)>, ServeError> {
+        let Some((registry, mut record)) = self.announce.take() else { return Ok(None) };
+        if record.endpoints.is_empty() {
+            let unreachable = ServeError::Unreachable { address: local };
+            // Nobody can call 0.0.0.0, but the endpoint is described before that is known to matter.
+            let any = SocketAddr::from(([127, 0, 0, 1], local.port()));
+            let known = if local.ip().is_unspecified() { any } else { local };
+            let Ok(address) = format!("{}{known}", self.scheme()).parse::<Address>() else {
+                return Err(unreachable);
+            };
+            let id = format!("{}-{:016x}", record.name, fastrand::u64(..));
+            let describe = std::mem::replace(&mut self.describe, Box::new(|endpoint| endpoint));
+            let endpoint = describe(Endpoint::new(id, address.clone()));
+            if local.ip().is_unspecified() && endpoint.address == address {
+                return Err(unreachable);
+            }
+            record = record.endpoint(endpoint);
+        }
+        Ok(Some((registry, record)))
+    }
+
+    /// What stands before the address in the announcement.
+    fn scheme(&self) -> &'static str {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return "https://";
+        }
+        ""
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .field("announce", &self.announce)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,26 @@
+//! What the clients of a server may take up.
+
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connections: usize,
+    pub(super) streams: u32,
+    pub(super) header_timeout: Duration,
+    pub(super) header_bytes: u32,
+    pub(super) ping_interval: Option<Duration>,
+    pub(super) ping_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            streams: 200,
+            header_timeout: Duration::from_secs(10),
+            header_bytes: 16 << 10,
+            ping_interval: Some(Duration::from_secs(60)),
+            ping_timeout: Duration::from_secs(20),
+        }
+    }
+}
