@@ -32,6 +32,7 @@ mod store;
 ///   machines that share a directory the wall clocks are compared, but only until a renewal is seen.
 /// * Everything else that happens to files drops nobody either: what is missing, half-written, foreign or huge
 ///   is ignored, logged once, and what was known stands until its TTL. A removed directory is made again.
+/// * On a full disk what is announced stays announced; what is new is an error, and tried again.
 /// * No name becomes a path, and records are at most 1 MiB.
 ///
 /// Clones share one thread that watches. Calls need a tokio runtime: files are not touched on its async workers.

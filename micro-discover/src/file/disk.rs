@@ -68,7 +68,7 @@ pub(super) fn read(dir: &Path, name: &str) -> Result<Lease, Invalid> {
 /// Puts `json` in place of `name` at once: a reader finds the old record or the new one, never half of either.
 ///
 /// `durable` waits until it would survive a power cut. A record that expires need not: whoever wrote it is gone
-/// after one, too.
+/// after one, too. On a full disk a record that exists is written in place, so live endpoints stay.
 pub(super) fn replace(dir: &Path, name: &str, json: &[u8], durable: bool) -> io::Result<()> {
     let temporary = dir.join(format!(".{name}.{}-{:x}.tmp", std::process::id(), fastrand::u64(..)));
     let written = create(&temporary).and_then(|mut file| {
@@ -82,7 +82,21 @@ pub(super) fn replace(dir: &Path, name: &str, json: &[u8], durable: bool) -> io:
         // What cannot be removed now is removed by whoever looks later.
         fs::remove_file(&temporary).ok();
     }
-    written
+    match written {
+        Err(error) if is_full(&error) => overwrite(&dir.join(name), json).map_err(|_| error),
+        written => written,
+    }
+}
+
+/// Renews a record in the room it has. A reader may find it half done, ignores that, and looks again when it is.
+fn overwrite(path: &Path, json: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.write_all(json)?;
+    file.set_len(json.len() as u64)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn create(path: &Path) -> io::Result<File> {

@@ -67,7 +67,9 @@ impl Store {
             let farewell = Lease::withdrawn(record, Stamp::now(&self.boot));
             let name = farewell.file_name();
             let dir = &self.place.dir;
-            let Some(print) = disk::print(dir, &name) else { continue };
+            if disk::print(dir, &name).is_none() {
+                continue;
+            }
             let theirs = |lease: Lease| {
                 lease.withdrawn
                     || lease.service.version != version
@@ -76,11 +78,7 @@ impl Store {
             if disk::read(dir, &name).is_ok_and(theirs) {
                 continue;
             }
-            if self.write(&farewell, false).is_err() {
-                // A full disk may have room for the farewell once the record is gone.
-                disk::remove(dir, &name, Some(print));
-                self.write(&farewell, false)?;
-            }
+            self.write(&farewell, false)?;
         }
         Ok(())
     }
