@@ -3,7 +3,7 @@
 use std::{
     fmt,
     marker::PhantomData,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Acquire},
     task::{Context, Poll},
 };
 
@@ -17,7 +17,7 @@ use crate::{
     policy::{PeakEwma, Policy},
     protocol::{Opaque, Protocol},
     response::ResponseFuture,
-    snapshot::Shared,
+    snapshot::{Shared, Snapshot},
     view::View,
 };
 
@@ -26,7 +26,8 @@ use crate::{
 /// Clones share everything and are cheap: one reference count. `poll_ready` is always ready and reserves
 /// nothing. A request that finds no endpoint ready waits inside its response future, up to the failfast
 /// limit. Endpoints are connected, watched and ejected by a task of the balancer's own, which ends with the
-/// last clone, so a dead endpoint is a state and not an answer.
+/// last clone, so a dead endpoint is a state and not an answer. A clone that is kept but not used keeps the
+/// services it used last.
 ///
 /// `S` is the service of one endpoint, `Req` the request, `P` the [`Policy`], `T` the [`Protocol`].
 ///
@@ -55,8 +56,19 @@ use crate::{
 /// ```
 pub struct Balance<S, Req, P: Policy = PeakEwma, T = Opaque> {
     shared: Arc<Shared<S, P, T>>,
+    seen: Seen<S, P>,
     chance: Chance,
     request: PhantomData<fn(Req)>,
+}
+
+/// The snapshot a handle used last.
+///
+/// Asking for the current one costs two locked instructions, so a handle that is used again and again keeps
+/// it. One that is cloned for a single request does not pay for keeping it.
+enum Seen<S, P: Policy> {
+    Nothing,
+    Once,
+    Version(u64, Arc<Snapshot<S, P>>),
 }
 
 impl<S, Req> Balance<S, Req>
@@ -88,7 +100,7 @@ where
 
 impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
     pub(crate) fn from_parts(shared: Arc<Shared<S, P, T>>, chance: Chance) -> Self {
-        Self { shared, chance, request: PhantomData }
+        Self { shared, seen: Seen::Nothing, chance, request: PhantomData }
     }
 
     /// Every endpoint discovery knows of, with its state and figures, by id.
@@ -99,7 +111,7 @@ impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
 
 impl<S, Req, P, T> Service<Req> for Balance<S, Req, P, T>
 where
-    S: Service<Req> + Clone,
+    S: Service<Req> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
     P: Policy,
     T: Protocol<Req, S::Response>,
@@ -114,13 +126,31 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture::new(&self.shared, request, &self.chance)
+        let Self { shared, seen, chance, .. } = self;
+        let version = shared.version.load(Acquire);
+        match seen {
+            Seen::Version(known, snapshot) if *known == version => {
+                ResponseFuture::new(shared, snapshot, request, chance)
+            }
+            Seen::Nothing => {
+                *seen = Seen::Once;
+                ResponseFuture::new(shared, &shared.snapshot.load(), request, chance)
+            }
+            _ => {
+                // Loaded after its number: it may be newer, which the next request finds out.
+                let snapshot = shared.snapshot.load_full();
+                let response = ResponseFuture::new(shared, &snapshot, request, chance);
+                *seen = Seen::Version(version, snapshot);
+                response
+            }
+        }
     }
 }
 
 impl<S, Req, P: Policy, T> Clone for Balance<S, Req, P, T> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), chance: self.chance.clone(), request: PhantomData }
+        let (shared, chance) = (self.shared.clone(), self.chance.clone());
+        Self { shared, seen: Seen::Nothing, chance, request: PhantomData }
     }
 }
 

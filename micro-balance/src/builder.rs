@@ -4,7 +4,7 @@ use std::{
     fmt,
     hash::Hash,
     marker::PhantomData,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -162,6 +162,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         let now = Instant::now();
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::unresolved(&self.policy, now)),
+            version: AtomicU64::new(0),
             timed: timing.is_some(),
             policy: self.policy,
             protocol: self.protocol,

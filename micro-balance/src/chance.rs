@@ -21,6 +21,7 @@ impl Chance {
     }
 
     /// The next number, uniform over all of `u64`.
+    #[inline]
     pub fn next(&self) -> u64 {
         // Only one task uses a handle at a time: a load and a store, cheaper than one locked addition. Were
         // it ever shared, two callers could see the same number, and nothing worse.
@@ -30,11 +31,13 @@ impl Chance {
     }
 
     /// A number below `limit`, uniform but for a bias of less than `limit / 2³²`; 0 when `limit` is 0.
+    #[inline]
     pub fn below(&self, limit: usize) -> usize {
         scale(self.next() as u32, limit)
     }
 
     /// Two different numbers below `limit`, in random order; `limit` is at least 2.
+    #[inline]
     pub fn two_below(&self, limit: usize) -> (usize, usize) {
         let bits = self.next();
         let first = scale(bits as u32, limit);
@@ -56,6 +59,7 @@ impl Clone for Chance {
     }
 }
 
+#[inline]
 fn mix(state: u64) -> u64 {
     let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -63,6 +67,7 @@ fn mix(state: u64) -> u64 {
 }
 
 /// Maps 32 random bits to `0..limit` by a multiplication: no division on the request path.
+#[inline]
 fn scale(bits: u32, limit: usize) -> usize {
     ((u64::from(bits) * limit as u64) >> 32) as usize
 }

@@ -2,7 +2,13 @@
 //!
 //! The figures are kept by endpoint, not by set of endpoints: they survive every change around it.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, time::Instant};
 
@@ -11,7 +17,7 @@ use crate::{
         AtomicBool, AtomicU8, AtomicU32, AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
-    ewma::Ewma,
+    ewma::{Ewma, nanos},
     settings::Settings,
 };
 
@@ -44,9 +50,14 @@ const REPORTED: u8 = 4;
 /// One endpoint as a [`Policy`](crate::policy::Policy) sees it.
 #[derive(Clone)]
 pub struct Endpoint {
+    stats: Arc<Stats>,
+    about: Arc<About>,
+}
+
+/// What does not change about an endpoint, out of the way of what does: a policy looks at many.
+struct About {
     id: Arc<str>,
     attributes: Attributes,
-    stats: Arc<Stats>,
 }
 
 /// The figures of one endpoint, written by requests and read by policies.
@@ -65,7 +76,12 @@ pub(crate) struct Stats {
     epoch: Instant,
     settings: Arc<Settings>,
     reports: mpsc::UnboundedSender<Report>,
+    /// The balancer it belongs to, for a request that comes back. Its type is the balancer's secret, so
+    /// that figures and policies need not name it; weak, as the balancer holds its endpoints.
+    home: Home,
 }
+
+pub(crate) type Home = Weak<dyn Any + Send + Sync>;
 
 /// What a request tells the driver about an endpoint. An endpoint has at most one of each kind on the way,
 /// so the queue is bounded by the number of endpoints.
@@ -81,20 +97,21 @@ pub(crate) enum Report {
 
 impl Endpoint {
     pub(crate) fn new(id: Arc<str>, attributes: Attributes, stats: Arc<Stats>) -> Self {
-        Self { id, attributes, stats }
+        Self { stats, about: Arc::new(About { id, attributes }) }
     }
 
     /// The name discovery gives it.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.about.id
     }
 
     /// What discovery says of it.
     pub fn attributes(&self) -> &Attributes {
-        &self.attributes
+        &self.about.attributes
     }
 
     /// How many requests it is busy with, each from the pick to the end of its answer.
+    #[inline]
     pub fn in_flight(&self) -> u64 {
         self.stats.in_flight()
     }
@@ -105,23 +122,29 @@ impl Endpoint {
         self.stats.latency.last().map(|nanos| Duration::from_nanos(nanos as u64))
     }
 
+    #[inline]
     pub(crate) fn stats(&self) -> &Arc<Stats> {
         &self.stats
     }
 
     pub(crate) fn shared_id(&self) -> &Arc<str> {
-        &self.id
+        &self.about.id
     }
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("id", &self.id).field("in_flight", &self.in_flight()).finish()
+        f.debug_struct("Endpoint").field("id", &self.about.id).field("in_flight", &self.in_flight()).finish()
     }
 }
 
 impl Stats {
-    pub(crate) fn new(serial: u64, settings: Arc<Settings>, reports: mpsc::UnboundedSender<Report>) -> Self {
+    pub(crate) fn new(
+        serial: u64,
+        settings: Arc<Settings>,
+        reports: mpsc::UnboundedSender<Report>,
+        home: Home,
+    ) -> Self {
         Self {
             started: AtomicU64::new(0),
             finished: AtomicU64::new(0),
@@ -134,13 +157,21 @@ impl Stats {
             epoch: settings.epoch,
             settings,
             reports,
+            home,
         }
     }
 
+    #[inline]
     pub(crate) fn serial(&self) -> u64 {
         self.serial
     }
 
+    /// The balancer, if it is still there and of this type.
+    pub(crate) fn home<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.home.upgrade()?.downcast().ok()
+    }
+
+    #[inline]
     pub(crate) fn in_flight(&self) -> u64 {
         // Finished is read first: what finishes in between only makes the difference larger, never negative.
         let finished = self.finished.load(Relaxed);
@@ -155,16 +186,19 @@ impl Stats {
         self.failures.load(Relaxed)
     }
 
+    #[inline]
     pub(crate) fn latency(&self) -> &Ewma {
         &self.latency
     }
 
     /// Nanoseconds from the epoch of the balancer to `now`.
+    #[inline]
     pub(crate) fn nanos(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.epoch).as_nanos() as u64
+        nanos(now.saturating_duration_since(self.epoch))
     }
 
     /// Whether a request may go here, where `mask` says which bars count.
+    #[inline]
     pub(crate) fn is_open(&self, mask: u8) -> bool {
         self.barred.load(Relaxed) & mask == 0
     }
@@ -203,21 +237,25 @@ impl Stats {
         self.latency.reset();
     }
 
+    #[inline]
     pub(crate) fn start(&self) {
         self.started.fetch_add(1, Relaxed);
     }
 
+    #[inline]
     pub(crate) fn finish(&self) {
         self.finished.fetch_add(1, Relaxed);
     }
 
     /// Takes the time to an answer, or the time waited in vain.
+    #[inline]
     pub(crate) fn sample(&self, latency: Duration, now: Instant) {
         if let Some(timing) = &self.settings.timing {
             self.latency.record(latency, self.nanos(now), timing);
         }
     }
 
+    #[inline]
     pub(crate) fn succeeded(&self) {
         if self.consecutive.load(Relaxed) != 0 {
             self.consecutive.store(0, Relaxed);
@@ -226,6 +264,7 @@ impl Stats {
 
     /// Counts a failure. It costs the policy's penalty, or `hint` if that is longer: a fast failure must
     /// never look fast.
+    #[cold]
     pub(crate) fn failed(&self, hint: Option<Duration>, now: Option<Instant>) {
         if let (Some(timing), Some(now)) = (&self.settings.timing, now) {
             self.sample(timing.penalty.max(hint.unwrap_or_default()), now);
@@ -240,8 +279,8 @@ impl Stats {
     /// that follows a failure, says something about the endpoint.
     pub(crate) fn unanswered(&self, waited: Option<(Duration, Instant)>) -> bool {
         if let (Some(timing), Some((waited, now))) = (&self.settings.timing, waited) {
-            let usual = self.latency.last().unwrap_or(timing.default_latency.as_nanos() as f32);
-            if waited.as_nanos() as f32 * 2.0 < usual && self.consecutive.load(Relaxed) == 0 {
+            let usual = self.latency.last().unwrap_or(nanos(timing.default_latency) as f32);
+            if nanos(waited) as f32 * 2.0 < usual && self.consecutive.load(Relaxed) == 0 {
                 return false;
             }
             self.sample(waited, now);
@@ -287,7 +326,7 @@ mod loom_tests {
         let ejection = Ejection::default().consecutive_failures(failures);
         let settings = Settings { epoch: Instant::now(), timing: Some(timing), ejection };
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Arc::new(Stats::new(1, settings.into(), sender)), receiver)
+        (Arc::new(Stats::new(1, settings.into(), sender, Weak::<()>::new())), receiver)
     }
 
     /// Runs `first` and `second` at once, in every order of their steps.

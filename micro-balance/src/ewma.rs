@@ -47,9 +47,10 @@ impl Default for Ewma {
 
 impl Ewma {
     /// Takes a latency measured at `now`.
+    #[inline]
     pub(crate) fn record(&self, sample: Duration, now: u64, timing: &Timing) {
         // A sample of nothing still is a sample: 0 means that there is none.
-        let sample = (sample.as_nanos() as f32).max(1.0);
+        let sample = (nanos(sample) as f32).max(1.0);
         let recovered = if timing.recovers { self.recovered(sample, now) } else { None };
         let mut word = self.word.load(Relaxed);
         loop {
@@ -62,7 +63,11 @@ impl Ewma {
                     value * keep + sample * (1.0 - keep)
                 }
             };
-            match self.word.compare_exchange_weak(word, pack(value, now), Relaxed, Relaxed) {
+            let new = pack(value, now);
+            if new == word {
+                return;
+            }
+            match self.word.compare_exchange_weak(word, new, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(other) => word = other,
             }
@@ -70,16 +75,19 @@ impl Ewma {
     }
 
     /// The estimate at `now`, without changing it: silence makes it fall. `None` before the first sample.
+    #[inline]
     pub(crate) fn value(&self, now: u64, decay: Duration) -> Option<f32> {
         unpack(self.word.load(Relaxed)).map(|(value, tick)| value * keep(now, tick, decay))
     }
 
     /// The estimate as the last sample left it.
+    #[inline]
     pub(crate) fn last(&self) -> Option<f32> {
         unpack(self.word.load(Relaxed)).map(|(value, _)| value)
     }
 
     /// How long ago the last sample was, in nanoseconds to within a tick; `u64::MAX` before the first.
+    #[inline]
     pub(crate) fn age(&self, now: u64) -> u64 {
         match unpack(self.word.load(Relaxed)) {
             Some((_, tick)) => u64::from(tick_of(now).wrapping_sub(tick)) << TICK_BITS,
@@ -121,27 +129,37 @@ impl Ewma {
     }
 }
 
+/// A duration in nanoseconds, by 64-bit arithmetic: the standard library's 128 bits cost more than the rest.
+#[inline]
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(duration.subsec_nanos()))
+}
+
+#[inline]
 fn tick_of(now: u64) -> u32 {
     (now >> TICK_BITS) as u32
 }
 
+#[inline]
 fn pack(value: f32, now: u64) -> u64 {
     u64::from(value.to_bits()) << 32 | u64::from(tick_of(now))
 }
 
+#[inline]
 fn unpack(word: u64) -> Option<(f32, u32)> {
     let value = f32::from_bits((word >> 32) as u32);
     (value > 0.0).then_some((value, word as u32))
 }
 
 /// The share of the old value that is left at `now`.
+#[inline]
 fn keep(now: u64, tick: u32, decay: Duration) -> f32 {
     // A clock that went back, by a tick at most between threads, counts as no time at all.
     let ticks = tick_of(now).wrapping_sub(tick) as i32;
     if ticks <= 0 {
         return 1.0;
     }
-    let x = ((ticks as u64) << TICK_BITS) as f32 / decay.as_nanos() as f32;
+    let x = ((ticks as u64) << TICK_BITS) as f32 / nanos(decay) as f32;
     // Close to zero the exponential is its own tangent, at a tenth of the price.
     if x < 1e-3 { 1.0 - x } else { (-x).exp() }
 }

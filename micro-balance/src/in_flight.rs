@@ -22,25 +22,31 @@ pub struct InFlight {
 
 impl InFlight {
     /// Starts to count a request, at `started` if time is measured.
+    #[inline]
     pub(crate) fn start(stats: Arc<Stats>, started: Option<Instant>, probes: bool) -> Self {
         stats.start();
         Self { stats, started, answered: false, settled: false, probes }
     }
 
     /// Takes the latency: the first of an answer has come.
+    #[inline]
     pub fn answered(&mut self) {
-        if !std::mem::replace(&mut self.answered, true)
-            && let Some((latency, now)) = self.elapsed()
-        {
+        if self.answered {
+            return;
+        }
+        self.answered = true;
+        if let Some((latency, now)) = self.elapsed() {
             self.stats.sample(latency, now);
         }
     }
 
     /// Records how the endpoint did. The first word counts.
+    #[inline]
     pub fn settle(&mut self, outcome: Outcome) {
-        if std::mem::replace(&mut self.settled, true) {
+        if self.settled {
             return;
         }
+        self.settled = true;
         match outcome {
             Outcome::Success => {
                 self.answered();
@@ -60,6 +66,11 @@ impl InFlight {
         self.answered = true;
     }
 
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    #[inline]
     fn elapsed(&self) -> Option<(Duration, Instant)> {
         self.started.map(|started| {
             let now = Instant::now();
@@ -67,24 +78,32 @@ impl InFlight {
         })
     }
 
+    #[inline]
     fn end_probe(&mut self, well: bool) {
-        if std::mem::replace(&mut self.probes, false) {
+        if self.probes {
+            self.probes = false;
             self.stats.probed(well);
+        }
+    }
+
+    /// Ends a request that is given up before there is a word on the endpoint.
+    #[cold]
+    fn abandon(&mut self) {
+        if !self.answered && self.stats.unanswered(self.elapsed()) {
+            self.end_probe(false);
+        }
+        if self.probes {
+            // Too early to tell: the next request may find out.
+            self.stats.release_probe();
         }
     }
 }
 
 impl Drop for InFlight {
+    #[inline]
     fn drop(&mut self) {
-        if !self.answered {
-            let waited = self.elapsed();
-            if self.stats.unanswered(waited) {
-                self.end_probe(false);
-            }
-        }
-        if self.probes {
-            // Given up too early to tell: the next request may find out.
-            self.stats.release_probe();
+        if !self.answered || self.probes {
+            self.abandon();
         }
         self.stats.finish();
     }

@@ -10,7 +10,8 @@
 //! | [`Ejection`] | when an endpoint that fails is left out |
 //! | [`Protocol`] | what is read from requests and answers: [`Opaque`] or [`Http`] |
 //! | [`Unsent`], [`NotSent`] | what was not sent may be sent again |
-//! | [`retry`], [`timeout`] | layers that repeat what may be repeated, and give up on what takes too long |
+//! | [`retry`], [`hedge`], [`timeout`] | layers that repeat what may be repeated, and give up on what takes too long |
+//! | [`limit`], [`throttle`], [`failfast`] | layers that turn requests away before they make things worse |
 //! | [`classify`] | whether an HTTP or gRPC answer is the endpoint's fault |
 
 mod atomic;
@@ -35,13 +36,20 @@ mod tried;
 mod view;
 // Layers to put around a balancer, or around any other service.
 // (the resilience layers' `mod` lines stand here)
+mod answer;
 pub mod classify;
+pub mod failfast;
 pub mod grpc_timeout;
 pub mod hedge;
+pub mod limit;
+mod overload;
 pub mod retry;
 mod setting;
+mod sliding;
+pub mod throttle;
 pub mod timeout;
 
+pub use answer::{Answer, HeldBody};
 pub use balance::{Balance, BalanceLayer};
 pub use builder::Builder;
 pub use chance::Chance;
@@ -50,6 +58,7 @@ pub use eject::Ejection;
 pub use endpoint::{Attributes, Endpoint};
 pub use error::{NoEndpoints, NotReady};
 pub use in_flight::InFlight;
+pub use overload::Overloaded;
 pub use protocol::{CountedBody, HashKey, Http, Opaque, Protocol};
 pub use repeatable::Repeatable;
 pub use response::ResponseFuture;

@@ -21,7 +21,7 @@ use crate::{
     protocol::Protocol,
     search::Search,
     sent::Unsent,
-    snapshot::{Member, Shared, Wish},
+    snapshot::{Shared, Snapshot, Wish},
 };
 
 /// How often one request may come back unsent before the caller is told.
@@ -43,17 +43,9 @@ enum State<S: Service<Req>, Req, P: Policy, T> {
         #[pin]
         future: S::Future,
         call: Option<InFlight>,
-        member: Arc<Member<S, P, T>>,
     },
     /// Nobody could take it yet. Off the usual path, so it may have an allocation of its own.
     Searching(Box<Search<S, Req, P, T>>),
-}
-
-/// An endpoint that took a request: what is left is to wait for the answer.
-struct Taken<S: Service<Req>, Req, P: Policy, T> {
-    future: S::Future,
-    call: InFlight,
-    member: Arc<Member<S, P, T>>,
 }
 
 impl<S, Req, P, T> ResponseFuture<S, Req, P, T>
@@ -63,39 +55,43 @@ where
     T: Protocol<Req, S::Response>,
 {
     /// Sends `request` to an endpoint at once if one is ready.
-    pub(crate) fn new(shared: &Arc<Shared<S, P, T>>, request: Req, chance: &Chance) -> Self {
+    pub(crate) fn new(
+        shared: &Arc<Shared<S, P, T>>,
+        snapshot: &Snapshot<S, P>,
+        request: Req,
+        chance: &Chance,
+    ) -> Self {
         let started = shared.timed.then(Instant::now);
-        let snapshot = shared.snapshot.load();
         let tried = shared.protocol.tried(&request);
-        let picked = if !snapshot.half_open.is_empty() && shared.protocol.may_probe(&request) {
-            snapshot.probe(tried).map(|member| (member, true))
+        let probe = if !snapshot.half_open.is_empty() && shared.protocol.may_probe(&request) {
+            snapshot.probe(tried)
         } else {
             None
         };
-        let picked = picked.or_else(|| {
+        let probes = probe.is_some();
+        let picked = probe.or_else(|| {
             let wish = Wish { tried, avoid: None, hash: shared.protocol.hash(&request), now: started };
-            snapshot.pick(&shared.policy, &wish, chance).map(|member| (member, false))
+            snapshot.pick(&shared.policy, &wish, chance)
         });
-        let Some((member, probes)) = picked else { return Self::search(shared, request, chance, None, 0) };
-        let mut service = member.service.clone();
+        let Some((endpoint, service)) = picked else { return Self::search(shared, request, chance, None, 0) };
+        let (stats, mut service) = (endpoint.stats(), service.clone());
         // Nobody is there to be woken yet: a service that is not ready is asked again by the search.
         if let Poll::Ready(Ok(())) = service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            let call = InFlight::start(member.stats.clone(), started, probes);
+            let call = InFlight::start(stats.clone(), started, probes);
             if let Some(tried) = tried {
-                tried.add(member.stats.serial());
+                tried.add(stats.serial());
             }
-            let taken = Taken { future: service.call(request), call, member: member.clone() };
-            return Self::calling(taken, 0);
+            return Self::calling(service.call(request), call, 0);
         }
         if probes {
-            member.stats.release_probe();
+            stats.release_probe();
         }
-        member.stats.lost();
+        stats.lost();
         Self::search(shared, request, chance, None, 0)
     }
 
-    fn calling(Taken { future, call, member }: Taken<S, Req, P, T>, hand_backs: u8) -> Self {
-        Self { state: State::Calling { future, call: Some(call), member }, hand_backs }
+    fn calling(future: S::Future, call: InFlight, hand_backs: u8) -> Self {
+        Self { state: State::Calling { future, call: Some(call) }, hand_backs }
     }
 
     fn search(
@@ -112,7 +108,7 @@ where
 
 impl<S, Req, P, T> Future for ResponseFuture<S, Req, P, T>
 where
-    S: Service<Req> + Clone,
+    S: Service<Req> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
     P: Policy,
     T: Protocol<Req, S::Response>,
@@ -124,13 +120,13 @@ where
         loop {
             let this = self.as_mut().project();
             let next = match this.state.project() {
-                StateProject::Calling { future, call, member } => match ready!(future.poll(cx)) {
+                StateProject::Calling { future, call } => match ready!(future.poll(cx)) {
                     Ok(response) => {
                         // Taken once: a future that gave its answer is not polled again.
                         let Some(call) = call.take() else { return Poll::Pending };
                         return Poll::Ready(Ok(T::respond(response, call)));
                     }
-                    Err(error) => match handed_back(error.into(), call.take(), member, *this.hand_backs) {
+                    Err(error) => match handed_back(error.into(), call.take(), *this.hand_backs) {
                         Ok(search) => Self {
                             state: State::Searching(Box::new(search)),
                             hand_backs: *this.hand_backs + 1,
@@ -139,11 +135,10 @@ where
                     },
                 },
                 StateProject::Searching(search) => {
-                    let (member, mut service, request) = ready!(search.poll(cx))?;
+                    let (endpoint, mut service, request) = ready!(search.poll(cx))?;
                     let started = search.shared().timed.then(Instant::now);
-                    let call = InFlight::start(member.stats.clone(), started, false);
-                    let taken = Taken { future: service.call(request), call, member };
-                    Self::calling(taken, *this.hand_backs)
+                    let call = InFlight::start(endpoint.stats().clone(), started, false);
+                    Self::calling(service.call(request), call, *this.hand_backs)
                 }
             };
             self.set(next);
@@ -155,37 +150,30 @@ where
 fn handed_back<S, Req, P, T>(
     error: BoxError,
     call: Option<InFlight>,
-    member: &Member<S, P, T>,
     hand_backs: u8,
 ) -> Result<Search<S, Req, P, T>, BoxError>
 where
-    S: Service<Req> + Clone,
+    S: Service<Req> + Clone + Send + Sync + 'static,
     P: Policy,
     T: Protocol<Req, S::Response>,
     Req: Send + 'static,
 {
-    let fail = |call: Option<InFlight>| {
-        if let Some(mut call) = call {
-            call.settle(Outcome::Failure { hint: None });
-        }
-    };
+    let Some(mut call) = call else { return Err(error) };
     let (request, why) = match Unsent::<Req>::take(error) {
         Ok(back) => back,
         Err(error) => {
-            fail(call);
+            call.settle(Outcome::Failure { hint: None });
             return Err(error);
         }
     };
-    match member.shared.upgrade() {
+    match call.stats().home::<Shared<S, P, T>>() {
         Some(shared) if hand_backs < HAND_BACKS => {
-            if let Some(call) = call {
-                call.handed_back();
-            }
-            let chance = Chance::new(member.stats.picks() ^ member.stats.serial().rotate_left(32));
-            Ok(Search::new(shared, request, chance, Some(member.stats.serial())))
+            let (serial, seed) = (call.stats().serial(), call.stats().picks());
+            call.handed_back();
+            Ok(Search::new(shared, request, Chance::new(seed ^ serial.rotate_left(32)), Some(serial)))
         }
         _ => {
-            fail(call);
+            call.settle(Outcome::Failure { hint: None });
             Err(why.into())
         }
     }

@@ -16,17 +16,18 @@ use tower_service::Service;
 
 use crate::{
     chance::Chance,
+    endpoint::Endpoint,
     error::{NoEndpoints, NotReady, chain},
     policy::Policy,
     protocol::Protocol,
     sent::NotSent,
-    snapshot::{Member, Shared, Snapshot, Wish},
+    snapshot::{Shared, Snapshot, Wish},
     tried::Tried,
 };
 
-type Candidate<S, P, T> = (Arc<Member<S, P, T>>, S);
+type Candidate<S> = (Endpoint, S);
 /// An endpoint that is ready, and the request for it.
-type Found<S, Req, P, T> = (Arc<Member<S, P, T>>, S, Req);
+type Found<S, Req> = (Endpoint, S, Req);
 
 /// A request on its way to somebody.
 pub(crate) struct Search<S, Req, P: Policy, T> {
@@ -38,7 +39,7 @@ pub(crate) struct Search<S, Req, P: Policy, T> {
     avoid: Tried,
     /// Not ready when asked, and asked again while there is no one else: a service that is only busy
     /// wakes the request itself.
-    candidate: Option<Candidate<S, P, T>>,
+    candidate: Option<Candidate<S>>,
     changed: Option<Pin<Box<OwnedNotified>>>,
     sleep: Option<Pin<Box<Sleep>>>,
     last_error: Option<Arc<str>>,
@@ -77,7 +78,7 @@ where
     }
 
     /// Waits for an endpoint; its service is ready to be called with the request.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found<S, Req, P, T>, BoxError>>
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found<S, Req>, BoxError>>
     where
         S::Error: Into<BoxError>,
     {
@@ -88,13 +89,13 @@ where
                 self.changed.take().unwrap_or_else(|| Box::pin(shared.changed.clone().notified_owned()));
             changed.as_mut().enable();
             let snapshot = shared.snapshot.load_full();
-            if let Some((member, service)) = self.ask(&snapshot, cx)
+            if let Some((endpoint, service)) = self.ask(&snapshot, cx)
                 && let Some(request) = self.request.take()
             {
                 if let Some(tried) = self.shared.protocol.tried(&request) {
-                    tried.add(member.stats.serial());
+                    tried.add(endpoint.stats().serial());
                 }
-                return Poll::Ready(Ok((member, service, request)));
+                return Poll::Ready(Ok((endpoint, service, request)));
             }
             if let Some(error) = self.hopeless(&snapshot, cx) {
                 return Poll::Ready(Err(NotSent::new(error).into()));
@@ -109,38 +110,38 @@ where
     }
 
     /// Asks one endpoint after another whether it is ready.
-    fn ask(&mut self, snapshot: &Snapshot<S, P, T>, cx: &mut Context<'_>) -> Option<Candidate<S, P, T>>
+    fn ask(&mut self, snapshot: &Snapshot<S, P>, cx: &mut Context<'_>) -> Option<Candidate<S>>
     where
         S::Error: Into<BoxError>,
     {
-        for _ in 0..=snapshot.members.len() {
-            let Some((member, mut service)) = self.next(snapshot) else { break };
+        for _ in 0..=snapshot.endpoints.len() {
+            let Some((endpoint, mut service)) = self.next(snapshot) else { break };
             match service.poll_ready(cx) {
-                Poll::Ready(Ok(())) => return Some((member, service)),
+                Poll::Ready(Ok(())) => return Some((endpoint, service)),
                 Poll::Ready(Err(error)) => self.last_error = Some(chain(error.into().as_ref()).into()),
                 Poll::Pending => {
-                    self.candidate.get_or_insert((member.clone(), service));
+                    self.candidate.get_or_insert((endpoint.clone(), service));
                 }
             }
-            member.stats.lost();
-            self.avoid.add(member.stats.serial());
+            endpoint.stats().lost();
+            self.avoid.add(endpoint.stats().serial());
         }
-        let (member, mut service) = self.candidate.take()?;
+        let (endpoint, mut service) = self.candidate.take()?;
         match service.poll_ready(cx) {
-            Poll::Ready(Ok(())) => Some((member, service)),
+            Poll::Ready(Ok(())) => Some((endpoint, service)),
             Poll::Ready(Err(error)) => {
                 self.last_error = Some(chain(error.into().as_ref()).into());
                 None
             }
             Poll::Pending => {
-                self.candidate = Some((member, service));
+                self.candidate = Some((endpoint, service));
                 None
             }
         }
     }
 
     /// The next endpoint to ask: one that is open, not asked yet, and not tried if that can be had.
-    fn next(&self, snapshot: &Snapshot<S, P, T>) -> Option<Candidate<S, P, T>> {
+    fn next(&self, snapshot: &Snapshot<S, P>) -> Option<Candidate<S>> {
         let request = self.request.as_ref()?;
         let protocol = &self.shared.protocol;
         let wish = Wish {
@@ -149,12 +150,12 @@ where
             hash: protocol.hash(request),
             now: self.shared.timed.then(Instant::now),
         };
-        let member = snapshot.pick(&self.shared.policy, &wish, &self.chance)?;
-        Some((member.clone(), member.service.clone()))
+        let (endpoint, service) = snapshot.pick(&self.shared.policy, &wish, &self.chance)?;
+        Some((endpoint.clone(), service.clone()))
     }
 
     /// Why waiting any longer is of no use, if so.
-    fn hopeless(&mut self, snapshot: &Snapshot<S, P, T>, cx: &mut Context<'_>) -> Option<BoxError> {
+    fn hopeless(&mut self, snapshot: &Snapshot<S, P>, cx: &mut Context<'_>) -> Option<BoxError> {
         let service = self.shared.name.clone();
         if snapshot.resolved && snapshot.known.is_empty() {
             return Some(NoEndpoints { service }.into());

@@ -4,7 +4,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 use crate::{
     chance::Chance,
-    endpoint::{Endpoint, LOST, Stats},
+    endpoint::{Endpoint, LOST},
     policy::{Context, Policy},
     tried::Tried,
     view::Listed,
@@ -21,7 +21,9 @@ use crate::{
 
 /// What handles and driver of one balancer share.
 pub(crate) struct Shared<S, P: Policy, T> {
-    pub(crate) snapshot: ArcSwap<Snapshot<S, P, T>>,
+    pub(crate) snapshot: ArcSwap<Snapshot<S, P>>,
+    /// Counts snapshots, each time after a new one is in its place.
+    pub(crate) version: AtomicU64,
     pub(crate) policy: P,
     pub(crate) protocol: T,
     pub(crate) timed: bool,
@@ -43,23 +45,15 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// One endpoint with its service, kept alive by the requests it is busy with.
-pub(crate) struct Member<S, P: Policy, T> {
-    pub(crate) stats: Arc<Stats>,
-    pub(crate) service: S,
-    /// The way back, for a request that the endpoint hands back. Weak, as the snapshot holds the members.
-    pub(crate) shared: Weak<Shared<S, P, T>>,
-}
-
-pub(crate) struct Snapshot<S, P: Policy, T> {
+pub(crate) struct Snapshot<S, P: Policy> {
     /// Those a policy chooses from, and their services by the same index.
     pub(crate) endpoints: Box<[Endpoint]>,
-    pub(crate) members: Box<[Arc<Member<S, P, T>>]>,
+    pub(crate) services: Box<[S]>,
     pub(crate) table: P::Table,
     /// Which bars of an endpoint count: in panic, ejections do not.
     pub(crate) mask: u8,
     /// Those that one request at a time may find out about.
-    pub(crate) half_open: Box<[Arc<Member<S, P, T>>]>,
+    pub(crate) half_open: Box<[(Endpoint, S)]>,
     /// Everything discovery knows of.
     pub(crate) known: Box<[Listed]>,
     /// Whether discovery has answered at all.
@@ -80,18 +74,20 @@ pub(crate) struct Wish<'a> {
 /// Re-picks before any other endpoint is taken.
 const REPICKS: u32 = 3;
 
-impl<S, P: Policy, T> Snapshot<S, P, T> {
+/// An endpoint and its service.
+pub(crate) type Member<'a, S> = (&'a Endpoint, &'a S);
+
+impl<S, P: Policy> Snapshot<S, P> {
     /// Picks an endpoint that is open, one the request has not been to if there is any.
-    pub(crate) fn pick(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> Option<&Arc<Member<S, P, T>>> {
-        let count = self.members.len();
-        if count <= 1 {
-            return self.members.first().filter(|member| member.stats.is_open(self.mask));
+    pub(crate) fn pick(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
+        if self.endpoints.len() <= 1 {
+            return self.member(0).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask));
         }
         let mut context = Context { hash: wish.hash, attempt: 0, now: wish.now, chance };
         while context.attempt <= REPICKS {
             let Some(index) = policy.pick(&self.table, &self.endpoints, &context) else { break };
-            let Some(member) = self.members.get(index) else { break };
-            if self.is_fresh(member, wish) {
+            let Some(member) = self.member(index) else { break };
+            if self.is_fresh(member.0, wish) {
                 return Some(member);
             }
             context.attempt += 1;
@@ -100,30 +96,36 @@ impl<S, P: Policy, T> Snapshot<S, P, T> {
     }
 
     /// Takes the permit of a half-open endpoint, if there is one to be had.
-    pub(crate) fn probe(&self, tried: Option<&Tried>) -> Option<&Arc<Member<S, P, T>>> {
-        self.half_open.iter().find(|member| {
-            let stats = &member.stats;
+    pub(crate) fn probe(&self, tried: Option<&Tried>) -> Option<Member<'_, S>> {
+        let (endpoint, service) = self.half_open.iter().find(|(endpoint, _)| {
+            let stats = endpoint.stats();
             let fresh = tried.is_none_or(|tried| !tried.contains(stats.serial()));
             fresh && stats.is_open(LOST) && stats.try_probe()
-        })
+        })?;
+        Some((endpoint, service))
+    }
+
+    fn member(&self, index: usize) -> Option<Member<'_, S>> {
+        Some((self.endpoints.get(index)?, self.services.get(index)?))
     }
 
     /// The first fresh endpoint from a random place on, or the first that is open at all.
-    fn any(&self, wish: &Wish<'_>, chance: &Chance) -> Option<&Arc<Member<S, P, T>>> {
-        let (before, after) = self.members.split_at(chance.below(self.members.len()));
-        let around = || after.iter().chain(before);
+    fn any(&self, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
+        let start = chance.below(self.endpoints.len());
+        let around = || (start..self.endpoints.len()).chain(0..start).filter_map(|index| self.member(index));
         around()
-            .find(|member| self.is_fresh(member, wish))
-            .or_else(|| around().find(|member| member.stats.is_open(self.mask)))
+            .find(|(endpoint, _)| self.is_fresh(endpoint, wish))
+            .or_else(|| around().find(|(endpoint, _)| endpoint.stats().is_open(self.mask)))
     }
 
-    fn is_fresh(&self, member: &Member<S, P, T>, wish: &Wish<'_>) -> bool {
-        let unknown = |list: Option<&Tried>| list.is_none_or(|list| !list.contains(member.stats.serial()));
-        member.stats.is_open(self.mask) && unknown(wish.tried) && unknown(wish.avoid)
+    fn is_fresh(&self, endpoint: &Endpoint, wish: &Wish<'_>) -> bool {
+        let stats = endpoint.stats();
+        let unknown = |list: Option<&Tried>| list.is_none_or(|list| !list.contains(stats.serial()));
+        stats.is_open(self.mask) && unknown(wish.tried) && unknown(wish.avoid)
     }
 }
 
-impl<S, P: Policy, T> fmt::Debug for Snapshot<S, P, T> {
+impl<S, P: Policy> fmt::Debug for Snapshot<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot").field("endpoints", &self.endpoints).finish_non_exhaustive()
     }

@@ -41,7 +41,7 @@ use crate::{
     error::chain,
     policy::Policy,
     settings::Settings,
-    snapshot::{Member, Shared, Snapshot},
+    snapshot::{Shared, Snapshot},
 };
 
 /// Tells the attributes of an endpoint.
@@ -83,7 +83,7 @@ type Connect<S> = fn(S, Duration) -> BoxFuture<'static, Result<(), BoxError>>;
 struct State<K, S, P: Policy, T> {
     driver: Driver<K, S, P, T>,
     connect: Connect<S>,
-    slots: HashMap<u64, Slot<K, S, P, T>>,
+    slots: HashMap<u64, Slot<K, S>>,
     serials: HashMap<K, u64>,
     next_serial: u64,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -247,7 +247,12 @@ where
             self.next_serial += 1;
             let id = format!("{key:?}");
             let id = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(&id).into();
-            let stats = Arc::new(Stats::new(serial, self.driver.settings.clone(), self.reports.clone()));
+            let stats = Arc::new(Stats::new(
+                serial,
+                self.driver.settings.clone(),
+                self.reports.clone(),
+                self.driver.shared.clone(),
+            ));
             tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint found");
             self.serials.insert(key.clone(), serial);
             self.slots.insert(serial, Slot::new(key, Endpoint::new(id, attributes, stats), service));
@@ -278,7 +283,7 @@ where
             Event::Connected { serial, attempt, result } => self.on_connected(serial, attempt, result),
             Event::EjectionOver(serial, turn) => self.on_ejection_over(serial, turn),
             Event::Untried(serial, turn) => {
-                let untried = |slot: &Slot<K, S, P, T>| slot.turn == turn && slot.health == Health::HalfOpen;
+                let untried = |slot: &Slot<K, S>| slot.turn == turn && slot.health == Health::HalfOpen;
                 if self.slots.get(&serial).is_some_and(untried) {
                     self.readmit(serial);
                 }
@@ -294,9 +299,8 @@ where
         slot.connecting = false;
         match result {
             Ok(()) => {
-                let (stats, service) = (slot.endpoint.stats().clone(), slot.original.clone());
-                stats.unbar(LOST);
-                slot.member = Some(Arc::new(Member { stats, service, shared: self.driver.shared.clone() }));
+                slot.endpoint.stats().unbar(LOST);
+                slot.service = Some(slot.original.clone());
                 slot.failures = 0;
                 slot.last_error = None;
                 tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint ready");

@@ -1,6 +1,6 @@
 //! Which of the known endpoints a snapshot offers: connected, not drained, first in priority, healthy.
 
-use std::sync::Weak;
+use std::sync::{Weak, atomic::Ordering::Release};
 
 use tokio::time::Instant;
 
@@ -12,12 +12,12 @@ use crate::{
     snapshot::{Shared, Snapshot},
 };
 
-impl<S, P: Policy, T> Snapshot<S, P, T> {
+impl<S: Clone, P: Policy> Snapshot<S, P> {
     /// The snapshot from before discovery has answered.
     pub(crate) fn unresolved(policy: &P, now: Instant) -> Self {
         Self {
             endpoints: Box::default(),
-            members: Box::default(),
+            services: Box::default(),
             table: policy.table(&[]),
             mask: LOST | EJECTED,
             half_open: Box::default(),
@@ -29,14 +29,13 @@ impl<S, P: Policy, T> Snapshot<S, P, T> {
 
     /// The snapshot of `slots`, in the order of their ids.
     pub(super) fn of<'a, K: 'a>(
-        slots: impl Iterator<Item = &'a Slot<K, S, P, T>>,
+        slots: impl Iterator<Item = &'a Slot<K, S>>,
         policy: &P,
         ejection: &Ejection,
         unready_since: Instant,
     ) -> Self
     where
         S: 'a,
-        T: 'a,
     {
         let mut slots: Vec<_> = slots.collect();
         slots.sort_by(|a, b| a.endpoint.id().cmp(b.endpoint.id()));
@@ -50,12 +49,12 @@ impl<S, P: Policy, T> Snapshot<S, P, T> {
         let endpoints: Box<[_]> = open.iter().map(|slot| slot.endpoint.clone()).collect();
         Self {
             table: policy.table(&endpoints),
-            members: open.iter().filter_map(|slot| slot.member.clone()).collect(),
+            services: open.iter().filter_map(|slot| slot.service.clone()).collect(),
             mask: if panic { LOST } else { LOST | EJECTED },
             half_open: out
                 .iter()
                 .filter(|slot| slot.health == Health::HalfOpen)
-                .filter_map(|slot| slot.member.clone())
+                .filter_map(|slot| Some((slot.endpoint.clone(), slot.service.clone()?)))
                 .collect(),
             known,
             resolved: true,
@@ -65,17 +64,17 @@ impl<S, P: Policy, T> Snapshot<S, P, T> {
     }
 }
 
-type Slots<'a, K, S, P, T> = Vec<&'a Slot<K, S, P, T>>;
+type Slots<'a, K, S> = Vec<&'a Slot<K, S>>;
 
 /// Without those of weight 0, unless there are no others.
-fn undrained<K, S, P: Policy, T>(slots: Slots<'_, K, S, P, T>) -> Slots<'_, K, S, P, T> {
-    let weighs = |slot: &&Slot<K, S, P, T>| slot.endpoint.attributes().weight > 0;
+fn undrained<K, S>(slots: Slots<'_, K, S>) -> Slots<'_, K, S> {
+    let weighs = |slot: &&Slot<K, S>| slot.endpoint.attributes().weight > 0;
     if slots.iter().any(weighs) { slots.into_iter().filter(weighs).collect() } else { slots }
 }
 
 /// Those of the lowest priority number.
-fn first_priority<K, S, P: Policy, T>(slots: Slots<'_, K, S, P, T>) -> Slots<'_, K, S, P, T> {
-    let priority = |slot: &&Slot<K, S, P, T>| slot.endpoint.attributes().priority;
+fn first_priority<K, S>(slots: Slots<'_, K, S>) -> Slots<'_, K, S> {
+    let priority = |slot: &&Slot<K, S>| slot.endpoint.attributes().priority;
     let first = slots.iter().map(priority).min();
     slots.into_iter().filter(|slot| Some(priority(slot)) == first).collect()
 }
@@ -83,11 +82,12 @@ fn first_priority<K, S, P: Policy, T>(slots: Slots<'_, K, S, P, T>) -> Slots<'_,
 /// Swaps the snapshot in and wakes who waits for it; false when there is no balancer any more.
 pub(super) fn publish<S, P: Policy, T>(
     shared: &Weak<Shared<S, P, T>>,
-    make: impl FnOnce(&Shared<S, P, T>) -> Snapshot<S, P, T>,
+    make: impl FnOnce(&Shared<S, P, T>) -> Snapshot<S, P>,
 ) -> bool {
     let Some(shared) = shared.upgrade() else { return false };
     let snapshot = make(&shared);
     shared.snapshot.store(snapshot.into());
+    shared.version.fetch_add(1, Release);
     shared.changed.notify_waiters();
     true
 }

@@ -7,19 +7,17 @@ use tokio::time::Instant;
 use crate::{
     eject::Ejection,
     endpoint::{Endpoint, LOST},
-    policy::Policy,
-    snapshot::Member,
     view::{Listed, State},
 };
 
 /// What the driver keeps of an endpoint beside its figures.
-pub(super) struct Slot<K, S, P: Policy, T> {
+pub(super) struct Slot<K, S> {
     pub(super) key: K,
     pub(super) endpoint: Endpoint,
     /// As discovery gave it; each attempt to connect starts from a fresh clone.
     pub(super) original: S,
     /// The one that requests use, from the first time it was ready.
-    pub(super) member: Option<Arc<Member<S, P, T>>>,
+    pub(super) service: Option<S>,
     /// Whether an attempt is under way, and which: answers of earlier ones are stale.
     pub(super) attempt: u64,
     pub(super) connecting: bool,
@@ -41,13 +39,13 @@ pub(super) enum Health {
     HalfOpen,
 }
 
-impl<K, S, P: Policy, T> Slot<K, S, P, T> {
+impl<K, S> Slot<K, S> {
     pub(super) fn new(key: K, endpoint: Endpoint, original: S) -> Self {
         Self {
             key,
             endpoint,
             original,
-            member: None,
+            service: None,
             attempt: 0,
             connecting: false,
             failures: 0,
@@ -61,7 +59,7 @@ impl<K, S, P: Policy, T> Slot<K, S, P, T> {
 
     /// Whether requests can reach it, ejected or not.
     pub(super) fn is_connected(&self) -> bool {
-        self.member.is_some() && self.endpoint.stats().is_open(LOST)
+        self.service.is_some() && self.endpoint.stats().is_open(LOST)
     }
 
     pub(super) fn listed(&self) -> Listed {

@@ -15,6 +15,7 @@ impl Policy for LeastRequest {
 
     fn table(&self, _: &[Endpoint]) {}
 
+    #[inline]
     fn pick(&self, (): &(), endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         if endpoints.len() < 2 {
             return Some(0);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Context, Policy, Timing};
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, ewma::nanos};
 
 /// One pick in so many goes to an endpoint that has not been heard of for a while, if there is one.
 const EXPLORE: u64 = 128;
@@ -64,13 +64,14 @@ impl PeakEwma {
     }
 
     /// The expected time of one more request at `endpoint`, in nanoseconds.
+    #[inline]
     fn cost(&self, endpoint: &Endpoint, now: u64) -> f32 {
         let stats = endpoint.stats();
         let pending = stats.in_flight() as f32;
         match stats.latency().value(now, self.timing.decay) {
             Some(latency) => latency * (pending + 1.0),
             None if pending > 0.0 => UNKNOWN + pending * (UNKNOWN / 1024.0),
-            None => self.timing.default_latency.as_nanos() as f32,
+            None => nanos(self.timing.default_latency) as f32,
         }
     }
 
@@ -99,6 +100,7 @@ impl Policy for PeakEwma {
 
     fn table(&self, _: &[Endpoint]) {}
 
+    #[inline]
     fn pick(&self, (): &(), endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         if endpoints.len() < 2 {
             return Some(0);

@@ -12,6 +12,7 @@ impl Policy for Random {
 
     fn table(&self, _: &[Endpoint]) {}
 
+    #[inline]
     fn pick(&self, (): &(), endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         Some(context.chance.below(endpoints.len()))
     }

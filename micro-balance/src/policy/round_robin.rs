@@ -38,6 +38,7 @@ impl Policy for RoundRobin {
 
     fn table(&self, _: &[Endpoint]) {}
 
+    #[inline]
     fn pick(&self, (): &(), endpoints: &[Endpoint], _: &Context<'_>) -> Option<usize> {
         // The skew where the cursor wraps, after 2⁶⁴ requests, is one turn in the life of a universe.
         self.cursor.fetch_add(1, Relaxed).checked_rem(endpoints.len())

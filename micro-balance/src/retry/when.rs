@@ -11,6 +11,7 @@ use tower::BoxError;
 use crate::{
     classify::{Outcome, Pushback, grpc_status, is_grpc, retry_after},
     error::{NoEndpoints, NotReady},
+    overload::Overloaded,
     repeatable::Repeatable,
     sent::NotSent,
 };
@@ -96,10 +97,12 @@ impl When {
 
     /// What to do about an error.
     pub(crate) fn error(&self, request: Kind, error: &BoxError) -> Verdict {
-        // The balancer has waited for an endpoint already, as long as it may.
-        if has::<NoEndpoints>(error.as_ref()) || has::<NotReady>(error.as_ref()) {
+        // The balancer has waited for an endpoint already, as long as it may; and what was turned away for
+        // the good of others would be turned away again.
+        let error = error.as_ref();
+        if has::<NoEndpoints>(error) || has::<NotReady>(error) || has::<Overloaded>(error) {
             Verdict::Failure
-        } else if NotSent::is(error.as_ref()) {
+        } else if NotSent::is(error) {
             Verdict::Unsent
         } else if request.repeatable {
             Verdict::Retry(None)

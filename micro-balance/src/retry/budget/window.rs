@@ -1,39 +1,23 @@
 //! Tokens that are earned by requests and expire.
 
-use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicI64, AtomicU64,
-            Ordering::{Acquire, Relaxed, Release},
-        },
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::setting::InvalidSetting;
-
-/// How finely tokens expire: in tenths of their lifetime.
-const SLOTS: u64 = 10;
+use crate::{setting::InvalidSetting, sliding::Sliding};
 
 /// One token in fixed point. Deposits are fractions of it, so whole numbers would round them away.
 const TOKEN: i64 = 1 << 32;
 
 /// Sums deposits and withdrawals over the last `ttl`.
 ///
-/// A deposit is one atomic addition. Whatever happens less often, once a slot or once a retry, is done under
-/// a mutex, so a withdrawal sees every deposit before it and two of them never share a token.
+/// A deposit is one atomic addition. Withdrawals take turns, so each sees every deposit before it and two of
+/// them never share a token.
 #[derive(Debug)]
 pub(super) struct Window {
     deposit: i64,
     reserve: i64,
-    slot: u64,
-    epoch: Instant,
-    current: AtomicU64,
-    slots: [AtomicI64; SLOTS as usize],
-    turning: Mutex<()>,
+    sum: Sliding<1>,
 }
 
 impl Window {
@@ -54,68 +38,30 @@ impl Window {
         Ok(Self {
             deposit: (ratio * TOKEN as f64).round() as i64,
             reserve: (f64::from(min_per_second) * ttl.as_secs_f64()).round() as i64 * TOKEN,
-            slot: ttl.as_nanos() as u64 / SLOTS,
-            epoch: Instant::now(),
-            current: AtomicU64::new(0),
-            slots: Default::default(),
-            turning: Mutex::new(()),
+            sum: Sliding::new(ttl),
         })
     }
 
     pub(super) fn deposit(&self, now: Instant) {
-        let time = self.time(now);
-        if time > self.current.load(Acquire) {
-            self.turn(time, &self.turning());
-        }
-        self.add(self.deposit);
+        self.sum.add(0, self.deposit, now);
     }
 
     pub(super) fn withdraw(&self) -> bool {
-        let guard = self.turning();
-        self.turn(self.time(Instant::now()), &guard);
-        let enough = self.sum() >= TOKEN;
+        let still = self.sum.still(Instant::now());
+        let enough = self.reserve.saturating_add(still.sum(0)) >= TOKEN;
         if enough {
-            self.add(-TOKEN);
+            still.put(0, -TOKEN);
         }
         enough
     }
 
     pub(super) fn refund(&self) {
-        self.add(TOKEN);
+        self.sum.put(0, TOKEN);
     }
 
     /// Whole tokens that can be withdrawn now.
     pub(super) fn balance(&self) -> u64 {
-        let guard = self.turning();
-        self.turn(self.time(Instant::now()), &guard);
-        (self.sum() / TOKEN).max(0) as u64
-    }
-
-    fn time(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.epoch).as_nanos() as u64 / self.slot
-    }
-
-    fn turning(&self) -> MutexGuard<'_, ()> {
-        self.turning.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Empties the slots that expired up to `time`. A deposit that races with it may count as one slot older.
-    fn turn(&self, time: u64, _turning: &MutexGuard<'_, ()>) {
-        let current = self.current.load(Relaxed);
-        for expired in (current + 1..=time).take(SLOTS as usize) {
-            self.slots[(expired % SLOTS) as usize].store(0, Relaxed);
-        }
-        if time > current {
-            // Every slot is clean once more than a whole turn has passed, whichever is current then.
-            self.current.store(time, Release);
-        }
-    }
-
-    fn add(&self, amount: i64) {
-        self.slots[(self.current.load(Acquire) % SLOTS) as usize].fetch_add(amount, Relaxed);
-    }
-
-    fn sum(&self) -> i64 {
-        self.slots.iter().fold(self.reserve, |sum, slot| sum.saturating_add(slot.load(Relaxed)))
+        let sum = self.sum.still(Instant::now()).sum(0);
+        (self.reserve.saturating_add(sum) / TOKEN).max(0) as u64
     }
 }

@@ -1,0 +1,164 @@
+//! Follows the ratio of usual to present latency.
+
+use super::algorithm::{Algorithm, Sample};
+
+/// Lowers the limit as far as answers take longer than in the long run, and leaves room for a small queue:
+/// Netflix' Gradient2, with its defaults.
+///
+/// The long run is 600 windows: an overload that lasts longer becomes what is usual, and the limit grows.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Gradient2 {
+    limit: f64,
+    min: u32,
+    max: u32,
+    smoothing: f64,
+    queue: u32,
+    tolerance: f64,
+    long: Average,
+}
+
+impl Default for Gradient2 {
+    fn default() -> Self {
+        Self {
+            limit: 20.0,
+            min: 20,
+            max: 200,
+            smoothing: 0.2,
+            queue: 4,
+            tolerance: 1.5,
+            long: Average::new(600, 10),
+        }
+    }
+}
+
+impl Gradient2 {
+    /// The limit to begin with. 20 unless given.
+    pub fn initial(mut self, limit: u32) -> Self {
+        self.limit = f64::from(limit.max(1));
+        self
+    }
+
+    /// The limit stays within these. 20 and 200 unless given.
+    pub fn range(mut self, min: u32, max: u32) -> Self {
+        (self.min, self.max) = (min.max(1), max.max(min).max(1));
+        self
+    }
+
+    /// How much of a change is made at once, within 0 to 1. 0.2 unless given.
+    pub fn smoothing(mut self, smoothing: f64) -> Self {
+        self.smoothing = smoothing.clamp(0.0, 1.0);
+        self
+    }
+
+    /// How many requests may wait. 4 unless given.
+    pub fn queue(mut self, requests: u32) -> Self {
+        self.queue = requests;
+        self
+    }
+
+    /// How many times the usual latency is still usual, at least 1. 1.5 unless given.
+    pub fn tolerance(mut self, times: f64) -> Self {
+        self.tolerance = times.max(1.0);
+        self
+    }
+}
+
+impl Algorithm for Gradient2 {
+    fn limit(&self) -> u32 {
+        self.limit as u32
+    }
+
+    fn update(&mut self, sample: Sample) -> u32 {
+        // An answer in no time at all has no ratio to anything.
+        let short = sample.latency.as_secs_f64().max(1e-9);
+        let long = self.long.add(short);
+        if long / short > 2.0 {
+            // The service became much faster: what was usual under load is forgotten sooner.
+            self.long.value *= 0.95;
+        }
+        if f64::from(sample.in_flight) < self.limit / 2.0 {
+            return self.limit();
+        }
+        let gradient = (self.tolerance * long / short).clamp(0.5, 1.0);
+        let aim = self.limit * gradient + f64::from(self.queue);
+        let smoothed = self.limit * (1.0 - self.smoothing) + aim * self.smoothing;
+        self.limit = smoothed.clamp(f64::from(self.min), f64::from(self.max));
+        self.limit()
+    }
+}
+
+/// Exponential average that begins as the mean of its first samples.
+#[derive(Clone, Debug)]
+struct Average {
+    window: f64,
+    warmup: u32,
+    count: u32,
+    sum: f64,
+    value: f64,
+}
+
+impl Average {
+    fn new(window: u32, warmup: u32) -> Self {
+        Self { window: f64::from(window), warmup, count: 0, sum: 0.0, value: 0.0 }
+    }
+
+    fn add(&mut self, sample: f64) -> f64 {
+        if self.count < self.warmup {
+            self.count += 1;
+            self.sum += sample;
+            self.value = self.sum / f64::from(self.count);
+        } else {
+            let factor = 2.0 / (self.window + 1.0);
+            self.value = self.value * (1.0 - factor) + sample * factor;
+        }
+        self.value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// `data/policies/concurrency_limits.json`, `exp_avg`.
+    #[test]
+    fn the_average_begins_as_a_mean() {
+        let mut average = Average::new(100, 10);
+        let outputs: Vec<_> = (10..20).map(|input| average.add(f64::from(input))).collect();
+        assert_eq!(outputs, [10.0, 10.5, 11.0, 11.5, 12.0, 12.5, 13.0, 13.5, 14.0, 14.5]);
+        assert!((average.add(100.0) - 16.1931).abs() < 1e-4);
+    }
+
+    fn sample(ms: u64, in_flight: u32) -> Sample {
+        Sample { latency: Duration::from_millis(ms), in_flight, dropped: false }
+    }
+
+    #[test]
+    fn the_limit_grows_by_the_queue_while_latency_is_usual() {
+        let mut gradient = Gradient2::default();
+        assert_eq!(gradient.update(sample(10, 20)), 20);
+        assert!((gradient.limit - 20.8).abs() < 1e-9, "a fifth of 4");
+        (0..1000).for_each(|_| {
+            gradient.update(sample(10, 200));
+        });
+        assert_eq!(gradient.limit(), 200);
+    }
+
+    #[test]
+    fn the_limit_falls_when_latency_doubles_and_then_some() {
+        let mut gradient = Gradient2::default().initial(100);
+        (0..20).for_each(|_| {
+            gradient.update(sample(10, 10));
+        });
+        assert_eq!(gradient.limit(), 100, "not used");
+        gradient.update(sample(40, 100));
+        // The gradient is 0.5, its floor: 100 * 0.8 + (100 * 0.5 + 4) * 0.2.
+        assert!((gradient.limit - 90.8).abs() < 1e-9, "{}", gradient.limit);
+        (0..50).for_each(|_| {
+            gradient.update(sample(40, 100));
+        });
+        assert!((20..40).contains(&gradient.limit()));
+    }
+}

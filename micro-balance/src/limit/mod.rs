@@ -1,0 +1,21 @@
+//! Lets only so many requests through at once: a number of your own, or what the service copes with.
+//!
+//! A service that takes more than it can work off answers all of them late. Turned away early, a request can
+//! still go elsewhere.
+
+mod aimd;
+mod algorithm;
+mod gate;
+mod gradient;
+mod layer;
+mod learner;
+mod response;
+mod vegas;
+
+pub use aimd::Aimd;
+pub use algorithm::{Algorithm, Sample};
+pub use gate::Permit;
+pub use gradient::Gradient2;
+pub use layer::{Limit, LimitLayer};
+pub use response::ResponseFuture;
+pub use vegas::Vegas;

@@ -1,0 +1,190 @@
+//! Keeps the queue in front of a service short.
+
+use std::time::Duration;
+
+use super::algorithm::{Algorithm, Sample};
+use crate::chance::Chance;
+
+/// Estimates how many requests wait from how much slower than the fastest answers are, and keeps that
+/// between `alpha` and `beta`: TCP Vegas, with the defaults of Netflix' concurrency-limits.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Vegas {
+    limit: f64,
+    max: u32,
+    alpha: Option<u32>,
+    beta: Option<u32>,
+    smoothing: f64,
+    decrease: fn(f64) -> f64,
+    /// The fastest answer since the last probe; zero before the first.
+    fastest: Duration,
+    samples: f64,
+    /// After how many samples for each request of the limit the fastest answer is forgotten.
+    probe: f64,
+    chance: Chance,
+}
+
+/// Samples for each request of the limit until the fastest answer is measured anew, times 0.5 to 1.
+const PROBE: f64 = 30.0;
+
+impl Default for Vegas {
+    fn default() -> Self {
+        Self {
+            limit: 20.0,
+            max: 1000,
+            alpha: None,
+            beta: None,
+            smoothing: 1.0,
+            decrease: |limit| limit - log10(limit),
+            fastest: Duration::ZERO,
+            samples: 0.0,
+            probe: PROBE,
+            chance: Chance::new(fastrand::u64(..)),
+        }
+    }
+}
+
+impl Vegas {
+    /// The limit to begin with. 20 unless given.
+    pub fn initial(mut self, limit: u32) -> Self {
+        self.limit = f64::from(limit.max(1));
+        self
+    }
+
+    /// The limit never exceeds this. 1000 unless given.
+    pub fn max(mut self, max: u32) -> Self {
+        self.max = max.max(1);
+        self
+    }
+
+    /// With fewer requests waiting the limit grows. Three times its decimal logarithm unless given.
+    pub fn alpha(mut self, alpha: u32) -> Self {
+        self.alpha = Some(alpha);
+        self
+    }
+
+    /// With more requests waiting the limit falls. Six times its decimal logarithm unless given.
+    pub fn beta(mut self, beta: u32) -> Self {
+        self.beta = Some(beta);
+        self
+    }
+
+    /// How much of a change is made at once, within 0 to 1. 1 unless given.
+    pub fn smoothing(mut self, smoothing: f64) -> Self {
+        self.smoothing = smoothing.clamp(0.0, 1.0);
+        self
+    }
+
+    /// How the limit falls. By its decimal logarithm unless given.
+    pub fn decrease(mut self, decrease: fn(f64) -> f64) -> Self {
+        self.decrease = decrease;
+        self
+    }
+
+    /// Makes the times of probing repeatable.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.chance = Chance::new(seed);
+        self.draw_probe();
+        self
+    }
+
+    fn draw_probe(&mut self) {
+        // Spread out, so that the clients of a service do not all probe at once.
+        self.probe = PROBE * (0.5 + 0.5 * self.chance.fraction());
+        self.samples = 0.0;
+    }
+
+    /// Where the limit should go, or `None` to leave it.
+    fn aim(&self, sample: Sample) -> Option<f64> {
+        if sample.dropped {
+            return Some((self.decrease)(self.limit));
+        }
+        if f64::from(sample.in_flight) * 2.0 < self.limit {
+            return None;
+        }
+        let logarithm = log10(self.limit);
+        let alpha = self.alpha.map_or(3.0 * logarithm, f64::from);
+        let beta = self.beta.map_or(6.0 * logarithm, f64::from);
+        let waiting = (self.limit * (1.0 - self.fastest.as_secs_f64() / sample.latency.as_secs_f64())).ceil();
+        if waiting <= logarithm {
+            Some(self.limit + beta)
+        } else if waiting < alpha {
+            Some(self.limit + logarithm)
+        } else if waiting > beta {
+            Some((self.decrease)(self.limit))
+        } else {
+            None
+        }
+    }
+}
+
+impl Algorithm for Vegas {
+    fn limit(&self) -> u32 {
+        self.limit as u32
+    }
+
+    fn update(&mut self, sample: Sample) -> u32 {
+        self.samples += 1.0;
+        if self.samples >= self.probe * self.limit {
+            self.draw_probe();
+            self.fastest = sample.latency;
+        } else if self.fastest.is_zero() || sample.latency < self.fastest {
+            self.fastest = sample.latency;
+        } else if let Some(aim) = self.aim(sample) {
+            let aim = aim.clamp(1.0, f64::from(self.max));
+            self.limit = (1.0 - self.smoothing) * self.limit + self.smoothing * aim;
+        }
+        self.limit()
+    }
+}
+
+/// The whole part of the decimal logarithm, at least 1.
+fn log10(limit: f64) -> f64 {
+    limit.log10().floor().max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(mut vegas: Vegas, samples: &[(u64, u32)]) -> Vec<u32> {
+        let sample =
+            |&(ms, in_flight)| Sample { latency: Duration::from_millis(ms), in_flight, dropped: false };
+        samples.iter().map(|row| vegas.update(sample(row))).collect()
+    }
+
+    /// `data/policies/concurrency_limits.json`, `vegas`.
+    #[test]
+    fn the_rows_of_netflix_come_out() {
+        let small = Vegas::default().alpha(3).beta(6).initial(10).max(20);
+        assert_eq!(limits(small.clone(), &[(10, 10), (10, 11)]), [10, 16]);
+        assert_eq!(limits(small.clone(), &[(10, 10), (50, 11)]), [10, 9]);
+        assert_eq!(limits(small, &[(10, 10), (14, 14)]), [10, 10]);
+        let large = Vegas::default().initial(10_000).max(20_000);
+        assert_eq!(limits(large, &[(10_000, 5000), (10_000, 6000)]), [10_000, 10_024]);
+        let halving = Vegas::default().initial(100).max(200).decrease(|limit| limit / 2.0);
+        let samples = [(10, 100), (20, 100), (20, 100)];
+        assert_eq!(limits(halving.clone().smoothing(0.5), &samples), [100, 75, 56]);
+        assert_eq!(limits(halving, &samples), [100, 50, 25]);
+    }
+
+    #[test]
+    fn a_failure_lowers_the_limit_and_never_under_one() {
+        let mut vegas = Vegas::default().initial(2);
+        let dropped = Sample { latency: Duration::from_millis(1), in_flight: 1, dropped: true };
+        assert!((0..100).all(|_| vegas.update(dropped) >= 1));
+        assert_eq!(vegas.limit(), 1);
+    }
+
+    #[test]
+    fn the_fastest_answer_is_measured_anew_now_and_then() {
+        let mut vegas = Vegas::default().initial(10).max(10).seed(1);
+        let sample = |ms| Sample { latency: Duration::from_millis(ms), in_flight: 10, dropped: false };
+        vegas.update(sample(1));
+        // The service became slower for good: after a while that is what fast means.
+        (0..300).for_each(|_| {
+            vegas.update(sample(5));
+        });
+        assert_eq!(vegas.fastest, Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,217 @@
+//! Stops sending to a service that turns most requests away.
+//!
+//! Turning a request away costs a service nearly as much as answering it. A client that sees this happen
+//! lets only as many requests through as have a chance.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project::pin_project;
+use tokio::time::Instant;
+use tower::BoxError;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    answer::Answer,
+    chance::Chance,
+    overload::{Overloaded, Reason},
+    protocol::{Http, Opaque},
+    sent::{NotSent, Unsent},
+    setting::InvalidSetting,
+    sliding::Sliding,
+};
+
+const REQUESTS: usize = 0;
+const ACCEPTED: usize = 1;
+
+/// Wraps services in [`Throttle`]. All services wrapped by one layer share what it has seen.
+///
+/// A request is turned away with probability `max(0, (requests - k * accepted) / (requests + 1))`, over the
+/// last two minutes and with `k` = 2: adaptive throttling,
+/// <https://sre.google/sre-book/handling-overload/#eq2101>.
+///
+/// ```
+/// use micro_balance::throttle::ThrottleLayer;
+///
+/// let layer = ThrottleLayer::new().k(1.5)?.http();
+/// assert_eq!(layer.rejection(), 0.0);
+/// # Ok::<(), micro_balance::InvalidSetting>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct ThrottleLayer<T = Opaque> {
+    counts: Arc<Sliding<2>>,
+    chance: Arc<Chance>,
+    k: f64,
+    answer: T,
+}
+
+impl Default for ThrottleLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ThrottleLayer {
+    /// Counts over two minutes, with `k` = 2.
+    pub fn new() -> Self {
+        Self {
+            counts: Arc::new(Sliding::new(Duration::from_secs(120))),
+            chance: Arc::new(Chance::new(fastrand::u64(..))),
+            k: 2.0,
+            answer: Opaque,
+        }
+    }
+
+    /// Reads HTTP and gRPC statuses that mean overload; otherwise only errors do.
+    pub fn http(self) -> ThrottleLayer<Http> {
+        ThrottleLayer { counts: self.counts, chance: self.chance, k: self.k, answer: Http }
+    }
+}
+
+impl<T> ThrottleLayer<T> {
+    /// How many requests are sent for each that is accepted: 2 lets the service see twice what it can take,
+    /// and so learn at once when it recovers.
+    ///
+    /// # Errors
+    ///
+    /// When `k` is not a number from 1 on.
+    pub fn k(mut self, k: f64) -> Result<Self, InvalidSetting> {
+        if !(k.is_finite() && k >= 1.0) {
+            return Err(InvalidSetting::new("k of adaptive throttling", k, "at least 1"));
+        }
+        self.k = k;
+        Ok(self)
+    }
+
+    /// How long requests are remembered. Two minutes unless given. Forgets what was counted.
+    pub fn window(mut self, window: Duration) -> Self {
+        self.counts = Arc::new(Sliding::new(window));
+        self
+    }
+
+    /// Makes the choice of requests repeatable.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.chance = Arc::new(Chance::new(seed));
+        self
+    }
+
+    /// The part of requests that is turned away now.
+    pub fn rejection(&self) -> f64 {
+        let still = self.counts.still(Instant::now());
+        self.part(still.sum(REQUESTS), still.sum(ACCEPTED))
+    }
+
+    fn part(&self, requests: i64, accepted: i64) -> f64 {
+        let (requests, accepted) = (requests as f64, accepted as f64);
+        ((requests - self.k * accepted) / (requests + 1.0)).max(0.0)
+    }
+
+    /// Counts a request and draws its lot.
+    fn admit(&self) -> bool {
+        self.counts.add(REQUESTS, 1, Instant::now());
+        // The request itself counts for those after it.
+        let rejection = self.part(self.counts.sum(REQUESTS) - 1, self.counts.sum(ACCEPTED));
+        rejection <= 0.0 || self.chance.fraction() >= rejection
+    }
+}
+
+impl<T> fmt::Debug for ThrottleLayer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThrottleLayer")
+            .field("k", &self.k)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, T: Clone> Layer<S> for ThrottleLayer<T> {
+    type Service = Throttle<S, T>;
+
+    fn layer(&self, inner: S) -> Throttle<S, T> {
+        Throttle { inner, layer: self.clone() }
+    }
+}
+
+/// Turns requests away in proportion to those the service turns away. Made by [`ThrottleLayer`].
+#[derive(Clone, Debug)]
+pub struct Throttle<S, T = Opaque> {
+    inner: S,
+    layer: ThrottleLayer<T>,
+}
+
+impl<S, Req, T> Service<Req> for Throttle<S, T>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    Req: Send + 'static,
+    T: Answer<S::Response>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future, T>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let state = if self.layer.admit() {
+            State::Calling(self.inner.call(request))
+        } else {
+            State::Rejected(Some(Unsent::new(request, Overloaded(Reason::Throttled)).into()))
+        };
+        ResponseFuture { state, layer: self.layer.clone() }
+    }
+}
+
+/// Response of [`Throttle`].
+#[pin_project]
+#[derive(Debug)]
+pub struct ResponseFuture<F, T> {
+    #[pin]
+    state: State<F>,
+    layer: ThrottleLayer<T>,
+}
+
+#[pin_project(project = Now)]
+#[derive(Debug)]
+enum State<F> {
+    Calling(#[pin] F),
+    Rejected(Option<BoxError>),
+}
+
+impl<F, T, Res, E> Future for ResponseFuture<F, T>
+where
+    F: Future<Output = Result<Res, E>>,
+    E: Into<BoxError>,
+    T: Answer<Res>,
+{
+    type Output = Result<Res, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = match this.state.project() {
+            Now::Calling(future) => ready!(future.poll(cx)).map_err(Into::into),
+            Now::Rejected(error) => {
+                return Poll::Ready(Err(error.take().expect("no future is polled after it was ready")));
+            }
+        };
+        let counts = &this.layer.counts;
+        match &result {
+            Ok(answer) if this.layer.answer.is_overload(answer) => {}
+            Ok(_) => counts.put(ACCEPTED, 1),
+            // Never sent, so never turned away by the service: it does not count as a request either.
+            Err(error) if NotSent::is(error.as_ref()) => counts.put(REQUESTS, -1),
+            Err(_) => {}
+        }
+        Poll::Ready(result)
+    }
+}
