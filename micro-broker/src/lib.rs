@@ -39,6 +39,8 @@ mod nats;
 mod open;
 mod publisher;
 mod queue;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod subscribe;
 mod subscription;
 mod topic;
@@ -60,6 +62,8 @@ pub use memory::Memory;
 pub use nats::{JetStream, Nats};
 pub use open::open;
 pub use publisher::Publisher;
+#[cfg(feature = "rabbitmq")]
+pub use rabbitmq::RabbitMq;
 pub use subscribe::Subscribe;
 pub use subscription::{Health, Incoming, Report, Subscription};
 pub use topic::{DEAD_GROUP, DEAD_PREFIX, matches};

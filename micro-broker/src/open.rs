@@ -12,6 +12,7 @@ use crate::memory::Memory;
 /// | --- | --- | --- |
 /// | `memory:` | a [`Memory`] of its own | |
 /// | `nats://host:4222,…` | `JetStream`; with `?core` `Nats`; `?stream=name` | `nats` |
+/// | `amqp://user:password@host:5672/vhost` | `RabbitMq`; `?classic` | `rabbitmq` |
 ///
 /// All but memory take `?envelope=native`, `go-micro` or `go-micro-v0`.
 ///
@@ -24,6 +25,8 @@ pub fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
         "memory" => Ok(Arc::new(Memory::new())),
         #[cfg(feature = "nats")]
         "nats" | "tls" => crate::nats::open(url),
+        #[cfg(feature = "rabbitmq")]
+        "amqp" | "amqps" => crate::rabbitmq::open(url),
         _ => Err(Error::Invalid { backend: "unknown", what: format!("URL scheme {scheme:?}") }),
     }
 }

@@ -7,6 +7,8 @@
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]
 mod server;
 mod suite;

@@ -138,3 +138,106 @@ impl Server for NatsServer {
         self.running = Self::run(&find("nats-server").unwrap(), self.dir.path(), self.port);
     }
 }
+
+/// RabbitMQ, with an epmd of its own so that nothing outlives the test.
+#[derive(Debug)]
+pub(crate) struct RabbitServer {
+    dir: TempDir,
+    port: u16,
+    distribution: u16,
+    // Fields are dropped in this order: the broker goes before its epmd.
+    running: Running,
+    epmd: Running,
+    epmd_port: u16,
+}
+
+impl RabbitServer {
+    pub(crate) fn start() -> Option<Self> {
+        let (Some(program), Some(epmd)) = (Self::program(), find("epmd")) else {
+            skipped("rabbitmq-server");
+            return None;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let (port, distribution, epmd_port) = (free_port(), free_port(), free_port());
+        let config = [
+            format!("listeners.tcp.1 = 127.0.0.1:{port}"),
+            "num_acceptors.tcp = 2".to_owned(),
+            "loopback_users = none".to_owned(),
+            "disk_free_limit.absolute = 50MB".to_owned(),
+            "vm_memory_high_watermark.absolute = 512MB".to_owned(),
+        ];
+        std::fs::write(dir.path().join("rabbitmq.conf"), config.join("\n") + "\n").unwrap();
+        std::fs::write(dir.path().join("plugins"), "[].").unwrap();
+        let mut command = Command::new(epmd);
+        let epmd = Running::start(command.args(["-port", &epmd_port.to_string(), "-address", "127.0.0.1"]));
+        let running = Self::run(&program, dir.path(), [port, distribution, epmd_port]);
+        Some(Self { dir, port, distribution, running, epmd, epmd_port })
+    }
+
+    /// The server itself: the command on PATH changes user first.
+    fn program() -> Option<PathBuf> {
+        let versions = std::fs::read_dir("/usr/lib/rabbitmq/lib").ok()?;
+        let mut programs =
+            versions.filter_map(|version| Some(version.ok()?.path().join("sbin/rabbitmq-server")));
+        programs.find(|program| program.is_file())
+    }
+
+    fn run(program: &Path, dir: &Path, [port, distribution, epmd_port]: [u16; 3]) -> Running {
+        let mut command = Command::new(program);
+        command
+            .env("HOME", dir)
+            .env("ERL_EPMD_PORT", epmd_port.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODENAME", format!("micro{port}@localhost"))
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("RABBITMQ_CONFIG_FILE", dir.join("rabbitmq.conf"))
+            .env("RABBITMQ_GENERATED_CONFIG_DIR", dir.join("config"))
+            .env("RABBITMQ_MNESIA_BASE", dir.join("mnesia"))
+            .env("RABBITMQ_LOG_BASE", dir.join("log"))
+            .env("RABBITMQ_LOGS", dir.join("log/rabbit.log"))
+            .env("RABBITMQ_PID_FILE", dir.join("pid"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", dir.join("plugins"))
+            .env("RABBITMQ_NODE_PORT", port.to_string())
+            .env("RABBITMQ_DIST_PORT", distribution.to_string())
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "-setcookie micro -kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none",
+            );
+        let running = Running::start(&mut command);
+        wait_until("rabbitmq-server", || greets(port, b"AMQP\0\0\x09\x01", b"\x01\0\0"));
+        running
+    }
+}
+
+impl Server for RabbitServer {
+    fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn pid(&self) -> u32 {
+        // The script that was started waits for the virtual machine, which writes its own pid.
+        std::fs::read_to_string(self.dir.path().join("pid")).unwrap().trim().parse().unwrap()
+    }
+
+    fn kill(&mut self) {
+        signal(self.pid(), "KILL");
+        self.running.kill();
+    }
+
+    fn restart(&mut self) {
+        // The epmd still knows the name of the dead node until it sees the closed connection; a new one knows nothing.
+        let ports = [self.port, self.distribution, self.epmd_port];
+        self.running = Self::run(&Self::program().unwrap(), self.dir.path(), ports);
+    }
+}
+
+impl Drop for RabbitServer {
+    fn drop(&mut self) {
+        self.kill();
+        self.epmd.kill();
+    }
+}

@@ -31,10 +31,17 @@ pub(crate) trait Backend {
     const KEEPS: bool = true;
 }
 
-/// The suite as tests of one backend, each with a server of its own.
+/// The suite as tests of one backend, each with a server of its own; or, where a server takes long to start, as one
+/// test on one server.
 macro_rules! promises {
     ($backend:ty) => {
-        $crate::suite::promises!($backend:
+        $crate::suite::promises!(@all each $backend);
+    };
+    ($backend:ty, on one server) => {
+        $crate::suite::promises!(@all together $backend);
+    };
+    (@all $how:ident $backend:ty) => {
+        $crate::suite::promises!(@$how $backend:
             order_within_a_publisher_is_kept
             a_group_shares_its_events
             without_a_group_everyone_gets_everything
@@ -53,7 +60,7 @@ macro_rules! promises {
             a_forgotten_group_is_gone
         );
     };
-    ($backend:ty: $($promise:ident)*) => {
+    (@each $backend:ty: $($promise:ident)*) => {
         mod promises {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,6 +68,16 @@ macro_rules! promises {
                     let Some(server) = <$backend as $crate::suite::Backend>::start().await else { return };
                     $crate::suite::$promise::<$backend>(&server).await;
                 }
+            )*
+        }
+    };
+    (@together $backend:ty: $($promise:ident)*) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn every_promise_is_kept() {
+            let Some(server) = <$backend as $crate::suite::Backend>::start().await else { return };
+            $(
+                println!("{}", stringify!($promise));
+                $crate::suite::$promise::<$backend>(&server).await;
             )*
         }
     };

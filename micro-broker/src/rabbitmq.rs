@@ -1,0 +1,159 @@
+//! A broker on RabbitMQ: kept in quorum queues, at least once.
+
+mod consume;
+mod held;
+mod link;
+mod publish;
+mod topology;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::StreamExt;
+use lapin::options::QueueDeleteOptions;
+
+use crate::broker::Broker;
+use crate::confirm::Confirm;
+use crate::envelope::Envelope;
+use crate::error::Error;
+use crate::event::Event;
+use crate::id::Id;
+use crate::rabbitmq::consume::Consuming;
+use crate::rabbitmq::link::Link;
+use crate::rabbitmq::publish::Outlet;
+use crate::rabbitmq::topology::{Queue, Topology};
+use crate::subscribe::Subscribe;
+use crate::subscription::{Health, Subscription};
+use crate::topic;
+use crate::url::Settings;
+
+const BACKEND: &str = "rabbitmq";
+
+/// How long the server may take to answer what is not a publication.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A broker on RabbitMQ 3.10 or later. Clones share two connections, one to publish and one to consume, so that a
+/// server that holds publishers back still hears acknowledgements.
+///
+/// **Promises.** At least once from the confirmation on, in order for each publisher while nothing fails, durable: `Ok`
+/// says that every queue concerned has written the event. A group is a quorum queue and keeps its events whatever
+/// dies; a broadcast subscriber's queue outlives a lost connection by five minutes. Subscriptions are restored after
+/// any reconnection. Publishing an event again publishes it twice: deduplicate by id. Dead letters wait in a queue of
+/// their own behind the exchange `micro.dead`, ours and those the server puts aside itself. Nothing is dropped: what
+/// is not handled waits in the server, and the server holds its publishers back when it runs out of memory or disk.
+///
+/// Topics are routing keys of the durable topic exchange `micro.events`; with [`Envelope::GoMicro`] of go-micro's
+/// exchange `micro`. Wildcards are AMQP's: `*` for one word, `#` for any number.
+#[derive(Clone, Debug)]
+pub struct RabbitMq {
+    consuming: Arc<Link>,
+    outlet: Arc<Outlet>,
+    topology: Topology,
+}
+
+impl RabbitMq {
+    /// A broker at `amqp://user:password@host:port/vhost`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when that is no address.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        let publishing = Link::new(url, "micro-broker publisher")?;
+        Ok(Self {
+            consuming: Arc::new(Link::new(url, "micro-broker subscriber")?),
+            outlet: Arc::new(Outlet::new(publishing)),
+            topology: Topology::default(),
+        })
+    }
+
+    /// Writes events as `envelope`; every form is read.
+    #[must_use]
+    pub fn envelope(mut self, envelope: Envelope) -> Self {
+        self.topology.envelope = envelope;
+        self
+    }
+
+    /// Keeps groups in classic durable queues instead of quorum queues: for a server of one node that must be light.
+    /// Attempts are then counted by the process that handles an event, and counted anew when it dies.
+    #[must_use]
+    pub fn classic(mut self) -> Self {
+        self.topology.classic = true;
+        self
+    }
+}
+
+/// Opens `amqp://user:password@host:port/vhost`.
+pub(crate) fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
+    let mut settings = Settings::parse(BACKEND, url);
+    let mut broker =
+        RabbitMq::new(settings.base)?.envelope(settings.take_as("envelope")?.unwrap_or_default());
+    if settings.take("classic").is_some() {
+        broker = broker.classic();
+    }
+    settings.end()?;
+    Ok(Arc::new(broker))
+}
+
+impl Broker for RabbitMq {
+    fn publish(&self, event: Event, within: Duration) -> Confirm {
+        if let Some(fault) = topic::fault(&event.topic) {
+            return Confirm::known(Err(invalid(&format!("topic {:?}: {fault}", event.topic))));
+        }
+        let (outlet, topology) = (self.outlet.clone(), self.topology);
+        Confirm::awaited(async move { outlet.publish(event, topology, within).await })
+    }
+
+    fn subscribe(&self, subscribe: Subscribe) -> BoxFuture<'_, Result<Subscription, Error>> {
+        async move {
+            if let Some(fault) = topic::pattern_fault(&subscribe.topic) {
+                return Err(invalid(&format!("topic {:?}: {fault}", subscribe.topic)));
+            }
+            let queue = match &subscribe.group {
+                Some(group) => Queue::of_group(&subscribe.topic, group, self.topology),
+                None => Queue::of_one(&subscribe.topic, &Id::random(), self.topology),
+            };
+            let (report, health) = Health::new();
+            let mut consuming = Consuming::new(self.consuming.clone(), queue, &subscribe, report);
+            consuming.begin(ANSWER).await?;
+            Ok(Subscription::new(consuming.stream().boxed(), subscribe, Arc::new(self.clone()), health))
+        }
+        .boxed()
+    }
+
+    fn forget<'a>(&'a self, topic: &'a str, group: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let queue = Queue::of_group(topic, group, self.topology);
+            let deleted = async {
+                let channel = self.consuming.connection(ANSWER).await?.create_channel().await;
+                let channel = channel.map_err(|error| self.consuming.unavailable(error))?;
+                let deleted =
+                    channel.queue_delete(queue.name.as_str().into(), QueueDeleteOptions::default()).await;
+                deleted.map(drop).map_err(|error| self.consuming.unavailable(error))
+            };
+            tokio::time::timeout(ANSWER, deleted).await.map_err(|late| self.consuming.unavailable(late))?
+        }
+        .boxed()
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.consuming.flush().boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async move {
+            self.outlet.close().await;
+            self.consuming.close().await;
+        }
+        .boxed()
+    }
+
+    fn backend(&self) -> &'static str {
+        BACKEND
+    }
+}
+
+fn invalid(what: &str) -> Error {
+    Error::Invalid { backend: BACKEND, what: what.to_owned() }
+}

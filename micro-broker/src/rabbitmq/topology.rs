@@ -1,0 +1,104 @@
+//! Exchanges and queues: what exists on the server, and what it is called.
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ExchangeKind};
+
+use crate::envelope::Envelope;
+use crate::id::Id;
+use crate::topic::{DEAD_GROUP, DEAD_PREFIX};
+
+/// Where dead letters go: ours, and as the dead-letter exchange of every queue the server's, so that all end in one
+/// place.
+const DEAD: &str = "micro.dead";
+
+/// How long a broadcast subscriber's queue outlives its connection, in milliseconds.
+const ABSENCE: i32 = 300_000;
+
+/// What a broker's exchanges and queues are like.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Topology {
+    pub(super) envelope: Envelope,
+    pub(super) classic: bool,
+}
+
+/// Where a topic's events go in: the exchange, and the routing key there.
+pub(super) fn route(topic: &str, topology: Topology) -> (&'static str, &str) {
+    match topic.strip_prefix(DEAD_PREFIX) {
+        Some(topic) => (DEAD, topic),
+        None if topology.envelope == Envelope::Native => ("micro.events", topic),
+        None => ("micro", topic),
+    }
+}
+
+/// The topic of a message that came through an exchange.
+pub(super) fn topic(exchange: &str, routing_key: &str) -> String {
+    if exchange == DEAD { format!("{DEAD_PREFIX}{routing_key}") } else { routing_key.to_owned() }
+}
+
+/// Declares the exchange of a topic. go-micro's own is not durable.
+pub(super) async fn declare_exchange(channel: &Channel, exchange: &str) -> lapin::Result<()> {
+    let options =
+        ExchangeDeclareOptions { durable: exchange != "micro", ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default()).await
+}
+
+/// The queue of a subscription.
+#[derive(Clone, Debug)]
+pub(super) struct Queue {
+    pub(super) name: String,
+    topic: String,
+    topology: Topology,
+    /// The queue of a group outlives its members, that of one subscriber does not.
+    pub(super) lasts: bool,
+}
+
+impl Queue {
+    pub(super) fn of_group(topic: &str, group: &str, topology: Topology) -> Self {
+        Self { name: format!("{group}:{topic}"), topic: topic.to_owned(), topology, lasts: true }
+    }
+
+    pub(super) fn of_one(topic: &str, id: &Id, topology: Topology) -> Self {
+        Self { name: format!("each-{id}:{topic}"), topic: topic.to_owned(), topology, lasts: false }
+    }
+
+    /// Whether the server counts how often it delivered an event.
+    pub(super) fn counts(&self) -> bool {
+        self.lasts && !self.topology.classic
+    }
+
+    /// Makes the queue and what it needs, or sees that it is there.
+    pub(super) async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
+        let (exchange, key) = route(&self.topic, self.topology);
+        declare_exchange(channel, DEAD).await?;
+        if exchange != DEAD {
+            declare_exchange(channel, exchange).await?;
+            // Dead letters wait for whoever comes to read them.
+            let dead = Self::of_group(&format!("{DEAD_PREFIX}{}", self.topic), DEAD_GROUP, self.topology);
+            dead.declare_bound(channel, DEAD, key).await?;
+        }
+        self.declare_bound(channel, exchange, key).await
+    }
+
+    async fn declare_bound(&self, channel: &Channel, exchange: &str, key: &str) -> lapin::Result<()> {
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        channel.queue_declare(self.name.as_str().into(), options, self.arguments(exchange)).await?;
+        let bind = QueueBindOptions::default();
+        channel
+            .queue_bind(self.name.as_str().into(), exchange.into(), key.into(), bind, FieldTable::default())
+            .await
+    }
+
+    fn arguments(&self, exchange: &str) -> FieldTable {
+        let mut arguments = FieldTable::default();
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        arguments.insert("x-queue-type".into(), text(if self.counts() { "quorum" } else { "classic" }));
+        if exchange != DEAD {
+            arguments.insert("x-dead-letter-exchange".into(), text(DEAD));
+        }
+        if !self.lasts {
+            arguments.insert("x-expires".into(), AMQPValue::LongInt(ABSENCE));
+        }
+        arguments
+    }
+}
