@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Consumer};
-use tokio::sync::{mpsc, watch};
+use lapin::{Channel, Connection, Consumer};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::backoff::Backoff;
@@ -55,15 +55,16 @@ impl Consuming {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let connection = self.link.connection(left).await?;
-            let error = match timeout(ANSWER, self.consume(&connection)).await {
-                Ok(Ok(current)) => {
+            let error = match timeout(ANSWER, self.consume(connection)).await {
+                Ok(Ok(Ok(current))) => {
                     self.current = Some(current);
                     return Ok(());
                 }
-                Ok(Err(error)) if error.is_amqp_soft_error() => {
+                Ok(Ok(Err(error))) if error.is_amqp_soft_error() => {
                     return Err(super::invalid(&format!("queue {:?}: {error}", self.queue.name)));
                 }
-                Ok(Err(error)) => self.link.unavailable(error),
+                Ok(Ok(Err(error))) => self.link.unavailable(error),
+                Ok(Err(gone)) => self.link.unavailable(gone),
                 Err(late) => self.link.unavailable(late),
             };
             if Instant::now() >= deadline {
@@ -73,13 +74,22 @@ impl Consuming {
         }
     }
 
-    async fn consume(&self, connection: &lapin::Connection) -> lapin::Result<(Arc<Channel>, Consumer)> {
-        let channel = connection.create_channel().await?;
-        channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
-        self.queue.declare(&channel).await?;
-        let (queue, options) = (self.queue.name.as_str().into(), BasicConsumeOptions::default());
-        let consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
-        Ok((Arc::new(channel), consumer))
+    /// Consumes on a channel of its own, on a task of its own: a consumer half made and then forgotten would take events
+    /// and never answer.
+    fn consume(
+        &self,
+        connection: Arc<Connection>,
+    ) -> oneshot::Receiver<lapin::Result<(Arc<Channel>, Consumer)>> {
+        let (made, answer) = oneshot::channel();
+        let (queue, prefetch) = (self.queue.clone(), self.prefetch);
+        tokio::spawn(async move {
+            let current = consume(&connection, &queue, prefetch).await;
+            if let Err(Ok((channel, _))) = made.send(current) {
+                // Nobody waits any more.
+                let _ = channel.close(200, "given up".into()).await;
+            }
+        });
+        answer
     }
 
     pub(super) fn stream(self) -> impl Stream<Item = Incoming> + Send {
@@ -142,6 +152,19 @@ impl Consuming {
             report.trouble = None;
         });
     }
+}
+
+async fn consume(
+    connection: &Connection,
+    queue: &Queue,
+    prefetch: u16,
+) -> lapin::Result<(Arc<Channel>, Consumer)> {
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    queue.declare(&channel).await?;
+    let (name, options) = (queue.name.as_str().into(), BasicConsumeOptions::default());
+    let consumer = channel.basic_consume(name, "".into(), options, FieldTable::default()).await?;
+    Ok((Arc::new(channel), consumer))
 }
 
 impl Drop for Consuming {

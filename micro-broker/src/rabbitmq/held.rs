@@ -42,6 +42,18 @@ impl Held {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // An acknowledgement that was never polled was never sent.
+        if self.acker.usable()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let acker = self.acker.clone();
+            runtime.spawn(async move { acker.nack(REQUEUE).await });
+        }
+    }
+}
+
 impl Inner {
     fn heard(&self, told: lapin::Result<bool>) -> Result<(), Error> {
         let lost = |source| Err(Error::Unavailable { backend: BACKEND, source });
