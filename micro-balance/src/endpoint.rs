@@ -64,6 +64,9 @@ struct About {
 ///
 /// Two counters that only grow give the load without a counter that could get stuck: what started and did
 /// not finish is in flight.
+///
+/// What every request reads or writes stands first, next to the reference count.
+#[repr(C)]
 pub(crate) struct Stats {
     started: AtomicU64,
     finished: AtomicU64,
