@@ -7,12 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use tower::{BoxError, discover::Discover};
-use tower_layer::Layer;
+use tower::BoxError;
 use tower_service::Service;
 
 use crate::{
-    builder::Builder,
     chance::Chance,
     policy::{PeakEwma, Policy},
     protocol::{Opaque, Protocol},
@@ -69,33 +67,6 @@ enum Seen<S, P: Policy> {
     Nothing,
     Once,
     Version(u64, Arc<Snapshot<S, P>>),
-}
-
-impl<S, Req> Balance<S, Req>
-where
-    S: Service<Req> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
-    Req: Send + 'static,
-{
-    /// Balances over what `discover` yields, with every default.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
-    pub fn new<D>(discover: D) -> Self
-    where
-        D: Discover<Service = S> + Send + Unpin + 'static,
-        D::Key: std::hash::Hash + Clone + fmt::Debug + Send + Sync,
-        D::Error: fmt::Display,
-        S::Future: Send,
-    {
-        Self::builder(discover).build()
-    }
-
-    /// Balances over what `discover` yields, as set up further.
-    pub fn builder<D: Discover<Service = S>>(discover: D) -> Builder<D, Req> {
-        Builder::new(discover)
-    }
 }
 
 impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
@@ -157,70 +128,5 @@ impl<S, Req, P: Policy, T> Clone for Balance<S, Req, P, T> {
 impl<S, Req, P: Policy, T> fmt::Debug for Balance<S, Req, P, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Balance").field("endpoints", &self.endpoints()).finish_non_exhaustive()
-    }
-}
-
-/// Turns a [`Discover`] into a [`Balance`] over its services.
-///
-/// The policy is made anew for every balancer, so that no two share a cursor.
-pub struct BalanceLayer<Req, F = fn() -> PeakEwma, T = Opaque> {
-    policy: F,
-    protocol: T,
-    request: PhantomData<fn(Req)>,
-}
-
-impl<Req> BalanceLayer<Req> {
-    /// Balances with every default.
-    pub fn new() -> Self {
-        Self { policy: PeakEwma::new, protocol: Opaque, request: PhantomData }
-    }
-}
-
-impl<Req> Default for BalanceLayer<Req> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<Req, F, T> BalanceLayer<Req, F, T> {
-    /// Balances by what `policy` makes.
-    pub fn policy<P: Policy, G: Fn() -> P>(self, policy: G) -> BalanceLayer<Req, G, T> {
-        BalanceLayer { policy, protocol: self.protocol, request: PhantomData }
-    }
-
-    /// Reads requests and answers by `protocol`.
-    pub fn protocol<U>(self, protocol: U) -> BalanceLayer<Req, F, U> {
-        BalanceLayer { policy: self.policy, protocol, request: PhantomData }
-    }
-}
-
-impl<D, Req, P, F, T> Layer<D> for BalanceLayer<Req, F, T>
-where
-    D: Discover + Send + Unpin + 'static,
-    D::Key: std::hash::Hash + Clone + fmt::Debug + Send + Sync,
-    D::Error: fmt::Display,
-    D::Service: Service<Req> + Clone + Send + Sync + 'static,
-    <D::Service as Service<Req>>::Error: Into<BoxError>,
-    F: Fn() -> P,
-    P: Policy,
-    T: Protocol<Req, <D::Service as Service<Req>>::Response>,
-    Req: Send + 'static,
-{
-    type Service = Balance<D::Service, Req, P, T>;
-
-    fn layer(&self, discover: D) -> Self::Service {
-        Builder::new(discover).policy((self.policy)()).protocol(self.protocol.clone()).build()
-    }
-}
-
-impl<Req, F: Clone, T: Clone> Clone for BalanceLayer<Req, F, T> {
-    fn clone(&self) -> Self {
-        Self { policy: self.policy.clone(), protocol: self.protocol.clone(), request: PhantomData }
-    }
-}
-
-impl<Req, F, T: fmt::Debug> fmt::Debug for BalanceLayer<Req, F, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BalanceLayer").field("protocol", &self.protocol).finish_non_exhaustive()
     }
 }

@@ -44,6 +44,33 @@ pub struct Builder<D: Discover, Req, P = PeakEwma, T = Opaque> {
     request: PhantomData<fn(Req)>,
 }
 
+impl<S, Req> Balance<S, Req>
+where
+    S: Service<Req> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    Req: Send + 'static,
+{
+    /// Balances over what `discover` yields, with every default.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
+    pub fn new<D>(discover: D) -> Self
+    where
+        D: Discover<Service = S> + Send + Unpin + 'static,
+        D::Key: Hash + Clone + fmt::Debug + Send + Sync,
+        D::Error: fmt::Display,
+        S::Future: Send,
+    {
+        Self::builder(discover).build()
+    }
+
+    /// Balances over what `discover` yields, as set up further.
+    pub fn builder<D: Discover<Service = S>>(discover: D) -> Builder<D, Req> {
+        Builder::new(discover)
+    }
+}
+
 impl<D: Discover, Req> Builder<D, Req> {
     pub(crate) fn new(discover: D) -> Self {
         Self {
