@@ -79,10 +79,11 @@ mod tests {
     #[test]
     fn one_seed_gives_one_sequence_and_a_clone_another() {
         let (a, b) = (Chance::new(7), Chance::new(7));
-        let clone = a.clone();
-        let again = b.clone();
-        assert_eq!(clone.next(), again.next());
-        assert_ne!(a.next(), clone.next());
+        let clones = [a.clone(), b.clone()];
+        assert_eq!(a.next(), b.next());
+        let [first, second] = clones.map(|clone| clone.next());
+        assert_eq!(first, second);
+        assert_ne!(a.next(), first);
     }
 
     #[test]

@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn near(value: Option<f32>, expected_ms: f32) {
-        let value = value.unwrap() / 1e6;
+        let value = value.expect("there was a sample") / 1e6;
         assert!((value - expected_ms).abs() < expected_ms * 0.01, "{value} ms instead of {expected_ms} ms");
     }
 

@@ -52,7 +52,8 @@ mod tests {
     #[test]
     fn clones_see_what_either_has_tried() {
         let tried = Tried::default();
-        tried.clone().add(7);
+        let clone = tried.clone();
+        clone.add(7);
         assert!(tried.contains(7) && !tried.contains(8));
         assert_eq!(tried.len(), 1);
     }

@@ -1,4 +1,5 @@
 //! What a caller can count on, whatever becomes of the endpoints. Time is paused throughout.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 

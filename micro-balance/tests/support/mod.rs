@@ -1,5 +1,6 @@
 //! A fake endpoint and a hand-driven discovery, for tests of the balancer.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::{
     collections::BTreeMap,
