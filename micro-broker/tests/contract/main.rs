@@ -2,11 +2,17 @@
 //!
 //! Each backend's file says how its server starts and which promises it makes; `suite` holds what must then be true.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+mod faults;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+mod process;
+#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+mod proxy;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]

@@ -44,3 +44,79 @@ impl Backend for Forgetful {
 mod core {
     crate::suite::promises!(super::super::Forgetful);
 }
+
+mod kept_whatever_fails {
+    use crate::faults;
+    use crate::server::NatsServer;
+
+    macro_rules! faults {
+        ($($fault:ident($($reference:tt)+))*) => {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $fault() {
+                    #[allow(unused_mut, reason = "only some faults change the server")]
+                    let Some(mut server) = NatsServer::start() else { return };
+                    faults::$fault($($reference)+ server).await;
+                }
+            )*
+        };
+    }
+
+    faults! {
+        a_killed_and_restarted_broker_loses_nothing(&mut)
+        a_frozen_broker_loses_nothing(&)
+        a_cut_connection_loses_nothing(&)
+        what_a_killed_consumer_held_goes_to_another(&)
+        what_a_frozen_consumer_holds_goes_to_another(&)
+        a_poisonous_event_is_put_aside_and_holds_nobody_up(&)
+        a_publisher_far_ahead_does_not_fill_its_consumer(&)
+        what_a_dead_broker_did_not_confirm_is_not_reported_published(&mut)
+    }
+
+    #[tokio::test]
+    async fn publishing_without_a_broker_fails_in_time_and_says_so() {
+        faults::publishing_without_a_broker_fails_in_time_and_says_so("nats").await;
+    }
+}
+
+mod forgotten_honestly {
+    use std::time::Duration;
+
+    use futures_util::StreamExt;
+    use micro_broker::{Broker, Event, Nats, Publisher, Subscribe};
+
+    use crate::server::{NatsServer, Server};
+    use crate::suite::PATIENCE;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_slow_consumer_loses_counted_events_and_disturbs_nobody() {
+        let Some(server) = NatsServer::start() else { return };
+        let broker = Nats::new(&server.url()).unwrap();
+        let slow = broker.subscribe(Subscribe::to("flood").group("slow").buffer(100)).await.unwrap();
+        let mut quick = broker.subscribe(Subscribe::to("flood").group("quick")).await.unwrap();
+        let publisher = Publisher::new(std::sync::Arc::new(Nats::new(&server.url()).unwrap()));
+        for i in 0..10_000 {
+            publisher.publish(Event::new("flood", i.to_string())).await.unwrap();
+        }
+        for i in 0..10_000 {
+            let delivery = tokio::time::timeout(PATIENCE, quick.next()).await.unwrap().unwrap();
+            assert_eq!(delivery.event().body, i.to_string());
+            delivery.ack().await.unwrap();
+        }
+        let mut health = slow.health();
+        while health.report().dropped < 9_900 {
+            tokio::time::timeout(PATIENCE, health.changed()).await.unwrap().unwrap();
+        }
+        let report = health.report();
+        assert_eq!((report.dropped, report.restored, report.connected), (9_900, 0, true));
+        assert!(report.trouble.unwrap().contains(r#"topic "flood" of group "slow""#));
+    }
+
+    #[tokio::test]
+    async fn publishing_without_a_broker_fails_in_time_and_says_so() {
+        let broker = Nats::new(&format!("127.0.0.1:{}", crate::server::free_port())).unwrap();
+        let publisher = Publisher::new(std::sync::Arc::new(broker)).within(Duration::from_millis(300));
+        let error = publisher.publish(Event::new("t", "x")).await.unwrap_err();
+        assert!(error.is_unpublished() && error.to_string().contains("unavailable"), "{error}");
+    }
+}
