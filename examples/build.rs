@@ -1,0 +1,6 @@
+//! Compiles the greeter's interface: all a service needs of a build script.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    micro_build::compile("proto/greeter.proto")?;
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! The main job in one command: three replicas as processes of their own, found through the embedded registry,
+//! and a client that loses no call while they are killed, slowed down and restarted.
+//!
+//! ```text
+//! cargo run --release -p examples --bin greeter
+//! ```
+
+mod load;
+mod replica;
+mod report;
+mod scenario;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+/// Three greeters, a client, and everything that can happen to them.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Examples:\n  greeter\n  greeter --plain --seconds 10\n  greeter --concurrency 64 --rate 2000"
+)]
+struct Arguments {
+    /// Prints a line per step and second instead of a live table.
+    #[arg(long)]
+    plain: bool,
+    /// For how long to run, at least 6.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(6..=3600))]
+    seconds: u64,
+    /// How many calls are under way at once, at most.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    concurrency: u32,
+    /// How many calls are begun a second.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Serves as one replica, until it is told to stop.
+    #[command(hide = true)]
+    Replica {
+        /// Its name.
+        id: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(Role::Replica { id }) = arguments.role {
+        return replica::serve(id).await;
+    }
+    let directory =
+        tempfile::Builder::new().prefix("greeter").tempdir().context("no directory for the registry")?;
+    let registry = format!("file:{}", directory.path().display());
+    let load = load::Load::new(&registry)?;
+    let report = report::Report::start(load.clone(), arguments.plain);
+    let mut replicas = scenario::start(&registry, &load, &report).await?;
+    load.start(arguments.concurrency, arguments.rate);
+    let length = Duration::from_secs(arguments.seconds);
+    let outcome = scenario::play(&registry, &mut replicas, &load, &report, length).await;
+    // The replicas live until the last call has its answer.
+    let totals = load.stop().await;
+    drop(replicas);
+    report.stop().await;
+    outcome?;
+    println!("{totals}");
+    if totals.failed > 0 {
+        std::process::exit(1);
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! What happens to the replicas, one thing after another, over the length of a run.
+
+use std::time::Duration;
+
+use micro_balance::State;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::{load::Load, replica::Replica, report::Report};
+
+const NAMES: [&str; 3] = ["replica-1", "replica-2", "replica-3"];
+
+/// Starts the replicas and waits until the client is connected to them.
+pub(crate) async fn start(registry: &str, load: &Load, report: &Report) -> anyhow::Result<Vec<Replica>> {
+    report.say("three replicas start, each a process of its own");
+    let replicas = NAMES.iter().map(|name| Replica::start(name, registry)).collect::<Result<_, _>>()?;
+    ready(load, 3).await?;
+    Ok(replicas)
+}
+
+/// Plays it all within `length`.
+pub(crate) async fn play(
+    registry: &str,
+    replicas: &mut Vec<Replica>,
+    load: &Load,
+    report: &Report,
+    length: Duration,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let at = |part: f64| sleep_until(began + length.mul_f64(part));
+
+    at(0.15).await;
+    report.say("replica-1 is killed with SIGKILL");
+    replicas.remove(0).kill().await?;
+
+    at(0.25).await;
+    report.say("replica-1 is started again");
+    replicas.insert(0, Replica::start(NAMES[0], registry)?);
+    ready(load, 3).await?;
+
+    at(0.35).await;
+    report.say("replica-2 takes 50 ms for every answer");
+    replicas[1].slow_down(Duration::from_millis(50)).await?;
+
+    at(0.5).await;
+    report.say("replica-2 is as fast as before");
+    replicas[1].slow_down(Duration::ZERO).await?;
+
+    at(0.6).await;
+    for (number, name) in NAMES.into_iter().enumerate() {
+        report.say(&format!("{name} is told to stop with SIGTERM, and started again"));
+        replicas.remove(number).stop().await?;
+        replicas.insert(number, Replica::start(name, registry)?);
+        ready(load, 3).await?;
+    }
+
+    at(1.0).await;
+    report.say("the run is over");
+    Ok(())
+}
+
+/// Waits until the client is connected to `count` replicas.
+async fn ready(load: &Load, count: usize) -> anyhow::Result<()> {
+    let connected = async {
+        while load.endpoints().iter().filter(|view| view.state == State::Ready).count() < count {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    match timeout(Duration::from_secs(20), connected).await {
+        Ok(()) => Ok(()),
+        Err(_) => anyhow::bail!("{count} replicas were not ready in 20 s: {:?}", load.endpoints()),
+    }
+}
