@@ -208,7 +208,7 @@ async fn plain_http_errors_say_where_and_how_far() {
     let error = http_body_util::BodyExt::collect(response.into_body()).await.unwrap_err();
     let error = error.downcast::<Error>().unwrap();
     assert_eq!(error.phase(), Phase::Read);
-    assert!(error.to_string().starts_with(&address), "{error}");
+    assert!(error.to_string().starts_with(&format!("greeter at {address} broke off its answer")), "{error}");
 }
 
 #[tokio::test]

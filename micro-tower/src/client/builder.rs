@@ -132,7 +132,7 @@ impl<D, P> Builder<D, P> {
         D::Key: Hash + Clone + fmt::Debug + Send + Sync + Unpin,
         P: Policy,
     {
-        let connected = ConnectedEndpoints::new(self.discover, self.connector);
+        let connected = ConnectedEndpoints::new(self.discover, self.connector.service(self.name.clone()));
         let labels = connected.labels();
         let mut balance = Balance::builder(connected)
             .service_name(self.name)

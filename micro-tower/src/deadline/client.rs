@@ -20,6 +20,7 @@ use super::{
     body::{DeadlineBody, Late},
     expired::Expired,
 };
+use crate::error::Error;
 
 pub(super) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -63,8 +64,8 @@ pub struct ClientDeadline<S> {
 }
 
 impl<S> ClientDeadline<S> {
-    /// The deadline of `request`, or nothing but an error if it has passed.
-    fn deadline<B>(&self, request: &Request<B>) -> Result<Option<Deadline>, ()> {
+    /// When `request` begins and has to end, if it has to; an error if that has passed.
+    fn deadline<B>(&self, request: &Request<B>) -> Result<Option<(Instant, Deadline)>, ()> {
         let given = Deadline::current().into_iter().chain(Deadline::of(request)).min();
         let asked = request.headers().get(GRPC_TIMEOUT).and_then(grpc_timeout::decode);
         let own = asked.into_iter().chain(self.timeout).min();
@@ -75,7 +76,7 @@ impl<S> ClientDeadline<S> {
         let own = own.map(|own| Deadline::after_from(now, own));
         match given.into_iter().chain(own).min() {
             Some(deadline) if deadline.instant() <= now => Err(()),
-            deadline => Ok(deadline),
+            deadline => Ok(deadline.map(|deadline| (now, deadline))),
         }
     }
 }
@@ -95,11 +96,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.deadline(&request) {
-            Ok(deadline) => {
-                let inner = Deadline::enter(deadline, || self.inner.call(request));
-                ClientFuture { inner: Some(inner), deadline, sleep: None }
+            Ok(times) => {
+                let inner = Deadline::enter(times.map(|(_, deadline)| deadline), || self.inner.call(request));
+                ClientFuture { inner: Some(inner), times, sleep: None }
             }
-            Err(()) => ClientFuture { inner: None, deadline: None, sleep: None },
+            Err(()) => ClientFuture { inner: None, times: None, sleep: None },
         }
     }
 }
@@ -111,7 +112,8 @@ pub struct ClientFuture<F> {
     /// `None` when the deadline has passed.
     #[pin]
     inner: Option<F>,
-    deadline: Option<Deadline>,
+    /// When the call began, and its deadline.
+    times: Option<(Instant, Deadline)>,
     /// Made when there is something to wait for.
     #[pin]
     sleep: Option<Sleep>,
@@ -129,11 +131,15 @@ where
         let Some(inner) = this.inner.as_mut().as_pin_mut() else {
             return Poll::Ready(Err(Expired::before_sending().into()));
         };
-        let deadline = *this.deadline;
+        let deadline = this.times.map(|(_, deadline)| deadline);
         // The answer goes first: a response ready at the deadline is a response.
         if let Poll::Ready(result) = Deadline::enter(deadline, || inner.poll(cx)) {
             let body = |body| DeadlineBody::new(body, deadline, Late::Error);
-            return Poll::Ready(result.map(|response| response.map(body)).map_err(Into::into));
+            let began = this.times.map(|(began, _)| began);
+            return Poll::Ready(match result {
+                Ok(response) => Ok(response.map(body)),
+                Err(error) => Err(timed(error.into(), began)),
+            });
         }
         let Some(deadline) = deadline else { return Poll::Pending };
         if this.sleep.is_none() {
@@ -145,5 +151,14 @@ where
         }
         this.inner.set(None);
         Poll::Ready(Err(Expired::after_sending().into()))
+    }
+}
+
+/// Says in `error` how long the caller had waited.
+fn timed(error: BoxError, began: Option<Instant>) -> BoxError {
+    match (began, error.downcast::<Error>()) {
+        (Some(began), Ok(error)) => error.elapsed(began.elapsed()).into(),
+        (None, Ok(error)) => error,
+        (_, Err(error)) => error,
     }
 }

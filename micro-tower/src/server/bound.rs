@@ -1,6 +1,6 @@
 //! A server's life: announced, serving, told to stop, withdrawn, drained.
 
-use std::{fmt, future::Future, net::SocketAddr, pin::pin};
+use std::{fmt, future::Future, mem, net::SocketAddr, pin::pin};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -18,7 +18,7 @@ use tower::BoxError;
 use tower_service::Service;
 
 use super::{
-    ServeError, Server,
+    Hooks, ServeError, Server,
     connections::Connections,
     health::Served,
     shutdown::{self, Words},
@@ -99,13 +99,17 @@ impl BoundServer {
         S: Clone + Send + 'static,
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let Self { server, listener, announce, names, health, .. } = self;
+        let Self { mut server, listener, announce, names, health, .. } = self;
         let connections = Connections {
             service: Served::new(service, server.health.then(|| health.clone())),
             limits: server.limits,
             #[cfg(feature = "tls")]
             tls: server.tls.as_ref().map(|tls| tls.acceptor()),
         };
+        let (after_start, before_stop) = (
+            mem::replace(&mut server.after_start, Hooks::new("")),
+            mem::replace(&mut server.before_stop, Hooks::new("")),
+        );
         let (close, closing) = watch::channel(false);
         let mut serving = pin!(connections.serve(listener, closing));
         let life = async {
@@ -114,18 +118,26 @@ impl BoundServer {
                 Some(announce) => Some(announce.start().await?),
                 None => None,
             };
-            words.next().await;
-            tracing::info!("stopping: finishing what was begun");
-            report(&health, &names, ServingStatus::NotServing).await;
-            tokio::select! {
-                () = withdraw(announcement, &server) => Ok(true),
-                _ = words.next() => Ok(false),
+            let mut result = after_start.run().await;
+            if result.is_ok() {
+                words.next().await;
             }
+            tracing::info!("stopping: finishing what was begun");
+            let stopping = async {
+                report(&health, &names, ServingStatus::NotServing).await;
+                result = mem::replace(&mut result, Ok(())).and(before_stop.run().await);
+                withdraw(announcement, &server).await;
+            };
+            let in_order = tokio::select! {
+                () = stopping => true,
+                _ = words.next() => false,
+            };
+            Ok::<_, ServeError>((in_order, result))
         };
-        let in_order = tokio::select! {
-            lived = life => lived.map_err(ServeError::Announce)?,
+        let (in_order, result) = tokio::select! {
+            lived = life => lived?,
             // It ends only when it is closed.
-            () = &mut serving => true,
+            () = &mut serving => (true, Ok(())),
         };
         if in_order {
             let _ = close.send(true);
@@ -136,7 +148,7 @@ impl BoundServer {
                 _ = words.next() => tracing::warn!("told twice to stop: stopping with requests unfinished"),
             }
         }
-        Ok(())
+        result
     }
 }
 

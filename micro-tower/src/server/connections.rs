@@ -95,11 +95,14 @@ where
             return;
         }
         // A connection on which nothing is ever said holds its place no longer than a slow request's head.
-        let spoken = timeout(self.limits.header_timeout, stream.readable());
-        tokio::select! {
-            Ok(Ok(())) = spoken => {}
-            _ = closing.wait_for(|closing| *closing) => {}
-            else => return,
+        let mut first = [0];
+        let spoken = timeout(self.limits.header_timeout, stream.peek(&mut first));
+        let silent = tokio::select! {
+            spoken = spoken => !matches!(spoken, Ok(Ok(1))),
+            _ = closing.wait_for(|closing| *closing) => false,
+        };
+        if silent {
+            return;
         }
         serve(TokioIo::new(stream), service, self.limits, closing).await;
     }

@@ -3,6 +3,7 @@
 mod bound;
 mod connections;
 mod health;
+mod hooks;
 mod settings;
 mod shutdown;
 #[cfg(feature = "tls")]
@@ -12,8 +13,10 @@ use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use micro_discover::{Address, Endpoint, Registry, Service as Record};
 use tokio::net::TcpListener;
+use tower::BoxError;
 
 pub use self::bound::BoundServer;
+pub(crate) use self::hooks::Hooks;
 use self::settings::Limits;
 #[cfg(feature = "tls")]
 pub use self::tls::ServerTls;
@@ -36,8 +39,10 @@ pub use self::tls::ServerTls;
 #[must_use = "a server does nothing until it is bound"]
 pub struct Server {
     address: SocketAddr,
-    announce: Option<(Arc<dyn Registry>, Record)>,
+    announce: Option<Announced>,
     describe: Box<dyn FnOnce(Endpoint) -> Endpoint + Send + Sync>,
+    after_start: Hooks,
+    before_stop: Hooks,
     ttl: Duration,
     propagation: Duration,
     grace: Duration,
@@ -46,6 +51,9 @@ pub struct Server {
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
 }
+
+/// What is announced, and where.
+type Announced = (Arc<dyn Registry>, Record);
 
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +78,14 @@ pub enum ServeError {
     /// The registry will never take the announcement.
     #[error("the server cannot be announced")]
     Announce(#[from] micro_discover::Error),
+    /// A hook failed.
+    #[error("what was to be done {moment} failed")]
+    Hook {
+        /// When it was to be done, as `before start`.
+        moment: &'static str,
+        /// Why it failed.
+        source: BoxError,
+    },
     /// Signals cannot be heard.
     #[error("this process cannot hear signals")]
     Signals(#[source] io::Error),
@@ -88,6 +104,8 @@ impl Server {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             announce: None,
             describe: Box::new(|endpoint| endpoint),
+            after_start: Hooks::new("after start"),
+            before_stop: Hooks::new("before stop"),
             ttl: Duration::from_secs(15),
             propagation: Duration::from_secs(1),
             grace: Duration::from_secs(30),
@@ -128,6 +146,27 @@ impl Server {
     /// of it. 1 s unless set.
     pub fn propagation(mut self, delay: Duration) -> Self {
         self.propagation = delay;
+        self
+    }
+
+    /// Does something once the server listens and is announced; where that fails the server stops.
+    pub fn after_start<F, R>(mut self, hook: F) -> Self
+    where
+        F: FnOnce() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.after_start.add(hook);
+        self
+    }
+
+    /// Does something when the server is told to stop, while it still serves; where that fails it stops all
+    /// the same.
+    pub fn before_stop<F, R>(mut self, hook: F) -> Self
+    where
+        F: FnOnce() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.before_stop.add(hook);
         self
     }
 
@@ -189,7 +228,7 @@ impl Server {
     }
 
     /// The record to announce by a server that listens on `local`.
-    fn record(&mut self, local: SocketAddr) -> Result<Option<(Arc<dyn Registry>, Record)>, ServeError> {
+    fn record(&mut self, local: SocketAddr) -> Result<Option<Announced>, ServeError> {
         let Some((registry, mut record)) = self.announce.take() else { return Ok(None) };
         if record.endpoints.is_empty() {
             let unreachable = ServeError::Unreachable { address: local };

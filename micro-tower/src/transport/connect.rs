@@ -1,6 +1,6 @@
 //! How endpoints are connected to: settings, and the dialling itself.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use http::uri::Authority;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -47,6 +47,7 @@ pub struct Connector {
     pub(super) connection_window: u32,
     pub(super) max_header_bytes: u32,
     pub(super) authority: Option<Authority>,
+    pub(super) service: Option<Arc<str>>,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
@@ -68,6 +69,7 @@ impl Default for Connector {
             connection_window: 5 << 20,
             max_header_bytes: 16 << 10,
             authority: None,
+            service: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -151,6 +153,12 @@ impl Connector {
     /// What requests say they are for (`:authority`, `host`), instead of the endpoint's address.
     pub fn authority(mut self, authority: Authority) -> Self {
         self.authority = Some(authority);
+        self
+    }
+
+    /// The service that errors are about; a [`Client`](crate::Client) sets it.
+    pub fn service(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.service = Some(name.into());
         self
     }
 

@@ -78,11 +78,10 @@ impl Connector {
 
     /// The same for requests with another body than tonic's.
     pub fn connect_with<B: RequestBody>(&self, endpoint: &Endpoint) -> Connection<B> {
-        let tls = endpoint.address.scheme() == "https";
         Connection {
             endpoint: Arc::new(Peer {
                 settings: Arc::new(self.clone()),
-                target: Target::new(&endpoint.address, self.authority.clone(), tls),
+                target: Target::new(&endpoint.address, self.authority.clone(), self.service.clone()),
                 http2: ArcSwap::default(),
                 http1: Arc::new(Http1::new(self)),
                 http1_open: AtomicBool::new(false),
@@ -121,7 +120,7 @@ impl<B: RequestBody> Peer<B> {
     fn send_http1(self: &Arc<Self>, request: Request<B>) -> ResponseFuture<B> {
         if !self.http1_open.load(Ordering::Relaxed) {
             let error = Error::not_sent(Phase::Send, "the connection has just been closed");
-            let error = Unsent::new(request, error.endpoint(self.target.name()));
+            let error = Unsent::new(request, self.target.name().blame(error));
             return ResponseFuture(State::Failed(Some(error.into())));
         }
         let endpoint = self.clone();
@@ -214,7 +213,7 @@ async fn make<B: RequestBody>(
         return Ok(());
     }
     let interval = settings.ping_interval.map(|interval| interval * 2_u32.pow(calm));
-    let (http2, driver) = Http2::handshake(io, settings, interval, target.name()).await?;
+    let (http2, driver) = Http2::handshake(io, settings, interval, target.name().clone()).await?;
     if let Some(endpoint) = endpoint.upgrade() {
         endpoint.insert(&http2, driver);
     }
@@ -247,7 +246,7 @@ impl Failed {
 
     fn at(self, target: &Target) -> Error {
         let elapsed = self.elapsed;
-        Error::not_sent(Phase::Connect, self).endpoint(target.name()).elapsed(elapsed)
+        target.name().blame(Error::not_sent(Phase::Connect, self).elapsed(elapsed))
     }
 }
 
@@ -297,7 +296,7 @@ impl<B: RequestBody> Clone for Connection<B> {
 impl<B: RequestBody> fmt::Debug for Connection<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("endpoint", &self.endpoint.target.name())
+            .field("endpoint", self.endpoint.target.address())
             .field("ready", &self.endpoint.is_ready())
             .finish()
     }

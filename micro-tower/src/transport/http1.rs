@@ -112,7 +112,7 @@ impl<B: RequestBody> Http1<B> {
                     Ok(sender) => sender,
                     Err(error) => {
                         unreachable();
-                        let error = Error::not_sent(Phase::Connect, error).endpoint(target.name());
+                        let error = target.name().blame(Error::not_sent(Phase::Connect, error));
                         return Err(Unsent::new(request, error).into());
                     }
                 },
@@ -130,11 +130,11 @@ impl<B: RequestBody> Http1<B> {
                 // The peer closed the idle connection just now. There may be another; in the end a new one.
                 Some(again) if reused => request = again,
                 Some(back) => {
-                    let error = Error::not_sent(Phase::Send, failed.into_error()).endpoint(target.name());
+                    let error = target.name().blame(Error::not_sent(Phase::Send, failed.into_error()));
                     return Err(Unsent::new(back, error).into());
                 }
                 None => {
-                    return Err(Error::new(Phase::Wait, failed.into_error()).endpoint(target.name()).into());
+                    return Err(target.name().blame(Error::new(Phase::Wait, failed.into_error())).into());
                 }
             }
         }

@@ -29,7 +29,7 @@ use super::{
     io::Io,
     keepalive::Keepalive,
     request::RequestBody,
-    target::{Target, remove_hop_by_hop},
+    target::{Name, Target, remove_hop_by_hop},
     upload::Upload,
 };
 use crate::error::{Error, Phase};
@@ -43,7 +43,7 @@ pub(super) struct Http2 {
     in_flight: AtomicUsize,
     limit: AtomicUsize,
     gone: OnceLock<&'static str>,
-    endpoint: Arc<str>,
+    name: Name,
 }
 
 impl Http2 {
@@ -52,7 +52,7 @@ impl Http2 {
         io: Io,
         settings: &Connector,
         ping_interval: Option<Duration>,
-        endpoint: Arc<str>,
+        name: Name,
     ) -> Result<(Arc<Self>, Driver), h2::Error> {
         let reads = io.reads();
         let mut builder = Builder::new();
@@ -81,7 +81,7 @@ impl Http2 {
             in_flight: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
             gone: OnceLock::new(),
-            endpoint,
+            name,
         });
         let driver =
             Driver { connection, keepalive, http2: Arc::downgrade(&http2), reads, reads_before: usize::MAX };
@@ -122,7 +122,7 @@ impl Http2 {
             _ => error.into(),
         };
         let error = if not_sent { Error::not_sent(phase, source) } else { Error::new(phase, source) };
-        error.endpoint(self.endpoint.clone()).into()
+        self.name.blame(error).into()
     }
 }
 
@@ -140,7 +140,7 @@ impl Slot {
         let mut cx = Context::from_waker(Waker::noop());
         // A clone has no request waiting, so this tells one thing: whether the connection is open.
         if let Poll::Ready(Err(error)) = sender.poll_ready(&mut cx) {
-            let error = Error::not_sent(Phase::Send, error).endpoint(self.0.endpoint.clone());
+            let error = self.0.name.blame(Error::not_sent(Phase::Send, error));
             return Err(Unsent::new(request, error).into());
         }
         let (mut parts, body) = request.into_parts();
@@ -153,11 +153,11 @@ impl Slot {
         }
         let (response, stream) = sender
             .send_request(Request::from_parts(parts, ()), empty)
-            .map_err(|error| Error::not_sent(Phase::Send, error).endpoint(self.0.endpoint.clone()))?;
+            .map_err(|error| self.0.name.blame(Error::not_sent(Phase::Send, error)))?;
         let upload = if empty {
             Upload::default()
         } else {
-            let failed = |error| Error::new(Phase::Send, error).endpoint(self.0.endpoint.clone());
+            let failed = |error| self.0.name.blame(Error::new(Phase::Send, error));
             Upload::start(body, stream).map_err(failed)?
         };
         Ok(InFlight { response, open: Some((self, upload)) })

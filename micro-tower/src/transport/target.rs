@@ -9,11 +9,31 @@ use http::{
 };
 use micro_discover::Address;
 
+use crate::error::Error;
+
+/// Whom errors are about.
+#[derive(Clone, Debug)]
+pub(super) struct Name {
+    service: Option<Arc<str>>,
+    address: Arc<str>,
+}
+
+impl Name {
+    /// Says in `error` whom it is about.
+    pub(super) fn blame(&self, error: Error) -> Error {
+        let error = error.endpoint(self.address.clone());
+        match &self.service {
+            Some(service) => error.service(service.clone()),
+            None => error,
+        }
+    }
+}
+
 /// An address with everything a request needs of it, worked out once.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     address: Address,
-    name: Arc<str>,
+    name: Name,
     scheme: Scheme,
     authority: Authority,
     host: HeaderValue,
@@ -21,22 +41,25 @@ pub(super) struct Target {
 
 impl Target {
     /// `authority` replaces the address's own where given.
-    pub(super) fn new(address: &Address, authority: Option<Authority>, tls: bool) -> Self {
+    pub(super) fn new(address: &Address, authority: Option<Authority>, service: Option<Arc<str>>) -> Self {
         let authority = authority.or_else(|| address.authority().parse().ok());
         let authority = authority.unwrap_or_else(|| Authority::from_static("localhost"));
         let host = HeaderValue::from_str(authority.as_str());
         Self {
             address: address.clone(),
-            name: address.to_string().into(),
-            scheme: if tls { Scheme::HTTPS } else { Scheme::HTTP },
+            name: Name { service, address: address.to_string().into() },
+            scheme: if address.scheme() == "https" { Scheme::HTTPS } else { Scheme::HTTP },
             host: host.unwrap_or_else(|_| HeaderValue::from_static("localhost")),
             authority,
         }
     }
 
-    /// The address as it reads in messages.
-    pub(super) fn name(&self) -> Arc<str> {
-        self.name.clone()
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
     }
 
     pub(super) fn scheme(&self) -> &str {
@@ -118,7 +141,7 @@ mod tests {
     use super::*;
 
     fn target(address: &str) -> Target {
-        Target::new(&address.parse().unwrap(), None, false)
+        Target::new(&address.parse().unwrap(), None, None)
     }
 
     #[test]

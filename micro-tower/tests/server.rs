@@ -1,0 +1,222 @@
+//! A server's life: announced, serving, told to stop, withdrawn, drained.
+
+mod peer;
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use http::{Request, Response};
+use micro_discover::{Memory, Registry, Service};
+use micro_tower::{Client, Server, server::ServeError, transport::Connector};
+use peer::{call, endpoint, request, text};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tonic::body::Body;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tower::service_fn;
+
+async fn hello(_: Request<Body>) -> Result<Response<Body>, Infallible> {
+    Ok(Response::new(Body::new(String::from("hello"))))
+}
+
+struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<Result<(), ServeError>>,
+}
+
+async fn run<S>(server: Server, service: S) -> Running
+where
+    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
+    S: Clone + Send + 'static,
+{
+    let bound = server.bind().await.unwrap();
+    let address = bound.local_address();
+    let (stop, told) = oneshot::channel();
+    let stopped = async {
+        let _ = told.await;
+    };
+    Running { address, stop, ended: tokio::spawn(bound.serve_until(service, stopped)) }
+}
+
+fn announced(registry: &Memory) -> Server {
+    Server::new()
+        .announce(Arc::new(registry.clone()), Service::new("greeter"))
+        .propagation(Duration::from_millis(20))
+}
+
+#[tokio::test]
+async fn a_server_that_is_found_can_be_called_and_one_that_stopped_is_not_found() {
+    let registry = Memory::default();
+    let running = run(announced(&registry), service_fn(hello)).await;
+    let client = Client::builder("greeter", Arc::new(registry.clone())).build();
+    assert_eq!(text(client.send(request("/", "")).await.unwrap()).await, "hello");
+    let found = registry.get("greeter").await.unwrap();
+    assert_eq!(found[0].endpoints[0].address.to_string(), running.address.to_string());
+    running.stop.send(()).unwrap();
+    running.ended.await.unwrap().unwrap();
+    let left: Vec<_> = registry.get("greeter").await.unwrap().into_iter().flat_map(|s| s.endpoints).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn replicas_that_restart_in_turn_under_load_cost_no_call() {
+    let registry = Memory::default();
+    let mut replicas = Vec::new();
+    for _ in 0..3 {
+        replicas.push(run(announced(&registry), service_fn(hello)).await);
+    }
+    let client = Client::builder("greeter", Arc::new(registry.clone())).build();
+    let over = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..16)
+        .map(|_| {
+            let (client, over) = (client.clone(), over.clone());
+            tokio::spawn(async move {
+                let mut calls = 0;
+                while !over.load(SeqCst) {
+                    let response = client.send(request("/", "x")).await.expect("no call is lost");
+                    assert_eq!(text(response).await, "hello");
+                    calls += 1;
+                }
+                calls
+            })
+        })
+        .collect();
+    for replica in replicas {
+        let next = run(announced(&registry), service_fn(hello)).await;
+        replica.stop.send(()).unwrap();
+        replica.ended.await.unwrap().unwrap();
+        std::mem::forget(next.stop);
+    }
+    over.store(true, SeqCst);
+    let calls: Vec<u32> = join_all(callers).await.into_iter().map(Result::unwrap).collect();
+    assert!(calls.into_iter().all(|calls| calls > 0));
+}
+
+#[tokio::test]
+async fn what_was_begun_is_finished_and_new_connections_are_not_taken() {
+    let (arrived, finish) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tell, wait) = (arrived.clone(), finish.clone());
+    let slow = service_fn(move |request| {
+        let (tell, wait) = (tell.clone(), wait.clone());
+        async move {
+            tell.notify_one();
+            wait.notified().await;
+            hello(request).await
+        }
+    });
+    for connector in [Connector::http2(), Connector::http1()] {
+        let mut running = run(Server::new(), slow.clone()).await;
+        let mut connection = connector.connect(&endpoint(running.address));
+        let begun = tokio::spawn(async move { call(&mut connection, request("/", "x")).await.unwrap() });
+        arrived.notified().await;
+        running.stop.send(()).unwrap();
+        // It has stopped listening when nobody can connect, and it has not ended.
+        while tokio::net::TcpStream::connect(running.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert!(timeout(Duration::from_millis(20), &mut running.ended).await.is_err());
+        finish.notify_one();
+        assert_eq!(text(begun.await.unwrap()).await, "hello");
+        running.ended.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_finish_is_cut_after_the_grace() {
+    let endless = service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
+    let running = run(Server::new().grace(Duration::from_millis(30)), endless).await;
+    let mut connection = Connector::new().connect(&endpoint(running.address));
+    let begun = tokio::spawn(async move { call(&mut connection, request("/", "x")).await });
+    sleep(Duration::from_millis(20)).await;
+    running.stop.send(()).unwrap();
+    running.ended.await.unwrap().unwrap();
+    assert!(begun.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn health_turns_before_the_server_stops_serving() {
+    let registry = Memory::default();
+    let running = run(announced(&registry).propagation(Duration::from_secs(60)), service_fn(hello)).await;
+    let fixed = format!("fixed://{}", running.address);
+    let mut health = HealthClient::new(Client::builder("any", micro_discover::open(&fixed).unwrap()).build());
+    for name in ["", "greeter"] {
+        let watching = health.watch(HealthCheckRequest { service: name.into() }).await;
+        assert_eq!(watching.unwrap().into_inner().message().await.unwrap().unwrap().status, 1);
+    }
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 1);
+    running.stop.send(()).unwrap();
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 2);
+    // It serves on until clients have heard that it is gone.
+    let mut connection = Connector::new().connect(&endpoint(running.address));
+    assert_eq!(text(call(&mut connection, request("/", "")).await.unwrap()).await, "hello");
+    running.ended.abort();
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_can_call_is_not_announced() {
+    let any = SocketAddr::from(([0, 0, 0, 0], 0));
+    let error = announced(&Memory::default()).address(any).bind().await.unwrap_err();
+    assert!(error.to_string().contains("clients cannot call 0.0.0.0:"), "{error}");
+    let told = announced(&Memory::default()).address(any).endpoint(|mut endpoint| {
+        endpoint.address = "greeter.example:80".parse().unwrap();
+        endpoint.zone("a")
+    });
+    assert!(told.bind().await.is_ok());
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_said() {
+    let (_taken, address) = peer::listen().await;
+    let error = Server::new().address(address).bind().await.unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot listen on {address}: is it this machine's, and free?"));
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait_their_turn() {
+    let running = run(Server::new().max_connections(1), service_fn(hello)).await;
+    let mut first = Connector::new().connect(&endpoint(running.address));
+    assert_eq!(text(call(&mut first, request("/", "")).await.unwrap()).await, "hello");
+    let connector = Connector::new().connect_timeout(Duration::from_millis(50));
+    let mut second = connector.connect(&endpoint(running.address));
+    assert!(call(&mut second, request("/", "")).await.is_err());
+    drop(first);
+    let mut third = Connector::new().connect(&endpoint(running.address));
+    assert_eq!(text(call(&mut third, request("/", "")).await.unwrap()).await, "hello");
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_is_said_is_closed() {
+    use tokio::io::AsyncReadExt as _;
+    let running = run(Server::new().header_timeout(Duration::from_millis(30)), service_fn(hello)).await;
+    let mut silent = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    assert_eq!(silent.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn it_serves_over_tls() {
+    use micro_tower::{server::ServerTls, transport::Tls};
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
+    let tls = ServerTls::new(cert.pem().as_bytes(), signing_key.serialize_pem().as_bytes()).unwrap();
+    let registry = Memory::default();
+    let running = run(announced(&registry).tls(tls), service_fn(hello)).await;
+    let connector = Connector::new().tls(Tls::trusting(cert.pem().as_bytes()).unwrap());
+    let client = Client::builder("greeter", Arc::new(registry)).connector(connector).build();
+    assert_eq!(text(client.send(request("/", "")).await.unwrap()).await, "hello");
+    assert!(client.endpoints()[0].state == micro_balance::State::Ready);
+    drop(running);
+}
