@@ -247,4 +247,8 @@ async fn what_changes_about_an_endpoint_does_not_reconnect_it() {
 fn it_fits_wherever_services_go() {
     fn fits<T: Clone + Send + Sync + 'static>() {}
     fits::<Client>();
+    fn travels<T: Send>() {}
+    travels::<micro_tower::client::ResponseFuture>();
+    fn is_read<T: http_body::Body + Send + Unpin>() {}
+    is_read::<micro_tower::client::ResponseBody>();
 }

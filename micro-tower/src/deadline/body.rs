@@ -21,8 +21,8 @@ pub struct DeadlineBody<B> {
     #[pin]
     inner: Option<B>,
     deadline: Option<Deadline>,
-    #[pin]
-    sleep: Option<Sleep>,
+    /// Made when there is something to wait for, which in a short answer there seldom is.
+    sleep: Option<Pin<Box<Sleep>>>,
     late: Late,
 }
 
@@ -63,11 +63,8 @@ where
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let Some(deadline) = this.deadline else { return Poll::Pending };
-        if this.sleep.is_none() {
-            this.sleep.set(Some(sleep_until(deadline.instant())));
-        }
-        let Some(sleep) = this.sleep.as_mut().as_pin_mut() else { return Poll::Pending };
-        if sleep.poll(cx).is_pending() {
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline.instant())));
+        if sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
         this.inner.set(None);
