@@ -1,0 +1,50 @@
+//! Every example does what it says.
+
+use std::process::Command;
+
+/// Runs an example and gives what it printed.
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().expect("the example was built");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} ended with {}:\n{text}{errors}", output.status);
+    text
+}
+
+#[test]
+fn a_tonic_service_takes_the_layers() {
+    assert_eq!(run(env!("CARGO_BIN_EXE_tonic_layers"), &[]), "Hello John\n");
+}
+
+#[test]
+fn an_axum_router_takes_the_layers() {
+    let text = run(env!("CARGO_BIN_EXE_axum_layers"), &[]);
+    let left: u32 = text.split_whitespace().nth(1).and_then(|ms| ms.parse().ok()).expect(&text);
+    assert!((1..=501).contains(&left), "{text}");
+}
+
+#[test]
+fn bare_hyper_takes_the_layers() {
+    let text = run(env!("CARGO_BIN_EXE_hyper_layers"), &[]);
+    assert!(text.starts_with("request id of ") && !text.contains(" 4 "), "{text}");
+}
+
+#[test]
+fn a_client_is_built_step_by_step() {
+    assert_eq!(run(env!("CARGO_BIN_EXE_client_stack"), &[]), "100 of 100 calls were answered\n");
+}
+
+#[test]
+fn a_plain_http_client_survives_a_server() {
+    assert_eq!(run(env!("CARGO_BIN_EXE_plain_http"), &[]), "200 answers, from a and b\n");
+}
+
+#[test]
+fn no_call_fails_while_replicas_are_killed_slowed_down_and_restarted() {
+    let text = run(env!("CARGO_BIN_EXE_greeter"), &["--plain", "--seconds", "8", "--rate", "500"]);
+    let last = text.lines().last().expect("a summary");
+    assert!(last.contains(" failed=0 p50="), "{text}");
+    for step in ["SIGKILL", "started again", "50 ms", "as fast as before", "SIGTERM"] {
+        assert!(text.contains(step), "no step \"{step}\" in\n{text}");
+    }
+}
