@@ -1,4 +1,5 @@
 //! A client over several endpoints, some of which are not there.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod peer;
 

@@ -72,7 +72,7 @@ impl Target {
 
     /// The URI that a TCP connector dials.
     pub(super) fn uri(&self) -> Option<Uri> {
-        let (host, port) = (self.address.host()?, self.address.port()?);
+        let (host, port) = (self.host()?, self.address.port()?);
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         Uri::builder().scheme("http").authority(format!("{host}:{port}")).path_and_query("/").build().ok()
     }

@@ -1,5 +1,5 @@
 //! Servers for the tests: on free ports of the loopback, gone with the test.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 pub mod h2;
 

@@ -1,5 +1,5 @@
 //! A service that does not forgive: it panics when it is called unready, and its clones are never ready.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use std::{
     future::Future,
