@@ -55,3 +55,8 @@ impl Greeter for Hello {
         Ok(response)
     }
 }
+
+/// The README's code.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
