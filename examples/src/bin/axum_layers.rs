@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
         .build();
     let request = http::Request::get("http://clock/left").body(String::new())?;
     let answer = client.send(request).await.map_err(anyhow::Error::from_boxed)?;
-    let text = answer.into_body().collect().await.map_err(|error| anyhow::Error::from_boxed(error.into()))?;
+    let text = answer.into_body().collect().await.map_err(anyhow::Error::from_boxed)?;
     println!("{}", String::from_utf8_lossy(&text.to_bytes()));
     announcement.withdraw().await?;
     Ok(())

@@ -50,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
     let request = Request::get("http://echo/").body(String::new())?;
     let answer = Client::builder("echo", registry).build().send(request).await;
     let body = answer.map_err(anyhow::Error::from_boxed)?.into_body().collect().await;
-    let text = body.map_err(|error| anyhow::Error::from_boxed(error.into()))?.to_bytes();
+    let text = body.map_err(anyhow::Error::from_boxed)?.to_bytes();
     println!("{}", String::from_utf8_lossy(&text));
     Ok(())
 }

@@ -36,8 +36,7 @@ async fn main() -> anyhow::Result<()> {
         let request = Request::get("http://catalog/items/7").body(String::new())?;
         let answer = client.send(request).await.map_err(anyhow::Error::from_boxed)?;
         anyhow::ensure!(answer.status().is_success(), "call {call}: {}", answer.status());
-        let body =
-            answer.into_body().collect().await.map_err(|error| anyhow::Error::from_boxed(error.into()))?;
+        let body = answer.into_body().collect().await.map_err(anyhow::Error::from_boxed)?;
         answered.insert(String::from_utf8_lossy(&body.to_bytes()).into_owned());
     }
     println!("200 answers, from {}", Vec::from_iter(answered).join(" and "));
