@@ -44,7 +44,7 @@ impl Report {
             loop {
                 tokio::select! {
                     step = steps.recv() => match step {
-                        Some(step) => screen.step(step),
+                        Some(step) => screen.step(&step),
                         None => break,
                     },
                     _ = ticks.tick() => {}
@@ -69,7 +69,7 @@ impl Report {
 }
 
 impl Screen {
-    fn step(&mut self, step: String) {
+    fn step(&mut self, step: &str) {
         let step = format!("{:>5.1} s  {step}", self.began.elapsed().as_secs_f64());
         if self.plain {
             println!("{step}");
