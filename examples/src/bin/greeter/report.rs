@@ -35,7 +35,7 @@ struct Screen {
 impl Report {
     /// Starts to show `load`; in lines if `plain`, or if nobody sits at a terminal.
     pub(crate) fn start(load: Load, plain: bool) -> Self {
-        let (sender, mut steps) = mpsc::unbounded_channel();
+        let (sender, mut steps) = mpsc::unbounded_channel::<String>();
         let plain = plain || !stdout().is_terminal();
         let (began, picks) = (Instant::now(), HashMap::new());
         let mut screen = Screen { load, plain, began, steps: Vec::new(), picks, lines: 0 };
