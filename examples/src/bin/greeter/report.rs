@@ -101,7 +101,7 @@ impl Screen {
                 format!("{}\n\n{table}\ncalls {calls}  failed {failed}\n{error}", self.steps.join("\n"));
             let back = std::mem::replace(&mut self.lines, text.lines().count());
             let back = if back > 0 { format!("\x1b[{back}A\x1b[J") } else { String::new() };
-            write!(out, "{back}{}\n", text.trim_end()).and_then(|()| out.flush())
+            writeln!(out, "{back}{}", text.trim_end()).and_then(|()| out.flush())
         };
     }
 
