@@ -32,6 +32,8 @@ mod delivery;
 mod envelope;
 mod error;
 mod event;
+#[cfg(feature = "http")]
+mod http;
 mod id;
 mod memory;
 #[cfg(feature = "nats")]
@@ -56,6 +58,8 @@ pub use delivery::{DEAD_ATTEMPTS, DEAD_GROUP_NAME, DEAD_REASON, DEAD_TOPIC, Deli
 pub use envelope::Envelope;
 pub use error::{Error, Reject};
 pub use event::{DEADLINE, Event, REQUEST_ID, TRACEPARENT, TRACESTATE};
+#[cfg(feature = "http")]
+pub use http::Http;
 pub use id::Id;
 pub use memory::Memory;
 #[cfg(feature = "nats")]

@@ -11,8 +11,9 @@ use crate::memory::Memory;
 /// | URL | broker | feature |
 /// | --- | --- | --- |
 /// | `memory:` | a [`Memory`] of its own | |
+/// | `http:`, `http://listen:port` | `Http`; `?registry=URL`, `file:` unless told | `http` |
 /// | `nats://host:4222,…` | `JetStream`; with `?core` `Nats`; `?stream=name` | `nats` |
-/// | `amqp://user:password@host:5672/vhost` | `RabbitMq`; `?classic` | `rabbitmq` |
+/// | `amqp://user:password@host:5672/vhost` | `RabbitMq`; `?quorum` | `rabbitmq` |
 ///
 /// All but memory take `?envelope=native`, `go-micro` or `go-micro-v0`.
 ///
@@ -23,6 +24,8 @@ pub fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
     let scheme = url.split(':').next().unwrap_or_default();
     match scheme {
         "memory" => Ok(Arc::new(Memory::new())),
+        #[cfg(feature = "http")]
+        "http" => crate::http::open(url),
         #[cfg(feature = "nats")]
         "nats" | "tls" => crate::nats::open(url),
         #[cfg(feature = "rabbitmq")]

@@ -94,6 +94,13 @@ impl Queue {
         !self.state().is_full(self.capacity)
     }
 
+    /// Whether everything has been settled.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.closed || (state.ready.is_empty() && state.outstanding == 0)
+    }
+
     /// Resolves when there may be room.
     pub(crate) fn space(&self) -> Pin<Box<OwnedNotified>> {
         let mut space = Box::pin(self.space.clone().notified_owned());

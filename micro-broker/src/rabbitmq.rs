@@ -1,4 +1,4 @@
-//! A broker on RabbitMQ: kept in quorum queues, at least once.
+//! A broker on RabbitMQ: kept in durable queues, at least once.
 
 mod consume;
 mod held;
@@ -38,11 +38,14 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// server that holds publishers back still hears acknowledgements.
 ///
 /// **Promises.** At least once from the confirmation on, in order for each publisher while nothing fails, durable: `Ok`
-/// says that every queue concerned has written the event. A group is a quorum queue and keeps its events whatever
-/// dies; a broadcast subscriber's queue outlives a lost connection by five minutes. Subscriptions are restored after
+/// says that every queue concerned has written the event. A group is a durable queue, with [`RabbitMq::quorum`] a quorum
+/// queue, and keeps its events whatever dies; a broadcast subscriber's queue outlives a lost connection by five minutes. Subscriptions are restored after
 /// any reconnection. Publishing an event again publishes it twice: deduplicate by id. Dead letters wait in a queue of
 /// their own behind the exchange `micro.dead`, ours and those the server puts aside itself. Nothing is dropped: what
 /// is not handled waits in the server, and the server holds its publishers back when it runs out of memory or disk.
+///
+/// A durable queue does not count deliveries: attempts are counted by the process that handles an event, and start again
+/// at 2 in another one.
 ///
 /// Topics are routing keys of the durable topic exchange `micro.events`; with [`Envelope::GoMicro`] of go-micro's
 /// exchange `micro`. Wildcards are AMQP's: `*` for one word, `#` for any number.
@@ -75,11 +78,13 @@ impl RabbitMq {
         self
     }
 
-    /// Keeps groups in classic durable queues instead of quorum queues: for a server of one node that must be light.
-    /// Attempts are then counted by the process that handles an event, and counted anew when it dies.
+    /// Keeps groups in quorum queues: replicated, and the server counts attempts, so that even an event that kills every
+    /// process that tries it ends among the dead letters. For a cluster of three nodes or more: on a single node
+    /// (3.10.8) a quorum queue was seen to stay without a leader after the server had been killed and clients came back
+    /// at once. An existing queue keeps its type; the two are told apart by name.
     #[must_use]
-    pub fn classic(mut self) -> Self {
-        self.topology.classic = true;
+    pub fn quorum(mut self) -> Self {
+        self.topology.quorum = true;
         self
     }
 }
@@ -89,8 +94,8 @@ pub(crate) fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
     let mut settings = Settings::parse(BACKEND, url);
     let mut broker =
         RabbitMq::new(settings.base)?.envelope(settings.take_as("envelope")?.unwrap_or_default());
-    if settings.take("classic").is_some() {
-        broker = broker.classic();
+    if settings.take("quorum").is_some() {
+        broker = broker.quorum();
     }
     settings.end()?;
     Ok(Arc::new(broker))

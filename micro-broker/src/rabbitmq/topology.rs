@@ -19,7 +19,7 @@ const ABSENCE: i32 = 300_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Topology {
     pub(super) envelope: Envelope,
-    pub(super) classic: bool,
+    pub(super) quorum: bool,
 }
 
 /// Where a topic's events go in: the exchange, and the routing key there.
@@ -55,7 +55,9 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn of_group(topic: &str, group: &str, topology: Topology) -> Self {
-        Self { name: format!("{group}:{topic}"), topic: topic.to_owned(), topology, lasts: true }
+        // A queue cannot change its type, so each type has names of its own.
+        let kind = if topology.quorum { "quorum:" } else { "" };
+        Self { name: format!("{kind}{group}:{topic}"), topic: topic.to_owned(), topology, lasts: true }
     }
 
     pub(super) fn of_one(topic: &str, id: &Id, topology: Topology) -> Self {
@@ -64,7 +66,7 @@ impl Queue {
 
     /// Whether the server counts how often it delivered an event.
     pub(super) fn counts(&self) -> bool {
-        self.lasts && !self.topology.classic
+        self.lasts && self.topology.quorum
     }
 
     /// Makes the queue and what it needs, or sees that it is there.

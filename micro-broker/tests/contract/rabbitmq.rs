@@ -5,11 +5,11 @@ use std::sync::Arc;
 use micro_broker::Broker;
 
 use crate::server::{RabbitServer, Server};
-use crate::suite::{self, Backend};
+use crate::suite::Backend;
 
-struct Quorum;
+struct Durable;
 
-impl Backend for Quorum {
+impl Backend for Durable {
     type Server = RabbitServer;
 
     async fn start() -> Option<RabbitServer> {
@@ -21,7 +21,27 @@ impl Backend for Quorum {
     }
 }
 
-suite::promises!(Quorum, on one server);
+mod durable {
+    crate::suite::promises!(super::Durable, on one server);
+}
+
+struct Quorum;
+
+impl Backend for Quorum {
+    type Server = RabbitServer;
+
+    async fn start() -> Option<RabbitServer> {
+        RabbitServer::start()
+    }
+
+    fn open(server: &RabbitServer) -> Arc<dyn Broker> {
+        micro_broker::open(&format!("{}?quorum", server.url())).unwrap()
+    }
+}
+
+mod quorum {
+    crate::suite::promises!(super::Quorum, on one server);
+}
 
 mod kept_whatever_fails {
     use crate::faults;
