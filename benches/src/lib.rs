@@ -1,1 +1,21 @@
-//! To be written.
+//! Every figure this repository claims, measured beside its peers in one run.
+//!
+//! `cargo run --release -p benches -- pick` prints a table and then, for each claim, a line
+//! `bar <name> <value> <limit> ok|miss`; the exit status is 1 when one is missed. Cases take turns, ratios are
+//! taken within a round, and CPU time counts rather than wall time: the machine may be busy with other things.
+//! See [`word::WORDS`] for what can be measured.
+//!
+//! ```
+//! let bar = benches::bar::Bar::at_most("pick/least-request", 0.06, 1.0 / 12.0);
+//! assert_eq!(bar.to_string(), "bar pick/least-request 0.0600 0.0833 ok");
+//! ```
+
+pub mod word;
+
+pub mod pick;
+
+pub mod bar;
+pub mod cpu;
+pub mod rotation;
+pub mod statistics;
+pub mod versions;

@@ -1,0 +1,76 @@
+//! What one balanced request costs: ready, called, answered, by endpoints that answer at once.
+
+mod case;
+mod cell;
+mod measure;
+mod mock;
+mod ours;
+mod peers;
+
+use std::{fmt, io};
+
+use tokio::runtime::{Builder, Runtime};
+use tower::BoxError;
+
+use self::{
+    cell::Cell,
+    measure::{LONG_ENOUGH, TASKS},
+};
+use crate::{bar::Bar, versions, word::Options};
+
+/// Measures every case with every number of endpoints on both runtimes.
+///
+/// # Errors
+///
+/// When a runtime cannot be built or a request fails.
+pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
+    let counts: &[usize] = if options.quick { &[10, 1000] } else { &[2, 10, 100, 1000] };
+    let rounds = options.rounds(3, 11);
+    println!("{}", versions::of(&["tower", "tokio", "arc-swap", "micro-balance"]));
+    println!("{TASKS} tasks, {rounds} rounds of about {} ms, medians", LONG_ENOUGH.as_millis());
+    let mut bars = Vec::new();
+    for on in [On::CurrentThread, On::TwoWorkers] {
+        for &count in counts {
+            let cell = cell(on, count, rounds)?;
+            println!("\n{cell}");
+            bars.extend(cell.bars());
+        }
+    }
+    Ok(bars)
+}
+
+fn cell(on: On, count: usize, rounds: usize) -> Result<Cell, BoxError> {
+    let runtime = on.runtime()?;
+    let mut cases = {
+        let _inside = runtime.enter();
+        peers::cases(count)
+    };
+    cases.extend(runtime.block_on(ours::cases(count))?);
+    let figures = measure::all(&runtime, &mut cases, rounds)?;
+    Ok(Cell { on, count, figures })
+}
+
+/// A runtime to measure on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum On {
+    CurrentThread,
+    TwoWorkers,
+}
+
+impl On {
+    fn runtime(self) -> io::Result<Runtime> {
+        match self {
+            Self::CurrentThread => Builder::new_current_thread().enable_all().build(),
+            Self::TwoWorkers => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
+        }
+    }
+}
+
+impl fmt::Display for On {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CurrentThread => "ct",
+            Self::TwoWorkers => "mt2",
+        })
+    }
+}
