@@ -284,6 +284,56 @@ async fn a_response_counts_as_in_flight_to_the_end_of_its_body() {
     drop((unread, other));
 }
 
+#[tokio::test]
+async fn a_place_is_free_again_however_its_request_ends() {
+    // One stream at a time: a place that was not given back would need a second connection.
+    let server = ByHand::new(1).await;
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let mut connection = Connector::new().connect(&endpoint(server.address));
+    let count = accepted.clone();
+    tokio::spawn(server.each(move |mut h2| {
+        count.fetch_add(1, SeqCst);
+        async move {
+            while let Some(Ok(mut stream)) = h2.accept().await {
+                match stream.0.uri().path() {
+                    "/reset" => stream.1.send_reset(h2::Reason::INTERNAL_ERROR),
+                    "/head" => drop(stream.1.send_response(Response::new(()), false)),
+                    "/never" => std::mem::forget(stream),
+                    _ => answer(&mut stream),
+                }
+            }
+        }
+    }));
+    for path in ["/", "/reset", "/never", "/body", "/head", "/", "/failing", "/upload", "/"] {
+        connection.ready().await.unwrap();
+        match path {
+            "/reset" => drop(connection.call(request(path, "x")).await.unwrap_err()),
+            // Never polled, and polled once.
+            "/never" => {
+                drop(connection.call(request(path, "x")));
+                assert!(connection.call(request(path, "x")).now_or_never().is_none());
+            }
+            "/body" => drop(connection.call(request(path, "x")).await.unwrap()),
+            "/head" => {
+                let body = connection.call(request(path, "x")).await.unwrap().into_body();
+                assert!(body.collect().await.is_err());
+            }
+            "/failing" => {
+                let frames = futures_util::stream::iter([Err::<Frame<Bytes>, _>(BoxError::from("broken"))]);
+                let body = Body::new(StreamBody::new(frames));
+                assert!(connection.call(Request::post("/").body(body).unwrap()).await.is_err());
+            }
+            "/upload" => {
+                let (sender, body) = channel_body();
+                drop(connection.call(Request::post("/never").body(body).unwrap()));
+                sender.closed().await;
+            }
+            _ => assert_eq!(text(connection.call(request(path, "x")).await.unwrap()).await, "answer"),
+        }
+    }
+    assert_eq!(accepted.load(SeqCst), 1);
+}
+
 /// A body fed by the test.
 fn channel_body() -> (mpsc::Sender<Frame<Bytes>>, Body) {
     let (sender, receiver) = mpsc::channel(1);

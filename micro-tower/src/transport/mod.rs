@@ -18,7 +18,7 @@ mod upload;
 
 pub use self::{
     body::Body,
-    channel::ChannelEndpoint,
+    channel::{ChannelEndpoint, ChannelFuture},
     connect::{Connector, HttpVersion},
     connection::{Connection, ResponseFuture},
     request::RequestBody,
