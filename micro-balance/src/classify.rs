@@ -5,7 +5,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// The longest time an endpoint can ask to be left alone.
 const MAX_HINT: Duration = Duration::from_secs(300);
@@ -77,7 +80,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// The `grpc-status` among headers or trailers; what is not a number of the protocol reads as UNKNOWN.
 pub fn grpc_status(headers: &HeaderMap) -> Option<u16> {
-    let value = headers.get("grpc-status")?.as_bytes();
+    let value = headers.get(&GRPC_STATUS)?.as_bytes();
     Some(match value {
         [one @ b'0'..=b'9'] => u16::from(one - b'0'),
         [b'1', one @ b'0'..=b'6'] => 10 + u16::from(one - b'0'),
@@ -109,7 +112,7 @@ pub enum Pushback {
 impl Pushback {
     /// Reads it from headers or trailers; `None` when the server says nothing.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all("grpc-retry-pushback-ms").iter();
+        let mut values = headers.get_all(&PUSHBACK).iter();
         let value = values.next()?;
         if values.next().is_some() {
             return Some(Self::Never);

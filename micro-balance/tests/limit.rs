@@ -289,7 +289,7 @@ where
                 latencies.lock().unwrap().push(began.elapsed());
             }
         });
-        if n % (offered / 500) == 0 {
+        if n.is_multiple_of(offered / 500) {
             sleep(2 * MS).await;
         }
     }
@@ -333,7 +333,9 @@ async fn throttling_lets_through_what_has_a_chance() {
         let sent = sent.clone();
         move |_: Request<Frames>| {
             let n = sent.fetch_add(1, Relaxed);
-            let Answer::Respond(answer) = status(if n % 10 == 0 { 200 } else { 503 }, &[]) else { panic!() };
+            let Answer::Respond(answer) = status(if n.is_multiple_of(10) { 200 } else { 503 }, &[]) else {
+                panic!()
+            };
             std::future::ready(Ok::<_, BoxError>(answer))
         }
     }));
