@@ -1,7 +1,6 @@
-//! Gives up on an answer that takes too long.
+//! The limit on the time until an answer.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -14,48 +13,7 @@ use tower::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// What a timeout limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Phase {
-    /// A call with all its attempts.
-    Call,
-    /// One attempt of a call.
-    Attempt,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Call => "call",
-            Self::Attempt => "attempt",
-        })
-    }
-}
-
-/// The answer did not come in time. Whether the request was carried out, nobody knows.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {phase} took longer than {limit:?}")]
-pub struct Elapsed {
-    phase: Phase,
-    limit: Duration,
-}
-
-impl Elapsed {
-    pub(crate) fn new(phase: Phase, limit: Duration) -> Self {
-        Self { phase, limit }
-    }
-
-    /// What took too long.
-    pub fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    /// How long it was allowed to take.
-    pub fn limit(&self) -> Duration {
-        self.limit
-    }
-}
+use super::elapsed::{Elapsed, Phase};
 
 /// Wraps services in [`Timeout`].
 ///

@@ -1,0 +1,9 @@
+//! Gives up on what takes too long: a call, one of its attempts, or a response that stops in the middle.
+
+mod elapsed;
+mod idle;
+mod layer;
+
+pub use elapsed::{Elapsed, Phase};
+pub use idle::{IdleBody, IdleFuture, IdleTimeout, IdleTimeoutLayer};
+pub use layer::{ResponseFuture, Timeout, TimeoutLayer};

@@ -1,0 +1,68 @@
+//! Timeouts, against a service that answers by a script.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod scripted;
+
+use std::{pin::Pin, time::Duration};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use micro_balance::timeout::{Elapsed, IdleBody, IdleTimeoutLayer, Phase, TimeoutLayer};
+use scripted::*;
+use tokio::time::{Instant, advance};
+use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
+use tower::ServiceExt;
+use tower_layer::Layer;
+
+const MS: Duration = Duration::from_millis(1);
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_after_the_limit_is_too_late_and_the_call_is_dropped() {
+    let inner = Scripted::new([Answer::Wait(100 * MS), Answer::Wait(100 * MS)]);
+    let mut late = task::spawn(TimeoutLayer::per_attempt(99 * MS).layer(inner.clone()).oneshot(get("/")));
+    assert_pending!(late.poll());
+    advance(99 * MS).await;
+    assert!(late.is_woken());
+    let error = assert_ready_err!(late.poll());
+    assert_eq!(error.to_string(), "the attempt took longer than 99ms");
+    let elapsed = error.downcast_ref::<Elapsed>().unwrap();
+    assert_eq!((elapsed.phase(), elapsed.limit(), inner.open()), (Phase::Attempt, 99 * MS, 0));
+
+    // Ready at the very moment is ready.
+    let began = Instant::now();
+    TimeoutLayer::per_call(100 * MS).layer(inner).oneshot(get("/")).await.unwrap();
+    assert_eq!(began.elapsed(), 100 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_there_needs_no_timer_and_a_limit_may_be_endless() {
+    let inner = Scripted::new([status(200, &[]), status(200, &[]), Answer::Wait(MS)]);
+    for limit in [Duration::ZERO, MS] {
+        let mut answer = task::spawn(TimeoutLayer::per_call(limit).layer(inner.clone()).oneshot(get("/")));
+        assert_ready_ok!(answer.poll());
+        assert!(!answer.is_woken());
+    }
+    TimeoutLayer::per_call(Duration::MAX).layer(inner).oneshot(get("/")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_may_last_but_not_pause() {
+    let Answer::Respond(mut response) = grpc_silent() else { panic!() };
+    response.body_mut().frames.push_back(Ok(Frame::data(Bytes::from_static(b"one"))));
+    let inner = Scripted::new([Answer::Respond(response)]);
+    let answer = IdleTimeoutLayer::new(50 * MS).layer(inner).oneshot(get("/")).await.unwrap();
+    let mut body = answer.into_body();
+    // Nobody waits: that is no pause of the service's.
+    advance(500 * MS).await;
+    let mut reader = task::spawn(());
+    let mut poll = |body: &mut IdleBody<Frames>| reader.enter(|cx, _| Pin::new(body).poll_frame(cx));
+    assert_eq!(assert_ready!(poll(&mut body)).unwrap().unwrap().into_data().unwrap(), "one");
+    assert_pending!(poll(&mut body));
+    advance(49 * MS).await;
+    assert_pending!(poll(&mut body));
+    advance(MS).await;
+    let error = assert_ready!(poll(&mut body)).unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "the pause in the response took longer than 50ms");
+    assert!(assert_ready!(poll(&mut body)).is_none() && body.is_end_stream());
+}
