@@ -21,7 +21,7 @@ use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::directory::{BROADCAST, Directory, SERVICE};
-use crate::http::outbox::Outboxes;
+use crate::http::outbox::{FAREWELL, Outboxes};
 use crate::http::receive::Receiver;
 use crate::id::Id;
 use crate::subscribe::Subscribe;
@@ -58,6 +58,15 @@ struct Shared {
     envelope: Envelope,
     receiver: OnceCell<Arc<Receiver>>,
     outboxes: OnceLock<Arc<Outboxes>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // What was published is still delivered; the process must live for it.
+        if let (Some(outboxes), Ok(runtime)) = (self.outboxes.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { outboxes.close(TTL).await });
+        }
+    }
 }
 
 impl Http {
@@ -203,7 +212,7 @@ impl Broker for Http {
     fn close(&self) -> BoxFuture<'_, ()> {
         async move {
             if let Some(outboxes) = self.shared.outboxes.get() {
-                outboxes.close().await;
+                outboxes.close(FAREWELL).await;
             }
             if let Some(receiver) = self.shared.receiver.get() {
                 receiver.close();

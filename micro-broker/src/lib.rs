@@ -25,11 +25,15 @@
 
 mod backoff;
 mod broker;
+mod codec;
 mod confirm;
+mod dedup;
 mod deliver;
 mod delivery;
 #[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
 mod envelope;
+#[cfg(any(feature = "http", feature = "nats"))]
+mod envelope_json;
 mod error;
 mod event;
 #[cfg(feature = "http")]
@@ -51,7 +55,13 @@ mod url;
 
 pub use backoff::Backoff;
 pub use broker::Broker;
+#[cfg(feature = "json")]
+pub use codec::Json;
+#[cfg(feature = "protobuf")]
+pub use codec::Protobuf;
+pub use codec::{Codec, Decode, DecodeLayer, Erased, Typed};
 pub use confirm::Confirm;
+pub use dedup::{Dedup, DedupLayer, Unfinished};
 pub use deliver::{Deliver, Tally, deliver};
 pub use delivery::{DEAD_ATTEMPTS, DEAD_GROUP_NAME, DEAD_REASON, DEAD_TOPIC, Delivery, Fate, Settle};
 #[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]

@@ -31,11 +31,19 @@ pub(super) struct Target {
     pub(super) ack_wait: Duration,
 }
 
+/// What the registry said about a topic, and when.
+#[derive(Debug)]
+struct Answer {
+    at: Instant,
+    topic: String,
+    targets: Arc<[Target]>,
+}
+
 /// The registry, asked at most every [`FRESH`]; the last good answer stands in for a registry that fails.
 #[derive(Debug)]
 pub(super) struct Directory {
     registry: Arc<dyn Registry>,
-    last: Mutex<Option<(Instant, String, Arc<[Target]>)>>,
+    last: Mutex<Option<Answer>>,
 }
 
 impl Directory {
@@ -46,12 +54,12 @@ impl Directory {
     /// Everyone who subscribes to a topic.
     pub(super) async fn subscribers(&self, topic: &str, within: Duration) -> Result<Arc<[Target]>, Error> {
         let mut last = self.last.lock().await;
-        if let Some((at, of, targets)) = &*last
-            && at.elapsed() < FRESH
-            && of == topic
-        {
-            return Ok(targets.clone());
+        let known = last.as_ref().filter(|known| known.topic == topic);
+        if let Some(known) = known.filter(|known| known.at.elapsed() < FRESH) {
+            return Ok(known.targets.clone());
         }
+        // Taken before the question: whoever is announced after it is not promised by the answer.
+        let at = Instant::now();
         let v0 = format!("topic:{topic}");
         let asked = async { tokio::try_join!(self.registry.get(SERVICE), self.registry.get(&v0)) };
         let fault = match timeout(within, asked).await {
@@ -59,16 +67,13 @@ impl Directory {
                 let targets = services.iter().chain(&older).flat_map(targets);
                 let targets: Arc<[Target]> =
                     targets.filter(|target| matches(&target.pattern, topic)).collect();
-                *last = Some((Instant::now(), topic.to_owned(), targets.clone()));
+                *last = Some(Answer { at, topic: topic.to_owned(), targets: targets.clone() });
                 return Ok(targets);
             }
             Ok(Err(error)) => super::unavailable(error),
             Err(late) => super::unavailable(late),
         };
-        match &*last {
-            Some((_, of, targets)) if of == topic => Ok(targets.clone()),
-            _ => Err(fault),
-        }
+        known.map(|known| known.targets.clone()).ok_or(fault)
     }
 }
 

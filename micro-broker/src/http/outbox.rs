@@ -5,15 +5,14 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures_util::stream::StreamExt;
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
 
 use crate::backoff::Backoff;
-use crate::delivery::Settle;
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::BACKEND;
 use crate::http::client::{Answer, Client};
-use crate::http::directory::{Directory, Target};
+use crate::http::directory::{Directory, FRESH, Target};
 use crate::queue::{Member, Queue};
 use crate::subscribe::Subscribe;
 use crate::subscription::Incoming;
@@ -21,8 +20,8 @@ use crate::topic::{DEAD_GROUP, DEAD_PREFIX};
 
 /// How many events wait in one outbox.
 const CAPACITY: usize = 10_000;
-/// How long a closing broker tries to empty its outboxes.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a closing broker tries to empty its outboxes, and the registry may take to answer.
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// One outbox for each group on a pattern, and for each broadcast subscriber.
 #[derive(Debug)]
@@ -31,6 +30,36 @@ pub(super) struct Outboxes {
     client: Client,
     queues: Mutex<HashMap<Key, Arc<Queue>>>,
     backoff: Backoff,
+    /// How many events each subscriber has in hand.
+    busy: Mutex<HashMap<String, usize>>,
+    freed: Notify,
+}
+
+/// Where an event goes.
+enum Place {
+    With(Hand),
+    /// A broadcast subscriber that left takes its outbox with it.
+    Gone,
+}
+
+/// One of the events a subscriber may have in hand.
+struct Hand {
+    target: Target,
+    outboxes: Arc<Outboxes>,
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        let mut busy = self.outboxes.busy();
+        if let Some(count) = busy.get_mut(&self.target.id) {
+            *count -= 1;
+            if *count == 0 {
+                busy.remove(&self.target.id);
+            }
+        }
+        drop(busy);
+        self.outboxes.freed.notify_waiters();
+    }
 }
 
 /// Whose outbox: the group and its pattern, or one subscriber's id and pattern.
@@ -59,7 +88,9 @@ impl Key {
 impl Outboxes {
     pub(super) fn new(directory: Directory) -> Arc<Self> {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-        Arc::new(Self { directory, client: Client::new(), queues: Mutex::default(), backoff })
+        let client = Client::new();
+        let (queues, busy, freed) = (Mutex::default(), Mutex::default(), Notify::new());
+        Arc::new(Self { directory, client, queues, backoff, busy, freed })
     }
 
     pub(super) async fn publish(self: &Arc<Self>, event: Event, within: Duration) -> Result<(), Error> {
@@ -78,14 +109,14 @@ impl Outboxes {
         for target in targets {
             let covered = queues.keys().any(|key| key.covers(target));
             if !covered {
-                self.open(&mut queues, Key::of(target), target.in_flight);
+                self.open(&mut queues, Key::of(target));
             }
         }
         let is_kept = |key: &Key| key.group.is_some() && crate::topic::matches(&key.pattern, topic);
         let is_there = |key: &Key| targets.iter().any(|target| key.covers(target));
         if topic.starts_with(DEAD_PREFIX) && !queues.keys().any(|key| is_kept(key) || is_there(key)) {
             let key = Key { group: Some(DEAD_GROUP.to_owned()), pattern: topic.to_owned(), id: None };
-            self.open(&mut queues, key, 1);
+            self.open(&mut queues, key);
         }
         queues
             .iter()
@@ -94,43 +125,51 @@ impl Outboxes {
             .collect()
     }
 
-    fn open(self: &Arc<Self>, queues: &mut HashMap<Key, Arc<Queue>>, key: Key, in_flight: usize) {
+    fn open(self: &Arc<Self>, queues: &mut HashMap<Key, Arc<Queue>>, key: Key) {
         let mut subscribe = Subscribe::to(key.pattern.as_str()).buffer(CAPACITY);
         if let Some(group) = &key.group {
             subscribe = subscribe.group(group.as_str());
         }
         let queue = Arc::new(Queue::new(&subscribe));
-        tokio::spawn(empty(Arc::downgrade(self), key.clone(), Member::new(queue.clone(), in_flight)));
+        tokio::spawn(empty(Arc::downgrade(self), key.clone(), Member::new(queue.clone(), CAPACITY)));
         queues.insert(key, queue);
     }
 
+    /// A member of the group with a free hand, or the one subscriber. The registry's trouble counts as nobody there.
+    async fn place(self: &Arc<Self>, key: &Key, topic: &str) -> Option<Place> {
+        let targets = self.directory.subscribers(topic, FAREWELL).await.ok()?;
+        let mut members: Vec<_> = targets.iter().filter(|target| key.covers(target)).collect();
+        if members.is_empty() && key.id.is_some() {
+            return Some(Place::Gone);
+        }
+        fastrand::shuffle(&mut members);
+        let mut busy = self.busy();
+        let hands = |target: &Target| busy.get(&target.id).copied().unwrap_or_default();
+        let free = members.into_iter().filter(|target| hands(target) < target.in_flight);
+        let target = free.min_by_key(|target| hands(target))?.clone();
+        *busy.entry(target.id.clone()).or_default() += 1;
+        Some(Place::With(Hand { target, outboxes: self.clone() }))
+    }
+
+    fn busy(&self) -> std::sync::MutexGuard<'_, HashMap<String, usize>> {
+        self.busy.lock().expect("no user code runs under this lock")
+    }
+
     /// Posts one event, and settles it with its outbox.
-    async fn post(&self, key: &Key, (event, settle): Incoming) {
-        let nobody = self.backoff.wait(event.attempt, fastrand::f64());
-        let answer = match self.directory.subscribers(&event.topic, FAREWELL).await {
-            Ok(targets) => {
-                let members: Vec<_> = targets.iter().filter(|target| key.covers(target)).collect();
-                match members.get(fastrand::usize(0..members.len().max(1))) {
-                    Some(target) => self.client.post(target, &event).await,
-                    // A broadcast subscriber that left takes its events with it; a group waits for a member.
-                    None if key.id.is_some() => Answer::Handled,
-                    None => Answer::Unsent,
-                }
-            }
-            Err(_) => Answer::Unsent,
-        };
-        // The outbox is in this process and always hears.
-        let _ = match answer {
+    async fn post(&self, hand: Hand, (event, settle): Incoming) {
+        let later = self.backoff.wait(event.attempt, fastrand::f64());
+        let settled = match self.client.post(&hand.target, &event).await {
             Answer::Handled => settle.ack(),
             Answer::Again(after) => settle.nack(event, after),
-            Answer::Lost => settle.nack(event, nobody),
+            Answer::Lost => settle.nack(event, later),
             Answer::Unsent => {
                 // Nobody has seen it, so it was no attempt.
                 let attempt = event.attempt.saturating_sub(1);
-                settle.nack(Event { attempt, ..event }, nobody)
+                settle.nack(Event { attempt, ..event }, later)
             }
-        }
-        .await;
+        };
+        // The outbox is in this process and always hears.
+        let _ = settled.await;
     }
 
     pub(super) fn forget(&self, topic: &str, group: &str) {
@@ -144,8 +183,8 @@ impl Outboxes {
         });
     }
 
-    /// Tries for a while to empty the outboxes, then closes them.
-    pub(super) async fn close(&self) {
+    /// Tries so long to empty the outboxes, then closes them.
+    pub(super) async fn close(&self, within: Duration) {
         let queues: Vec<_> =
             self.queues.lock().expect("no user code runs under this lock").values().cloned().collect();
         let emptied = async {
@@ -153,22 +192,35 @@ impl Outboxes {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, emptied).await;
+        let _ = tokio::time::timeout(within, emptied).await;
         queues.iter().for_each(|queue| queue.close());
     }
 }
 
-/// Empties one outbox for as long as the broker lives; the queue's own limit bounds what is posted at once.
+/// Empties one outbox for as long as the broker lives. Places are taken in the order of the events; the places there
+/// are bound what is posted at once.
 async fn empty(outboxes: Weak<Outboxes>, key: Key, mut events: Member) {
-    let mut posts = JoinSet::new();
-    loop {
-        tokio::select! {
-            event = events.next() => {
-                let (Some(event), Some(outboxes)) = (event, outboxes.upgrade()) else { break };
-                let key = key.clone();
-                posts.spawn(async move { outboxes.post(&key, event).await });
+    while let Some((event, settle)) = events.next().await {
+        let place = loop {
+            let Some(outboxes) = outboxes.upgrade() else { return };
+            let freed = outboxes.freed.notified();
+            match outboxes.place(&key, &event.topic).await {
+                Some(place) => break place,
+                // Somebody finishes, or somebody comes.
+                None => drop(tokio::time::timeout(FRESH, freed).await),
             }
-            Some(_) = posts.join_next() => {}
+        };
+        match place {
+            Place::Gone => {
+                if let Some(outboxes) = outboxes.upgrade() {
+                    outboxes.queues.lock().expect("no user code runs under this lock").remove(&key);
+                }
+                return;
+            }
+            Place::With(hand) => {
+                let outboxes = hand.outboxes.clone();
+                tokio::spawn(async move { outboxes.post(hand, (event, settle)).await });
+            }
         }
     }
 }

@@ -9,7 +9,8 @@ use http::{Method, Request};
 use http_body_util::Full;
 use tower::BoxError;
 
-use crate::envelope::{self, Envelope};
+use crate::envelope::Envelope;
+use crate::envelope_json;
 use crate::event::Event;
 use crate::http::directory::Target;
 use crate::id::Id;
@@ -51,7 +52,7 @@ pub(super) fn request(target: &Target, event: &Event) -> Option<Request<Full<Byt
         }
         return Some(request);
     }
-    let body = Full::new(envelope::write(event, target.envelope));
+    let body = Full::new(envelope_json::write(event, target.envelope));
     request.header(http::header::CONTENT_TYPE, "application/json").body(body).ok()
 }
 
@@ -61,7 +62,7 @@ pub(super) fn read(parts: Parts, body: Bytes) -> Result<Event, BoxError> {
     let attempt =
         headers.remove(ATTEMPT).and_then(|attempt| attempt.to_str().ok()?.parse().ok()).unwrap_or(1);
     let mut event = match headers.remove(TOPIC) {
-        None => envelope::read(&body, None)?,
+        None => envelope_json::read(&body, None)?,
         Some(topic) => {
             let mut event = Event::new(topic.to_str()?, body);
             if let Some(id) = headers.remove(ID) {

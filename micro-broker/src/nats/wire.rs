@@ -4,7 +4,8 @@ use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 
-use crate::envelope::{self, Envelope};
+use crate::envelope::Envelope;
+use crate::envelope_json;
 use crate::event::Event;
 use crate::id::Id;
 
@@ -16,7 +17,7 @@ const MESSAGE_ID: &str = "Nats-Msg-Id";
 pub(super) fn write(event: Event, form: Envelope) -> (Subject, Option<HeaderMap>, Bytes) {
     let subject = Subject::from(&*event.topic);
     if form != Envelope::Native {
-        return (subject, None, envelope::write(&event, form));
+        return (subject, None, envelope_json::write(&event, form));
     }
     let mut headers = HeaderMap::new();
     headers.insert(MESSAGE_ID, format!("{}/{}", event.topic, event.id));
@@ -32,8 +33,8 @@ pub(super) fn write(event: Event, form: Envelope) -> (Subject, Option<HeaderMap>
 /// The event in a message, whoever sent it: of ours, of go-micro, or plain.
 pub(super) fn read(message: Message) -> Event {
     let Some(headers) = &message.headers else {
-        if envelope::looks_like_one(&message.payload)
-            && let Ok(event) = envelope::read(&message.payload, Some(&message.subject))
+        if looks_like_json(&message.payload)
+            && let Ok(event) = envelope_json::read(&message.payload, Some(&message.subject))
         {
             return event;
         }
@@ -57,4 +58,9 @@ pub(super) fn read(message: Message) -> Event {
         }
     }
     event
+}
+
+/// Whether a payload without headers of ours looks like go-micro's JSON.
+fn looks_like_json(payload: &[u8]) -> bool {
+    payload.starts_with(b"{\"Header\":") || payload.starts_with(b"{\"Body\":")
 }

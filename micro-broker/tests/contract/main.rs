@@ -6,6 +6,8 @@
 
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]
 mod faults;
+#[cfg(feature = "http")]
+mod http;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
