@@ -26,7 +26,7 @@ pub use self::{
     response::{ResponseBody, ResponseFuture},
 };
 use crate::{
-    deadline::{AttemptDeadline, AttemptDeadlineLayer, ClientDeadline, DeadlineLayer},
+    deadline::{AttemptDeadline, AttemptDeadlineLayer, ClientDeadline, Deadline, DeadlineLayer},
     metadata::{ClientMetadata, MetadataLayer},
     status::{GrpcErrors, GrpcErrorsLayer},
     transport::Connection,
@@ -45,7 +45,8 @@ fn path<P: Policy>(deadline: DeadlineLayer, retry: RetryLayer, balancer: Balance
         .layer(MetadataLayer)
         .layer(GrpcErrorsLayer)
         .layer(deadline)
-        .layer(retry)
+        // No attempt is waited for that could not be made in time.
+        .layer(retry.deadline(|| Deadline::current().map(Deadline::instant)))
         .layer(AttemptDeadlineLayer)
         .service(balancer)
 }
