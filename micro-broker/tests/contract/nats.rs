@@ -120,3 +120,36 @@ mod forgotten_honestly {
         assert!(error.is_unpublished() && error.to_string().contains("unavailable"), "{error}");
     }
 }
+
+mod go_micro {
+    use bytes::Bytes;
+    use futures_util::StreamExt;
+    use micro_broker::{Broker, Envelope, Event, Nats, Publisher, Subscribe};
+
+    use crate::server::{NatsServer, Server};
+    use crate::suite::PATIENCE;
+
+    /// As go-micro v6.10 was seen to send it.
+    const SENT: &str = r#"{"Header":{"Content-Type":"application/json","Micro-ID":"fe7cb2f1-6a27-4512-a985-ed65d3e5a6f6","Micro-Topic":"topic.greet"},"Body":"eyJuYW1lIjoiZXYifQo="}"#;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn its_events_are_read_and_written_byte_for_byte() {
+        let Some(server) = NatsServer::start() else { return };
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let broker = Nats::new(&server.url()).unwrap().envelope(Envelope::GoMicro);
+        let mut ours = broker.subscribe(Subscribe::to("topic.greet")).await.unwrap();
+        client.publish("topic.greet", Bytes::from_static(SENT.as_bytes())).await.unwrap();
+        let delivery = tokio::time::timeout(PATIENCE, ours.next()).await.unwrap().unwrap();
+        let event: Event = delivery.event().clone();
+        assert_eq!(
+            (&event.body[..], event.id.to_string().as_str()),
+            (&b"{\"name\":\"ev\"}\n"[..], "fe7cb2f1-6a27-4512-a985-ed65d3e5a6f6")
+        );
+
+        let mut theirs = client.subscribe("topic.greet").await.unwrap();
+        client.flush().await.unwrap();
+        Publisher::new(std::sync::Arc::new(broker)).publish(event).await.unwrap();
+        let message = tokio::time::timeout(PATIENCE, theirs.next()).await.unwrap().unwrap();
+        assert_eq!((std::str::from_utf8(&message.payload).unwrap(), message.headers), (SENT, None));
+    }
+}
