@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::confirm::Confirm;
+use crate::delivery::DeadLetters;
 use crate::error::Error;
 use crate::event::Event;
 use crate::subscribe::Subscribe;
@@ -52,4 +53,14 @@ pub trait Broker: Debug + Send + Sync {
 
     /// The backend's name, for errors and reports.
     fn backend(&self) -> &'static str;
+}
+
+impl<B: Broker> DeadLetters for B {
+    fn put(&self, letter: Event, within: Duration) -> Confirm {
+        self.publish(letter, within)
+    }
+
+    fn heard(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.flush()
+    }
 }

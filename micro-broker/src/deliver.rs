@@ -112,7 +112,7 @@ where
                 }
             }
         };
-        let broker = subscription.broker();
+        let letters = subscription.letters();
         // What the subscription has fetched and not yielded is handed back now, not after the last handler.
         drop(subscription);
         let finish = async {
@@ -124,7 +124,7 @@ where
             tally.cut += tasks.len() as u64;
             tasks.shutdown().await;
         }
-        if let Err(error) = broker.flush().await {
+        if let Err(error) = letters.heard().await {
             tracing::warn!(error = chain(&error), "the broker may not have heard the last acknowledgements");
         }
         end.map(|()| tally)

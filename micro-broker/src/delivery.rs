@@ -4,9 +4,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::BoxFuture;
 use http::header::{HeaderName, HeaderValue};
 
-use crate::broker::Broker;
 use crate::confirm::Confirm;
 use crate::error::Error;
 use crate::event::Event;
@@ -45,6 +45,15 @@ pub trait Settle: Debug + Send + Sync {
     }
 }
 
+/// Where events go that nobody could handle; every [`Broker`](crate::Broker) is one.
+pub trait DeadLetters: Debug + Send + Sync {
+    /// Publishes a dead letter.
+    fn put(&self, letter: Event, within: Duration) -> Confirm;
+
+    /// Resolves once the broker has heard every acknowledgement so far.
+    fn heard(&self) -> BoxFuture<'_, Result<(), Error>>;
+}
+
 /// What became of an event that was not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -68,7 +77,7 @@ pub struct Delivery {
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) subscribe: Subscribe,
-    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) letters: Arc<dyn DeadLetters>,
 }
 
 impl Delivery {
@@ -82,7 +91,7 @@ impl Delivery {
     }
 
     /// Says that the event was handled. It does not come again once the broker has heard it, for which
-    /// [`Broker::flush`] waits.
+    /// [`Broker::flush`](crate::Broker::flush) waits.
     ///
     /// # Errors
     ///
@@ -117,7 +126,7 @@ impl Delivery {
         let letter = dead_letter(event, &reason, &self.policy.subscribe);
         let (topic, id, attempt) = (event.topic.clone(), event.id.clone(), event.attempt);
         // If this future is dropped while the dead letter is on its way, `self` hands the event back.
-        if let Err(error) = self.policy.broker.publish(letter, DEAD_LETTER_TIMEOUT).await {
+        if let Err(error) = self.policy.letters.put(letter, DEAD_LETTER_TIMEOUT).await {
             tracing::warn!(%topic, %id, %error, "a dead letter could not be published; its event is handed back");
             return self.again().await;
         }

@@ -63,7 +63,9 @@ pub use codec::{Codec, Decode, DecodeLayer, Erased, Typed};
 pub use confirm::Confirm;
 pub use dedup::{Dedup, DedupLayer, Unfinished};
 pub use deliver::{Deliver, Tally, deliver};
-pub use delivery::{DEAD_ATTEMPTS, DEAD_GROUP_NAME, DEAD_REASON, DEAD_TOPIC, Delivery, Fate, Settle};
+pub use delivery::{
+    DEAD_ATTEMPTS, DEAD_GROUP_NAME, DEAD_REASON, DEAD_TOPIC, DeadLetters, Delivery, Fate, Settle,
+};
 #[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
 pub use envelope::Envelope;
 pub use error::{Error, Reject};

@@ -9,8 +9,7 @@ use futures_util::Stream;
 use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
-use crate::broker::Broker;
-use crate::delivery::{Delivery, Policy, Settle};
+use crate::delivery::{DeadLetters, Delivery, Policy, Settle};
 use crate::event::Event;
 use crate::subscribe::Subscribe;
 
@@ -26,14 +25,14 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// A subscription fed by a backend. Events that fail for good are published through `broker`.
+    /// A subscription fed by a backend. Events that fail for good go to `letters`, the broker itself.
     pub fn new(
         incoming: BoxStream<'static, Incoming>,
         subscribe: Subscribe,
-        broker: Arc<dyn Broker>,
+        letters: Arc<dyn DeadLetters>,
         health: Health,
     ) -> Self {
-        Self { incoming, policy: Arc::new(Policy { subscribe, broker }), health }
+        Self { incoming, policy: Arc::new(Policy { subscribe, letters }), health }
     }
 
     /// What was asked for.
@@ -41,8 +40,8 @@ impl Subscription {
         &self.policy.subscribe
     }
 
-    pub(crate) fn broker(&self) -> Arc<dyn Broker> {
-        self.policy.broker.clone()
+    pub(crate) fn letters(&self) -> Arc<dyn DeadLetters> {
+        self.policy.letters.clone()
     }
 
     /// How the subscription fares, to be watched from elsewhere.

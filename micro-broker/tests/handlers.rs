@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use micro_broker::{
-    Codec, DEAD_GROUP, DEAD_REASON, DecodeLayer, DedupLayer, Event, Json, Memory, Publisher, Subscribe,
-    Typed, deliver,
+    DEAD_GROUP, DEAD_REASON, DecodeLayer, DedupLayer, Event, Json, Memory, Publisher, Subscribe, Typed,
+    deliver,
 };
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
@@ -47,7 +47,7 @@ async fn a_typed_event_reaches_its_handler_and_what_is_none_is_put_aside_at_once
 #[cfg(feature = "protobuf")]
 #[test]
 fn a_protobuf_message_survives_its_body() {
-    use micro_broker::Protobuf;
+    use micro_broker::{Codec, Protobuf};
     let event = Event::encode::<Protobuf, String>("t", &"apples".to_owned()).unwrap();
     assert_eq!(event.headers["content-type"], <Protobuf as Codec<String>>::CONTENT_TYPE);
     assert_eq!(event.decode::<Protobuf, String>().unwrap(), "apples");
