@@ -14,41 +14,40 @@
 //! | [`limit`], [`throttle`], [`failfast`] | layers that turn requests away before they make things worse |
 //! | [`classify`] | whether an HTTP or gRPC answer is the endpoint's fault |
 
-mod atomic;
 mod balance;
 mod builder;
-mod chance;
-mod driver;
-mod eject;
-mod endpoint;
-mod error;
-mod ewma;
-mod in_flight;
 mod layer;
-pub mod policy;
-mod protocol;
-mod repeatable;
 mod response;
 mod search;
-mod sent;
-mod settings;
+mod driver;
 mod snapshot;
-mod tried;
+pub mod policy;
+mod protocol;
+mod endpoint;
 mod view;
+mod in_flight;
+mod ewma;
+mod eject;
+mod settings;
+mod error;
+mod sent;
+mod repeatable;
+mod tried;
+mod chance;
+mod atomic;
 // Layers to put around a balancer, or around any other service.
-// (the resilience layers' `mod` lines stand here)
-mod answer;
-pub mod classify;
-pub mod failfast;
-pub mod grpc_timeout;
-pub mod hedge;
-pub mod limit;
-mod overload;
 pub mod retry;
-mod setting;
-mod sliding;
-pub mod throttle;
+pub mod hedge;
 pub mod timeout;
+pub mod limit;
+pub mod throttle;
+pub mod failfast;
+pub mod classify;
+pub mod grpc_timeout;
+mod answer;
+mod overload;
+mod sliding;
+mod setting;
 
 pub use answer::{Answer, HeldBody};
 pub use balance::Balance;
