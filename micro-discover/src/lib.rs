@@ -56,9 +56,13 @@ mod endpoints;
 mod filter;
 
 // The registries, and how a URL names one.
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "file")]
 mod file;
 mod fixed;
+#[cfg(feature = "etcd")]
+mod gomicro;
 mod memory;
 mod merge;
 mod open;
@@ -66,6 +70,8 @@ mod open;
 pub use address::Address;
 pub use announce::{Announce, Announcement};
 pub use endpoints::{Connect, Endpoints};
+#[cfg(feature = "etcd")]
+pub use etcd::{Etcd, EtcdBuilder};
 #[cfg(feature = "file")]
 pub use file::File;
 pub use filter::Filter;

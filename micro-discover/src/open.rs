@@ -15,6 +15,8 @@ use crate::registry::{Error, Registry};
 /// | `file:` | the directory of this user, see `File::of_user` |
 /// | `file:/dir`, `file:///dir` | that directory |
 /// | `fixed://a:1,https://b:2;weight=3;zone=eu` | [`Fixed`]: these endpoints, whatever the name |
+/// | `etcd://h1:2379,h2`, `etcd://user:password@h` | an etcd cluster (feature `etcd`); `etcds:` over TLS |
+/// | `kubernetes://namespace/service?port=grpc` | the Services of a namespace, or this one: every part may be left out, see `Kubernetes` |
 ///
 /// # Errors
 ///
@@ -22,7 +24,7 @@ use crate::registry::{Error, Registry};
 pub fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
     let Some((scheme, rest)) = url.split_once(':') else {
         // What has no scheme may be anything, even a secret: it is not repeated.
-        let what = Invalid::new(format!("a URL without a scheme: it starts with one of {KNOWN}"));
+        let what = Invalid::new(format!("a URL without a scheme: it starts with one of {}", known()));
         return Err(Error::Invalid { backend: "unknown", what });
     };
     let rest = rest.strip_prefix("//").unwrap_or(rest);
@@ -31,17 +33,28 @@ pub fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
         "fixed" => Ok(Arc::new(Fixed::parse(rest)?)),
         #[cfg(feature = "file")]
         "file" => Ok(Arc::new(file(rest)?)),
+        #[cfg(feature = "etcd")]
+        "etcd" => Ok(Arc::new(crate::etcd::Etcd::parse(rest, false)?)),
+        #[cfg(feature = "etcd")]
+        "etcds" => Ok(Arc::new(crate::etcd::Etcd::parse(rest, true)?)),
         _ => {
-            let what = Invalid::new(format!("scheme {}: this build knows {KNOWN}", quoted(scheme)));
+            let what = Invalid::new(format!("scheme {}: this build knows {}", quoted(scheme), known()));
             Err(Error::Invalid { backend: "unknown", what })
         }
     }
 }
 
-#[cfg(feature = "file")]
-const KNOWN: &str = "memory:, fixed:, file:";
-#[cfg(not(feature = "file"))]
-const KNOWN: &str = "memory:, fixed:";
+fn known() -> String {
+    let schemes = [
+        "memory:",
+        "fixed:",
+        #[cfg(feature = "file")]
+        "file:",
+        #[cfg(feature = "etcd")]
+        "etcd:, etcds:",
+    ];
+    schemes.join(", ")
+}
 
 fn memory(name: &str) -> Result<Memory, Error> {
     if name.len() > 255 || name.chars().any(char::is_control) {
@@ -103,7 +116,7 @@ mod tests {
         let refused = [
             ("", "a URL without a scheme"),
             ("greeter", "a URL without a scheme"),
-            ("etcd://user:hunter2@h:1", "scheme \"etcd\": this build knows memory:, fixed:"),
+            ("redis://user:hunter2@h:1", "scheme \"redis\": this build knows memory:, fixed:"),
             ("memory:a\0b", "control characters"),
             #[cfg(feature = "file")]
             ("file:relative/dir", "it is not absolute"),

@@ -7,6 +7,9 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, future::join_all};
 use micro_discover::{Endpoint, Error, Memory, Method, Registry, Service, Shape};
 
+#[cfg(feature = "etcd")]
+mod servers;
+
 const TTL: Duration = Duration::from_secs(60);
 
 /// Runs each behaviour once per registry.
@@ -16,6 +19,14 @@ macro_rules! contract {
             $(#[tokio::test]
             async fn $behaviour() {
                 super::$behaviour(super::Arc::new(super::Memory::new())).await;
+            })*
+        }
+        #[cfg(feature = "etcd")]
+        mod etcd {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                let Some(server) = super::servers::etcd::Etcd::start() else { return };
+                super::$behaviour(micro_discover::open(&server.url()).unwrap()).await;
             })*
         }
         #[cfg(feature = "file")]
@@ -42,6 +53,7 @@ contract! {
     names_that_look_alike_or_odd_are_kept_apart
     a_watched_set_only_grows_while_replicas_join
     every_watcher_sees_its_own_service
+    a_thousand_endpoints_are_one_set
 }
 
 type Shared = Arc<dyn Registry>;
@@ -243,4 +255,16 @@ async fn every_watcher_sees_its_own_service(registry: Shared) {
     for (watcher, expected) in watchers.iter_mut().zip([greeter("a"), greeter("a"), other]) {
         assert_eq!(next_set(watcher).await, [expected]);
     }
+}
+
+async fn a_thousand_endpoints_are_one_set(registry: Shared) {
+    const MANY: usize = 1_000;
+    let record =
+        (0..MANY).fold(Service::new("greeter"), |all, n| all.endpoint(endpoint(&format!("e{n:04}"))));
+    registry.announce(&record, TTL).await.unwrap();
+    assert_eq!(registry.get("greeter").await.unwrap(), std::slice::from_ref(&record));
+    let mut sets = registry.watch("greeter");
+    assert_eq!(next_set(&mut sets).await, std::slice::from_ref(&record), "never a part of it");
+    registry.withdraw(&record).await.unwrap();
+    while !next_set(&mut sets).await.is_empty() {}
 }

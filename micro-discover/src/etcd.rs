@@ -1,0 +1,233 @@
+//! Keeps records in etcd, under the keys and in the JSON of go-micro, so that either finds the other's services.
+//!
+//! An endpoint is one key, `/micro/registry/<service>/<id>`; the older `/micro-registry/…` is read as well. What one
+//! announcement puts hangs on one lease. Members are used one at a time: when the one in use fails, freezes or has lost
+//! its leader, the next one is asked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::stream::{self, StreamExt};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+use self::leases::Leases;
+use self::members::Members;
+use self::rpc::Options;
+use self::table::Seen;
+use self::watcher::Watcher;
+use crate::invalid::{Invalid, quoted};
+use crate::record::{Service, check_service_name};
+use crate::registry::{Error, Registry, check_announced};
+
+mod leases;
+mod members;
+mod rpc;
+mod table;
+mod watcher;
+mod wire;
+
+const BACKEND: &str = "etcd";
+
+/// A registry in an etcd cluster. Clones share their connection.
+///
+/// TTLs are rounded up to whole seconds, and etcd makes short ones longer (by default to two seconds). Once a
+/// cluster that had no leader has one again, an endpoint that is missing is kept for another
+/// [`grace`](Self::grace): its lease may have run out merely because nobody could renew it.
+#[derive(Clone)]
+pub struct Etcd {
+    members: Arc<Members>,
+    leases: Arc<Leases>,
+    seen: Arc<Seen>,
+}
+
+/// How to reach a cluster; [`build`](Self::build) makes the registry.
+#[must_use = "a builder does nothing before build"]
+pub struct EtcdBuilder {
+    members: Vec<String>,
+    user: Option<(String, String)>,
+    tls: Option<ClientTlsConfig>,
+    grace: Duration,
+}
+
+impl Etcd {
+    /// The cluster with these members, each `host:port` or `host`, whose port is then 2379. Nothing is connected
+    /// before it is first used.
+    pub fn builder<M: Into<String>>(members: impl IntoIterator<Item = M>) -> EtcdBuilder {
+        let members = members.into_iter().map(Into::into).collect();
+        EtcdBuilder { members, user: None, tls: None, grace: Duration::from_secs(10) }
+    }
+
+    /// What follows `etcd://` or `etcds://`: `user:password@h1:2379,h2:2379`.
+    pub(crate) fn parse(rest: &str, tls: bool) -> Result<Self, Error> {
+        let (user, hosts) = match rest.rsplit_once('@') {
+            Some((user, hosts)) => (Some(user), hosts),
+            None => (None, rest),
+        };
+        let mut builder = Self::builder(hosts.trim_end_matches('/').split(','));
+        if let Some(user) = user {
+            let Some((name, password)) = user.split_once(':') else {
+                return Err(invalid(Invalid::new(
+                    "a user without a password, as in etcd://user:password@host",
+                )));
+            };
+            builder = builder.user(name, password);
+        }
+        if tls { builder.tls() } else { builder }.build()
+    }
+
+    async fn found(&self, name: &str) -> Result<Vec<Service>, Error> {
+        check_service_name(name).map_err(invalid)?;
+        let (table, _) = self.members.range(&table::prefixes(Some(name))).await?;
+        Ok(self.seen.read(table, Some(name)).services())
+    }
+}
+
+fn invalid(what: Invalid) -> Error {
+    Error::Invalid { backend: BACKEND, what }
+}
+
+impl EtcdBuilder {
+    /// Logs in. The token is renewed when it expires.
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        self.user = Some((name.into(), password.into()));
+        self
+    }
+
+    /// Encrypts, and trusts the certificate authorities of the system.
+    pub fn tls(mut self) -> Self {
+        self.tls.get_or_insert_with(|| ClientTlsConfig::new().with_enabled_roots());
+        self
+    }
+
+    /// Encrypts, and trusts this certificate authority, in PEM.
+    pub fn certificate_authority(mut self, pem: impl AsRef<[u8]>) -> Self {
+        let tls = self.tls.unwrap_or_default();
+        self.tls = Some(tls.ca_certificate(Certificate::from_pem(pem)));
+        self
+    }
+
+    /// Encrypts, and shows this certificate with its key, in PEM.
+    pub fn identity(mut self, certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
+        let tls = self.tls.unwrap_or_default();
+        self.tls = Some(tls.identity(Identity::from_pem(certificate, key)));
+        self
+    }
+
+    /// Sets for how long endpoints may be missing after the cluster had no leader: 10 s when nothing is said.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// The registry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when there is no member or one is no `host:port`.
+    pub fn build(self) -> Result<Etcd, Error> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut members = Vec::new();
+        for member in &self.members {
+            members.push(format!("{scheme}://{}", with_port(member).map_err(invalid)?));
+        }
+        if members.is_empty() {
+            return Err(invalid(Invalid::new(
+                "no member: at least one is needed, as in etcd://127.0.0.1:2379",
+            )));
+        }
+        let options = Options { user: self.user, tls: self.tls };
+        let members = Arc::new(Members::new(members, options));
+        Ok(Etcd { members, leases: Arc::default(), seen: Arc::new(Seen::new(self.grace)) })
+    }
+}
+
+/// `host:port` of a member given with or without its port.
+fn with_port(member: &str) -> Result<String, Invalid> {
+    let bracketed = member.starts_with('[') && member.ends_with(']');
+    let text = if bracketed || !member.contains(':') { format!("{member}:2379") } else { member.to_owned() };
+    let address: crate::Address =
+        text.parse().map_err(|error: Invalid| error.at(format_args!("member {}", quoted(member))))?;
+    match (address.scheme(), address.host(), address.port()) {
+        ("http", Some(_), Some(_)) => Ok(address.authority().to_owned()),
+        _ => Err(Invalid::new("it is not host:port").at(format_args!("member {}", quoted(member)))),
+    }
+}
+
+impl fmt::Debug for Etcd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Etcd").field("members", &self.members.endpoints()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EtcdBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdBuilder").field("members", &self.members).finish_non_exhaustive()
+    }
+}
+
+impl Registry for Etcd {
+    fn announce(&self, service: &Service, ttl: Duration) -> BoxFuture<'_, Result<(), Error>> {
+        let service = service.clone();
+        Box::pin(async move {
+            check_announced(BACKEND, &service)?;
+            self.leases.put(&self.members, &service, ttl).await
+        })
+    }
+
+    fn withdraw(&self, service: &Service) -> BoxFuture<'_, Result<(), Error>> {
+        let service = service.clone();
+        Box::pin(async move {
+            check_announced(BACKEND, &service)?;
+            self.leases.remove(&self.members, &service).await
+        })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
+        Box::pin(async {
+            let (table, _) = self.members.range(&table::prefixes(None)).await?;
+            Ok(self.seen.read(table, None).services())
+        })
+    }
+
+    fn get(&self, name: &str) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
+        let name = name.to_owned();
+        Box::pin(async move { self.found(&name).await })
+    }
+
+    fn watch(&self, name: &str) -> BoxStream<'static, Result<Vec<Service>, Error>> {
+        if let Err(what) = check_service_name(name) {
+            return stream::iter([Err(invalid(what))]).boxed();
+        }
+        let watcher = Watcher::new(self.members.clone(), self.seen.clone(), name.to_owned());
+        stream::unfold(watcher, Watcher::next).boxed()
+    }
+
+    fn backend(&self) -> &'static str {
+        BACKEND
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_members_and_never_tells_the_password() {
+        let etcd = Etcd::parse("root:hunter2@h1:1,h2,[::1]", false).unwrap();
+        let shown = format!("{etcd:?}");
+        assert!(shown.contains("http://h1:1") && shown.contains("http://h2:2379"), "{shown}");
+        assert!(shown.contains("http://[::1]:2379") && !shown.contains("hunter2"), "{shown}");
+        assert!(format!("{:?}", Etcd::parse("h", true).unwrap()).contains("https://h:2379"));
+    }
+
+    #[test]
+    fn a_url_without_members_or_with_a_bad_one_is_refused() {
+        for url in ["", ",", "h:0", "h:99999", "unix:/x", "root@h", "a b", "h/path"] {
+            let error = Etcd::parse(url, false).unwrap_err();
+            assert!(matches!(error, Error::Invalid { .. }), "{url}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Puts endpoints on a lease, keeps that lease, and gives it back.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures_util::stream;
+
+use super::members::{Members, Trouble};
+use super::rpc::Client;
+use super::table::key;
+use super::wire::{
+    Compare, DeleteRequest, Equal, GrantRequest, GrantResponse, KeepAliveResponse, LeaseRequest, Op,
+    PutRequest, RangeRequest, RequestOp, RevokeResponse, TxnRequest, TxnResponse,
+};
+use crate::gomicro;
+use crate::merge::split;
+use crate::record::Service;
+use crate::registry::Error;
+
+/// The leases of this process, by the key that hangs on it.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    held: Mutex<BTreeMap<String, Lease>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Lease {
+    /// 0 is none: the key stays.
+    id: i64,
+    seconds: i64,
+}
+
+/// etcd takes 128 operations in a transaction; each key needs two comparisons.
+const KEYS_AT_ONCE: usize = 60;
+const TXN: &str = "/etcdserverpb.KV/Txn";
+const NO_PANIC: &str = "nothing under this lock can panic";
+
+/// A key and what is to be there.
+type Wanted = (String, Vec<u8>);
+
+impl Leases {
+    /// Puts the endpoints of `service`, or renews the lease they are on.
+    pub(super) async fn put(&self, members: &Members, service: &Service, ttl: Duration) -> Result<(), Error> {
+        let seconds = i64::try_from(ttl.as_millis().div_ceil(1000)).unwrap_or(i64::MAX).min(365 * 24 * 3600);
+        let wanted: Vec<Wanted> = split(service)
+            .map(|record| (key(&record.name, &record.endpoints[0].id), gomicro::encode(&record)))
+            .collect();
+        let put = async {
+            if let Some(lease) = self.shared(&wanted, seconds) {
+                match renew(members, lease).await {
+                    Err(trouble) if trouble.is_lost_lease() => {}
+                    Err(trouble) => return Err(trouble),
+                    // Somebody may have removed or replaced a key since; what is as it should be is not touched.
+                    Ok(()) => match ensure(members, &wanted, lease).await {
+                        Err(trouble) if trouble.is_lost_lease() => {}
+                        done => return done,
+                    },
+                }
+            }
+            let lease = grant(members, seconds).await?;
+            ensure(members, &wanted, lease).await?;
+            self.hold(members, &wanted, lease).await;
+            Ok(())
+        };
+        put.await.map_err(|trouble: Trouble| trouble.cannot("announce"))
+    }
+
+    /// The lease that all of these are on, if it is one.
+    fn shared(&self, wanted: &[Wanted], seconds: i64) -> Option<Lease> {
+        let held = self.held.lock().expect(NO_PANIC);
+        let first = *held.get(&wanted.first()?.0)?;
+        let same = wanted.iter().all(|(key, _)| held.get(key) == Some(&first));
+        (same && first.seconds == seconds).then_some(first)
+    }
+
+    /// Notes the lease, and gives back those that nothing hangs on any more.
+    async fn hold(&self, members: &Members, wanted: &[Wanted], lease: Lease) {
+        let before: Vec<_> = {
+            let mut held = self.held.lock().expect(NO_PANIC);
+            wanted.iter().filter_map(|(key, _)| held.insert(key.clone(), lease)).collect()
+        };
+        self.give_back(members, before).await;
+    }
+
+    async fn give_back(&self, members: &Members, leases: Vec<Lease>) {
+        let mut ids: Vec<_> = leases.into_iter().map(|lease| lease.id).filter(|id| *id != 0).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        {
+            let held = self.held.lock().expect(NO_PANIC);
+            ids.retain(|id| held.values().all(|lease| lease.id != *id));
+        }
+        for id in ids {
+            // It ends by itself anyway.
+            let request = LeaseRequest { id };
+            let revoked = members.say("/etcdserverpb.Lease/LeaseRevoke", &request);
+            if let Err::<RevokeResponse, _>(error) = revoked.await {
+                tracing::debug!(%error, "a lease is left to expire");
+            }
+        }
+    }
+
+    /// Deletes the endpoints that are still as `service` says.
+    pub(super) async fn remove(&self, members: &Members, service: &Service) -> Result<(), Error> {
+        let keys: Vec<_> = service.endpoints.iter().map(|e| key(&service.name, &e.id)).collect();
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            delete(members, keys, service).await.map_err(|trouble| trouble.cannot("withdraw"))?;
+        }
+        let before: Vec<_> = {
+            let mut held = self.held.lock().expect(NO_PANIC);
+            keys.iter().filter_map(|key| held.remove(key)).collect()
+        };
+        self.give_back(members, before).await;
+        Ok(())
+    }
+}
+
+async fn grant(members: &Members, seconds: i64) -> Result<Lease, Trouble> {
+    if seconds == 0 {
+        return Ok(Lease { id: 0, seconds });
+    }
+    let request = GrantRequest { ttl: seconds };
+    let granted: GrantResponse = members.say("/etcdserverpb.Lease/LeaseGrant", &request).await?;
+    Ok(Lease { id: granted.id, seconds })
+}
+
+async fn renew(members: &Members, lease: Lease) -> Result<(), Trouble> {
+    if lease.id == 0 {
+        return Ok(());
+    }
+    let request = |client: Client| async move {
+        let once = stream::iter([LeaseRequest { id: lease.id }]);
+        let mut answers = client.talk("/etcdserverpb.Lease/LeaseKeepAlive", once).await?;
+        match answers.message().await? {
+            Some(KeepAliveResponse { ttl: 1.. }) => Ok(()),
+            Some(_) => Err(Trouble::LostLease),
+            None => Err(Trouble::Ended("without a word about the lease".to_owned())),
+        }
+    };
+    members.ask(request).await.map(drop)
+}
+
+/// Puts what is not there, on the lease; writes nothing where all is as wanted.
+async fn ensure(members: &Members, wanted: &[Wanted], lease: Lease) -> Result<(), Trouble> {
+    for wanted in wanted.chunks(KEYS_AT_ONCE) {
+        let as_wanted = wanted.iter().flat_map(|(key, value)| {
+            [Equal::Value(value.clone()), Equal::Lease(lease.id)]
+                .map(|equal| Compare::new(key.as_str(), equal))
+        });
+        let put = |(key, value): &Wanted| {
+            let (key, value) = (key.clone().into_bytes(), value.clone());
+            RequestOp::from(Op::Put(PutRequest { key, value, lease: lease.id }))
+        };
+        let failure = wanted.iter().map(put).collect();
+        let txn = TxnRequest { compare: as_wanted.collect(), success: Vec::new(), failure };
+        members.say::<_, TxnResponse>(TXN, &txn).await?;
+    }
+    Ok(())
+}
+
+/// Deletes those of `keys` that hold an endpoint of `service` unchanged, even while others write.
+async fn delete(members: &Members, keys: &[String], service: &Service) -> Result<(), Trouble> {
+    let read = |key: &String| {
+        let key = key.clone().into_bytes();
+        RequestOp::from(Op::Range(RangeRequest { key, ..RangeRequest::default() }))
+    };
+    let read = TxnRequest { success: keys.iter().map(read).collect(), ..TxnRequest::default() };
+    loop {
+        let answer: TxnResponse = members.say(TXN, &read).await?;
+        let found =
+            answer.responses.into_iter().filter_map(|response| response.range).flat_map(|range| range.kvs);
+        let delete_unchanged = found.filter(|kv| is_of(&kv.value, service)).map(|kv| {
+            let unchanged = Compare::new(kv.key.clone(), Equal::ModRevision(kv.mod_revision));
+            let delete = Op::Delete(DeleteRequest { key: kv.key }).into();
+            let txn = TxnRequest { compare: vec![unchanged], success: vec![delete], failure: Vec::new() };
+            RequestOp::from(Op::Txn(txn))
+        });
+        let txn = TxnRequest { success: delete_unchanged.collect(), ..TxnRequest::default() };
+        if txn.success.is_empty() {
+            return Ok(());
+        }
+        // Then read once more: what was written in between is another announcement's, or still ours to delete.
+        members.say::<_, TxnResponse>(TXN, &txn).await?;
+    }
+}
+
+fn is_of(value: &[u8], service: &Service) -> bool {
+    let Ok(found) = gomicro::decode(value) else { return false };
+    found.version == service.version
+        && found.endpoints.iter().all(|found| {
+            service.endpoints.iter().any(|ours| ours.id == found.id && ours.address == found.address)
+        })
+}

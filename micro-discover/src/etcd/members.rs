@@ -1,0 +1,200 @@
+//! Asks one member of the cluster, and the next one when that fails, freezes or has no leader.
+
+use std::future::Future;
+use std::time::Duration;
+
+use prost::Message;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tonic::{Code, Status};
+use tower::BoxError;
+
+use super::BACKEND;
+use super::rpc::{Client, Options};
+use super::wire::{RangeRequest, RangeResponse};
+use crate::registry::Error;
+
+/// How long a member may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How many keys one answer may hold: well below the 4 MB a client takes.
+const PAGE: i64 = 1_000;
+
+/// Keys and values, in the order of their prefixes.
+pub(super) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+pub(super) struct Members {
+    endpoints: Vec<String>,
+    options: Options,
+    used: Mutex<Used>,
+}
+
+#[derive(Default)]
+struct Used {
+    /// Counts the members tried so far; the next one is this modulo their number.
+    turn: usize,
+    client: Option<Client>,
+}
+
+/// Why a member did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("it did not answer in time")]
+    Late,
+    #[error("{}{}: {}", if .0.message().is_empty() { "it answered " } else { "" }, .0.code(), .0.message())]
+    Refused(#[from] Status),
+    #[error("it ended the watch: {0}")]
+    Ended(String),
+    #[error("the lease is gone")]
+    LostLease,
+}
+
+impl Trouble {
+    /// Whether another member may well do better. A refusal is the cluster's word.
+    fn is_of_member(&self) -> bool {
+        match self {
+            Self::Refused(status) => !matches!(
+                status.code(),
+                Code::InvalidArgument
+                    | Code::NotFound
+                    | Code::PermissionDenied
+                    | Code::FailedPrecondition
+                    | Code::OutOfRange
+            ),
+            Self::LostLease => false,
+            Self::Late | Self::Ended(_) => true,
+        }
+    }
+
+    /// Whether this looks like a cluster that has no leader, so that leases could not be renewed.
+    pub(super) fn is_leaderless(&self) -> bool {
+        let text = self.to_string();
+        matches!(self, Self::Late)
+            || ["no leader", "leader changed", "timed out"].iter().any(|t| text.contains(t))
+    }
+
+    /// Whether the lease that was named does not exist any more.
+    pub(super) fn is_lost_lease(&self) -> bool {
+        match self {
+            Self::LostLease => true,
+            Self::Refused(status) => status.message().contains("requested lease not found"),
+            Self::Late | Self::Ended(_) => false,
+        }
+    }
+
+    pub(super) fn cannot(self, what: &str) -> Error {
+        Error::Unavailable { backend: BACKEND, what: what.to_owned(), source: BoxError::from(self) }
+    }
+}
+
+impl Members {
+    pub(super) fn new(endpoints: Vec<String>, options: Options) -> Self {
+        Self { endpoints, options, used: Mutex::default() }
+    }
+
+    pub(super) fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    /// A client of the member in use, and its turn. Logs in where that is asked for.
+    async fn client(&self) -> Result<(Client, usize), (Trouble, usize)> {
+        let mut used = self.used.lock().await;
+        let turn = used.turn;
+        if let Some(client) = &used.client {
+            return Ok((client.clone(), turn));
+        }
+        let endpoint = &self.endpoints[turn % self.endpoints.len()];
+        let connecting = Client::connect(endpoint, &self.options);
+        let connected = match timeout(ANSWER, connecting).await {
+            Ok(connected) => connected.map_err(Trouble::from),
+            Err(_) => Err(Trouble::Late),
+        };
+        match connected {
+            Ok(client) => {
+                used.client = Some(client.clone());
+                Ok((client, turn))
+            }
+            Err(trouble) => Err((trouble, turn)),
+        }
+    }
+
+    /// Lets the next member have a go, unless someone else already said so about this turn.
+    pub(super) async fn give_up(&self, turn: usize) {
+        let mut used = self.used.lock().await;
+        if used.turn == turn {
+            *used = Used { turn: turn.wrapping_add(1), client: None };
+        }
+    }
+
+    /// Asks until a member answers, each member once, and the only member twice: its connection may be old, or
+    /// its token.
+    pub(super) async fn ask<T, F>(&self, request: impl Fn(Client) -> F) -> Result<(T, usize), Trouble>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let mut tries = self.endpoints.len().max(2);
+        loop {
+            tries -= 1;
+            let (trouble, turn) = match self.client().await {
+                Err(failed) => failed,
+                Ok((client, turn)) => match timeout(ANSWER, request(client)).await {
+                    Ok(Ok(answer)) => return Ok((answer, turn)),
+                    Ok(Err(trouble)) => (trouble, turn),
+                    Err(_) => (Trouble::Late, turn),
+                },
+            };
+            if !trouble.is_of_member() {
+                return Err(trouble);
+            }
+            self.give_up(turn).await;
+            if tries == 0 {
+                return Err(trouble);
+            }
+        }
+    }
+
+    /// One question to whoever answers it.
+    pub(super) async fn say<Q, A>(&self, path: &'static str, question: &Q) -> Result<A, Trouble>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let request = |client: Client| async move { Ok(client.ask(path, question.clone()).await?) };
+        self.ask(request).await.map(|(answer, _)| answer)
+    }
+
+    /// Everything under `prefixes` at one revision, which is given along.
+    pub(super) async fn range(&self, prefixes: &[String]) -> Result<(Pairs, i64), Error> {
+        self.pairs(prefixes).await.map_err(|trouble| trouble.cannot("read the records"))
+    }
+
+    pub(super) async fn pairs(&self, prefixes: &[String]) -> Result<(Pairs, i64), Trouble> {
+        let (mut pairs, mut revision) = (Pairs::new(), 0);
+        for prefix in prefixes {
+            let mut from = prefix.clone().into_bytes();
+            let end = end_of(prefix);
+            loop {
+                let request = RangeRequest { key: from, range_end: end.clone(), limit: PAGE, revision };
+                let page: RangeResponse = self.say("/etcdserverpb.KV/Range", &request).await?;
+                if revision == 0 {
+                    revision = page.header.map_or(0, |header| header.revision);
+                }
+                pairs.extend(page.kvs.into_iter().map(|kv| (kv.key, kv.value)));
+                let more = page.more;
+                match pairs.last() {
+                    Some((last, _)) if more => from = [last, &[0][..]].concat(),
+                    _ => break,
+                }
+            }
+        }
+        Ok((pairs, revision))
+    }
+}
+
+/// The first key that does not start with `prefix`, which is of our making and ends in a slash.
+pub(super) fn end_of(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
+}

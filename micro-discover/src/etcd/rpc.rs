@@ -1,0 +1,119 @@
+//! One member of the cluster, over gRPC.
+
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_util::stream;
+use prost::Message;
+use tokio::sync::mpsc;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::wire::{AuthenticateRequest, AuthenticateResponse, WatchRequest, WatchResponse};
+
+/// How to connect to any member.
+#[derive(Default)]
+pub(super) struct Options {
+    pub(super) user: Option<(String, String)>,
+    pub(super) tls: Option<ClientTlsConfig>,
+}
+
+/// A connection to a member, logged in.
+#[derive(Clone)]
+pub(super) struct Client {
+    channel: Channel,
+    token: Option<MetadataValue<Ascii>>,
+}
+
+/// A running watch; dropping it ends it.
+pub(super) struct Watching {
+    pub(super) requests: mpsc::Sender<WatchRequest>,
+    pub(super) answers: Streaming<WatchResponse>,
+}
+
+/// How long a member may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+/// Ten thousand endpoints may change in one event.
+const LARGEST: usize = 64 << 20;
+
+impl Client {
+    pub(super) async fn connect(member: &str, options: &Options) -> Result<Self, Status> {
+        let unreachable = |error: tonic::transport::Error| Status::from_error(error.into());
+        let mut endpoint = Endpoint::from_shared(member.to_owned())
+            .map_err(unreachable)?
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .tcp_keepalive(Some(Duration::from_secs(10)));
+        if let Some(tls) = &options.tls {
+            endpoint = endpoint.tls_config(tls.clone()).map_err(unreachable)?;
+        }
+        let channel = endpoint.connect().await.map_err(unreachable)?;
+        let mut client = Self { channel, token: None };
+        if let Some((name, password)) = options.user.clone() {
+            let login = AuthenticateRequest { name, password };
+            let answer: AuthenticateResponse = client.ask("/etcdserverpb.Auth/Authenticate", login).await?;
+            let token = answer.token.parse().map_err(|_| Status::internal("a token that is no header"))?;
+            client.token = Some(token);
+        }
+        Ok(client)
+    }
+
+    /// One question, one answer.
+    pub(super) async fn ask<Q, A>(&self, path: &'static str, question: Q) -> Result<A, Status>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let mut grpc = self.ready().await?;
+        let codec = ProstCodec::<Q, A>::default();
+        let answer = grpc.unary(self.request(question), PathAndQuery::from_static(path), codec).await?;
+        Ok(answer.into_inner())
+    }
+
+    /// Questions as they come, answers as they come.
+    pub(super) async fn talk<Q, A>(
+        &self,
+        path: &'static str,
+        questions: impl Stream<Item = Q> + Send + 'static,
+    ) -> Result<Streaming<A>, Status>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let mut grpc = self.ready().await?;
+        let codec = ProstCodec::<Q, A>::default();
+        let answers = grpc.streaming(self.request(questions), PathAndQuery::from_static(path), codec).await?;
+        Ok(answers.into_inner())
+    }
+
+    /// Starts the watches that `creates` asks for, on one stream.
+    pub(super) async fn watch(&self, creates: Vec<WatchRequest>) -> Result<Watching, Status> {
+        let (requests, more) = mpsc::channel::<WatchRequest>(8);
+        for create in creates {
+            requests.try_send(create).map_err(|_| Status::internal("more watches than a stream takes"))?;
+        }
+        let questions = stream::unfold(more, |mut more| async { more.recv().await.map(|next| (next, more)) });
+        let answers = self.talk("/etcdserverpb.Watch/Watch", questions).await?;
+        Ok(Watching { requests, answers })
+    }
+
+    async fn ready(&self) -> Result<Grpc<Channel>, Status> {
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST);
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(grpc)
+    }
+
+    /// A member without a leader is to say so at once: it would neither renew a lease nor tell of changes.
+    fn request<Q>(&self, question: Q) -> Request<Q> {
+        let mut request = Request::new(question);
+        request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("token", token.clone());
+        }
+        request
+    }
+}

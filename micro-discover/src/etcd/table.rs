@@ -1,0 +1,126 @@
+//! Keys of etcd as endpoints, and what is remembered of them while there is trouble.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::members::Pairs;
+use crate::gomicro;
+use crate::merge::merge;
+use crate::record::Service;
+
+/// The layouts of go-micro: since v1.12, and before.
+const ROOTS: [&str; 2] = ["/micro/registry/", "/micro-registry/"];
+
+/// Where the records of `name`, or of all services, are.
+pub(super) fn prefixes(name: Option<&str>) -> [String; 2] {
+    ROOTS.map(|root| match name {
+        Some(name) => format!("{root}{name}/"),
+        None => root.to_owned(),
+    })
+}
+
+/// Where we put an endpoint.
+pub(super) fn key(service: &str, id: &str) -> String {
+    format!("{}{service}/{id}", ROOTS[0])
+}
+
+/// One record per key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Table(pub(super) BTreeMap<Vec<u8>, Service>);
+
+impl Table {
+    /// The set these keys are. An endpoint under both layouts counts once.
+    pub(super) fn services(&self) -> Vec<Service> {
+        let newest = |key: &&Vec<u8>| !key.starts_with(ROOTS[0].as_bytes());
+        let mut keys: Vec<_> = self.0.keys().collect();
+        keys.sort_by_key(newest);
+        let mut ids = BTreeSet::new();
+        let records = keys.into_iter().map(|key| &self.0[key]);
+        merge(records.filter(|r| r.endpoints.iter().all(|e| ids.insert((&r.name, &e.id)))))
+    }
+}
+
+/// What watchers of this registry saw when they lost it, by service; and which keys hold no record.
+#[derive(Debug)]
+pub(super) struct Seen {
+    grace: Duration,
+    lost: Mutex<HashMap<String, Lost>>,
+    junk: Mutex<HashSet<Vec<u8>>>,
+}
+
+#[derive(Debug)]
+struct Lost {
+    table: Table,
+    leaderless: bool,
+    recovered: Option<Instant>,
+}
+
+const NO_PANIC: &str = "nothing under this lock can panic";
+const MOST_JUNK: usize = 1_000;
+
+impl Seen {
+    pub(super) fn new(grace: Duration) -> Self {
+        Self { grace, lost: Mutex::default(), junk: Mutex::default() }
+    }
+
+    /// The records among `pairs`. What is no record is said once and left out.
+    pub(super) fn read(&self, pairs: Pairs, name: Option<&str>) -> Table {
+        let records = pairs.into_iter().filter_map(|(key, value)| {
+            let record = self.record(&key, &value, name)?;
+            Some((key, record))
+        });
+        Table(records.collect())
+    }
+
+    pub(super) fn record(&self, key: &[u8], value: &[u8], name: Option<&str>) -> Option<Service> {
+        let found = gomicro::decode(value);
+        match found {
+            Ok(record) if name.is_none_or(|name| name == record.name) && !record.endpoints.is_empty() => {
+                Some(record)
+            }
+            found => {
+                let mut junk = self.junk.lock().expect(NO_PANIC);
+                if junk.len() < MOST_JUNK && junk.insert(key.to_vec()) {
+                    let (key, why) = (String::from_utf8_lossy(key), found.err());
+                    tracing::warn!(%key, ?why, "ignoring what is no record under a key of the registry");
+                }
+                None
+            }
+        }
+    }
+
+    /// Notes what was known of `name` when the cluster failed, and whether it had lost its leader.
+    pub(super) fn lose(&self, name: &str, table: Option<Table>, leaderless: bool) {
+        let mut lost = self.lost();
+        match (lost.get_mut(name), table) {
+            (Some(known), table) => {
+                known.table = table.unwrap_or_else(|| std::mem::take(&mut known.table));
+                known.leaderless |= leaderless;
+                known.recovered = None;
+            }
+            (None, Some(table)) => {
+                lost.insert(name.to_owned(), Lost { table, leaderless, recovered: None });
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// What to go on believing in beside what the cluster says now, and until when.
+    pub(super) fn recover(&self, name: &str) -> Option<(Table, Instant)> {
+        let mut lost = self.lost();
+        let known = lost.get_mut(name)?;
+        let end = *known.recovered.get_or_insert_with(Instant::now) + self.grace;
+        if known.leaderless && end > Instant::now() {
+            return Some((known.table.clone(), end));
+        }
+        lost.remove(name);
+        None
+    }
+
+    fn lost(&self) -> MutexGuard<'_, HashMap<String, Lost>> {
+        self.lost.lock().expect(NO_PANIC)
+    }
+}

@@ -1,0 +1,172 @@
+//! Follows one service: the whole set at one revision, then every change after it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::members::{Members, Trouble, end_of};
+use super::rpc::{Client, Watching};
+use super::table::{Seen, Table, prefixes};
+use super::wire::{Watch, WatchCreate, WatchProgress, WatchRequest, WatchResponse};
+use crate::record::Service;
+use crate::registry::Error;
+
+/// After how much silence the member is asked whether it is still there, and how long that may take.
+const SILENCE: Duration = Duration::from_secs(2);
+const PUT: i32 = 0;
+const ANSWER: Duration = Duration::from_millis(1_500);
+
+pub(super) struct Watcher {
+    members: Arc<Members>,
+    seen: Arc<Seen>,
+    name: String,
+    live: Option<Live>,
+    last: Option<Vec<Service>>,
+    failed: bool,
+}
+
+/// A watch that runs.
+struct Live {
+    stream: Watching,
+    turn: usize,
+    table: Table,
+    /// Endpoints that are gone, but perhaps only because nobody could renew their lease; and until when they stay.
+    kept: Option<(Table, Instant)>,
+}
+
+impl Live {
+    fn services(&self) -> Vec<Service> {
+        match &self.kept {
+            None => self.table.services(),
+            Some(_) => self.believed().services(),
+        }
+    }
+
+    fn believed(&self) -> Table {
+        let mut all = self.table.clone();
+        for (key, record) in self.kept.iter().flat_map(|(kept, _)| &kept.0) {
+            all.0.entry(key.clone()).or_insert_with(|| record.clone());
+        }
+        all
+    }
+}
+
+/// What a watch has to say.
+enum News {
+    Changed,
+    /// Events were compacted away: only a new list tells what is.
+    Compacted,
+}
+
+impl Watcher {
+    pub(super) fn new(members: Arc<Members>, seen: Arc<Seen>, name: String) -> Self {
+        Self { members, seen, name, live: None, last: None, failed: false }
+    }
+
+    /// Waits for a set that differs from the last one. Ends after an error.
+    pub(super) async fn next(mut self) -> Option<(Result<Vec<Service>, Error>, Self)> {
+        if self.failed {
+            return None;
+        }
+        loop {
+            let news = match &mut self.live {
+                None => self.start().await.map(|()| News::Changed),
+                Some(live) => follow(live, &self.seen, &self.name).await,
+            };
+            match news {
+                Err(trouble) => return Some((Err(self.fail(trouble).await), self)),
+                Ok(News::Compacted) => self.live = None,
+                Ok(News::Changed) => {
+                    let set = self.live.as_ref().map(Live::services);
+                    if set != self.last {
+                        self.last.clone_from(&set);
+                        return set.map(|set| (Ok(set), self));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn start(&mut self) -> Result<(), Trouble> {
+        let prefixes = prefixes(Some(&self.name));
+        let (pairs, revision) = self.members.pairs(&prefixes).await?;
+        let table = self.seen.read(pairs, Some(&self.name));
+        let create = |prefix: &String| {
+            let (key, range_end) = (prefix.clone().into_bytes(), end_of(prefix));
+            let create = WatchCreate { key, range_end, start_revision: revision + 1 };
+            WatchRequest { watch: Some(Watch::Create(create)) }
+        };
+        let creates: Vec<_> = prefixes.iter().map(create).collect();
+        let request = |client: Client| {
+            let creates = creates.clone();
+            async move { Ok(client.watch(creates).await?) }
+        };
+        let (stream, turn) = self.members.ask(request).await?;
+        self.live = Some(Live { stream, turn, table, kept: self.seen.recover(&self.name) });
+        Ok(())
+    }
+
+    /// Remembers what is known, for whoever starts again, and lets another member have a go.
+    async fn fail(&mut self, trouble: Trouble) -> Error {
+        self.failed = true;
+        let live = self.live.take();
+        if let Some(live) = &live {
+            self.members.give_up(live.turn).await;
+        }
+        self.seen.lose(&self.name, live.map(|live| live.believed()), trouble.is_leaderless());
+        trouble.cannot("watch")
+    }
+}
+
+/// Waits until the set may have changed.
+async fn follow(live: &mut Live, seen: &Seen, name: &str) -> Result<News, Trouble> {
+    let mut asked = false;
+    loop {
+        let wait = if asked { ANSWER } else { SILENCE };
+        let end = live.kept.as_ref().map(|(_, end)| *end);
+        let message = tokio::select! {
+            message = timeout(wait, live.stream.answers.message()) => message,
+            () = async { sleep_until(end.expect("only asked when there is one")).await }, if end.is_some() => {
+                live.kept = None;
+                return Ok(News::Changed);
+            }
+        };
+        let message = match message {
+            Err(_) if asked => return Err(Trouble::Late),
+            Err(_) => {
+                let progress = WatchRequest { watch: Some(Watch::Progress(WatchProgress {})) };
+                live.stream.requests.try_send(progress).map_err(|error| Trouble::Ended(error.to_string()))?;
+                asked = true;
+                continue;
+            }
+            Ok(message) => message?.ok_or_else(|| Trouble::Ended("without a reason".to_owned()))?,
+        };
+        asked = false;
+        if message.canceled {
+            if message.compact_revision > 0 {
+                return Ok(News::Compacted);
+            }
+            return Err(Trouble::Ended(message.cancel_reason));
+        }
+        if !message.events.is_empty() {
+            apply(live, message, seen, name);
+            return Ok(News::Changed);
+        }
+    }
+}
+
+/// One message is one revision or several: its events count together.
+fn apply(live: &mut Live, message: WatchResponse, seen: &Seen, name: &str) {
+    for event in message.events {
+        let Some(kv) = event.kv else { continue };
+        let before = live.table.0.remove(&kv.key);
+        if event.kind == PUT {
+            if let Some(record) = seen.record(&kv.key, &kv.value, Some(name)) {
+                live.table.0.insert(kv.key, record);
+            }
+        } else if let (Some((kept, _)), Some(record)) = (&mut live.kept, before) {
+            kept.0.insert(kv.key, record);
+        }
+    }
+}

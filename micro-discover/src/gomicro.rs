@@ -1,0 +1,254 @@
+//! go-micro's record in JSON: what its registries keep, read from v0 to v6 and written so that all of them read it.
+//!
+//! Weight, zone and priority, of which go-micro knows nothing, are further fields of a node: Go ignores them.
+//! An address is written `host:port`, which every era dials; an inbox or a queue keeps its bare name while the
+//! node's `transport` label says what it is.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::invalid::{Invalid, quoted};
+use crate::record::{Endpoint, Method, Service, Shape};
+
+type Labels = BTreeMap<String, String>;
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    name: String,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    metadata: Option<Labels>,
+    #[serde(default)]
+    endpoints: Option<Vec<Call>>,
+    #[serde(default)]
+    nodes: Option<Vec<Node>>,
+}
+
+/// What go-micro calls an endpoint: our method.
+#[derive(Serialize, Deserialize)]
+struct Call {
+    name: String,
+    #[serde(default)]
+    request: Option<Value>,
+    #[serde(default)]
+    response: Option<Value>,
+    #[serde(default)]
+    metadata: Option<Labels>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Value {
+    #[serde(default)]
+    name: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    values: Option<Vec<Value>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Node {
+    id: String,
+    address: String,
+    /// Its own field up to v1.7; later part of the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<u32>,
+    #[serde(default)]
+    metadata: Option<Labels>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<u32>,
+}
+
+/// The record as JSON, the same bytes for the same record.
+pub(crate) fn encode(service: &Service) -> Vec<u8> {
+    let record = Record {
+        name: service.name.clone(),
+        version: Some(service.version.clone()),
+        metadata: Some(service.metadata.clone()),
+        endpoints: Some(service.methods.iter().map(Call::from).collect()),
+        nodes: Some(service.endpoints.iter().map(Node::from).collect()),
+    };
+    serde_json::to_vec(&record).expect("strings and numbers are always JSON")
+}
+
+/// Reads a record of any era. A node that has no address we could dial is left out.
+///
+/// # Errors
+///
+/// When it is no record, or breaks a rule of ours.
+pub(crate) fn decode(json: &[u8]) -> Result<Service, Invalid> {
+    let record: Record =
+        serde_json::from_slice(json).map_err(|error| Invalid::new(error.to_string()).at("record"))?;
+    let version = record.version.filter(|version| !version.is_empty());
+    let mut service = Service::new(record.name).version(version.unwrap_or_else(|| "latest".to_owned()));
+    service.metadata = record.metadata.unwrap_or_default();
+    service.methods = record.endpoints.unwrap_or_default().into_iter().map(Method::from).collect();
+    let nodes = record.nodes.unwrap_or_default();
+    let several = nodes.len() > 1;
+    for node in nodes {
+        match Endpoint::try_from(node) {
+            Err(_) if several => {}
+            endpoint => service.endpoints.push(endpoint?),
+        }
+    }
+    service.validate()?;
+    Ok(service)
+}
+
+/// A method in go-micro's JSON.
+#[cfg(feature = "consul")]
+pub(crate) fn encode_method(method: &Method) -> Vec<u8> {
+    serde_json::to_vec(&Call::from(method)).expect("strings and numbers are always JSON")
+}
+
+/// Reads what [`encode_method`] writes, or go-micro.
+#[cfg(feature = "consul")]
+pub(crate) fn decode_method(json: &[u8]) -> Option<Method> {
+    serde_json::from_slice::<Call>(json).ok().map(Method::from)
+}
+
+/// The address of a node, as go-micro writes it, with its port apart or not.
+pub(crate) fn dialled(address: &str, port: u32, metadata: &Labels) -> Result<Address, Invalid> {
+    let transport = metadata.get("transport").map(String::as_str);
+    let text = match (port, transport) {
+        (1.., _) if address.contains(':') && !address.starts_with('[') => format!("[{address}]:{port}"),
+        (1.., _) => format!("{address}:{port}"),
+        (0, Some(scheme @ ("nats" | "rabbitmq"))) if !address.contains("://") => {
+            format!("{scheme}://{address}")
+        }
+        _ => address.to_owned(),
+    };
+    text.parse()
+}
+
+/// How a node's address is written so that every era of go-micro dials it.
+pub(crate) fn written(endpoint: &Endpoint) -> String {
+    let scheme = endpoint.address.scheme();
+    let bare = matches!(scheme, "nats" | "rabbitmq")
+        && endpoint.metadata.get("transport").is_some_and(|transport| transport == scheme);
+    if bare { endpoint.address.authority().to_owned() } else { endpoint.address.to_string() }
+}
+
+impl TryFrom<Node> for Endpoint {
+    type Error = Invalid;
+
+    fn try_from(node: Node) -> Result<Self, Invalid> {
+        let metadata = node.metadata.unwrap_or_default();
+        let address = dialled(&node.address, node.port.unwrap_or(0), &metadata)
+            .map_err(|error| error.at(format_args!("node {}", quoted(&node.id))))?;
+        let mut endpoint = Endpoint::new(node.id, address)
+            .weight(node.weight.unwrap_or(1))
+            .priority(node.priority.unwrap_or(0));
+        endpoint.zone = node.zone;
+        endpoint.metadata = metadata;
+        Ok(endpoint)
+    }
+}
+
+impl From<&Endpoint> for Node {
+    fn from(endpoint: &Endpoint) -> Self {
+        Self {
+            id: endpoint.id.clone(),
+            address: written(endpoint),
+            port: None,
+            metadata: Some(endpoint.metadata.clone()),
+            weight: (endpoint.weight != 1).then_some(endpoint.weight),
+            zone: endpoint.zone.clone(),
+            priority: (endpoint.priority != 0).then_some(endpoint.priority),
+        }
+    }
+}
+
+impl From<&Method> for Call {
+    fn from(method: &Method) -> Self {
+        Self {
+            name: method.name.clone(),
+            request: method.request.as_ref().map(Value::from),
+            response: method.response.as_ref().map(Value::from),
+            metadata: Some(method.metadata.clone()),
+        }
+    }
+}
+
+impl From<Call> for Method {
+    fn from(call: Call) -> Self {
+        let mut method = Method::new(call.name);
+        method.request = call.request.map(Shape::from);
+        method.response = call.response.map(Shape::from);
+        method.metadata = call.metadata.unwrap_or_default();
+        method
+    }
+}
+
+impl From<&Shape> for Value {
+    fn from(shape: &Shape) -> Self {
+        let values: Vec<_> = shape.values.iter().map(Value::from).collect();
+        Self {
+            name: shape.name.clone(),
+            kind: shape.kind.clone(),
+            values: (!values.is_empty()).then_some(values),
+        }
+    }
+}
+
+impl From<Value> for Shape {
+    fn from(value: Value) -> Self {
+        let mut shape = Shape::new(value.name, value.kind);
+        shape.values = value.values.unwrap_or_default().into_iter().map(Shape::from).collect();
+        shape
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recorded from go-micro v1.0.0.
+    const V1: &str = r#"{"name":"greeter","version":"1.0.0","metadata":null,"endpoints":[
+        {"name":"Greeter.Hello","request":{"name":"Req","type":"Req","values":[{"name":"name","type":"string","values":null}]},
+         "response":{"name":"Rsp","type":"Rsp","values":[{"name":"greeting","type":"string","values":null}]},
+         "metadata":{"path":"/hello","stream":"false"}},
+        {"name":"Func","request":{"name":"Req","type":"Req","values":null},"response":null,"metadata":{"subscriber":"true"}}],
+        "nodes":[{"id":"greeter-ID1","address":"127.0.0.1","port":46243,"metadata":{"protocol":"mucp","transport":"http"}}]}"#;
+
+    #[test]
+    fn a_record_of_v1_is_read_and_ours_says_the_same_to_v6() {
+        let record = decode(V1.as_bytes()).unwrap();
+        assert_eq!(record.endpoints[0].address.to_string(), "127.0.0.1:46243");
+        assert_eq!(record.methods[0].metadata["path"], "/hello");
+        assert_eq!(record.methods[1].response, None);
+
+        let json: serde_json::Value = serde_json::from_slice(&encode(&record)).unwrap();
+        assert_eq!(json["nodes"][0]["address"], "127.0.0.1:46243");
+        assert_eq!(json["endpoints"][0]["request"]["values"][0]["type"], "string");
+        assert_eq!(decode(&encode(&record)).unwrap(), record);
+    }
+
+    #[test]
+    fn an_inbox_of_v6_keeps_its_bare_name_on_the_wire() {
+        let json = r#"{"name":"greeter","version":"1.0.0","metadata":null,"endpoints":null,"nodes":[
+            {"metadata":{"transport":"nats"},"id":"greeter-ID1","address":"_INBOX.Jf3onzDglHMTWBsnPCv4oM"}]}"#;
+        let record = decode(json.as_bytes()).unwrap();
+        assert_eq!(record.endpoints[0].address.to_string(), "nats://_INBOX.Jf3onzDglHMTWBsnPCv4oM");
+        let json: serde_json::Value = serde_json::from_slice(&encode(&record)).unwrap();
+        assert_eq!(json["nodes"][0]["address"], "_INBOX.Jf3onzDglHMTWBsnPCv4oM");
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused_and_null_is_nothing() {
+        for junk in ["", "null", "[]", "{}", "{\"name\":1}", "\u{0}", "{\"name\":\"a/b\",\"nodes\":null}"] {
+            assert!(decode(junk.as_bytes()).is_err(), "{junk}");
+        }
+        let bare = r#"{"name":"greeter","version":"","metadata":null,"endpoints":null,"nodes":null,"x":1}"#;
+        assert_eq!(decode(bare.as_bytes()).unwrap(), Service::new("greeter"));
+        let six = dialled("::1", 80, &Labels::new()).unwrap();
+        assert_eq!(six.to_string(), "[::1]:80");
+    }
+}

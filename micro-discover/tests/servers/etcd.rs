@@ -1,0 +1,58 @@
+//! etcd, alone or as a cluster.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Process, answers, directory, free_ports, has, wait_until};
+
+#[derive(Debug)]
+pub(crate) struct Etcd {
+    pub(crate) members: Vec<Process>,
+    pub(crate) ports: Vec<u16>,
+    _directory: TempDir,
+}
+
+impl Etcd {
+    /// One member, or none where etcd is missing.
+    pub(crate) fn start() -> Option<Self> {
+        Self::cluster::<1>()
+    }
+
+    /// `N` members that have elected a leader.
+    pub(crate) fn cluster<const N: usize>() -> Option<Self> {
+        has("etcd").then(|| {
+            let directory = directory();
+            let (clients, peers) = (free_ports::<N>(), free_ports::<N>());
+            let url = |port: u16| format!("http://127.0.0.1:{port}");
+            let cluster: Vec<_> =
+                peers.iter().enumerate().map(|(n, peer)| format!("m{n}={}", url(*peer))).collect();
+            let members = (0..N).map(|n| {
+                let mut command = Command::new("etcd");
+                let data = directory.path().join(format!("m{n}"));
+                command.args(["--name", &format!("m{n}"), "--data-dir"]).arg(data);
+                let (client, peer) = (url(clients[n]), url(peers[n]));
+                command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+                command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+                command.args(["--initial-cluster", &cluster.join(",")]);
+                command.args(["--heartbeat-interval", "100", "--election-timeout", "500"]);
+                command.args(["--unsafe-no-fsync", "--log-level", "error"]);
+                Process::start(command)
+            });
+            let server = Self { members: members.collect(), ports: clients.to_vec(), _directory: directory };
+            server.wait_for_health();
+            server
+        })
+    }
+
+    pub(crate) fn wait_for_health(&self) {
+        for port in &self.ports {
+            wait_until("etcd is healthy", || answers(*port, "/health", "\"health\":\"true\""));
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let members: Vec<_> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        format!("etcd://{}", members.join(","))
+    }
+}
