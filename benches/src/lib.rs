@@ -12,6 +12,7 @@
 
 pub mod word;
 
+pub mod e2e;
 pub mod pick;
 
 pub mod bar;

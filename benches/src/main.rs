@@ -2,18 +2,24 @@
 
 use std::process::ExitCode;
 
-use benches::word::{Options, WORDS, machine};
-use clap::{Arg, ArgAction, Command, value_parser};
+use benches::{
+    e2e,
+    word::{Options, WORDS, machine},
+};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tower::BoxError;
 
 fn main() -> Result<ExitCode, BoxError> {
     let matches = command().get_matches();
-    let Some((name, _)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
-    let options = Options { rounds: matches.get_one("rounds").copied(), quick: matches.get_flag("quick") };
+    let Some((name, matches)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
+    if name == e2e::SERVER {
+        e2e::serve()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut held = true;
     for word in WORDS.iter().filter(|word| word.name == name) {
         println!("{name}: {}; {}", word.about, machine());
-        let bars = (word.run)(&options)?;
+        let bars = (word.run)(&options(matches))?;
         println!("\nafterwards: {}", machine());
         for bar in bars {
             held &= bar.holds();
@@ -23,19 +29,25 @@ fn main() -> Result<ExitCode, BoxError> {
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn options(matches: &ArgMatches) -> Options {
+    let number = |name| matches.get_one(name).copied();
+    Options {
+        rounds: number("rounds"),
+        quick: matches.get_flag("quick"),
+        tasks: number("tasks").unwrap_or(64).max(1),
+        payload: number("payload").unwrap_or(32),
+        workers: number("workers").unwrap_or(0),
+    }
+}
+
 fn command() -> Command {
-    let words = WORDS.iter().map(|word| Command::new(word.name).about(word.about));
+    let number =
+        |name, help| Arg::new(name).long(name).global(true).value_parser(value_parser!(usize)).help(help);
     Command::new("benches")
         .about("Measures ours beside its peers in one run; exits with 1 when a claim does not hold.")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .arg(
-            Arg::new("rounds")
-                .long("rounds")
-                .global(true)
-                .value_parser(value_parser!(usize))
-                .help("How often each case is measured"),
-        )
+        .arg(number("rounds", "How often each case is measured"))
         .arg(
             Arg::new("quick")
                 .long("quick")
@@ -43,5 +55,9 @@ fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Few and short rounds: a first impression, too noisy to claim anything by"),
         )
-        .subcommands(words)
+        .arg(number("tasks", "e2e: calls at the same time [64]"))
+        .arg(number("payload", "e2e: bytes of a call [32]"))
+        .arg(number("workers", "e2e: threads of the client's runtime, 0 for the current thread [0]"))
+        .subcommands(WORDS.iter().map(|word| Command::new(word.name).about(word.about)))
+        .subcommand(Command::new(e2e::SERVER).hide(true))
 }

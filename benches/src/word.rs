@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tower::BoxError;
 
-use crate::{bar::Bar, pick};
+use crate::{bar::Bar, e2e, pick};
 
 /// A bench and how it is called.
 #[derive(Debug)]
@@ -18,12 +18,18 @@ pub struct Word {
 }
 
 /// How thorough a bench is to be.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// How often each case is measured; each bench has its own default.
     pub rounds: Option<usize>,
     /// A first impression in a few seconds, too noisy to claim anything by.
     pub quick: bool,
+    /// Calls at the same time, where there are calls.
+    pub tasks: usize,
+    /// Bytes of a call, where there are calls.
+    pub payload: usize,
+    /// Threads of the client's runtime, where there are calls; 0 is the current thread.
+    pub workers: usize,
 }
 
 impl Options {
@@ -34,11 +40,10 @@ impl Options {
 }
 
 /// Every bench.
-pub const WORDS: &[Word] = &[Word {
-    name: "pick",
-    about: "CPU and allocations of one balanced request, without I/O",
-    run: pick::run,
-}];
+pub const WORDS: &[Word] = &[
+    Word { name: "pick", about: "CPU and allocations of a balanced request, without I/O", run: pick::run },
+    Word { name: "e2e", about: "client CPU of a unary gRPC call over loopback", run: e2e::run },
+];
 
 /// What the machine is, in a line: figures mean little without it.
 pub fn machine() -> String {
