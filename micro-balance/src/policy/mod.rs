@@ -27,14 +27,28 @@
 //! }
 //! ```
 
+mod alias;
+mod cycle;
+mod earliest_deadline;
 mod least_request;
 mod peak_ewma;
 mod random;
 mod round_robin;
+mod smooth;
+mod weighted_round_robin;
 
 use tokio::time::Instant;
 
-pub use self::{least_request::LeastRequest, peak_ewma::PeakEwma, random::Random, round_robin::RoundRobin};
+pub use self::{
+    cycle::Cycle,
+    earliest_deadline::EarliestDeadlineFirst,
+    least_request::LeastRequest,
+    peak_ewma::PeakEwma,
+    random::{Random, RandomTable},
+    round_robin::RoundRobin,
+    smooth::SmoothWeightedRoundRobin,
+    weighted_round_robin::{Strides, WeightedRoundRobin},
+};
 pub use crate::ewma::Timing;
 use crate::{chance::Chance, endpoint::Endpoint};
 

@@ -1,19 +1,28 @@
-//! Any endpoint, as likely as the next.
+//! Any endpoint, as likely as its weight says.
 
-use super::{Context, Policy};
+use super::{Context, Policy, alias::Alias};
 use crate::endpoint::Endpoint;
 
-/// Any endpoint, each as likely.
+/// Any endpoint, each as likely as its weight says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Random;
 
-impl Policy for Random {
-    type Table = ();
+/// What [`Random`] draws from: nothing, unless weights differ.
+#[derive(Clone, Debug)]
+pub struct RandomTable(Option<Alias>);
 
-    fn table(&self, _: &[Endpoint]) {}
+impl Policy for Random {
+    type Table = RandomTable;
+
+    fn table(&self, endpoints: &[Endpoint]) -> RandomTable {
+        RandomTable(Alias::of(endpoints))
+    }
 
     #[inline]
-    fn pick(&self, (): &(), endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
-        Some(context.chance.below(endpoints.len()))
+    fn pick(&self, table: &RandomTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        Some(match &table.0 {
+            None => context.chance.below(endpoints.len()),
+            Some(alias) => alias.draw(context.chance),
+        })
     }
 }

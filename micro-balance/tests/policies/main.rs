@@ -1,0 +1,7 @@
+//! Every policy beside the tables that others publish for theirs, and its own promises.
+//!
+//! `data/` holds facts only; each file names its source.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod endpoints;
+mod weighted;
