@@ -56,19 +56,25 @@ mod endpoints;
 mod filter;
 
 // The registries, and how a URL names one.
+#[cfg(feature = "consul")]
+mod consul;
 #[cfg(feature = "etcd")]
 mod etcd;
 #[cfg(feature = "file")]
 mod file;
 mod fixed;
-#[cfg(feature = "etcd")]
+#[cfg(any(feature = "consul", feature = "etcd"))]
 mod gomicro;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod memory;
 mod merge;
 mod open;
 
 pub use address::Address;
 pub use announce::{Announce, Announcement};
+#[cfg(feature = "consul")]
+pub use consul::{Consul, ConsulBuilder};
 pub use endpoints::{Connect, Endpoints};
 #[cfg(feature = "etcd")]
 pub use etcd::{Etcd, EtcdBuilder};
@@ -77,6 +83,8 @@ pub use file::File;
 pub use filter::Filter;
 pub use fixed::Fixed;
 pub use invalid::Invalid;
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::{Family, Forbidden, Initial, Kubernetes, Port};
 pub use memory::Memory;
 pub use open::open;
 pub use record::{Endpoint, EndpointId, Method, Service, Shape};

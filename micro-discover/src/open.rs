@@ -16,6 +16,7 @@ use crate::registry::{Error, Registry};
 /// | `file:/dir`, `file:///dir` | that directory |
 /// | `fixed://a:1,https://b:2;weight=3;zone=eu` | [`Fixed`]: these endpoints, whatever the name |
 /// | `etcd://h1:2379,h2`, `etcd://user:password@h` | an etcd cluster (feature `etcd`); `etcds:` over TLS |
+/// | `consul://h1:8500,h2?token=…&dc=…&ns=…&passing` | Consul by its agents (feature `consul`) |
 /// | `kubernetes://namespace/service?port=grpc` | the Services of a namespace, or this one: every part may be left out, see `Kubernetes` |
 ///
 /// # Errors
@@ -37,6 +38,10 @@ pub fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
         "etcd" => Ok(Arc::new(crate::etcd::Etcd::parse(rest, false)?)),
         #[cfg(feature = "etcd")]
         "etcds" => Ok(Arc::new(crate::etcd::Etcd::parse(rest, true)?)),
+        #[cfg(feature = "kubernetes")]
+        "kubernetes" => Ok(Arc::new(crate::kubernetes::Kubernetes::parse(rest)?)),
+        #[cfg(feature = "consul")]
+        "consul" => Ok(Arc::new(crate::consul::Consul::parse(rest)?)),
         _ => {
             let what = Invalid::new(format!("scheme {}: this build knows {}", quoted(scheme), known()));
             Err(Error::Invalid { backend: "unknown", what })
@@ -52,6 +57,10 @@ fn known() -> String {
         "file:",
         #[cfg(feature = "etcd")]
         "etcd:, etcds:",
+        #[cfg(feature = "consul")]
+        "consul:",
+        #[cfg(feature = "kubernetes")]
+        "kubernetes:",
     ];
     schemes.join(", ")
 }

@@ -1,0 +1,405 @@
+//! Endpoints of a Kubernetes Service, from its EndpointSlices.
+
+mod api;
+mod failure;
+mod hold;
+mod hub;
+mod mirror;
+#[cfg(test)]
+mod recorded;
+mod retry;
+mod select;
+mod slice;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use self::api::{Api, Collection, Source};
+use self::failure::Failure;
+use self::hold::Hold;
+use self::hub::{Board, Hub};
+use self::mirror::{Mirror, News, Object};
+use self::retry::Retry;
+use self::select::{Selection, Wanted, select};
+use self::slice::{Metadata, SERVICE_NAME, Slice};
+use crate::invalid::{Invalid, quoted};
+use crate::record::{Service, check_service_name};
+use crate::registry::{Error, Registry};
+
+pub use self::failure::Forbidden;
+pub use self::mirror::Initial;
+pub use self::select::{Family, Port};
+
+/// The Services of a namespace, as a registry to read.
+///
+/// A service's name is a Kubernetes Service's; its endpoints are the ready pods behind it, or any other address a
+/// controller keeps in its EndpointSlices. Pods are not announced: readiness probes do that.
+///
+/// ```
+/// use micro_discover::{Endpoints, Watch, open};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = open("kubernetes://shop?port=grpc")?;
+/// let endpoints = Endpoints::new(Watch::new(registry, "greeter")); // any balancer takes these
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Whoever watches a name shares one watch of the API server, which ends with the last of them. Nothing is said
+/// before all slices are known: then an empty set means that nobody is ready. The last good set stands through
+/// any outage; [`Status`](crate::Status) tells of it. Needs the verbs `list` and `watch` on `endpointslices` in the
+/// API group `discovery.k8s.io` of the namespace, else watches fail with [`Forbidden`], and recover by themselves.
+///
+/// Of an endpoint's metadata, `node`, `hostname`, `pod` and `app-protocol` are as the slice says; `terminating` is
+/// `true` when no endpoint is ready and those shutting down stand in.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Kubernetes {
+    api: Arc<Api>,
+    hub: Hub,
+    namespace: Option<String>,
+    service: Option<String>,
+    wanted: Wanted,
+    settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    initial: Initial,
+    lasting: Duration,
+    hold: Duration,
+    hold_last: Duration,
+    retry: (Duration, Duration),
+}
+
+const BACKEND: &str = "kubernetes";
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            initial: Initial::default(),
+            lasting: Duration::from_secs(60),
+            hold: Duration::from_millis(250),
+            hold_last: Duration::from_secs(2),
+            retry: (Duration::from_millis(800), Duration::from_secs(30)),
+        }
+    }
+}
+
+impl Kubernetes {
+    /// The cluster that `KUBECONFIG` or `~/.kube/config` names, else the one this process runs in. They are read when
+    /// first needed, and again when the API server refuses the token.
+    pub fn infer() -> Self {
+        Self::from(Source::Infer)
+    }
+
+    /// The cluster that `config` names. A token file is read again when the API server refuses the token.
+    pub fn from_config(config: kube::Config) -> Self {
+        Self::from(Source::Config(Box::new(config)))
+    }
+
+    /// The cluster that `client` speaks to.
+    pub fn from_client(client: kube::Client) -> Self {
+        Self::from(Source::Client(client))
+    }
+
+    fn from(source: Source) -> Self {
+        Self {
+            api: Arc::new(Api::new(source)),
+            hub: Hub::default(),
+            namespace: None,
+            service: None,
+            wanted: Wanted::default(),
+            settings: Settings::default(),
+        }
+    }
+
+    /// Sets the namespace; the client's own when nothing is said.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self.apart()
+    }
+
+    /// Answers every name with the Service `name`.
+    pub fn service(mut self, name: impl Into<String>) -> Self {
+        self.service = Some(name.into());
+        self.apart()
+    }
+
+    /// Sets which port of the endpoints to use.
+    pub fn port(mut self, port: Port) -> Self {
+        self.wanted.port = port;
+        self.apart()
+    }
+
+    /// Sets the port of endpoints whose slice has none, as those of a headless Service without ports.
+    pub fn fallback_port(mut self, port: u16) -> Self {
+        self.wanted.fallback_port = Some(port).filter(|port| *port != 0);
+        self.apart()
+    }
+
+    /// Sets which of IPv4 and IPv6 to use.
+    pub fn family(mut self, family: Family) -> Self {
+        self.wanted.family = family;
+        self.apart()
+    }
+
+    /// Sets the node this client runs on: node hints are followed.
+    pub fn node(mut self, name: impl Into<String>) -> Self {
+        self.wanted.node = Some(name.into());
+        self.apart()
+    }
+
+    /// Sets the zone this client runs in: zone hints are followed. A pod does not know its zone by itself.
+    pub fn zone(mut self, name: impl Into<String>) -> Self {
+        self.wanted.zone = Some(name.into());
+        self.apart()
+    }
+
+    /// Uses only endpoints on this [`node`](Self::node), and none when there are none.
+    pub fn local(mut self, local: bool) -> Self {
+        self.wanted.local = local;
+        self.apart()
+    }
+
+    /// Sets how the whole state is learnt at the start and after a loss.
+    pub fn initial(mut self, initial: Initial) -> Self {
+        self.settings.initial = initial;
+        self.apart()
+    }
+
+    /// Sets how long an endpoint stays that has vanished from all slices without having been seen unready: 250 ms
+    /// when nothing is said; and `last` when no other would be left: 2 s. Zero removes at once.
+    pub fn hold(mut self, missing: Duration, last: Duration) -> Self {
+        self.settings.hold = missing;
+        self.settings.hold_last = last;
+        self.apart()
+    }
+
+    /// Sets how long one watch lasts, at least 1 s: 60 s when nothing is said. A dead connection is noticed within
+    /// 1.5 times that.
+    pub fn watch_timeout(mut self, lasting: Duration) -> Self {
+        self.settings.lasting = lasting.max(Duration::from_secs(1));
+        self.apart()
+    }
+
+    /// Sets the waits after failures: they double from `min` to `max`, 0.8 s to 30 s when nothing is said. What the
+    /// server asks for counts when it is more.
+    pub fn retry(mut self, min: Duration, max: Duration) -> Self {
+        self.settings.retry = (min.max(Duration::from_millis(1)), max.max(min));
+        self.apart()
+    }
+
+    /// Clones share their watches, those with other settings do not.
+    fn apart(mut self) -> Self {
+        self.hub = Hub::default();
+        self
+    }
+
+    /// Reads `namespace/service?port=grpc&zone=eu`: every part may be left out.
+    pub(crate) fn parse(rest: &str) -> Result<Self, Error> {
+        parse(rest).map_err(|what| Error::Invalid { backend: BACKEND, what })
+    }
+
+    fn collection(&self, selector: String) -> Collection {
+        let namespace = self.namespace.clone();
+        Collection { group: "/apis/discovery.k8s.io/v1", namespace, resource: "endpointslices", selector }
+    }
+
+    fn retrying(&self) -> Retry {
+        let (min, max) = self.settings.retry;
+        Retry::new(min, max, fastrand::Rng::new())
+    }
+
+    /// The Service that `name` means here.
+    fn service_name(&self, name: &str) -> Result<String, Error> {
+        let service = self.service.as_deref().unwrap_or(name);
+        check_service_name(name)
+            .and_then(|()| check_dns(service))
+            .map_err(|what| Error::Invalid { backend: BACKEND, what })?;
+        Ok(service.to_owned())
+    }
+
+    fn error(&self, what: &str, failure: &Failure) -> Error {
+        let place = self.namespace.as_deref().map(|name| format!(" in namespace {name}")).unwrap_or_default();
+        Error::Unavailable { backend: BACKEND, what: format!("{what}{place}"), source: failure.source() }
+    }
+
+    fn sets(&self, name: &str, service: String) -> BoxStream<'static, Result<Vec<Service>, Error>> {
+        let selector = format!("{SERVICE_NAME}={service}");
+        let (api, what) = (self.api.clone(), self.collection(selector));
+        let Settings { initial, lasting, hold, hold_last, .. } = self.settings;
+        let mirror = Mirror::<Slice>::new(api, what, initial, lasting, self.retrying());
+        let wanted = self.wanted.clone();
+        let record = Service::new(name);
+        let this = self.clone();
+        let told = self.hub.watch(name, move |board| async move {
+            let (sender, news) = mpsc::channel(1);
+            let ours = |slice: &&Slice| slice.metadata.labels.get(SERVICE_NAME) == Some(&service);
+            let view = |slices: &BTreeMap<String, Slice>| select(slices.values().filter(ours), &wanted);
+            let publish = publish(news, Hold::new(hold, hold_last), &record, &board);
+            tokio::join!(mirror.run(sender, view), publish);
+        });
+        told.map(move |told| told.map_err(|failure| this.error("watch endpointslices", &failure))).boxed()
+    }
+}
+
+impl Object for Slice {
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+/// Turns selections into sets, some of them a moment later.
+async fn publish(mut news: mpsc::Receiver<News<Selection>>, mut hold: Hold, record: &Service, board: &Board) {
+    let mut last = Selection::default();
+    let mut again: Option<Instant> = None;
+    loop {
+        let due = async {
+            match again {
+                Some(again) => sleep_until(again).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            item = news.recv() => match item {
+                None => return,
+                Some(News::Failed(failure)) => {
+                    board.failed(failure);
+                    continue;
+                }
+                Some(News::State(selection)) => {
+                    if selection.degraded && !last.degraded {
+                        tracing::warn!(service = record.name, "no endpoint is ready: using those shutting down");
+                    }
+                    last = selection;
+                }
+            },
+            () = due => {}
+        }
+        let (endpoints, next) = hold.apply(&last, Instant::now());
+        again = next;
+        let mut record = record.clone();
+        record.endpoints = endpoints;
+        board.state(if record.endpoints.is_empty() { Vec::new() } else { vec![record] });
+    }
+}
+
+impl Registry for Kubernetes {
+    fn announce(&self, _: &Service, _: Duration) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async { Err(Error::Unsupported { backend: BACKEND, what: "be announced to" }) })
+    }
+
+    fn withdraw(&self, _: &Service) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async { Err(Error::Unsupported { backend: BACKEND, what: "be withdrawn from" }) })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
+        Box::pin(async {
+            let what = self.collection(
+                self.service
+                    .as_ref()
+                    .map_or_else(|| SERVICE_NAME.to_owned(), |service| format!("{SERVICE_NAME}={service}")),
+            );
+            let mut slices: Vec<Slice> = Vec::new();
+            let mut next = String::new();
+            loop {
+                let page = self.api.page(&what, &next).await;
+                let page = page.map_err(|failure| self.error("list endpointslices", &failure))?;
+                slices.extend(page.items);
+                if page.metadata.next.is_empty() {
+                    break;
+                }
+                next = page.metadata.next;
+            }
+            let label = |slice: &Slice| slice.metadata.labels.get(SERVICE_NAME).cloned();
+            let names: BTreeSet<String> = slices.iter().filter_map(label).collect();
+            let records = names.into_iter().filter_map(|name| {
+                let ours = slices.iter().filter(|slice| label(slice).as_ref() == Some(&name));
+                let mut record = Service::new(&name);
+                record.endpoints = select(ours, &self.wanted).chosen.into_values().collect();
+                (!record.endpoints.is_empty()).then_some(record)
+            });
+            Ok(records.collect())
+        })
+    }
+
+    fn get(&self, name: &str) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
+        let mut sets = self.watch(name);
+        Box::pin(async move {
+            sets.next().await.unwrap_or_else(|| {
+                let ended = Failure::new(failure::Kind::Other, "the watch ended");
+                Err(self.error("watch endpointslices", &ended))
+            })
+        })
+    }
+
+    fn watch(&self, name: &str) -> BoxStream<'static, Result<Vec<Service>, Error>> {
+        match self.service_name(name) {
+            Ok(service) => self.sets(name, service),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        }
+    }
+
+    fn backend(&self) -> &'static str {
+        BACKEND
+    }
+}
+
+fn parse(rest: &str) -> Result<Kubernetes, Invalid> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (namespace, service) = path.split_once('/').unwrap_or((path, ""));
+    let mut kubernetes = Kubernetes::infer();
+    if !namespace.is_empty() {
+        check_dns(namespace).map_err(|error| error.at("namespace"))?;
+        kubernetes = kubernetes.namespace(namespace);
+    }
+    if !service.is_empty() {
+        check_dns(service).map_err(|error| error.at("service"))?;
+        kubernetes = kubernetes.service(service);
+    }
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let wrong = |what: &str| Invalid::new(format!("{key} {} is not {what}", quoted(value)));
+        let number = || value.parse::<u16>().ok().filter(|n| *n != 0).ok_or_else(|| wrong("in 1..=65535"));
+        kubernetes = match (key, value) {
+            ("port", _) if value.starts_with(|c: char| c.is_ascii_digit()) => {
+                kubernetes.port(number().map(Port::Number)?)
+            }
+            ("port", _) => kubernetes.port(Port::Name(value.to_owned())),
+            ("fallback-port", _) => kubernetes.fallback_port(number()?),
+            ("zone", _) => kubernetes.zone(value),
+            ("node", _) => kubernetes.node(value),
+            ("local", "true" | "false") => kubernetes.local(value == "true"),
+            ("family", "prefer-ipv4") => kubernetes.family(Family::PreferIpv4),
+            ("family", "prefer-ipv6") => kubernetes.family(Family::PreferIpv6),
+            ("family", "both") => kubernetes.family(Family::Both),
+            ("initial", "watch-list") => kubernetes.initial(Initial::WatchList),
+            ("initial", "list") => kubernetes.initial(Initial::List),
+            ("local", _) => return Err(wrong("true or false")),
+            ("family", _) => return Err(wrong("one of prefer-ipv4, prefer-ipv6, both")),
+            ("initial", _) => return Err(wrong("watch-list or list")),
+            _ => {
+                let known = "port, fallback-port, zone, node, local, family, initial";
+                return Err(Invalid::new(format!("{} is none of {known}", quoted(key))));
+            }
+        };
+    }
+    Ok(kubernetes)
+}
+
+/// Names of Services and namespaces are DNS labels.
+fn check_dns(name: &str) -> Result<(), Invalid> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.is_empty() && name.len() <= 63 && name.chars().all(fits) {
+        return Ok(());
+    }
+    Err(Invalid::new("it is not 1 to 63 lower-case letters, digits and dashes").at(quoted(name)))
+}

@@ -1,0 +1,327 @@
+//! Keeps a copy of a collection of the API server: list, watch, resume, relist, for ever.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::api::{Api, Collection, Lines};
+use super::failure::{Failure, Kind};
+use super::retry::Retry;
+use super::slice::{Event, Metadata};
+
+/// What has a name, a uid and a version.
+pub(super) trait Object: DeserializeOwned + Send {
+    fn metadata(&self) -> &Metadata;
+}
+
+/// How to learn the whole state at the start and after a loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Initial {
+    /// One watch that starts with the whole state, where the server offers it, else as [`List`](Self::List). Needs the
+    /// verb `watch`, and `list` for the fallback.
+    #[default]
+    WatchList,
+    /// A list in pages, then a watch. Needs the verbs `list` and `watch`.
+    List,
+}
+
+/// What is new, in order.
+#[derive(Debug)]
+pub(super) enum News<V> {
+    /// The server is there, and this is how all objects look together.
+    State(V),
+    /// The server is not; the objects stay as they were.
+    Failed(Failure),
+}
+
+pub(super) struct Mirror<T> {
+    api: Arc<Api>,
+    what: Collection,
+    initial: Initial,
+    lasting: Duration,
+    retry: Retry,
+    objects: BTreeMap<String, T>,
+    /// Where to resume; none: from the beginning.
+    version: Option<String>,
+    /// The newest state ever known: the past is not believed.
+    newest: u64,
+    past_since: Option<Instant>,
+    resumes: u32,
+}
+
+/// How long a watch that promised the whole state may take to give it.
+const WHOLE_STATE: Duration = Duration::from_secs(30);
+/// After this long an older state is a restored cluster, not a cache that lags.
+const PAST: Duration = Duration::from_secs(120);
+/// Resumes refused in a row before starting over.
+const MOST_RESUMES: u32 = 3;
+const LONG_LIVED: Duration = Duration::from_secs(5);
+const MOST_PAGES: usize = 10_000;
+
+impl<T: Object> Mirror<T> {
+    pub(super) fn new(
+        api: Arc<Api>,
+        what: Collection,
+        initial: Initial,
+        lasting: Duration,
+        retry: Retry,
+    ) -> Self {
+        Self {
+            api,
+            what,
+            initial,
+            lasting,
+            retry,
+            objects: BTreeMap::new(),
+            version: None,
+            newest: 0,
+            past_since: None,
+            resumes: 0,
+        }
+    }
+
+    /// Runs until nobody listens to `news`. Says nothing of the objects before all of them are known.
+    pub(super) async fn run<V>(
+        mut self,
+        news: mpsc::Sender<News<V>>,
+        view: impl Fn(&BTreeMap<String, T>) -> V,
+    ) {
+        while !news.is_closed() {
+            let started = Instant::now();
+            let wait = match self.once(&news, &view).await {
+                Ok(()) if started.elapsed() >= LONG_LIVED => Duration::ZERO,
+                Ok(()) => self.retry.ended(),
+                Err(failure) => {
+                    let wait = self.failed(&failure);
+                    if !wait.is_zero() {
+                        tracing::debug!(?failure, ?wait, resource = self.what.resource, "asking again");
+                        drop(news.send(News::Failed(failure)).await);
+                    }
+                    wait
+                }
+            };
+            sleep(wait).await;
+        }
+    }
+
+    fn failed(&mut self, failure: &Failure) -> Duration {
+        match failure.kind {
+            Kind::Expired => self.version = None,
+            Kind::Unauthorized => self.api.forget(),
+            Kind::Unsupported if self.version.is_none() => self.initial = Initial::List,
+            Kind::Unsupported | Kind::Other if self.version.is_some() => {
+                self.resumes += 1;
+                if self.resumes >= MOST_RESUMES {
+                    self.version = None;
+                }
+            }
+            _ => {}
+        }
+        self.retry.failed(failure)
+    }
+
+    /// One stream, from its request to its end.
+    async fn once<V>(
+        &mut self,
+        news: &mpsc::Sender<News<V>>,
+        view: &impl Fn(&BTreeMap<String, T>) -> V,
+    ) -> Result<(), Failure> {
+        let lasting = self.lasting.mul_f64(1.0 + 0.25 * fastrand::f64());
+        let mut lines = if self.version.is_some() {
+            self.api.watch(&self.what, self.version.as_deref(), lasting).await?
+        } else if self.initial == Initial::List {
+            self.list().await?;
+            self.well(news, view).await;
+            self.api.watch(&self.what, self.version.as_deref(), lasting).await?
+        } else {
+            match self.watch_list(lasting).await {
+                // The next try is a list, at once.
+                Err(failure) if failure.kind == Kind::Unsupported => {
+                    self.initial = Initial::List;
+                    tracing::debug!(?failure, "the server offers no watch of the whole state: listing");
+                    return Box::pin(self.once(news, view)).await;
+                }
+                opened => opened?,
+            }
+        };
+        self.resumes = 0;
+        self.well(news, view).await;
+        self.follow(&mut lines, news, view).await
+    }
+
+    async fn well<V>(&mut self, news: &mpsc::Sender<News<V>>, view: &impl Fn(&BTreeMap<String, T>) -> V) {
+        self.retry.healthy();
+        drop(news.send(News::State(view(&self.objects))).await);
+    }
+
+    /// Reads every page aside, then takes the whole.
+    async fn list(&mut self) -> Result<(), Failure> {
+        let mut all = BTreeMap::new();
+        let mut next = String::new();
+        for _ in 0..MOST_PAGES {
+            let page = self.api.page::<T>(&self.what, &next).await?;
+            all.extend(page.items.into_iter().map(|item| (item.metadata().name.clone(), item)));
+            if page.metadata.next.is_empty() {
+                return self.take(all, page.metadata.resource_version);
+            }
+            next = page.metadata.next;
+        }
+        Err(Failure::new(Kind::Other, "a list has no last page"))
+    }
+
+    /// Reads the initial events aside, then takes the whole and goes on with the same stream.
+    async fn watch_list(&mut self, lasting: Duration) -> Result<Lines, Failure> {
+        let mut lines = self.api.watch(&self.what, None, lasting).await?;
+        let mut all: BTreeMap<String, T> = BTreeMap::new();
+        let whole = async {
+            loop {
+                let batch = lines.next().await?;
+                if batch.is_empty() {
+                    return Err(Failure::new(Kind::Other, "a watch ended before the whole state had come"));
+                }
+                let mut events = batch.iter();
+                while let Some(line) = events.next() {
+                    match parse(line)? {
+                        Event::Applied(object) => drop(all.insert(name(&object), object)),
+                        Event::Deleted(object) => drop(all.remove(&name(&object))),
+                        Event::Bookmark(metadata, true) => {
+                            return Ok((metadata.resource_version, events.cloned().collect::<Vec<_>>()));
+                        }
+                        Event::Bookmark(..) | Event::Unknown => {}
+                        Event::Failed(status) => return Err(Failure::in_stream(&status)),
+                    }
+                }
+            }
+        };
+        let Ok(whole) = timeout(WHOLE_STATE, whole).await else {
+            return Err(Failure::new(
+                Kind::Unsupported,
+                "a watch does not come to the end of the initial state",
+            ));
+        };
+        let (version, rest) = whole?;
+        self.take(all, version)?;
+        for line in rest {
+            self.apply(parse(&line)?)?;
+        }
+        Ok(lines)
+    }
+
+    /// Replaces everything, unless that would go back in time.
+    fn take(&mut self, all: BTreeMap<String, T>, version: String) -> Result<(), Failure> {
+        if version.is_empty() {
+            return Err(Failure::new(Kind::Other, "a list has no version"));
+        }
+        let number = version.parse::<u64>().unwrap_or(self.newest);
+        if number < self.newest {
+            let since = *self.past_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < PAST {
+                let newest = self.newest;
+                let what = format!("the state of version {number} is older than {newest}, which is known");
+                return Err(Failure::new(Kind::Other, what));
+            }
+            tracing::warn!(number, newest = self.newest, "the cluster has gone back in time");
+        }
+        self.past_since = None;
+        self.newest = number;
+        self.objects = all;
+        self.version = Some(version);
+        Ok(())
+    }
+
+    async fn follow<V>(
+        &mut self,
+        lines: &mut Lines,
+        news: &mpsc::Sender<News<V>>,
+        view: &impl Fn(&BTreeMap<String, T>) -> V,
+    ) -> Result<(), Failure> {
+        loop {
+            let batch = lines.next().await?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let mut changed = false;
+            let mut end = None;
+            for line in batch {
+                match parse(&line).and_then(|event| self.apply(event)) {
+                    Ok(applied) => changed |= applied,
+                    Err(failure) => {
+                        end = Some(failure);
+                        break;
+                    }
+                }
+            }
+            if changed {
+                drop(news.send(News::State(view(&self.objects))).await);
+            }
+            if let Some(failure) = end {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Whether `event` changed an object.
+    fn apply(&mut self, event: Event<T>) -> Result<bool, Failure> {
+        match event {
+            Event::Applied(object) => {
+                self.reached(&object.metadata().resource_version);
+                if self.objects.get(&name(&object)).is_some_and(|known| newer(known, &object)) {
+                    return Ok(false);
+                }
+                self.objects.insert(name(&object), object);
+                Ok(true)
+            }
+            Event::Deleted(object) => {
+                self.reached(&object.metadata().resource_version);
+                let uid = &object.metadata().uid;
+                let same = |known: &T| uid.is_empty() || known.metadata().uid == *uid;
+                if self.objects.get(&name(&object)).is_some_and(same) {
+                    self.objects.remove(&name(&object));
+                    return Ok(true);
+                }
+                Ok(false)
+            }
+            Event::Bookmark(metadata, _) => {
+                self.reached(&metadata.resource_version);
+                Ok(false)
+            }
+            Event::Failed(status) => Err(Failure::in_stream(&status)),
+            Event::Unknown => Ok(false),
+        }
+    }
+
+    fn reached(&mut self, version: &str) {
+        if version.is_empty() {
+            return;
+        }
+        match version.parse::<u64>() {
+            Ok(number) if number < self.newest => {}
+            Ok(number) => {
+                self.newest = number;
+                self.version = Some(version.to_owned());
+            }
+            Err(_) => self.version = Some(version.to_owned()),
+        }
+    }
+}
+
+fn name<T: Object>(object: &T) -> String {
+    object.metadata().name.clone()
+}
+
+/// Whether `known` is a later state of the same object.
+fn newer<T: Object>(known: &T, object: &T) -> bool {
+    let version = |object: &T| object.metadata().resource_version.parse::<u64>().ok();
+    known.metadata().uid == object.metadata().uid
+        && version(known).zip(version(object)).is_some_and(|(known, new)| known > new)
+}
+
+/// A line that makes no sense leaves the state unknown: only a new list helps.
+fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<Event<T>, Failure> {
+    Event::parse(line).map_err(|error| Failure::new(Kind::Expired, format!("an event: {error}")))
+}

@@ -1,0 +1,184 @@
+//! EndpointSlices as the API server writes them, reduced to what decides where requests go.
+//!
+//! Anything may be absent or null: an empty slice has `"endpoints": null`, a bookmark nothing but a version.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+/// The label that ties a slice to its Service.
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// An `EndpointSlice` of `discovery.k8s.io/v1`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Slice {
+    #[serde(deserialize_with = "nullable")]
+    pub(super) metadata: Metadata,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) address_type: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) endpoints: Vec<Target>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) ports: Vec<Port>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Metadata {
+    #[serde(deserialize_with = "nullable")]
+    pub(super) name: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) uid: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) resource_version: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) annotations: BTreeMap<String, String>,
+    #[serde(rename = "continue", deserialize_with = "nullable")]
+    pub(super) next: String,
+}
+
+/// An endpoint of a slice; with several addresses only the first has a meaning.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Target {
+    #[serde(deserialize_with = "nullable")]
+    pub(super) addresses: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) conditions: Conditions,
+    pub(super) hostname: Option<String>,
+    pub(super) node_name: Option<String>,
+    pub(super) zone: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) hints: Hints,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) target_ref: TargetRef,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct Conditions {
+    pub(super) ready: Option<bool>,
+    pub(super) serving: Option<bool>,
+    pub(super) terminating: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Hints {
+    #[serde(deserialize_with = "nullable")]
+    pub(super) for_zones: Vec<Hint>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) for_nodes: Vec<Hint>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct Hint {
+    pub(super) name: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct TargetRef {
+    #[serde(deserialize_with = "nullable")]
+    pub(super) name: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) uid: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Port {
+    pub(super) name: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) protocol: Option<String>,
+    pub(super) app_protocol: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+pub(super) struct Page<T> {
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) metadata: Metadata,
+    #[serde(default = "Vec::new", deserialize_with = "nullable")]
+    pub(super) items: Vec<T>,
+}
+
+/// One line of a watch. `T` is what is watched; an error's object is a [`Status`].
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Event<T> {
+    /// `ADDED` or `MODIFIED`: the object as it is now.
+    Applied(T),
+    /// `DELETED`: the object as it was last.
+    Deleted(T),
+    /// `BOOKMARK`: all up to this version has been sent; `true` when that is the whole initial state.
+    Bookmark(Metadata, bool),
+    /// `ERROR`: the watch ends.
+    Failed(Status),
+    /// A word this client does not know, from a newer server.
+    Unknown,
+}
+
+/// What the API server says of a failure. Proxies and some of its own filters leave out any part of it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    #[serde(deserialize_with = "nullable")]
+    pub(super) code: u16,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) reason: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) message: String,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) details: Details,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Details {
+    #[serde(deserialize_with = "nullable")]
+    pub(super) retry_after_seconds: u64,
+}
+
+impl<T: serde::de::DeserializeOwned> Event<T> {
+    /// Reads one line of a watch.
+    pub(super) fn parse(line: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            #[serde(rename = "type")]
+            kind: String,
+            #[serde(borrow)]
+            object: &'a serde_json::value::RawValue,
+        }
+        #[derive(Deserialize)]
+        struct Bookmark {
+            metadata: Metadata,
+        }
+        let Line { kind, object } = serde_json::from_slice(line)?;
+        let object = object.get();
+        Ok(match kind.as_str() {
+            "ADDED" | "MODIFIED" => Self::Applied(serde_json::from_str(object)?),
+            "DELETED" => Self::Deleted(serde_json::from_str(object)?),
+            "BOOKMARK" => {
+                let Bookmark { metadata } = serde_json::from_str(object)?;
+                let ends = metadata.annotations.get("k8s.io/initial-events-end").is_some_and(|v| v == "true");
+                Self::Bookmark(metadata, ends)
+            }
+            "ERROR" => Self::Failed(serde_json::from_str(object)?),
+            _ => Self::Unknown,
+        })
+    }
+}
+
+/// `null` is what Go writes for an empty list: the default.
+fn nullable<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::<T>::deserialize(from).map(Option::unwrap_or_default)
+}
