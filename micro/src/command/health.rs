@@ -1,0 +1,134 @@
+//! `health`: asks every endpoint of a service how it is.
+
+use std::error::Error;
+use std::time::Duration;
+
+use clap::Args;
+use futures_core::future::BoxFuture;
+use futures_util::{StreamExt, stream};
+use micro_discover::Endpoint;
+use micro_tower::transport::{Connection, Connector};
+use tokio::time::{Instant, timeout};
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tower::ServiceExt;
+
+use super::context::Context;
+use super::duration;
+use super::failure::{Failure, Kind, chain};
+use super::get::find;
+use super::handler::{Command, Replies};
+use super::reply::{Checked, Reply, State};
+
+/// Asks each endpoint of a service whether it serves, by gRPC health checks (grpc.health.v1).
+#[derive(Args, Clone, Debug)]
+#[non_exhaustive]
+pub struct Health {
+    /// The service's name
+    pub name: String,
+    /// The gRPC service to ask for, such as greeter.Greeter [default: the whole server]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub service: String,
+    /// How long connecting and answering may take
+    #[arg(long, default_value = "2s", value_parser = duration::parse)]
+    pub timeout: Duration,
+}
+
+/// How many endpoints are asked at a time.
+const AT_A_TIME: usize = 64;
+
+impl Health {
+    /// Asks the endpoints of the service `name`, for 2 s each.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), service: String::new(), timeout: Duration::from_secs(2) }
+    }
+
+    async fn check(&self, version: String, endpoint: Endpoint) -> Checked {
+        let connector = Connector::http2().connect_timeout(self.timeout).service(self.name.as_str());
+        let mut checked = Checked {
+            version,
+            address: endpoint.address.to_string(),
+            state: State::Timeout,
+            connect_ms: None,
+            latency_ms: None,
+            error: None,
+            id: endpoint.id.clone(),
+        };
+        if timeout(self.timeout, self.ask(connector.connect(&endpoint), &mut checked)).await.is_err() {
+            let part = if checked.connect_ms.is_some() { "answer" } else { "connection" };
+            checked.error = Some(format!("no {part} within {:?}", self.timeout));
+        }
+        checked
+    }
+
+    async fn ask(&self, mut connection: Connection, checked: &mut Checked) {
+        let began = Instant::now();
+        if let Err(error) = ServiceExt::ready(&mut connection).await {
+            checked.state = State::Unreachable;
+            checked.error = Some(root(&*error));
+            return;
+        }
+        checked.connect_ms = Some(millis(began));
+        let asked = Instant::now();
+        let question = HealthCheckRequest { service: self.service.clone() };
+        let answer = HealthClient::new(connection).check(question).await;
+        checked.latency_ms = Some(millis(asked));
+        match answer {
+            Ok(answer) => {
+                checked.state = match answer.into_inner().status() {
+                    ServingStatus::Serving => State::Serving,
+                    ServingStatus::NotServing => State::NotServing,
+                    ServingStatus::ServiceUnknown => State::ServiceUnknown,
+                    ServingStatus::Unknown => State::Unknown,
+                }
+            }
+            Err(status) => {
+                checked.state = match status.code() {
+                    Code::NotFound => State::ServiceUnknown,
+                    Code::Unimplemented => State::Unimplemented,
+                    _ => State::Failed,
+                };
+                checked.error = Some(chain(&status));
+            }
+        }
+    }
+}
+
+/// The first cause: that the endpoint is meant, and was connected to, is said already.
+fn root(error: &(dyn Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
+}
+
+/// To a microsecond.
+fn millis(since: Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+impl Command for Health {
+    fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async {
+            let found = find(context, &self.name, "health").await?;
+            let each = found.into_iter().flat_map(|service| {
+                let version = service.version;
+                service.endpoints.into_iter().map(move |endpoint| (version.clone(), endpoint))
+            });
+            let checks = stream::iter(each).map(|(version, endpoint)| self.check(version, endpoint));
+            let checked: Vec<_> = checks.buffered(AT_A_TIME).collect().await;
+            let (all, well) = (checked.len(), checked.iter().filter(|c| c.state == State::Serving).count());
+            replies.send(Reply::Health(checked)).await?;
+            if well == all {
+                return Ok(());
+            }
+            let what = format!("{} of {all} endpoints of {:?} do not serve", all - well, self.name);
+            Err(Failure::new(Kind::Unavailable, what)
+                .tried("grpc.health.v1.Health/Check on each endpoint")
+                .hint(format!("micro get {}, or a longer --timeout", self.name)))
+        })
+    }
+}

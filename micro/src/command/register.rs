@@ -1,0 +1,166 @@
+//! `register`: announces a record, and holds it.
+
+use std::time::Duration;
+
+use clap::Args;
+use futures_core::future::BoxFuture;
+use micro_discover::{Address, Announce, Endpoint, Method, Service};
+
+use super::context::Context;
+use super::duration;
+use super::failure::{Failure, Kind};
+use super::handler::{Command, Replies};
+use super::record::{Given, read};
+use super::reply::{Done, Reply};
+
+/// Registers an endpoint, and renews it until the command is stopped; then deregisters it.
+///
+/// With --ttl 0 it is registered for good, and the command ends at once.
+#[derive(Args, Clone, Debug)]
+#[non_exhaustive]
+pub struct Register {
+    /// The service's name, or a whole record: JSON, @FILE with JSON, or - for JSON from standard input
+    pub record: String,
+    /// Where the endpoint listens: host:port, https://host:port, unix:/path
+    #[arg(long, short)]
+    pub address: Option<Address>,
+    /// The endpoint's id, unique in the service [default: made of the name and the address]
+    #[arg(long)]
+    pub id: Option<String>,
+    /// The service's version [default: latest]
+    #[arg(long)]
+    pub version: Option<String>,
+    /// The endpoint's share of the load; 0 drains it [default: 1]
+    #[arg(long)]
+    pub weight: Option<u32>,
+    /// The endpoint's failure domain
+    #[arg(long)]
+    pub zone: Option<String>,
+    /// Endpoints of priority 0 are asked first [default: 0]
+    #[arg(long)]
+    pub priority: Option<u32>,
+    /// A label of the endpoint; may be given several times
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = label)]
+    pub metadata: Vec<(String, String)>,
+    /// A method of the service, such as /greeter.Greeter/Hello; may be given several times
+    #[arg(long)]
+    pub method: Vec<String>,
+    /// For how long others believe in the endpoint when this command falls silent; 0 for good
+    #[arg(long, default_value = "15s", value_parser = duration::parse)]
+    pub ttl: Duration,
+}
+
+/// Shorter leases would be renewed several times a second.
+const SHORTEST_TTL: Duration = Duration::from_secs(1);
+
+impl Command for Register {
+    fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(self.register(context, replies))
+    }
+
+    fn is_endless(&self) -> bool {
+        !self.ttl.is_zero()
+    }
+}
+
+impl Register {
+    async fn register(&self, context: &Context, replies: &Replies) -> Result<(), Failure> {
+        let service = self.service()?;
+        let registry = context.registry().clone();
+        let held = !self.ttl.is_zero();
+        if held && self.ttl < SHORTEST_TTL {
+            return Err(Failure::new(Kind::Usage, "a TTL is 1s at least").hint("--ttl 15s, or 0 for good"));
+        }
+        if !held && registry.backend() == "memory" {
+            let what = "the memory registry ends with this command: nothing stays registered in it";
+            return Err(Failure::new(Kind::Usage, what).hint("--registry file:"));
+        }
+        // Told at once when it cannot be done; later troubles are waited out by the announcement.
+        let tried = format!("to register {:?}", service.name);
+        context.ask(&tried, registry.announce(&service, self.ttl)).await?;
+        let done = |done| Reply::Done(Done { done, service: service.clone(), held });
+        if !held {
+            return replies.send(done("registered")).await;
+        }
+        let announce = Announce::new(registry, service.clone()).ttl(self.ttl);
+        let announcement = context.ask(&tried, announce.start()).await?;
+        let shown = replies.send(done("registered")).await;
+        if shown.is_ok() {
+            context.stopped().await;
+        }
+        context.ask(&format!("to deregister {:?}", service.name), announcement.withdraw()).await?;
+        shown?;
+        replies.send(done("deregistered")).await
+    }
+
+    /// The record that the arguments give.
+    fn service(&self) -> Result<Service, Failure> {
+        match read(&self.record)? {
+            Given::Record(_) if self.describes() => {
+                let what = "the record is given twice: as JSON, and by arguments";
+                Err(Failure::new(Kind::Usage, what).hint("the JSON alone, or a name and --address"))
+            }
+            Given::Record(record) => Ok(*record),
+            Given::Name(name) => self.named(name),
+        }
+    }
+
+    fn describes(&self) -> bool {
+        let numbers = self.weight.or(self.priority).is_some();
+        let words = [&self.id, &self.version, &self.zone].into_iter().any(Option::is_some);
+        numbers || words || self.address.is_some() || !self.metadata.is_empty() || !self.method.is_empty()
+    }
+
+    fn named(&self, name: String) -> Result<Service, Failure> {
+        let Some(address) = self.address.clone() else {
+            return Err(Failure::new(Kind::Usage, "where the endpoint listens is not said")
+                .hint(format!("micro register {name} --address 127.0.0.1:50051")));
+        };
+        let id = self.id.clone().unwrap_or_else(|| id(&name, &address));
+        let mut endpoint =
+            Endpoint::new(id, address).weight(self.weight.unwrap_or(1)).priority(self.priority.unwrap_or(0));
+        endpoint.zone.clone_from(&self.zone);
+        endpoint.metadata = self.metadata.iter().cloned().collect();
+        let mut service = Service::new(name).endpoint(endpoint);
+        if let Some(version) = &self.version {
+            service = service.version(version);
+        }
+        service.methods = self.method.iter().map(Method::new).collect();
+        service.validate().map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
+        Ok(service)
+    }
+}
+
+/// The same for the same name and address, so that registering twice is registering once.
+fn id(name: &str, address: &Address) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let address: String = address.to_string().chars().map(plain).collect();
+    format!("{name}-{}", address.replace("..", "-").trim_matches('-'))
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a label is KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_says_where_the_endpoint_is() {
+        let cases = [
+            ("127.0.0.1:50051", "greeter-127.0.0.1-50051"),
+            ("[::1]:80", "greeter-1--80"),
+            ("unix:/run/a..b.sock", "greeter-unix--run-a-b.sock"),
+        ];
+        for (address, expected) in cases {
+            let id = id("greeter", &address.parse().unwrap());
+            assert_eq!(id, expected);
+            let endpoint = Endpoint::new(id, address.parse().unwrap());
+            assert_eq!(Service::new("greeter").endpoint(endpoint).validate(), Ok(()));
+        }
+    }
+}

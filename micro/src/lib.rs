@@ -1,0 +1,21 @@
+//! The toolkit: see, register and check services. One binary, `micro`, over a library that other faces share.
+//!
+//! A [`command::Request`] says what is to be done, [`command::Command::run`] does it and gives
+//! [`Reply`](command::Reply)s, data that a face shows: the command line as tables, JSON or YAML.
+//!
+//! ```
+//! use micro::command::{Command, Context, List, Replies, Reply};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), micro::command::Failure> {
+//! let context = Context::open("memory:")?;
+//! let (replies, mut shown) = Replies::channel();
+//! List::default().run(&context, &replies).await?;
+//! assert!(matches!(shown.recv().await, Some(Reply::Services(services)) if services.is_empty()));
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod command;
+
+pub mod cli;

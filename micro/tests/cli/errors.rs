@@ -1,0 +1,83 @@
+//! Exit codes by kind of failure, and what is said.
+
+use crate::program::Place;
+
+#[test]
+fn a_mistyped_service_is_not_found_and_the_one_meant_is_suggested() {
+    let place = Place::new();
+    place.ok(&["register", "greeter", "-a", "127.0.0.1:1", "--id", "g-1", "--ttl", "0"]);
+    let cases: [&[&str]; 3] = [&["get", "greter"], &["health", "greter"], &["deregister", "greter", "--all"]];
+    for arguments in cases {
+        let run = place.run(arguments);
+        let verb = arguments[0];
+        let said = format!(
+            "error: there is no service \"greter\"\ntried: to {verb} it, in the registry {}\ntry:   micro {verb} greeter\n",
+            place.url()
+        );
+        assert_eq!((run.code, run.out.as_str(), run.err), (Some(3), "", said));
+    }
+    let run = place.run(&["deregister", "greeter", "--id", "g-2", "--id", "g-1"]);
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(run.err.contains("try:   micro deregister greeter --id g-1"), "{run:?}");
+    assert!(place.ok(&["list"]).contains("greeter"), "nothing is done by halves");
+}
+
+#[test]
+fn an_empty_registry_suggests_to_register_or_to_look_elsewhere() {
+    let run = Place::new().run(&["get", "greeter"]);
+    assert_eq!(run.code, Some(3));
+    assert!(run.err.contains("try:   micro register, or another --registry"), "{run:?}");
+}
+
+#[test]
+fn what_breaks_a_rule_is_a_usage_error_that_says_which() {
+    let place = Place::new();
+    let no_endpoint = r#"{"name":"greeter"}"#;
+    let whole = r#"{"name":"greeter","endpoints":[{"id":"a","address":"h:1"}]}"#;
+    let cases: [(&[&str], &str); 17] = [
+        (&["lst"], "a similar subcommand exists: 'list'"),
+        (&["get"], "<NAME>"),
+        (&["get", "a/b"], "service name \"a/b\""),
+        (&["list", "--output", "xml"], "[possible values: table, json, yaml]"),
+        (&["list", "--registry", "nosuch://user:hunter2@h"], "scheme \"nosuch\""),
+        (&["list", "--registry", "hunter2"], "a URL without a scheme"),
+        (&["register", "greeter"], "where the endpoint listens is not said"),
+        (&["register", "greeter", "-a", "h:70000"], "port 70000 is not in 1..=65535"),
+        (&["register", "a/b", "-a", "h:1"], "service name \"a/b\""),
+        (&["register", "greeter", "-a", "h:1", "-m", "x"], "a label is KEY=VALUE"),
+        (&["register", "greeter", "-a", "h:1", "--ttl", "15"], "a whole number and a unit"),
+        (&["register", "greeter", "-a", "h:1", "--ttl", "1ms"], "a TTL is 1s at least"),
+        (&["register", "{\"name\":1}"], "the JSON is not a record"),
+        (&["register", no_endpoint], "has no endpoint"),
+        (&["register", whole, "--zone", "eu"], "the record is given twice"),
+        (&["register", "@/no/such/file"], "cannot read the record from the file \"/no/such/file\""),
+        (&["deregister", "greeter"], "which endpoint is to go is not said"),
+    ];
+    for (arguments, why) in cases {
+        let run = place.run(arguments);
+        assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{arguments:?}: {run:?}");
+        assert!(run.err.contains(why) && !run.err.contains("hunter2"), "{arguments:?}: {run:?}");
+    }
+    assert_eq!(place.ok(&["list"]), "", "nothing was registered");
+}
+
+#[test]
+fn a_registry_that_cannot_be_used_is_unavailable() {
+    let place = Place::new();
+    // A file where the directory should be.
+    std::fs::write(place.path("file"), "").unwrap();
+    let url = format!("file:{}", place.path("file").display());
+    let run = place.run(&["register", "greeter", "-a", "h:1", "--registry", &url]);
+    assert_eq!((run.code, run.out.as_str()), (Some(4), ""), "{run:?}");
+    assert!(run.err.contains("error: the file registry cannot"), "{run:?}");
+    assert!(run.err.contains(&format!("tried: to register \"greeter\", in the registry {url}\n")), "{run:?}");
+    assert!(run.err.contains("try:   again later"), "{run:?}");
+}
+
+#[test]
+fn what_a_registry_is_not_made_for_is_another_failure() {
+    let place = Place::new();
+    let run = place.run(&["register", "greeter", "-a", "h:1", "--registry", "fixed://h:2"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.err.contains("the fixed registry cannot"), "{run:?}");
+}

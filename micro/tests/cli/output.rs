@@ -1,0 +1,68 @@
+//! Formats, colours, help and completions.
+
+use std::process::Stdio;
+
+use crate::program::Place;
+
+#[test]
+fn yaml_is_another_spelling_of_the_same_data() {
+    let place = Place::new();
+    place.ok(&["register", "greeter", "-a", "127.0.0.1:1", "--id", "a", "--version", "1", "--ttl", "0"]);
+    let yaml = "- name: greeter\n  version: \"1\"\n  endpoints:\n  - id: a\n    address: 127.0.0.1:1\n";
+    assert_eq!(place.ok(&["get", "greeter", "--output", "yaml"]), yaml);
+    let yaml = "- name: greeter\n  versions:\n  - \"1\"\n  endpoints: 1\n";
+    assert_eq!(place.ok(&["list", "--output", "yaml"]), yaml);
+}
+
+#[test]
+fn colours_come_only_when_asked_for_and_never_with_no_color() {
+    let place = Place::new();
+    place.ok(&["register", "greeter", "-a", "127.0.0.1:1", "--ttl", "0"]);
+    let list = |set: &[(&str, &str)]| {
+        let output = place.command(&["list"]).envs(set.iter().copied()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(!list(&[]).contains('\u{1b}'), "a pipe is no terminal");
+    assert!(list(&[("CLICOLOR_FORCE", "1")]).contains('\u{1b}'));
+    assert!(!list(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).contains('\u{1b}'));
+}
+
+#[test]
+fn every_command_explains_itself_with_examples() {
+    let place = Place::new();
+    let help = place.ok(&["--help"]);
+    assert!(help.contains("Exit codes: 0 done"), "{help}");
+    for command in ["list", "get", "watch", "register", "deregister", "health", "completions"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command} is not in the help");
+        let help = place.ok(&[command, "--help"]);
+        assert!(help.contains(&format!("Examples:\n  micro {command}")), "{help}");
+    }
+}
+
+#[test]
+fn no_command_is_a_question_for_help() {
+    let run = Place::new().run(&[]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.err.contains("Usage: micro"), "{run:?}");
+}
+
+#[test]
+fn each_shell_gets_completions() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(place.ok(&["completions", shell]).contains("deregister"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let place = Place::new();
+    place.ok(&["register", "greeter", "-a", "127.0.0.1:1", "--ttl", "0"]);
+    for arguments in [&["list"][..], &["completions", "bash"]] {
+        let mut child =
+            place.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{arguments:?}");
+    }
+}
