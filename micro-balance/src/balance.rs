@@ -92,10 +92,12 @@ where
     type Error = BoxError;
     type Future = ResponseFuture<S, Req, P, T>;
 
+    #[inline]
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let Self { shared, seen, chance, .. } = self;
         let version = shared.version.load(Acquire);

@@ -185,12 +185,12 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         T: Protocol<Req, <D::Service as Service<Req>>::Response>,
         Req: 'static,
     {
-        let timing = self.policy.timing();
+        let settings = Settings::new(self.policy.timing(), self.ejection);
         let now = Instant::now();
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::unresolved(&self.policy, now)),
             version: AtomicU64::new(0),
-            timed: timing.is_some(),
+            timed: settings.timing.is_some().then(|| settings.clock.clone()),
             policy: self.policy,
             protocol: self.protocol,
             changed: Arc::new(Notify::new()),
@@ -202,7 +202,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         let chance = Chance::new(seed);
         let driver = Driver {
             shared: Arc::downgrade(&shared),
-            settings: Arc::new(Settings { epoch: now, timing, ejection: self.ejection }),
+            settings: settings.into(),
             reconnect: self.reconnect,
             describe: self.describe,
             probe: self.probe,

@@ -43,7 +43,8 @@ impl Chance {
         let first = scale(bits as u32, limit);
         // Drawn from one place fewer, then moved past the first: each pair is equally likely.
         let second = scale((bits >> 32) as u32, limit.saturating_sub(1));
-        (first, if second >= first { second + 1 } else { second })
+        // Added, not chosen: which of the two it is cannot be predicted.
+        (first, second + usize::from(second >= first))
     }
 
     /// A number in `0.0..1.0`.

@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 
 use crate::{
     atomic::{
         AtomicBool, AtomicU8, AtomicU32, AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
+    clock::Moment,
     ewma::{Ewma, nanos},
     settings::Settings,
 };
@@ -76,7 +77,6 @@ pub(crate) struct Stats {
     consecutive: AtomicU32,
     failures: AtomicU64,
     serial: u64,
-    epoch: Instant,
     settings: Arc<Settings>,
     reports: mpsc::UnboundedSender<Report>,
     /// The balancer it belongs to, for a request that comes back. Its type is the balancer's secret, so
@@ -157,7 +157,6 @@ impl Stats {
             consecutive: AtomicU32::new(0),
             failures: AtomicU64::new(0),
             serial,
-            epoch: settings.epoch,
             settings,
             reports,
             home,
@@ -194,10 +193,10 @@ impl Stats {
         &self.latency
     }
 
-    /// Nanoseconds from the epoch of the balancer to `now`.
+    /// The time by the clock of the balancer.
     #[inline]
-    pub(crate) fn nanos(&self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(self.epoch))
+    pub(crate) fn now(&self) -> Moment {
+        self.settings.clock.now()
     }
 
     /// Whether a request may go here, where `mask` says which bars count.
@@ -252,9 +251,9 @@ impl Stats {
 
     /// Takes the time to an answer, or the time waited in vain.
     #[inline]
-    pub(crate) fn sample(&self, latency: Duration, now: Instant) {
+    pub(crate) fn sample(&self, latency: u64, now: Moment) {
         if let Some(timing) = &self.settings.timing {
-            self.latency.record(latency, self.nanos(now), timing);
+            self.latency.record(latency, now.get(), self.settings.rate, timing.recovers);
         }
     }
 
@@ -268,9 +267,9 @@ impl Stats {
     /// Counts a failure. It costs the policy's penalty, or `hint` if that is longer: a fast failure must
     /// never look fast.
     #[cold]
-    pub(crate) fn failed(&self, hint: Option<Duration>, now: Option<Instant>) {
+    pub(crate) fn failed(&self, hint: Option<Duration>, now: Option<Moment>) {
         if let (Some(timing), Some(now)) = (&self.settings.timing, now) {
-            self.sample(timing.penalty.max(hint.unwrap_or_default()), now);
+            self.sample(nanos(timing.penalty.max(hint.unwrap_or_default())), now);
         }
         self.count_failure();
     }
@@ -280,10 +279,10 @@ impl Stats {
     ///
     /// A caller may change its mind at any time. Only a wait of at least half the usual latency, or one
     /// that follows a failure, says something about the endpoint.
-    pub(crate) fn unanswered(&self, waited: Option<(Duration, Instant)>) -> bool {
+    pub(crate) fn unanswered(&self, waited: Option<(u64, Moment)>) -> bool {
         if let (Some(timing), Some((waited, now))) = (&self.settings.timing, waited) {
             let usual = self.latency.last().unwrap_or(nanos(timing.default_latency) as f32);
-            if nanos(waited) as f32 * 2.0 < usual && self.consecutive.load(Relaxed) == 0 {
+            if waited as f32 * 2.0 < usual && self.consecutive.load(Relaxed) == 0 {
                 return false;
             }
             self.sample(waited, now);
@@ -317,7 +316,7 @@ mod loom_tests {
     use loom::thread;
 
     use super::*;
-    use crate::{Ejection, policy::Timing};
+    use crate::{Ejection, ewma::Rate, policy::Timing};
 
     fn stats(failures: u32) -> (Arc<Stats>, mpsc::UnboundedReceiver<Report>) {
         let timing = Timing {
@@ -327,7 +326,7 @@ mod loom_tests {
             recovers: false,
         };
         let ejection = Ejection::default().consecutive_failures(failures);
-        let settings = Settings { epoch: Instant::now(), timing: Some(timing), ejection };
+        let settings = Settings::new(Some(timing), ejection);
         let (sender, receiver) = mpsc::unbounded_channel();
         (Arc::new(Stats::new(1, settings.into(), sender, Weak::<()>::new())), receiver)
     }
@@ -397,13 +396,13 @@ mod loom_tests {
     fn loom_a_peak_is_never_lost_to_a_lower_sample() {
         loom::model(|| {
             let (stats, _reports) = stats(5);
-            let now = Instant::now();
             race(
                 &stats,
-                |stats| stats.sample(Duration::from_millis(400), stats.epoch),
-                |stats| stats.sample(Duration::from_millis(100), stats.epoch),
+                |stats| stats.sample(400_000_000, Moment::MIN),
+                |stats| stats.sample(100_000_000, Moment::MIN),
             );
-            assert!(stats.latency().value(stats.nanos(now), Duration::from_secs(10)).unwrap() > 399e6);
+            let value = stats.latency().value(1, Rate::of(Duration::from_secs(10)));
+            assert!(value.unwrap() > 399e6);
         });
     }
 }

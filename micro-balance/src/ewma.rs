@@ -46,12 +46,12 @@ impl Default for Ewma {
 }
 
 impl Ewma {
-    /// Takes a latency measured at `now`.
+    /// Takes a latency measured at `now`, in nanoseconds as `now` is; `recovers` as in [`Timing`].
     #[inline]
-    pub(crate) fn record(&self, sample: Duration, now: u64, timing: &Timing) {
+    pub(crate) fn record(&self, sample: u64, now: u64, rate: Rate, recovers: bool) {
         // A sample of nothing still is a sample: 0 means that there is none.
-        let sample = (nanos(sample) as f32).max(1.0);
-        let recovered = if timing.recovers { self.recovered(sample, now) } else { None };
+        let sample = (sample as f32).max(1.0);
+        let recovered = if recovers { self.recovered(sample, now) } else { None };
         let mut word = self.word.load(Relaxed);
         loop {
             let value = match (unpack(word), recovered) {
@@ -59,7 +59,7 @@ impl Ewma {
                 (_, Some(highest)) => highest,
                 (Some((value, _)), _) if sample > value => sample,
                 (Some((value, tick)), _) => {
-                    let keep = keep(now, tick, timing.decay);
+                    let keep = rate.keep(now, tick);
                     value * keep + sample * (1.0 - keep)
                 }
             };
@@ -76,8 +76,8 @@ impl Ewma {
 
     /// The estimate at `now`, without changing it: silence makes it fall. `None` before the first sample.
     #[inline]
-    pub(crate) fn value(&self, now: u64, decay: Duration) -> Option<f32> {
-        unpack(self.word.load(Relaxed)).map(|(value, tick)| value * keep(now, tick, decay))
+    pub(crate) fn value(&self, now: u64, rate: Rate) -> Option<f32> {
+        unpack(self.word.load(Relaxed)).map(|(value, tick)| value * rate.keep(now, tick))
     }
 
     /// The estimate as the last sample left it.
@@ -151,17 +151,24 @@ fn unpack(word: u64) -> Option<(f32, u32)> {
     (value > 0.0).then_some((value, word as u32))
 }
 
-/// The share of the old value that is left at `now`.
-#[inline]
-fn keep(now: u64, tick: u32, decay: Duration) -> f32 {
-    // A clock that went back, by a tick at most between threads, counts as no time at all.
-    let ticks = tick_of(now).wrapping_sub(tick) as i32;
-    if ticks <= 0 {
-        return 1.0;
+/// How fast an estimate forgets: what goes by in one tick, divided by the decay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate(f32);
+
+impl Rate {
+    pub(crate) fn of(decay: Duration) -> Self {
+        Self((1_u64 << TICK_BITS) as f32 / nanos(decay) as f32)
     }
-    let x = ((ticks as u64) << TICK_BITS) as f32 / nanos(decay) as f32;
-    // Close to zero the exponential is its own tangent, at a tenth of the price.
-    if x < 1e-3 { 1.0 - x } else { (-x).exp() }
+
+    /// The share of the old value that is left at `now`.
+    #[inline]
+    fn keep(self, now: u64, tick: u32) -> f32 {
+        // A clock that went back, by a tick at most between threads, counts as no time at all.
+        let ticks = tick_of(now).wrapping_sub(tick) as i32;
+        let x = ticks.max(0) as f32 * self.0;
+        // Close to zero the exponential is its own tangent, at a tenth of the price.
+        if x < 1e-3 { 1.0 - x } else { (-x).exp() }
+    }
 }
 
 #[cfg(all(test, not(micro_loom)))]
@@ -170,16 +177,13 @@ mod tests {
 
     const DECAY: Duration = Duration::from_secs(10);
 
-    fn timing(recovers: bool) -> Timing {
-        Timing { decay: DECAY, default_latency: ms(30), penalty: ms(5_000), recovers }
-    }
-
-    fn ms(n: u64) -> Duration {
-        Duration::from_millis(n)
-    }
-
-    fn at(n: u64) -> u64 {
+    /// Milliseconds.
+    fn ms(n: u64) -> u64 {
         n * 1_000_000
+    }
+
+    fn rate() -> Rate {
+        Rate::of(DECAY)
     }
 
     fn near(value: Option<f32>, expected_ms: f32) {
@@ -190,12 +194,12 @@ mod tests {
     #[test]
     fn a_peak_is_taken_at_once_and_a_low_sample_by_its_share_of_the_time() {
         let ewma = Ewma::default();
-        ewma.record(ms(100), at(1), &timing(false));
-        ewma.record(ms(400), at(2), &timing(false));
-        near(ewma.value(at(2), DECAY), 400.0);
-        ewma.record(ms(100), at(10_002), &timing(false));
+        ewma.record(ms(100), ms(1), rate(), false);
+        ewma.record(ms(400), ms(2), rate(), false);
+        near(ewma.value(ms(2), rate()), 400.0);
+        ewma.record(ms(100), ms(10_002), rate(), false);
         near(
-            ewma.value(at(10_002), DECAY),
+            ewma.value(ms(10_002), rate()),
             400.0 / std::f32::consts::E + 100.0 * (1.0 - 1.0 / std::f32::consts::E),
         );
     }
@@ -203,26 +207,26 @@ mod tests {
     #[test]
     fn silence_makes_the_estimate_fall_without_being_written() {
         let ewma = Ewma::default();
-        ewma.record(Duration::from_secs(5), at(0), &timing(true));
-        near(ewma.value(at(10_000), DECAY), 5_000.0 / std::f32::consts::E);
-        near(ewma.value(at(0), DECAY), 5_000.0);
+        ewma.record(ms(5_000), ms(0), rate(), true);
+        near(ewma.value(ms(10_000), rate()), 5_000.0 / std::f32::consts::E);
+        near(ewma.value(ms(0), rate()), 5_000.0);
     }
 
     #[test]
     fn one_stall_is_forgotten_after_a_quarter_of_a_second_of_calm() {
         let ewma = Ewma::default();
-        ewma.record(ms(50), at(0), &timing(true));
+        ewma.record(ms(50), ms(0), rate(), true);
         for n in 1..=5 {
-            ewma.record(ms(1), at(n * 100), &timing(true));
+            ewma.record(ms(1), ms(n * 100), rate(), true);
         }
-        near(ewma.value(at(500), DECAY), 1.0);
+        near(ewma.value(ms(500), rate()), 1.0);
     }
 
     #[test]
     fn an_endpoint_that_is_slow_now_and_then_stays_slow() {
         let ewma = Ewma::default();
         for n in 0..100 {
-            ewma.record(ms(if n % 10 == 0 { 50 } else { 1 }), at(n * 20), &timing(true));
+            ewma.record(ms(if n % 10 == 0 { 50 } else { 1 }), ms(n * 20), rate(), true);
         }
         assert!(ewma.last().unwrap() > 45e6);
     }
@@ -230,8 +234,8 @@ mod tests {
     #[test]
     fn times_a_day_apart_do_no_harm() {
         let ewma = Ewma::default();
-        ewma.record(ms(50), at(0), &timing(true));
-        ewma.record(ms(1), at(86_400_000), &timing(true));
-        assert!(ewma.value(at(86_400_001), DECAY).unwrap() <= 50e6);
+        ewma.record(ms(50), ms(0), rate(), true);
+        ewma.record(ms(1), ms(86_400_000), rate(), true);
+        assert!(ewma.value(ms(86_400_001), rate()).unwrap() <= 50e6);
     }
 }

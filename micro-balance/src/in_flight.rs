@@ -1,10 +1,8 @@
 //! One request at one endpoint, counted from the pick to the end of its answer.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use tokio::time::Instant;
-
-use crate::{classify::Outcome, endpoint::Stats};
+use crate::{classify::Outcome, clock::Moment, endpoint::Stats};
 
 /// A request that an endpoint is busy with.
 ///
@@ -13,7 +11,7 @@ use crate::{classify::Outcome, endpoint::Stats};
 #[must_use]
 pub struct InFlight {
     stats: Arc<Stats>,
-    started: Option<Instant>,
+    started: Option<Moment>,
     answered: bool,
     settled: bool,
     /// Holds the one permit of a half-open endpoint.
@@ -23,7 +21,7 @@ pub struct InFlight {
 impl InFlight {
     /// Starts to count a request, at `started` if time is measured.
     #[inline]
-    pub(crate) fn start(stats: Arc<Stats>, started: Option<Instant>, probes: bool) -> Self {
+    pub(crate) fn start(stats: Arc<Stats>, started: Option<Moment>, probes: bool) -> Self {
         stats.start();
         Self { stats, started, answered: false, settled: false, probes }
     }
@@ -54,7 +52,7 @@ impl InFlight {
             }
             Outcome::Failure { hint } => {
                 self.answered = true;
-                self.stats.failed(hint, self.started.map(|_| Instant::now()));
+                self.stats.failed(hint, self.started.map(|_| self.stats.now()));
             }
         }
         self.end_probe(outcome == Outcome::Success);
@@ -71,10 +69,10 @@ impl InFlight {
     }
 
     #[inline]
-    fn elapsed(&self) -> Option<(Duration, Instant)> {
+    fn elapsed(&self) -> Option<(u64, Moment)> {
         self.started.map(|started| {
-            let now = Instant::now();
-            (now.saturating_duration_since(started), now)
+            let now = self.stats.now();
+            (now.get().saturating_sub(started.get()), now)
         })
     }
 

@@ -34,6 +34,7 @@ mod sent;
 mod repeatable;
 mod tried;
 mod chance;
+mod clock;
 mod atomic;
 // Layers to put around a balancer, or around any other service.
 pub mod retry;

@@ -9,7 +9,6 @@ use std::{
 };
 
 use pin_project::pin_project;
-use tokio::time::Instant;
 use tower::BoxError;
 use tower_service::Service;
 
@@ -55,13 +54,14 @@ where
     T: Protocol<Req, S::Response>,
 {
     /// Sends `request` to an endpoint at once if one is ready.
+    #[inline]
     pub(crate) fn new(
         shared: &Arc<Shared<S, P, T>>,
         snapshot: &Snapshot<S, P>,
         request: Req,
         chance: &Chance,
     ) -> Self {
-        let started = shared.timed.then(Instant::now);
+        let started = shared.now();
         let tried = shared.protocol.tried(&request);
         let probe = if !snapshot.half_open.is_empty() && shared.protocol.may_probe(&request) {
             snapshot.probe(tried)
@@ -90,10 +90,12 @@ where
         Self::search(shared, request, chance, None, 0)
     }
 
+    #[inline]
     fn calling(future: S::Future, call: InFlight, hand_backs: u8) -> Self {
         Self { state: State::Calling { future, call: Some(call) }, hand_backs }
     }
 
+    #[cold]
     fn search(
         shared: &Arc<Shared<S, P, T>>,
         request: Req,
@@ -116,6 +118,7 @@ where
 {
     type Output = Result<T::Response, BoxError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let this = self.as_mut().project();
@@ -136,7 +139,7 @@ where
                 },
                 StateProject::Searching(search) => {
                     let (endpoint, mut service, request) = ready!(search.poll(cx))?;
-                    let started = search.shared().timed.then(Instant::now);
+                    let started = search.shared().now();
                     let call = InFlight::start(endpoint.stats().clone(), started, false);
                     Self::calling(service.call(request), call, *this.hand_backs)
                 }
@@ -147,6 +150,7 @@ where
 }
 
 /// Prepares to send a request elsewhere if `error` brings it back; records the failure if not.
+#[cold]
 fn handed_back<S, Req, P, T>(
     error: BoxError,
     call: Option<InFlight>,

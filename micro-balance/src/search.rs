@@ -148,7 +148,7 @@ where
             tried: protocol.tried(request),
             avoid: Some(&self.avoid),
             hash: protocol.hash(request),
-            now: self.shared.timed.then(Instant::now),
+            now: self.shared.now(),
         };
         let (endpoint, service) = snapshot.pick(&self.shared.policy, &wish, &self.chance)?;
         Some((endpoint.clone(), service.clone()))

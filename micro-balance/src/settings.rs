@@ -1,14 +1,24 @@
 //! What holds for every endpoint of a balancer, fixed when it is built.
 
-use tokio::time::Instant;
-
-use crate::{eject::Ejection, ewma::Timing};
+use crate::{
+    clock::Clock,
+    eject::Ejection,
+    ewma::{Rate, Timing},
+};
 
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// Times of the figures are counted from here.
-    pub(crate) epoch: Instant,
+    pub(crate) clock: Clock,
     /// How the policy wants latencies measured; `None` saves two readings of the clock a request.
     pub(crate) timing: Option<Timing>,
+    /// How fast latencies are forgotten.
+    pub(crate) rate: Rate,
     pub(crate) ejection: Ejection,
+}
+
+impl Settings {
+    pub(crate) fn new(timing: Option<Timing>, ejection: Ejection) -> Self {
+        let rate = Rate::of(timing.as_ref().map_or(std::time::Duration::MAX, |timing| timing.decay));
+        Self { clock: Clock::new(), timing, rate, ejection }
+    }
 }

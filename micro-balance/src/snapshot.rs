@@ -13,6 +13,7 @@ use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 use crate::{
     chance::Chance,
+    clock::{Clock, Moment},
     endpoint::{Endpoint, LOST},
     policy::{Context, Policy},
     tried::Tried,
@@ -26,13 +27,22 @@ pub(crate) struct Shared<S, P: Policy, T> {
     pub(crate) version: AtomicU64,
     pub(crate) policy: P,
     pub(crate) protocol: T,
-    pub(crate) timed: bool,
+    /// For a policy that measures times.
+    pub(crate) timed: Option<Clock>,
     /// Wakes requests that found nobody, at each new snapshot.
     pub(crate) changed: Arc<Notify>,
     pub(crate) failfast: Duration,
     pub(crate) name: Option<Arc<str>>,
     /// Stops the driver with the last handle; the driver itself holds none.
     pub(crate) driver: OnceLock<AbortOnDrop>,
+}
+
+impl<S, P: Policy, T> Shared<S, P, T> {
+    /// The time, if anybody wants to know.
+    #[inline]
+    pub(crate) fn now(&self) -> Option<Moment> {
+        self.timed.as_ref().map(Clock::now)
+    }
 }
 
 /// A task that ends with its owner.
@@ -68,7 +78,7 @@ pub(crate) struct Wish<'a> {
     /// Asked a moment ago and not ready.
     pub(crate) avoid: Option<&'a Tried>,
     pub(crate) hash: Option<u64>,
-    pub(crate) now: Option<Instant>,
+    pub(crate) now: Option<Moment>,
 }
 
 /// Re-picks before any other endpoint is taken.
@@ -79,6 +89,7 @@ pub(crate) type Member<'a, S> = (&'a Endpoint, &'a S);
 
 impl<S, P: Policy> Snapshot<S, P> {
     /// Picks an endpoint that is open, one the request has not been to if there is any.
+    #[inline]
     pub(crate) fn pick(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
         if self.endpoints.len() <= 1 {
             return self.member(0).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask));
@@ -105,11 +116,13 @@ impl<S, P: Policy> Snapshot<S, P> {
         Some((endpoint, service))
     }
 
+    #[inline]
     fn member(&self, index: usize) -> Option<Member<'_, S>> {
         Some((self.endpoints.get(index)?, self.services.get(index)?))
     }
 
     /// The first fresh endpoint from a random place on, or the first that is open at all.
+    #[cold]
     fn any(&self, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
         let start = chance.below(self.endpoints.len());
         let around = || (start..self.endpoints.len()).chain(0..start).filter_map(|index| self.member(index));
@@ -118,6 +131,7 @@ impl<S, P: Policy> Snapshot<S, P> {
             .or_else(|| around().find(|(endpoint, _)| endpoint.stats().is_open(self.mask)))
     }
 
+    #[inline]
     fn is_fresh(&self, endpoint: &Endpoint, wish: &Wish<'_>) -> bool {
         let stats = endpoint.stats();
         let unknown = |list: Option<&Tried>| list.is_none_or(|list| !list.contains(stats.serial()));

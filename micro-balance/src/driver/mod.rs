@@ -177,7 +177,7 @@ where
     T: Send + Sync + 'static,
 {
     fn new(driver: Driver<K, S, P, T>, connect: Connect<S>, reports: mpsc::UnboundedSender<Report>) -> Self {
-        let now = driver.settings.epoch;
+        let now = Instant::now();
         Self {
             driver,
             connect,

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::{Context, Policy, Timing};
-use crate::{endpoint::Endpoint, ewma::nanos};
+use crate::{
+    clock::Moment,
+    endpoint::Endpoint,
+    ewma::{Rate, nanos},
+};
 
 /// One pick in so many goes to an endpoint that has not been heard of for a while, if there is one.
 const EXPLORE: u64 = 128;
@@ -25,6 +29,7 @@ const UNKNOWN: f32 = 1e15;
 #[must_use]
 pub struct PeakEwma {
     timing: Timing,
+    rate: Rate,
 }
 
 impl PeakEwma {
@@ -36,12 +41,13 @@ impl PeakEwma {
             penalty: Duration::from_secs(5),
             recovers: true,
         };
-        Self { timing }
+        Self { rate: Rate::of(timing.decay), timing }
     }
 
     /// The time after which a sample counts for a third (1/e) of what it did.
     pub fn decay(mut self, decay: Duration) -> Self {
         self.timing.decay = decay.max(Duration::from_millis(1));
+        self.rate = Rate::of(self.timing.decay);
         self
     }
 
@@ -68,7 +74,7 @@ impl PeakEwma {
     fn cost(&self, endpoint: &Endpoint, now: u64) -> f32 {
         let stats = endpoint.stats();
         let pending = stats.in_flight() as f32;
-        match stats.latency().value(now, self.timing.decay) {
+        match stats.latency().value(now, self.rate) {
             Some(latency) => latency * (pending + 1.0),
             None if pending > 0.0 => UNKNOWN + pending * (UNKNOWN / 1024.0),
             None => nanos(self.timing.default_latency) as f32,
@@ -107,7 +113,7 @@ impl Policy for PeakEwma {
         }
         let (first, second) = context.chance.two_below(endpoints.len());
         let (a, b) = (endpoints.get(first)?, endpoints.get(second)?);
-        let now = context.now.map_or(0, |now| a.stats().nanos(now));
+        let now = context.now.map_or(0, Moment::get);
         if self.timing.recovers
             && context.attempt == 0
             && context.chance.next().is_multiple_of(EXPLORE)
