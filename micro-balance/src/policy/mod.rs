@@ -30,27 +30,38 @@
 mod alias;
 mod cycle;
 mod earliest_deadline;
+mod hash_key;
 mod least_request;
+mod maglev;
+mod modulo;
 mod peak_ewma;
 mod random;
+mod rendezvous;
+mod ring_hash;
 mod round_robin;
+mod shard;
 mod smooth;
 mod weighted_round_robin;
 
-use tokio::time::Instant;
+use std::time::Duration;
 
 pub use self::{
     cycle::Cycle,
     earliest_deadline::EarliestDeadlineFirst,
     least_request::LeastRequest,
+    maglev::{Maglev, Slots},
+    modulo::Modulo,
     peak_ewma::PeakEwma,
     random::{Random, RandomTable},
+    rendezvous::{Rendezvous, Scores},
+    ring_hash::{Ring, RingHash},
     round_robin::RoundRobin,
+    shard::shard_order,
     smooth::SmoothWeightedRoundRobin,
     weighted_round_robin::{Strides, WeightedRoundRobin},
 };
 pub use crate::ewma::Timing;
-use crate::{chance::Chance, endpoint::Endpoint};
+use crate::{chance::Chance, clock::Moment, endpoint::Endpoint};
 
 /// Chooses an endpoint for each request.
 pub trait Policy: Send + Sync + 'static {
@@ -80,8 +91,7 @@ pub struct Context<'a> {
     pub hash: Option<u64>,
     /// How many picks for this request were turned down before.
     pub attempt: u32,
-    /// When the pick is made, for policies with a [`Timing`].
-    pub now: Option<Instant>,
+    pub(crate) now: Option<Moment>,
     /// Where randomness comes from.
     pub chance: &'a Chance,
 }
@@ -90,5 +100,10 @@ impl<'a> Context<'a> {
     /// The context of a first pick, for tests of policies.
     pub fn new(chance: &'a Chance) -> Self {
         Self { hash: None, attempt: 0, now: None, chance }
+    }
+
+    /// When the pick is made, from when the balancer was built; for policies with a [`Timing`].
+    pub fn now(&self) -> Option<Duration> {
+        self.now.map(|now| Duration::from_nanos(now.get()))
     }
 }

@@ -1,0 +1,75 @@
+//! Where on the ring an endpoint's points are: ours, and the ways of others.
+
+use xxhash_rust::xxh64::xxh64;
+
+use crate::{
+    endpoint::Endpoint,
+    policy::hash_key::{hash_key, spread},
+};
+
+/// Parts neighbouring numbers: 2⁶⁴ divided by the golden ratio.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// `points` times its weight for each endpoint, whoever else is there.
+pub(super) fn stable(endpoints: &[Endpoint], points: u32) -> Vec<(u64, u32)> {
+    let points = |(index, endpoint): (usize, &Endpoint)| {
+        let first = xxh64(hash_key(endpoint).as_bytes(), 0);
+        let count = u64::from(points) * u64::from(endpoint.attributes().weight.max(1));
+        (0..count).map(move |n| (spread(first.wrapping_add(n.wrapping_mul(STEP))), index as u32))
+    };
+    endpoints.iter().enumerate().flat_map(points).collect()
+}
+
+/// As many for each as make the lightest endpoint's number whole, within `least..=most` in all: Envoy's and
+/// gRPC's rule.
+pub(super) fn scaled(endpoints: &[Endpoint], least: u64, most: u64) -> Vec<(u64, u32)> {
+    let weight = |endpoint: &Endpoint| f64::from(endpoint.attributes().weight.max(1));
+    let total: f64 = endpoints.iter().map(weight).sum();
+    let lightest = endpoints.iter().map(weight).fold(f64::INFINITY, f64::min) / total;
+    let scale = ((lightest * least as f64).ceil() / lightest).min(most as f64);
+    let mut points = Vec::with_capacity(scale as usize + 1);
+    let mut due = 0.0;
+    let mut name = String::new();
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        due += scale * weight(endpoint) / total;
+        for number in 0_u32.. {
+            if points.len() as f64 >= due {
+                break;
+            }
+            name.clear();
+            name.push_str(hash_key(endpoint));
+            name.push('_');
+            name.push_str(&number.to_string());
+            points.push((xxh64(name.as_bytes(), 0), index as u32));
+        }
+    }
+    points
+}
+
+/// 160 times its weight for each endpoint, each point the CRC-32 of the endpoint and the point before:
+/// nginx's rule. The points are in the upper half of the number.
+pub(super) fn chained(endpoints: &[Endpoint]) -> Vec<(u64, u32)> {
+    let points = |(index, endpoint): (usize, &Endpoint)| {
+        let key = hash_key(endpoint);
+        let mut base = crc32fast::Hasher::new();
+        match key.rsplit_once(':') {
+            Some((host, port)) if !key.starts_with("unix:") => {
+                base.update(host.as_bytes());
+                base.update(&[0]);
+                base.update(port.as_bytes());
+            }
+            _ => {
+                base.update(key.as_bytes());
+                base.update(&[0]);
+            }
+        }
+        let mut before = 0_u32;
+        (0..160 * u64::from(endpoint.attributes().weight.max(1))).map(move |_| {
+            let mut point = base.clone();
+            point.update(&before.to_le_bytes());
+            before = point.finalize();
+            (u64::from(before) << 32, index as u32)
+        })
+    };
+    endpoints.iter().enumerate().flat_map(points).collect()
+}

@@ -1,0 +1,339 @@
+//! Policies that keep a key on one endpoint.
+
+use std::collections::BTreeSet;
+
+use micro_balance::{
+    Attributes, HashKey,
+    policy::{Maglev, Modulo, Policy, Rendezvous, RingHash, shard_order},
+};
+use serde_json::Value;
+
+use crate::endpoints::{Set, numbers};
+
+const ENVOY_RING: &str = include_str!("../data/envoy_ring_hash.json");
+const ENVOY_MAGLEV: &str = include_str!("../data/envoy_maglev.json");
+const GRPC_RING: &str = include_str!("../data/grpc_ringhash.json");
+const NGINX_KETAMA: &str = include_str!("../data/nginx_ketama.csv");
+const GO_MICRO: &str = include_str!("../data/gomicro_selectors.json");
+const XXH64: &str = include_str!("../data/xxh64_known.json");
+
+fn data(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn cases(data: &Value) -> &Vec<Value> {
+    data["cases"].as_array().unwrap()
+}
+
+fn rows(case: &Value, name: &str) -> Vec<Vec<u64>> {
+    case[name].as_array().map_or_else(Vec::new, |rows| rows.iter().map(numbers).collect())
+}
+
+async fn hosts(case: &Value) -> Set {
+    let hosts: Vec<_> = case["hosts"].as_array().unwrap().iter().map(|host| host.as_str().unwrap()).collect();
+    let weights: Vec<u32> = match case.get("weights") {
+        Some(weights) => numbers(weights),
+        None => vec![1; hosts.len()],
+    };
+    let describe =
+        |(host, weight): (&&str, u32)| ((*host).to_owned(), Attributes { weight, ..Attributes::default() });
+    Set::described(hosts.iter().zip(weights).map(describe).collect()).await
+}
+
+/// A key that looks like any other.
+fn key(n: u64) -> u64 {
+    n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
+
+/// Whose each of `keys` keys is, by id.
+fn owners<P: Policy>(set: &Set, policy: &P, keys: u64) -> Vec<String> {
+    let table = policy.table(&set.endpoints);
+    (0..keys).map(|n| set.endpoints[set.pick(policy, &table, key(n), 0)].id().to_owned()).collect()
+}
+
+fn names(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|n| format!("10.0.0.{n}:80"))
+}
+
+/// How many of `keys` keys move although their endpoint is there before and after.
+async fn moved_needlessly<P: Policy>(policy: &P, count: usize, keys: u64) -> usize {
+    let (all, fewer) = (Set::named(sorted(count)).await, Set::named(sorted(count).skip(1)).await);
+    let gone = all.endpoints[0].id();
+    let (before, after) = (owners(&all, policy, keys), owners(&fewer, policy, keys));
+    before.iter().zip(&after).filter(|(before, after)| *before != gone && before != after).count()
+}
+
+fn sorted(count: usize) -> impl Iterator<Item = String> {
+    names(count).collect::<BTreeSet<_>>().into_iter()
+}
+
+#[test]
+fn keys_hash_as_xxh64_does() {
+    for vector in data(XXH64)["vectors"].as_array().unwrap() {
+        let hash = HashKey(vector["hash"].as_str().unwrap().parse().unwrap());
+        if vector["seed"] == 0 {
+            assert_eq!(Maglev::hash(vector["input"].as_str().unwrap().as_bytes()), hash);
+            assert_eq!(RingHash::new().hash(vector["input"].as_str().unwrap().as_bytes()), hash);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ring_is_the_one_that_envoy_makes() {
+    for case in cases(&data(ENVOY_RING)) {
+        let set = hosts(case).await;
+        let most = case["max"].as_u64().unwrap_or(8_388_608);
+        let policy = RingHash::envoy(case["min"].as_u64().unwrap(), most).unwrap();
+        let table = policy.table(&set.endpoints);
+        let (ring, picks, attempts) = (rows(case, "ring"), rows(case, "picks"), rows(case, "attempts"));
+        if !ring.is_empty() {
+            let points: Vec<_> = table.points().map(|(hash, index)| vec![hash, index as u64]).collect();
+            assert_eq!(points, ring);
+        }
+        for (n, point) in ring.iter().enumerate() {
+            assert_eq!(set.pick(&policy, &table, point[0], 0) as u64, point[1], "{case}");
+            // Just after a point begins the next one's part: there is nothing in between.
+            let next = &ring[(n + 1) % ring.len()];
+            assert_eq!(set.pick(&policy, &table, point[0] + 1, 0) as u64, next[1], "{case}");
+        }
+        for pick in picks {
+            assert_eq!(set.pick(&policy, &table, pick[0], 0) as u64, pick[1], "{case}");
+        }
+        for pick in attempts {
+            assert_eq!(set.pick(&policy, &table, pick[0], pick[1] as u32) as u64, pick[2], "{case}");
+        }
+        if let Some(hashes) = case["hashes"].as_u64() {
+            let mut counts = vec![0_u64; set.endpoints.len()];
+            (0..hashes).for_each(|n| counts[set.pick(&policy, &table, n * (u64::MAX / hashes), 0)] += 1);
+            assert_eq!(counts, numbers::<u64>(&case["counts"]));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ring_is_as_even_as_grpc_wants_it_and_refuses_what_grpc_refuses() {
+    let data = data(GRPC_RING);
+    let share = &data["ring_share"];
+    let describe = |(id, weight): (&String, &Value)| {
+        let weight = weight.as_u64().unwrap() as u32;
+        (id.clone(), Attributes { weight, ..Attributes::default() })
+    };
+    let set = Set::described(share["weights"].as_object().unwrap().iter().map(describe).collect()).await;
+    let size = |name: &str| numbers::<u64>(&share[name]);
+    for (least, most) in size("min_sizes")
+        .into_iter()
+        .flat_map(|least| size("max_sizes").into_iter().map(move |most| (least, most)))
+    {
+        let policy = RingHash::grpc(least, most).unwrap();
+        let owners = policy.table(&set.endpoints).points().map(|(_, owner)| owner).collect::<Vec<_>>();
+        assert!((least as usize..=most as usize).contains(&owners.len()));
+        for (index, weight) in [0.3, 0.3, 0.4].into_iter().enumerate() {
+            let points = owners.iter().filter(|&&owner| owner == index).count();
+            let share = points as f64 / owners.len() as f64;
+            // Relative to the mean of both, as gRPC's test has it.
+            assert!((share - weight).abs() / ((share + weight) / 2.0) < 0.25, "{share} instead of {weight}");
+        }
+    }
+    for case in data["config"].as_array().unwrap() {
+        if case.get("cap").is_none() {
+            let size = |name: &str, default| case[name].as_u64().unwrap_or(default);
+            let result = RingHash::grpc(size("min", 1024), size("max", 4096));
+            assert_eq!(result.is_err(), case.get("err").is_some(), "{case}");
+            if let (Ok(policy), Some(out)) = (result, case["out"].as_array()) {
+                assert_eq!(
+                    format!("{policy:?}"),
+                    format!(
+                        "RingHash {{ mode: Grpc {{ least: {}, most: {} }}, bound: None }}",
+                        out[0], out[1]
+                    )
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stable_ring_moves_no_key_it_need_not_and_is_even() {
+    let policy = RingHash::new();
+    for count in [3, 10, 50, 100] {
+        assert_eq!(moved_needlessly(&policy, count, 20_000).await, 0);
+        let set = Set::named(sorted(count)).await;
+        let table = policy.table(&set.endpoints);
+        let mut counts = vec![0_usize; count];
+        (0..200_000).for_each(|n| counts[set.pick(&policy, &table, key(n), 0)] += 1);
+        let most = *counts.iter().max().unwrap() as f64 * count as f64 / 200_000.0;
+        assert!(most <= 1.0 + 4.0 / 160_f64.sqrt(), "{count} endpoints: {most} of the mean");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_turned_down_goes_on_around_the_ring_to_each_endpoint_once() {
+    let set = Set::named(sorted(4)).await;
+    for policy in [RingHash::new(), RingHash::grpc(1024, 4096).unwrap(), RingHash::ketama()] {
+        let table = policy.table(&set.endpoints);
+        for n in 0..1_000 {
+            let to: BTreeSet<_> = (0..4).map(|attempt| set.pick(&policy, &table, key(n), attempt)).collect();
+            assert_eq!(to.len(), 4);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_endpoint_after_the_first_gets_its_keys_when_it_goes() {
+    let (all, fewer) = (Set::named(sorted(5)).await, Set::named(sorted(5).skip(1)).await);
+    let policy = RingHash::new();
+    let (before, after) = (policy.table(&all.endpoints), policy.table(&fewer.endpoints));
+    for n in 0..2_000 {
+        if all.pick(&policy, &before, key(n), 0) == 0 {
+            let next = all.pick(&policy, &before, key(n), 1);
+            let heir = fewer.pick(&policy, &after, key(n), 0);
+            assert_eq!(all.endpoints[next].id(), fewer.endpoints[heir].id());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bounded_ring_gives_no_endpoint_more_than_its_bound() {
+    let mut set = Set::named(sorted(4)).await;
+    let policy = RingHash::new().bounded(1.25).unwrap();
+    let table = policy.table(&set.endpoints);
+    for n in 1..=40 {
+        // One key is all there is.
+        let index = set.pick(&policy, &table, 7, 0);
+        set.load(index, 1).await;
+        let bound = ((f64::from(n) * 1.25).ceil() / 4.0).ceil();
+        assert!(set.endpoints.iter().all(|endpoint| endpoint.in_flight() as f64 <= bound));
+    }
+    assert!(RingHash::new().bounded(0.9).is_err() && RingHash::new().bounded(f64::NAN).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_keeps_an_endpoints_place_under_a_new_name() {
+    let labelled = |ids: [&str; 3]| {
+        let describe = |(id, key): (&str, &str)| {
+            let metadata = [("hash_key".to_owned(), key.to_owned())].into_iter().collect();
+            (id.to_owned(), Attributes { metadata: std::sync::Arc::new(metadata), ..Attributes::default() })
+        };
+        ids.into_iter().zip(["x", "y", "z"]).map(describe).collect()
+    };
+    let (old, new) =
+        (Set::described(labelled(["a", "b", "c"])).await, Set::described(labelled(["d", "e", "f"])).await);
+    let (ring, maglev) = (RingHash::new(), Maglev::new());
+    let rings = (ring.table(&old.endpoints), ring.table(&new.endpoints));
+    let slots = (maglev.table(&old.endpoints), maglev.table(&new.endpoints));
+    for n in 0..500 {
+        assert_eq!(old.pick(&ring, &rings.0, key(n), 0), new.pick(&ring, &rings.1, key(n), 0));
+        assert_eq!(old.pick(&maglev, &slots.0, key(n), 0), new.pick(&maglev, &slots.1, key(n), 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn maglevs_table_is_the_one_that_envoy_makes() {
+    for case in cases(&data(ENVOY_MAGLEV)) {
+        let set = hosts(case).await;
+        let policy = Maglev::with_size(case["size"].as_u64().unwrap()).unwrap();
+        let table = policy.table(&set.endpoints);
+        let expected = numbers::<usize>(&case["table"]);
+        for hash in 0..3 * expected.len() {
+            let pick = set.pick(&policy, &table, hash as u64, 0);
+            assert_eq!(pick, expected[hash % expected.len()], "{case}");
+        }
+        for row in rows(case, "attempts") {
+            assert_eq!(set.pick(&policy, &table, row[0], row[1] as u32) as u64, row[2], "{case}");
+        }
+    }
+    assert!(Maglev::with_size(8).is_err() && Maglev::with_size(5_000_077).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn maglev_is_even_to_a_slot_and_moves_few_keys() {
+    let policy = Maglev::new();
+    for count in [3, 10, 100] {
+        let set = Set::named(sorted(count)).await;
+        let table = policy.table(&set.endpoints);
+        let mut slots = vec![0_usize; count];
+        (0..65_537).for_each(|slot| slots[set.pick(&policy, &table, slot, 0)] += 1);
+        assert!(slots.iter().max().unwrap() - slots.iter().min().unwrap() <= 1);
+        let moved = moved_needlessly(&policy, count, 50_000).await;
+        assert!(moved <= 350, "{moved} of 50000 keys moved with {count} endpoints");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_without_a_key_go_anywhere() {
+    let set = Set::named(sorted(4)).await;
+    for shares in [set.shares(&RingHash::new(), 4_000), set.shares(&Maglev::new(), 4_000)] {
+        assert!(shares.iter().all(|share| (600..1_400).contains(share)), "{shares:?}");
+    }
+}
+
+/// Uris and the servers that nginx sent them to, as cloudflare/pingora publishes them
+/// (`pingora-ketama/test-data`): nine servers `10.0.0.1:443` to `10.0.0.9:443` of weight 100.
+#[tokio::test(start_paused = true)]
+async fn the_ketama_ring_sends_keys_where_nginx_sends_them() {
+    let attributes = Attributes { weight: 100, ..Attributes::default() };
+    let set =
+        Set::described((1..=9).map(|n| (format!("10.0.0.{n}:443"), attributes.clone())).collect()).await;
+    let policy = RingHash::ketama();
+    let table = policy.table(&set.endpoints);
+    for row in NGINX_KETAMA.lines() {
+        let (uri, server) = row.split_once(',').unwrap();
+        let pick = set.pick(&policy, &table, policy.hash(uri.as_bytes()).0, 0);
+        assert_eq!(set.endpoints[pick].id(), server, "{uri}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rendezvous_moves_only_the_keys_of_who_goes_and_each_to_its_second_choice() {
+    for weights in [[1, 1, 1, 1, 1], [1, 2, 3, 4, 5]] {
+        let describe = |(id, weight)| (id, Attributes { weight, ..Attributes::default() });
+        let all = Set::described(sorted(5).zip(weights).map(describe).collect()).await;
+        let fewer = Set::described(sorted(5).zip(weights).skip(1).map(describe).collect()).await;
+        let (before, after) = (Rendezvous.table(&all.endpoints), Rendezvous.table(&fewer.endpoints));
+        for n in 0..5_000 {
+            let heir = fewer.endpoints[fewer.pick(&Rendezvous, &after, key(n), 0)].id();
+            let first = all.pick(&Rendezvous, &before, key(n), 0);
+            let attempt = u32::from(first == 0);
+            assert_eq!(all.endpoints[all.pick(&Rendezvous, &before, key(n), attempt)].id(), heir);
+            let order: BTreeSet<_> =
+                (0..5).map(|n_th| all.pick(&Rendezvous, &before, key(n), n_th)).collect();
+            assert_eq!(order.len(), 5);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rendezvous_shares_by_weight() {
+    for (weights, expected) in [(vec![2, 1], vec![2.0 / 3.0, 1.0 / 3.0]), (vec![1; 4], vec![0.25; 4])] {
+        let set = Set::weighing(&weights).await;
+        let table = Rendezvous.table(&set.endpoints);
+        let mut counts = vec![0_u32; weights.len()];
+        (0..100_000).for_each(|n| counts[set.pick(&Rendezvous, &table, key(n), 0)] += 1);
+        for (count, expected) in counts.iter().zip(expected) {
+            assert!((f64::from(*count) / 100_000.0 - expected).abs() < 0.01, "{counts:?}");
+        }
+    }
+}
+
+#[test]
+fn shards_are_ordered_as_go_micro_orders_them() {
+    for case in data(GO_MICRO)["shard"]["cases"].as_array().unwrap() {
+        let texts = |list: &Value| -> Vec<String> {
+            list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let (ids, order) = (texts(&case["nodes"]), texts(&case["order"]));
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        let keys: Vec<_> = case["keys"].as_str().unwrap().split(',').collect();
+        let ordered: Vec<_> = shard_order(&keys, &ids).into_iter().map(|index| ids[index]).collect();
+        assert_eq!(ordered, order);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn modulo_hashes_and_chooses_as_go_micros_shard_wrapper_does() {
+    let row = &data(GO_MICRO)["shard_wrapper"]["crc32"][0];
+    let hash = Modulo::hash(row["key"].as_str().unwrap().as_bytes());
+    assert_eq!(hash, HashKey(row["value"].as_u64().unwrap()));
+    let set = Set::named(["a", "b", "c", "d", "e", "f", "g"]).await;
+    assert_eq!(set.pick(&Modulo, &(), hash.0, 0) as u64, hash.0 % 7);
+}
