@@ -63,7 +63,7 @@ mod etcd;
 #[cfg(feature = "file")]
 mod file;
 mod fixed;
-#[cfg(any(feature = "consul", feature = "etcd"))]
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
 mod gomicro;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
@@ -84,7 +84,7 @@ pub use filter::Filter;
 pub use fixed::Fixed;
 pub use invalid::Invalid;
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::{Family, Forbidden, Initial, Kubernetes, Port};
+pub use kubernetes::{Family, Forbidden, Initial, Kubernetes, PodAnnotations, Port};
 pub use memory::Memory;
 pub use open::open;
 pub use record::{Endpoint, EndpointId, Method, Service, Shape};

@@ -17,6 +17,7 @@ use crate::registry::{Error, Registry};
 /// | `fixed://a:1,https://b:2;weight=3;zone=eu` | [`Fixed`]: these endpoints, whatever the name |
 /// | `etcd://h1:2379,h2`, `etcd://user:password@h` | an etcd cluster (feature `etcd`); `etcds:` over TLS |
 /// | `consul://h1:8500,h2?token=…&dc=…&ns=…&passing` | Consul by its agents (feature `consul`) |
+/// | `dns://10.0.0.10:53/greeter.shop?port=80` | what a name server knows, as SRV records where no port is said: every part may be left out, see `Dns` |
 /// | `kubernetes://namespace/service?port=grpc` | the Services of a namespace, or this one: every part may be left out, see `Kubernetes` |
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, future::join_all};
 use micro_discover::{Endpoint, Error, Memory, Method, Registry, Service, Shape};
 
-#[cfg(feature = "etcd")]
+#[cfg(any(feature = "consul", feature = "etcd"))]
 mod servers;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -19,6 +19,14 @@ macro_rules! contract {
             $(#[tokio::test]
             async fn $behaviour() {
                 super::$behaviour(super::Arc::new(super::Memory::new())).await;
+            })*
+        }
+        #[cfg(feature = "consul")]
+        mod consul {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                let Some(server) = super::servers::consul::Consul::start() else { return };
+                super::$behaviour(micro_discover::open(&server.url()).unwrap()).await;
             })*
         }
         #[cfg(feature = "etcd")]

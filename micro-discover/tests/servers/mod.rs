@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) mod consul;
 pub(crate) mod etcd;
+pub(crate) mod gateway;
 
 /// Whether `program` can be run; says so when a test is skipped, which CI does not allow.
 pub(crate) fn has(program: &str) -> bool {
@@ -53,8 +55,7 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    pub(crate) fn restart(&mut self) {
-        self.kill();
+    pub(crate) fn restart_dead(&mut self) {
         self.child = self.command.spawn().unwrap();
     }
 

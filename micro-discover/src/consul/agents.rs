@@ -1,0 +1,189 @@
+//! Asks one agent over HTTP, and the next one when that fails.
+
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower::BoxError;
+
+use super::BACKEND;
+use crate::invalid::Invalid;
+use crate::registry::Error;
+
+/// On whose behalf, and where, is asked.
+#[derive(Default)]
+pub(super) struct Scope {
+    pub(super) token: Option<String>,
+    pub(super) datacenter: Option<String>,
+    pub(super) namespace: Option<String>,
+}
+
+pub(super) struct Agents {
+    hosts: Vec<String>,
+    token: Option<HeaderValue>,
+    /// The part of a query that is the same for all, for reading and for writing.
+    reading: String,
+    writing: String,
+    turn: AtomicUsize,
+}
+
+/// How long an agent may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+/// How long it may take to answer what does not wait: an agent looks for a leader for seven seconds.
+pub(super) const ANSWER: Duration = Duration::from_secs(3);
+const LARGEST: usize = 64 << 20;
+const LONGEST_REASON: usize = 200;
+
+/// An answer that says yes.
+pub(super) struct Answer {
+    pub(super) index: u64,
+    pub(super) body: Bytes,
+}
+
+/// Why an agent did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("the agent did not answer in time")]
+    Late,
+    #[error("the agent cannot be reached")]
+    Connection(#[source] BoxError),
+    #[error("the agent answered {status}: {reason}")]
+    Refused { status: StatusCode, reason: String },
+    #[error("the agent answered something else than its protocol says: {0}")]
+    Junk(String),
+}
+
+impl Trouble {
+    /// Whether another agent may well do better.
+    fn is_of_agent(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            _ => true,
+        }
+    }
+
+    pub(super) fn cannot(self, what: &str) -> Error {
+        Error::Unavailable { backend: BACKEND, what: what.to_owned(), source: self.into() }
+    }
+}
+
+impl Agents {
+    pub(super) fn new(hosts: Vec<String>, scope: Scope) -> Result<Self, Invalid> {
+        let token = scope.token.map(|token| {
+            let mut token =
+                HeaderValue::try_from(token).map_err(|_| Invalid::new("the token: it is no header"))?;
+            token.set_sensitive(true);
+            Ok(token)
+        });
+        let namespace = scope.namespace.map(|ns| format!("&ns={}", escape(&ns))).unwrap_or_default();
+        let datacenter = scope.datacenter.map(|dc| format!("&dc={}", escape(&dc))).unwrap_or_default();
+        let reading = format!("{datacenter}{namespace}");
+        Ok(Self { hosts, token: token.transpose()?, reading, writing: namespace, turn: AtomicUsize::new(0) })
+    }
+
+    pub(super) fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
+    /// Reads `path`, which has a query, from whichever agent answers within `limit`.
+    pub(super) async fn read(&self, path: &str, limit: Duration) -> Result<Answer, Trouble> {
+        self.ask(Method::GET, &format!("{path}{}", self.reading), Bytes::new(), limit).await
+    }
+
+    /// Reads `path` of the agent itself, where announcements are.
+    pub(super) async fn own(&self, path: &str) -> Result<Answer, Trouble> {
+        self.ask(Method::GET, &format!("{path}{}", self.writing), Bytes::new(), ANSWER).await
+    }
+
+    pub(super) async fn write(&self, path: &str, body: Vec<u8>) -> Result<Answer, Trouble> {
+        self.ask(Method::PUT, &format!("{path}{}", self.writing), body.into(), ANSWER).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Bytes, limit: Duration) -> Result<Answer, Trouble> {
+        let mut tries = self.hosts.len();
+        loop {
+            tries -= 1;
+            let turn = self.turn.load(Relaxed);
+            let host = &self.hosts[turn % self.hosts.len()];
+            let asking = self.once(host, method.clone(), path, body.clone());
+            let trouble = match timeout(limit, asking).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(trouble)) if !trouble.is_of_agent() => return Err(trouble),
+                Ok(Err(trouble)) => trouble,
+                Err(_) => Trouble::Late,
+            };
+            // Unless someone else already gave it up.
+            self.turn.compare_exchange(turn, turn.wrapping_add(1), Relaxed, Relaxed).ok();
+            if tries == 0 {
+                return Err(trouble);
+            }
+        }
+    }
+
+    async fn once(&self, host: &str, method: Method, path: &str, body: Bytes) -> Result<Answer, Trouble> {
+        let broken = |error: hyper::Error| Trouble::Connection(error.into());
+        let connecting = timeout(CONNECT, TcpStream::connect(host)).await.map_err(|_| Trouble::Late)?;
+        let stream = connecting.map_err(|error| Trouble::Connection(error.into()))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", host)
+            .body(Full::new(body))
+            .map_err(|error| Trouble::Connection(error.into()))?;
+        if let Some(token) = &self.token {
+            request.headers_mut().insert("x-consul-token", token.clone());
+        }
+        let exchange = async {
+            let answer = sender.send_request(request).await.map_err(broken)?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, LARGEST).collect().await.map_err(Trouble::Connection)?.to_bytes();
+            Ok::<_, Trouble>((head, body))
+        };
+        // The connection lives and ends with this exchange, which learns itself of what goes wrong with it.
+        let driven = async {
+            connection.await.ok();
+            std::future::pending::<Infallible>().await
+        };
+        let (head, body) = tokio::select! {
+            done = exchange => done?,
+            never = driven => match never {},
+        };
+        let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        if !head.status.is_success() {
+            let text = String::from_utf8_lossy(&body);
+            let reason = text.trim().chars().take(LONGEST_REASON).collect();
+            return Err(Trouble::Refused { status: head.status, reason });
+        }
+        if header("x-consul-knownleader") == Some("false") {
+            return Err(Trouble::Junk("it knows no leader".to_owned()));
+        }
+        if header("x-consul-results-filtered-by-acls") == Some("true") {
+            return Err(Trouble::Junk("the token may not read all of it".to_owned()));
+        }
+        Ok(Answer { index: header("x-consul-index").and_then(|index| index.parse().ok()).unwrap_or(0), body })
+    }
+}
+
+/// `text` as one segment of a path or value of a query.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.:~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            write!(escaped, "%{byte:02X}").expect("a string takes everything");
+        }
+    }
+    escaped
+}

@@ -1,0 +1,199 @@
+//! Registers endpoints with an agent and keeps their checks passing.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::agents::{Trouble, escape};
+use super::catalog::{Catalog, Registered, parse};
+use super::tags;
+use crate::gomicro::written;
+use crate::merge::split;
+use crate::record::{Endpoint, Service};
+
+/// What the agent does to see whether an endpoint is well.
+#[derive(Debug)]
+pub(super) enum Probe {
+    Tcp { interval: Duration },
+    Http { path: String, interval: Duration },
+}
+
+/// The endpoints of this process, as they were registered, by their id in Consul.
+#[derive(Debug)]
+pub(super) struct Checks {
+    probe: Option<Probe>,
+    registered: Mutex<BTreeMap<String, (Service, Duration)>>,
+}
+
+/// How long the agent may take to tell its servers.
+const SETTLE: Duration = Duration::from_secs(2);
+const NO_PANIC: &str = "nothing under this lock can panic";
+
+impl Checks {
+    pub(super) fn new(probe: Option<Probe>) -> Self {
+        Self { probe, registered: Mutex::default() }
+    }
+
+    pub(super) async fn put(
+        &self,
+        catalog: &Catalog,
+        service: &Service,
+        ttl: Duration,
+    ) -> Result<(), Trouble> {
+        let mut fresh = Vec::new();
+        for record in split(service) {
+            let id = id_of(&record.name, &record.endpoints[0].id);
+            let known = self.registered.lock().expect(NO_PANIC).get(&id) == Some(&(record.clone(), ttl));
+            if known && self.renewed(catalog, &id, ttl).await? {
+                continue;
+            }
+            let body = self.registration(&id, &record, ttl).to_string().into_bytes();
+            catalog.agents().write("/v1/agent/service/register?replace-existing-checks=true", body).await?;
+            self.registered.lock().expect(NO_PANIC).insert(id, (record.clone(), ttl));
+            fresh.push(record);
+        }
+        settle(catalog, service, |set| fresh.iter().all(|record| holds(set, record))).await;
+        Ok(())
+    }
+
+    /// Whether the agent still knows this endpoint, and believes in it for another TTL.
+    async fn renewed(&self, catalog: &Catalog, id: &str, ttl: Duration) -> Result<bool, Trouble> {
+        let id = escape(id);
+        let renewed = if ttl.is_zero() || self.probe.is_some() {
+            catalog.agents().own(&format!("/v1/agent/service/{id}?")).await
+        } else {
+            catalog.agents().write(&format!("/v1/agent/check/pass/service:{id}?"), Vec::new()).await
+        };
+        match renewed {
+            Ok(_) => Ok(true),
+            // Consul says 404 or, before 1.13, 500 for a check it does not know.
+            Err(Trouble::Refused { status, reason }) if forgot(status, &reason) => Ok(false),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    fn registration(&self, id: &str, record: &Service, ttl: Duration) -> Value {
+        let endpoint = &record.endpoints[0];
+        let (host, port) = match (endpoint.address.host(), endpoint.address.port()) {
+            (Some(host), Some(port)) => (host.trim_matches(['[', ']']).to_owned(), port),
+            _ => (written(endpoint), 0),
+        };
+        let mut body = json!({
+            "ID": id,
+            "Name": record.name,
+            "Tags": tags::write(record, endpoint),
+            "Address": host,
+            "Port": port,
+            "Meta": meta(endpoint),
+            "Weights": { "Passing": endpoint.weight.max(1), "Warning": 1 },
+        });
+        if let Some(check) = self.check(endpoint, ttl) {
+            body["Check"] = check;
+        }
+        body
+    }
+
+    fn check(&self, endpoint: &Endpoint, ttl: Duration) -> Option<Value> {
+        // go-micro's rule: Consul takes no less than a minute.
+        let minute = Duration::from_secs(60);
+        let gone_after = ttl.max(minute) + Duration::from_secs(5);
+        let mut check = match &self.probe {
+            Some(Probe::Tcp { interval }) => {
+                json!({ "TCP": endpoint.address.authority(), "Interval": go(*interval), "Timeout": "1s" })
+            }
+            Some(Probe::Http { path, interval }) => {
+                let url = format!("{}://{}{path}", endpoint.address.scheme(), endpoint.address.authority());
+                json!({ "HTTP": url, "Interval": go(*interval), "Timeout": "1s" })
+            }
+            None if ttl.is_zero() => return None,
+            None => json!({ "TTL": go(ttl) }),
+        };
+        check["DeregisterCriticalServiceAfter"] = go(gone_after).into();
+        check["Status"] = "passing".into();
+        Some(check)
+    }
+
+    /// Deregisters the endpoints that are still as `service` says.
+    pub(super) async fn remove(&self, catalog: &Catalog, service: &Service) -> Result<(), Trouble> {
+        let mut gone = Vec::new();
+        for record in split(service) {
+            let id = id_of(&record.name, &record.endpoints[0].id);
+            let path = escape(&id);
+            let found = match catalog.agents().own(&format!("/v1/agent/service/{path}?")).await {
+                Err(Trouble::Refused { status: StatusCode::NOT_FOUND, .. }) => None,
+                found => parse::<Registered>(&found?)?.record(""),
+            };
+            if found.is_some_and(|found| is_same(&found, &record)) {
+                catalog.agents().write(&format!("/v1/agent/service/deregister/{path}?"), Vec::new()).await?;
+                self.registered.lock().expect(NO_PANIC).remove(&id);
+                gone.push(record);
+            }
+        }
+        settle(catalog, service, |set| gone.iter().all(|record| !holds(set, record))).await;
+        Ok(())
+    }
+}
+
+/// Waits until the servers know what the agent knows, so that who reads next sees what was written. Not for long: the
+/// agent will tell them in any case.
+async fn settle(catalog: &Catalog, service: &Service, settled: impl Fn(&[Service]) -> bool) {
+    if settled(&[]) && settled(std::slice::from_ref(service)) {
+        return;
+    }
+    let settling = async {
+        let mut index = 0;
+        while let Ok((set, seen)) = catalog.query(&service.name, index).await {
+            if settled(&set) || seen == 0 {
+                break;
+            }
+            index = seen;
+        }
+    };
+    timeout(SETTLE, settling).await.ok();
+}
+
+fn holds(set: &[Service], record: &Service) -> bool {
+    set.iter().any(|service| {
+        service.version == record.version && service.endpoints.iter().any(|e| *e == record.endpoints[0])
+    })
+}
+
+fn is_same(found: &Service, ours: &Service) -> bool {
+    found.version == ours.version && found.endpoints[0].address == ours.endpoints[0].address
+}
+
+fn forgot(status: StatusCode, reason: &str) -> bool {
+    status == StatusCode::NOT_FOUND
+        || reason.contains("does not have associated TTL")
+        || reason.contains("Unknown check")
+}
+
+/// An agent's id for an endpoint. Two services may use one endpoint id, and Consul's index knows no upper case.
+fn id_of(service: &str, endpoint: &str) -> String {
+    let mut id = String::new();
+    for c in format!("{service}/{endpoint}").chars() {
+        if c.is_uppercase() || c == '~' {
+            id.push('~');
+        }
+        id.extend(c.to_lowercase());
+    }
+    id
+}
+
+/// The labels that Consul takes as they are; all of them are in the tags.
+fn meta(endpoint: &Endpoint) -> BTreeMap<&String, &String> {
+    let plain = |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let taken = |(key, value): &(&String, &String)| {
+        plain(key) && key.len() <= 128 && value.len() <= 512 && !key.starts_with("consul-")
+    };
+    endpoint.metadata.iter().filter(taken).take(64).collect()
+}
+
+/// A duration as Go reads it.
+fn go(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}

@@ -1,0 +1,245 @@
+//! What must survive when etcd's members, leases and connections fail: on a real cluster.
+#![cfg(feature = "etcd")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use micro_discover::{Announce, Announcement, Endpoint, Registry, Service, Status, Watch, open};
+
+use crate::servers::etcd::Etcd;
+use crate::servers::gateway::{Proxy, post, put};
+
+mod servers;
+
+const TTL: Duration = Duration::from_secs(5);
+
+fn greeter(id: &str) -> Service {
+    Service::new("greeter").endpoint(Endpoint::new(id, "127.0.0.1:80".parse().unwrap()))
+}
+
+async fn announce(registry: &Arc<dyn Registry>, id: &str) -> Announcement {
+    Announce::new(registry.clone(), greeter(id)).ttl(TTL).start().await.unwrap()
+}
+
+/// Every set that a client was given.
+#[derive(Clone)]
+struct Seen {
+    sets: Arc<Mutex<Vec<Vec<String>>>>,
+    status: Status,
+}
+
+impl Seen {
+    fn by(registry: &Arc<dyn Registry>) -> Self {
+        let mut watch = Watch::new(registry.clone(), "greeter");
+        let seen = Self { sets: Arc::default(), status: watch.status() };
+        let sets = seen.sets.clone();
+        tokio::spawn(async move {
+            while let Some(set) = watch.next().await {
+                let ids =
+                    set.iter().flat_map(|service| &service.endpoints).map(|endpoint| endpoint.id.clone());
+                sets.lock().unwrap().push(ids.collect());
+            }
+        });
+        seen
+    }
+
+    fn last(&self) -> Vec<String> {
+        self.sets.lock().unwrap().last().cloned().unwrap_or_default()
+    }
+
+    /// How long it takes until a set satisfies `wanted`.
+    async fn until(&self, wanted: impl Fn(&[String]) -> bool) -> Duration {
+        let start = Instant::now();
+        while self.sets.lock().unwrap().last().is_none_or(|last| !wanted(last)) {
+            assert!(start.elapsed() < Duration::from_secs(40), "still {:?}", self.last());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        start.elapsed()
+    }
+
+    async fn until_there(&self, id: &str) -> Duration {
+        self.until(|set| set.iter().any(|known| known == id)).await
+    }
+
+    /// Whether an endpoint that was in a set was missing from a later one.
+    fn flapped(&self) -> bool {
+        self.sets.lock().unwrap().windows(2).any(|two| two[0].iter().any(|id| !two[1].contains(id)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_member_hides_nothing_and_a_new_endpoint_is_seen_soon() {
+    let Some(mut cluster) = Etcd::cluster::<3>() else { return };
+    let registry = open(&cluster.url()).unwrap();
+    let seen = Seen::by(&registry);
+    let _first = announce(&registry, "first").await;
+    seen.until_there("first").await;
+    let mut more = Vec::new();
+    // One of the three is the leader, and the one in use comes first.
+    for member in 0..3 {
+        cluster.members[member].kill();
+        let id = format!("after-{member}");
+        more.push(announce(&registry, &id).await);
+        let took = seen.until_there(&id).await;
+        println!("31: member {member} killed, a new endpoint seen after {took:?}");
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        cluster.members[member].restart_dead();
+        cluster.wait_for_health();
+    }
+    assert!(!seen.flapped());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_member_hides_nothing_and_a_new_endpoint_is_seen_soon() {
+    let Some(cluster) = Etcd::cluster::<3>() else { return };
+    let registry = open(&cluster.url()).unwrap();
+    let seen = Seen::by(&registry);
+    let _first = announce(&registry, "first").await;
+    seen.until_there("first").await;
+    let mut more = Vec::new();
+    for member in 0..3 {
+        cluster.members[member].freeze();
+        let id = format!("after-{member}");
+        more.push(announce(&registry, &id).await);
+        let took = seen.until_there(&id).await;
+        println!("32: member {member} frozen, a new endpoint seen after {took:?}");
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        cluster.members[member].thaw();
+        cluster.wait_for_health();
+    }
+    assert!(!seen.flapped());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quorum_lost_for_longer_than_the_ttl_hides_nothing() {
+    let Some(cluster) = Etcd::cluster::<3>() else { return };
+    let registry = open(&cluster.url()).unwrap();
+    let seen = Seen::by(&registry);
+    let _announced = join_all(["a", "b"].map(|id| announce(&registry, id))).await;
+    seen.until(|set| set.len() == 2).await;
+    cluster.members[..2].iter().for_each(servers::Process::freeze);
+    tokio::time::sleep(2 * TTL).await;
+    cluster.members[..2].iter().for_each(servers::Process::thaw);
+    cluster.wait_for_health();
+    let late = announce(&registry, "late").await;
+    seen.until_there("late").await;
+    tokio::time::sleep(2 * TTL + Duration::from_secs(4)).await;
+    assert_eq!(seen.last(), ["a", "b", "late"]);
+    assert!(!seen.flapped(), "{:?}", seen.sets.lock().unwrap());
+    late.withdraw().await.unwrap();
+    seen.until(|set| set.len() == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_members_down_for_longer_than_the_ttl_hide_nothing_and_announcements_renew_themselves() {
+    let Some(mut cluster) = Etcd::cluster::<3>() else { return };
+    let registry = open(&cluster.url()).unwrap();
+    let seen = Seen::by(&registry);
+    let _announced = join_all(["a", "b"].map(|id| announce(&registry, id))).await;
+    seen.until(|set| set.len() == 2).await;
+    cluster.members.iter_mut().for_each(servers::Process::kill);
+    tokio::time::sleep(TTL + Duration::from_secs(2)).await;
+    assert!(seen.status.stale_since().is_some() && seen.status.last_error().is_some());
+    cluster.members.iter_mut().for_each(servers::Process::restart_dead);
+    cluster.wait_for_health();
+    tokio::time::sleep(2 * TTL).await;
+    assert_eq!(seen.last(), ["a", "b"]);
+    assert!(!seen.flapped(), "{:?}", seen.sets.lock().unwrap());
+    assert_eq!(registry.get("greeter").await.unwrap()[0].endpoints.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_compacted_away_while_cut_off_is_read_anew() {
+    let Some(server) = Etcd::start() else { return };
+    let proxy = Proxy::before(server.ports[0]).await;
+    let (direct, cut) =
+        (open(&server.url()).unwrap(), open(&format!("etcd://127.0.0.1:{}", proxy.port)).unwrap());
+    let seen = Seen::by(&cut);
+    direct.announce(&greeter("gone"), Duration::ZERO).await.unwrap();
+    seen.until_there("gone").await;
+    proxy.cut();
+    direct.withdraw(&greeter("gone")).await.unwrap();
+    direct.announce(&greeter("new"), Duration::ZERO).await.unwrap();
+    post(server.ports[0], "/v3/kv/compaction", "{\"revision\":\"3\"}");
+    proxy.mend();
+    let took = seen.until(|set| set == ["new"]).await;
+    println!("35: converged {took:?} after the connection was back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_renewing_is_gone_after_the_ttl_and_who_withdraws_at_once() {
+    let Some(server) = Etcd::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let seen = Seen::by(&registry);
+    let polite = announce(&registry, "polite").await;
+    registry.announce(&greeter("killed"), Duration::from_secs(2)).await.unwrap();
+    let start = Instant::now();
+    seen.until(|set| set == ["killed", "polite"]).await;
+    seen.until(|set| set == ["polite"]).await;
+    println!("36: gone {:?} after the last renewal, with a TTL of 2 s", start.elapsed());
+    polite.withdraw().await.unwrap();
+    let took = seen.until(<[String]>::is_empty).await;
+    println!("37: gone {took:?} after it was withdrawn");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_endpoints_at_once_are_all_seen_and_junk_beside_them_is_ignored() {
+    let Some(server) = Etcd::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let seen = Seen::by(&registry);
+    for (n, junk) in [&b"\x00\xff"[..], b"", b"{}", b"[1]", b"{\"name\":\"greeter\"}"].iter().enumerate() {
+        put(server.ports[0], &format!("/micro/registry/greeter/junk-{n}"), junk);
+    }
+    // What go-micro's older plugin wrote, under its own root.
+    let old = br#"{"name":"greeter","version":"latest","metadata":null,"endpoints":null,
+        "nodes":[{"id":"old","address":"10.0.0.1","port":8080,"metadata":null}]}"#;
+    put(server.ports[0], "/micro-registry/greeter/old", old);
+    let records: Vec<_> = (0..200).map(|n| greeter(&format!("r{n:03}"))).collect();
+    let announced = join_all(records.iter().map(|record| registry.announce(record, TTL * 12))).await;
+    assert!(announced.iter().all(Result::is_ok));
+    let took = seen.until(|set| set.len() == 201).await;
+    println!("38: converged {took:?} after the last of 200");
+    assert!(
+        registry.get("greeter").await.unwrap()[0].endpoints.iter().any(|e| e.address.port() == Some(8080))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_login_is_an_error_that_is_seen_and_a_good_one_is_renewed() {
+    let Some(server) = Etcd::start() else { return };
+    let port = server.ports[0];
+    let good = open(&format!("etcd://root:secret@127.0.0.1:{port}")).unwrap();
+    post(port, "/v3/auth/user/add", "{\"name\":\"root\",\"password\":\"secret\"}");
+    post(port, "/v3/auth/user/grant", "{\"user\":\"root\",\"role\":\"root\"}");
+    post(port, "/v3/auth/enable", "{}");
+    let seen = Seen::by(&good);
+    good.announce(&greeter("a"), Duration::ZERO).await.unwrap();
+    seen.until_there("a").await;
+    for url in [format!("etcd://root:wrong@127.0.0.1:{port}"), format!("etcd://127.0.0.1:{port}")] {
+        let refused = open(&url).unwrap();
+        let error = refused.get("greeter").await.unwrap_err();
+        assert!(error.is_retryable(), "{error:?}");
+        let shut_out = Seen::by(&refused);
+        while shut_out.status.last_error().is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!shut_out.status.resolved(), "refused is not empty");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_is_lost_is_made_again_with_the_next_heartbeat() {
+    let Some(server) = Etcd::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let seen = Seen::by(&registry);
+    let _announced = announce(&registry, "a").await;
+    seen.until_there("a").await;
+    let leases = post(server.ports[0], "/v3/lease/leases", "{}");
+    let id = leases.split("\"ID\":\"").nth(1).unwrap().split('"').next().unwrap();
+    post(server.ports[0], "/v3/lease/revoke", &format!("{{\"ID\":\"{id}\"}}"));
+    seen.until(<[String]>::is_empty).await;
+    seen.until_there("a").await;
+}

@@ -1,0 +1,47 @@
+//! One Consul agent that is its own server.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Process, answers, directory, free_ports, has, wait_until};
+
+#[derive(Debug)]
+pub(crate) struct Consul {
+    pub(crate) agent: Process,
+    pub(crate) port: u16,
+    _directory: TempDir,
+}
+
+impl Consul {
+    /// An agent that has elected itself, or none where consul is missing.
+    pub(crate) fn start() -> Option<Self> {
+        has("consul").then(|| {
+            let directory = directory();
+            let [http, server, lan, dns, grpc] = free_ports();
+            let ports = format!(
+                "{{\"http\":{http},\"server\":{server},\"serf_lan\":{lan},\"serf_wan\":-1,\"dns\":{dns},\
+                 \"grpc\":{grpc},\"https\":-1}}"
+            );
+            let config = directory.path().join("config.json");
+            std::fs::write(&config, format!("{{\"ports\":{ports},\"disable_update_check\":true}}")).unwrap();
+            let mut command = Command::new("consul");
+            command.args(["agent", "-dev", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-node", "t"]);
+            command.args(["-log-level", "err", "-config-file"]).arg(config);
+            let started = Self { agent: Process::start(command), port: http, _directory: directory };
+            started.wait_for_leader();
+            started
+        })
+    }
+
+    pub(crate) fn wait_for_leader(&self) {
+        let health = "/v1/health/service/consul?passing";
+        wait_until("Consul has a leader", || {
+            answers(self.port, health, "\"ServiceID\"") || answers(self.port, health, "\"ID\"")
+        });
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("consul://127.0.0.1:{}", self.port)
+    }
+}
