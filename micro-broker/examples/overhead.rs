@@ -14,9 +14,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
 };
-use lapin::options::{QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Connection, ConnectionProperties, ExchangeKind};
 use micro_broker::{Broker, Event, Memory, Nats, Publisher, RabbitMq, Subscribe};
 
 const ROUNDS: usize = 7;
@@ -167,6 +167,9 @@ async fn raw_lapin(url: String, events: usize) -> anyhow::Result<usize> {
     expires.insert("x-expires".into(), AMQPValue::LongInt(60_000));
     consuming.queue_declare("bench.raw".into(), durable, expires).await?;
     let bind = QueueBindOptions::default();
+    let (topic, durable) =
+        (ExchangeKind::Topic, ExchangeDeclareOptions { durable: true, ..Default::default() });
+    consuming.exchange_declare("micro.events".into(), topic, durable, FieldTable::default()).await?;
     consuming
         .queue_bind(
             "bench.raw".into(),

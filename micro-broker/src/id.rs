@@ -25,12 +25,18 @@ impl Id {
 
 impl From<&str> for Id {
     fn from(text: &str) -> Self {
-        let canonical = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        match u128::from_str_radix(text, 16) {
-            Ok(bits) if canonical => Self(Repr::Random(bits)),
-            _ => Self(Repr::Text(text.into())),
-        }
+        Self(bits(text).map_or_else(|| Repr::Text(text.into()), Repr::Random))
     }
+}
+
+/// The bits of 32 lower-case hex digits.
+fn bits(text: &str) -> Option<u128> {
+    let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
+    digits.iter().try_fold(0, |bits, digit| match digit {
+        b'0'..=b'9' => Some(bits << 4 | u128::from(digit - b'0')),
+        b'a'..=b'f' => Some(bits << 4 | u128::from(digit - b'a' + 10)),
+        _ => None,
+    })
 }
 
 impl From<String> for Id {
@@ -42,7 +48,15 @@ impl From<String> for Id {
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Random(bits) => write!(f, "{bits:032x}"),
+            Repr::Random(bits) => {
+                // By hand: an id is written for every event, and the formatting of wide integers is slow.
+                let mut digits = [0; 32];
+                for (pair, byte) in digits.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
+                    pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+                    pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+                }
+                f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+            }
             Repr::Text(text) => f.write_str(text),
         }
     }

@@ -44,26 +44,30 @@ where
 
 /// Whether a pattern can cover more than one topic.
 pub(crate) fn has_wildcard(pattern: &str) -> bool {
-    pattern.split('.').any(|word| matches!(word, "*" | ">" | "#"))
+    let wild = |byte| matches!(byte, b'*' | b'>' | b'#');
+    pattern.bytes().any(wild) && pattern.split('.').any(|word| matches!(word, "*" | ">" | "#"))
 }
 
 /// What is wrong with a topic to publish to, if anything: words must not be empty, blank or wildcards, and the whole
-/// fits 255 bytes, the limit of an AMQP routing key.
+/// fits 255 bytes with the prefix of dead letters, the limit of an AMQP routing key.
 pub(crate) fn fault(topic: &str) -> Option<&'static str> {
     pattern_fault(topic).or_else(|| has_wildcard(topic).then_some("a wildcard names no single topic"))
 }
 
-/// What is wrong with a topic to subscribe to, if anything.
+/// What is wrong with a topic to subscribe to, if anything. One pass over the bytes: every publication is checked.
 pub(crate) fn pattern_fault(pattern: &str) -> Option<&'static str> {
     if pattern.len() > 255 - DEAD_PREFIX.len() {
-        Some("it is longer than 250 bytes")
-    } else if pattern.split('.').any(str::is_empty) {
-        Some("a word is empty")
-    } else if pattern.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        Some("it holds white space or a control character")
-    } else {
-        None
+        return Some("it is longer than 250 bytes");
     }
+    let mut last = b'.';
+    for &byte in pattern.as_bytes() {
+        match byte {
+            b'.' if last == b'.' => return Some("a word is empty"),
+            0..=b' ' | 0x7f => return Some("it holds white space or a control character"),
+            _ => last = byte,
+        }
+    }
+    (last == b'.').then_some("a word is empty")
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Events as NATS messages: headers are NATS headers, the id is the one JetStream knows duplicates by.
 
+use std::fmt::Write;
+
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -20,7 +22,10 @@ pub(super) fn write(event: Event, form: Envelope) -> (Subject, Option<HeaderMap>
         return (subject, None, envelope_json::write(&event, form));
     }
     let mut headers = HeaderMap::new();
-    headers.insert(MESSAGE_ID, format!("{}/{}", event.topic, event.id));
+    let mut id = String::with_capacity(event.topic.len() + 33);
+    // Writing to a string cannot fail.
+    let _ = write!(id, "{}/{}", event.topic, event.id);
+    headers.insert(MESSAGE_ID, id);
     for (name, value) in &event.headers {
         // A value that is not text cannot travel: NATS headers are lines of UTF-8.
         if let Ok(value) = std::str::from_utf8(value.as_bytes()) {
