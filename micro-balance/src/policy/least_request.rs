@@ -1,27 +1,66 @@
 //! The less busy of two.
 
-use super::{Context, Policy};
+use super::{Context, Policy, alias::Alias};
 use crate::endpoint::Endpoint;
 
 /// Draws two different endpoints and takes the one with fewer requests in flight, the first if they are even.
 ///
 /// The power of two choices: nearly as even as asking all, at the price of two
-/// (Mitzenmacher, <https://doi.org/10.1109/71.963420>).
+/// (Mitzenmacher, <https://doi.org/10.1109/71.963420>). Where weights differ, heavier endpoints are drawn
+/// more often, and may have as many more requests in flight.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeastRequest;
 
-impl Policy for LeastRequest {
-    type Table = ();
+/// What [`LeastRequest`] and [`LeastOf`](super::LeastOf) draw from: nothing, unless weights differ.
+#[derive(Clone, Debug)]
+pub struct LeastTable(Option<Alias>);
 
-    fn table(&self, _: &[Endpoint]) {}
+impl LeastTable {
+    pub(super) fn new(endpoints: &[Endpoint]) -> Self {
+        Self(Alias::of(endpoints))
+    }
+
+    pub(super) fn alias(&self) -> Option<&Alias> {
+        self.0.as_ref()
+    }
+}
+
+impl Policy for LeastRequest {
+    type Table = LeastTable;
+
+    fn table(&self, endpoints: &[Endpoint]) -> LeastTable {
+        LeastTable::new(endpoints)
+    }
 
     #[inline]
-    fn pick(&self, (): &(), endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+    fn pick(&self, table: &LeastTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         if endpoints.len() < 2 {
             return Some(0);
+        }
+        if let Some(alias) = &table.0 {
+            return by_weight(alias, endpoints, context);
         }
         let (first, second) = context.chance.two_below(endpoints.len());
         let busier = endpoints.get(second)?.in_flight() < endpoints.get(first)?.in_flight();
         Some(if busier { second } else { first })
     }
+}
+
+fn by_weight(alias: &Alias, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+    let first = alias.draw(context.chance);
+    let second = another(alias, endpoints.len(), first, context);
+    Some(if is_less_busy(endpoints.get(second)?, endpoints.get(first)?) { second } else { first })
+}
+
+/// Draws until it is not `first`, within reason.
+fn another(alias: &Alias, count: usize, first: usize, context: &Context<'_>) -> usize {
+    let mut draws = (0..4).map(|_| alias.draw(context.chance));
+    draws.find(|&drawn| drawn != first).unwrap_or((first + 1) % count)
+}
+
+/// Whether `a` has fewer requests in flight for its weight than `b`.
+#[inline]
+pub(super) fn is_less_busy(a: &Endpoint, b: &Endpoint) -> bool {
+    let weight = |endpoint: &Endpoint| u128::from(endpoint.attributes().weight.max(1));
+    u128::from(a.in_flight()) * weight(b) < u128::from(b.in_flight()) * weight(a)
 }

@@ -31,6 +31,8 @@ mod alias;
 mod cycle;
 mod earliest_deadline;
 mod hash_key;
+mod label;
+mod least_of;
 mod least_request;
 mod maglev;
 mod modulo;
@@ -48,7 +50,9 @@ use std::time::Duration;
 pub use self::{
     cycle::Cycle,
     earliest_deadline::EarliestDeadlineFirst,
-    least_request::LeastRequest,
+    label::LabelOrder,
+    least_of::{LeastOf, LeastOfAll},
+    least_request::{LeastRequest, LeastTable},
     maglev::{Maglev, Slots},
     modulo::Modulo,
     peak_ewma::PeakEwma,

@@ -5,4 +5,5 @@
 
 mod endpoints;
 mod hashing;
+mod least;
 mod weighted;
