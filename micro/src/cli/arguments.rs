@@ -33,7 +33,7 @@ pub(super) struct Arguments {
 
 #[derive(Args, Debug)]
 pub(super) struct Global {
-    /// The registry: file: is this user's, file:/dir, or fixed://host:port,host:port
+    /// The registry: file: is this user's; file:/dir, fixed://host:port, etcd://host, consul://host
     #[arg(
         long,
         global = true,

@@ -33,7 +33,7 @@ impl Context {
         let registry = open(url).map_err(|error| {
             Failure::new(Kind::Usage, error.to_string())
                 .tried(format!("to open the registry {}", redacted(url)))
-                .hint("--registry file: (this user's), file:/dir, or fixed://host:port,host:port")
+                .hint("--registry file: (this user's), file:/dir, or another that micro --help names")
         })?;
         Ok(Self { registry, url: redacted(url), stop: pending().boxed().shared() })
     }
@@ -50,7 +50,7 @@ impl Context {
         &self.registry
     }
 
-    /// The registry's URL without its password.
+    /// The registry's URL without its password and query.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -101,16 +101,22 @@ impl fmt::Debug for Context {
     }
 }
 
-/// A URL without what stands before the `@` of its authority.
+/// A URL without what may be secret: what stands before the `@` of its authority, and its query.
 pub(crate) fn redacted(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => match rest.rsplit_once('@') {
-            Some((_, host)) => format!("{scheme}://***@{host}"),
-            None => url.to_owned(),
-        },
+    let Some((scheme, rest)) = url.split_once(':') else {
         // A text that is no URL may be anything, even a secret.
-        None if !url.contains(':') => "***".to_owned(),
-        None => url.to_owned(),
+        return "***".to_owned();
+    };
+    if scheme == "file" {
+        return url.to_owned();
+    }
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, _)) => (rest, "?***"),
+        None => (rest, ""),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}{query}"),
+        None => format!("{scheme}:{rest}{query}"),
     }
 }
 
@@ -121,7 +127,10 @@ mod tests {
     #[test]
     fn a_password_in_a_url_is_never_shown() {
         assert_eq!(redacted("etcd://user:hunter2@h:1"), "etcd://***@h:1");
-        assert_eq!(redacted("file:/run/registry"), "file:/run/registry");
+        assert_eq!(redacted("etcd:user:hunter2@h:1"), "etcd://***@h:1");
+        assert_eq!(redacted("consul://h:1?token=hunter2&passing"), "consul://h:1?***");
+        assert_eq!(redacted("fixed://a:1;weight=3,b:2"), "fixed://a:1;weight=3,b:2");
+        assert_eq!(redacted("file:/run/who@where?"), "file:/run/who@where?");
         assert_eq!(redacted("hunter2"), "***");
         let failure = Context::open("nosuch://user:hunter2@h:1").unwrap_err();
         assert!(!format!("{failure:?}").contains("hunter2"));

@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use super::context::Context;
 use super::duration;
-use super::failure::{Failure, Kind, chain};
+use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
 use super::reply::{Checked, Reply, State};
@@ -90,7 +90,10 @@ impl Health {
                     Code::Unimplemented => State::Unimplemented,
                     _ => State::Failed,
                 };
-                checked.error = Some(chain(&status));
+                checked.error = Some(match status.message() {
+                    "" => status.code().to_string(),
+                    message => message.to_owned(),
+                });
             }
         }
     }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers too fail by panicking")]
 
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod backends;
 mod errors;
 mod health;
 mod output;
