@@ -71,8 +71,15 @@ mod memory;
 mod merge;
 mod open;
 
+// Registries made of registries.
+mod cache;
+mod chain;
+mod union;
+
 pub use address::Address;
 pub use announce::{Announce, Announcement};
+pub use cache::Cache;
+pub use chain::Chain;
 #[cfg(feature = "consul")]
 pub use consul::{Consul, ConsulBuilder};
 pub use endpoints::{Connect, Endpoints};
@@ -84,9 +91,10 @@ pub use filter::Filter;
 pub use fixed::Fixed;
 pub use invalid::Invalid;
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::{Family, Forbidden, Initial, Kubernetes, PodAnnotations, Port};
+pub use kubernetes::{Family, Forbidden, Initial, Kubernetes, Port};
 pub use memory::Memory;
 pub use open::open;
 pub use record::{Endpoint, EndpointId, Method, Service, Shape};
 pub use registry::{Error, Registry};
+pub use union::Union;
 pub use watch::{Status, Watch};

@@ -1,0 +1,230 @@
+//! What must survive when Consul's agents fail, lie or forget: on a real agent, and on one that plays the faults.
+#![cfg(feature = "consul")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use micro_discover::{Announce, Consul, Endpoint, Registry, Service, Status, Watch, open};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+mod servers;
+
+/// An agent that answers every request with what `script` says, and counts.
+#[derive(Clone)]
+struct Fake {
+    port: u16,
+    script: Arc<Mutex<Play>>,
+    calls: Arc<Mutex<Vec<Instant>>>,
+}
+
+#[derive(Clone)]
+enum Play {
+    /// An answer as it goes over the wire.
+    Raw(String),
+    Hang,
+    Reset,
+    /// Another index with each answer.
+    Churn,
+}
+
+/// A service of one endpoint, as the agent shows it.
+const ONE: &str = r#"[{"Node":{"Address":"10.0.0.1"},"Service":{"ID":"a","Service":"greeter","Tags":["v=1"],"Address":"","Port":80},
+    "Checks":[{"Status":"passing"}]}]"#;
+
+fn answer(status: &str, headers: &str, body: &str) -> Play {
+    let length = body.len();
+    Play::Raw(format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{headers}\r\n{body}"))
+}
+
+fn well() -> Play {
+    answer("200 OK", "x-consul-index: 0\r\n", ONE)
+}
+
+impl Fake {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let fake = Self { port, script: Arc::new(Mutex::new(well())), calls: Arc::default() };
+        let agent = fake.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let agent = agent.clone();
+                tokio::spawn(async move {
+                    let mut request = vec![0; 4096];
+                    stream.read(&mut request).await.ok();
+                    let calls = {
+                        let mut calls = agent.calls.lock().unwrap();
+                        calls.push(Instant::now());
+                        calls.len()
+                    };
+                    let play = agent.script.lock().unwrap().clone();
+                    let raw = match play {
+                        Play::Raw(raw) => raw,
+                        Play::Hang => std::future::pending().await,
+                        Play::Reset => return,
+                        Play::Churn => {
+                            let index = format!("x-consul-index: {calls}\r\n");
+                            match answer("200 OK", &index, ONE) {
+                                Play::Raw(raw) => raw,
+                                _ => return,
+                            }
+                        }
+                    };
+                    stream.write_all(raw.as_bytes()).await.ok();
+                });
+            }
+        });
+        fake
+    }
+
+    fn plays(&self, play: Play) {
+        *self.script.lock().unwrap() = play;
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.lock().unwrap().len()
+    }
+}
+
+type Sets = Arc<Mutex<Vec<Vec<String>>>>;
+
+fn watch(registry: Arc<dyn Registry>) -> (Sets, Status) {
+    let mut watch = Watch::new(registry, "greeter");
+    let (sets, status) = (Sets::default(), watch.status());
+    let seen = sets.clone();
+    tokio::spawn(async move {
+        while let Some(set) = watch.next().await {
+            let ids = set.iter().flat_map(|service| &service.endpoints).map(|endpoint| endpoint.id.clone());
+            seen.lock().unwrap().push(ids.collect());
+        }
+    });
+    (sets, status)
+}
+
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(40), "{what} in time");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn whatever_an_agent_in_trouble_answers_the_set_is_kept_and_it_is_not_pestered() {
+    let troubles = [
+        ("500", answer("500 Internal Server Error", "", "No cluster leader")),
+        ("429", answer("429 Too Many Requests", "", "slow down")),
+        ("403", answer("403 Forbidden", "", "ACL not found")),
+        ("no leader known", answer("200 OK", "X-Consul-Knownleader: false\r\n", "[]")),
+        ("filtered", answer("200 OK", "X-Consul-Results-Filtered-By-ACLs: true\r\n", "[]")),
+        ("junk", answer("200 OK", "X-Consul-Index: 9\r\n", "<html>")),
+        ("empty body", answer("200 OK", "X-Consul-Index: 9\r\n", "")),
+        ("truncated", Play::Raw("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n[".to_owned())),
+        ("no http", Play::Raw("\0\0\0".to_owned())),
+        ("reset", Play::Reset),
+        ("hang", Play::Hang),
+    ];
+    for (name, trouble) in troubles {
+        let fake = Fake::start().await;
+        let (sets, status) = watch(open(&format!("consul://127.0.0.1:{}", fake.port)).unwrap());
+        until("the first set", || sets.lock().unwrap().len() == 1).await;
+        fake.plays(trouble);
+        until(name, || status.stale_since().is_some()).await;
+        let before = fake.calls();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let calls = fake.calls() - before;
+        fake.plays(well());
+        let start = Instant::now();
+        until(name, || status.stale_since().is_none()).await;
+        println!("40: {name}: {calls} calls in 2 s, recovered after {:?}", start.elapsed());
+        assert!(calls <= 16, "{name}: {calls} calls");
+        assert_eq!(*sets.lock().unwrap(), [["a"]], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_stands_at_zero_goes_back_or_races_makes_no_busy_loop() {
+    for (name, play, most) in [
+        ("zero", well(), 10),
+        ("missing", answer("200 OK", "", ONE), 10),
+        ("no number", answer("200 OK", "X-Consul-Index: x\r\n", ONE), 10),
+        ("churn", Play::Churn, 125),
+    ] {
+        let fake = Fake::start().await;
+        fake.plays(play);
+        let (sets, _) = watch(open(&format!("consul://127.0.0.1:{}", fake.port)).unwrap());
+        until("the first set", || !sets.lock().unwrap().is_empty()).await;
+        let before = fake.calls();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let calls = fake.calls() - before;
+        println!("41: {name}: {calls} calls in 2 s");
+        assert!(calls <= most, "{name}: {calls} calls");
+        assert_eq!(*sets.lock().unwrap(), [["a"]], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_next_agent_is_asked_when_one_fails() {
+    let (bad, good) = (Fake::start().await, Fake::start().await);
+    bad.plays(answer("500 Internal Server Error", "", "rpc error"));
+    let registry = open(&format!("consul://127.0.0.1:{},127.0.0.1:{}", bad.port, good.port)).unwrap();
+    assert_eq!(registry.get("greeter").await.unwrap()[0].endpoints[0].id, "a");
+    registry.get("greeter").await.unwrap();
+    assert_eq!((bad.calls(), good.calls()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_warning_counts_as_well_unless_only_passing_does() {
+    let fake = Fake::start().await;
+    let host = format!("127.0.0.1:{}", fake.port);
+    let lenient = open(&format!("consul://{host}")).unwrap();
+    let strict = Consul::builder([host]).passing_only().build().unwrap();
+    for (state, is_lenient, is_strict) in
+        [("passing", 1, 1), ("warning", 1, 0), ("critical", 0, 0), ("maintenance", 0, 0)]
+    {
+        fake.plays(answer("200 OK", "x-consul-index: 5\r\n", &ONE.replace("passing", state)));
+        assert_eq!(lenient.get("greeter").await.unwrap().len(), is_lenient, "{state}");
+        assert_eq!(strict.get("greeter").await.unwrap().len(), is_strict, "{state}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_was_killed_and_forgot_us_is_told_again_and_the_set_is_kept_meanwhile() {
+    let Some(mut server) = servers::consul::Consul::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let (sets, status) = watch(registry.clone());
+    let record = Service::new("greeter").endpoint(Endpoint::new("a", "127.0.0.1:80".parse().unwrap()));
+    let ttl = Duration::from_secs(3);
+    let announcement = Announce::new(registry.clone(), record.clone()).ttl(ttl).start().await.unwrap();
+    let last = || sets.lock().unwrap().last().cloned().unwrap_or_default();
+    until("announced", || last() == ["a"]).await;
+
+    // Some pushes to its index first, so that the new servers' index is far behind.
+    for n in 0..20 {
+        let other =
+            Service::new("greeter").endpoint(Endpoint::new(format!("o{n}"), "127.0.0.1:81".parse().unwrap()));
+        registry.announce(&other, Duration::ZERO).await.unwrap();
+    }
+    until("all of them", || last().len() == 21).await;
+    server.agent.kill();
+    until("noticed", || status.stale_since().is_some()).await;
+    assert_eq!(last().len(), 21);
+    server.agent.restart_dead();
+    server.wait_for_leader();
+    let start = Instant::now();
+    loop {
+        let known = registry.get("greeter").await.unwrap_or_default();
+        if known.iter().any(|service| service.endpoints.iter().any(|endpoint| endpoint.id == "a")) {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!("42: announced again {:?} after the agent was back", start.elapsed());
+    until("the new truth", || last() == ["a"]).await;
+    announcement.withdraw().await.unwrap();
+    until("withdrawn", || last().is_empty()).await;
+}
