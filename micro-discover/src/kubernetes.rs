@@ -1,5 +1,6 @@
 //! Endpoints of a Kubernetes Service, from its EndpointSlices.
 
+mod annotations;
 mod api;
 mod failure;
 mod hold;
@@ -33,6 +34,7 @@ use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry};
 
+pub use self::annotations::PodAnnotations;
 pub use self::failure::Forbidden;
 pub use self::mirror::Initial;
 pub use self::select::{Family, Port};

@@ -58,6 +58,8 @@ mod filter;
 // The registries, and how a URL names one.
 #[cfg(feature = "consul")]
 mod consul;
+#[cfg(feature = "dns")]
+mod dns;
 #[cfg(feature = "etcd")]
 mod etcd;
 #[cfg(feature = "file")]
@@ -82,6 +84,8 @@ pub use cache::Cache;
 pub use chain::Chain;
 #[cfg(feature = "consul")]
 pub use consul::{Consul, ConsulBuilder};
+#[cfg(feature = "dns")]
+pub use dns::Dns;
 pub use endpoints::{Connect, Endpoints};
 #[cfg(feature = "etcd")]
 pub use etcd::{Etcd, EtcdBuilder};
@@ -91,7 +95,7 @@ pub use filter::Filter;
 pub use fixed::Fixed;
 pub use invalid::Invalid;
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::{Family, Forbidden, Initial, Kubernetes, Port};
+pub use kubernetes::{Family, Forbidden, Initial, Kubernetes, PodAnnotations, Port};
 pub use memory::Memory;
 pub use open::open;
 pub use record::{Endpoint, EndpointId, Method, Service, Shape};

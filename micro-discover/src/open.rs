@@ -19,6 +19,7 @@ use crate::registry::{Error, Registry};
 /// | `consul://h1:8500,h2?token=…&dc=…&ns=…&passing` | Consul by its agents (feature `consul`) |
 /// | `dns://10.0.0.10:53/greeter.shop?port=80` | what a name server knows, as SRV records where no port is said: every part may be left out, see `Dns` |
 /// | `kubernetes://namespace/service?port=grpc` | the Services of a namespace, or this one: every part may be left out, see `Kubernetes` |
+/// | `kubernetes-pods://namespace` | records that pods carry as annotations, as go-micro keeps them, see `PodAnnotations` |
 ///
 /// # Errors
 ///
@@ -39,10 +40,14 @@ pub fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
         "etcd" => Ok(Arc::new(crate::etcd::Etcd::parse(rest, false)?)),
         #[cfg(feature = "etcd")]
         "etcds" => Ok(Arc::new(crate::etcd::Etcd::parse(rest, true)?)),
+        #[cfg(feature = "dns")]
+        "dns" => Ok(Arc::new(crate::dns::Dns::parse(rest)?)),
         #[cfg(feature = "kubernetes")]
         "kubernetes" => Ok(Arc::new(crate::kubernetes::Kubernetes::parse(rest)?)),
         #[cfg(feature = "consul")]
         "consul" => Ok(Arc::new(crate::consul::Consul::parse(rest)?)),
+        #[cfg(feature = "kubernetes")]
+        "kubernetes-pods" => Ok(Arc::new(crate::kubernetes::PodAnnotations::parse(rest)?)),
         _ => {
             let what = Invalid::new(format!("scheme {}: this build knows {}", quoted(scheme), known()));
             Err(Error::Invalid { backend: "unknown", what })
@@ -60,8 +65,10 @@ fn known() -> String {
         "etcd:, etcds:",
         #[cfg(feature = "consul")]
         "consul:",
+        #[cfg(feature = "dns")]
+        "dns:",
         #[cfg(feature = "kubernetes")]
-        "kubernetes:",
+        "kubernetes:, kubernetes-pods:",
     ];
     schemes.join(", ")
 }

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use apiserver::{ApiServer, Events, page, slice};
 use futures_util::{FutureExt, StreamExt};
-use micro_discover::{Endpoints, Error, Forbidden, Initial, Kubernetes, Registry, Service, Watch, open};
+use micro_discover::{
+    Endpoint, Endpoints, Error, Forbidden, Initial, Kubernetes, PodAnnotations, Registry, Service, Watch,
+    open,
+};
 use tower::discover::Change;
 
 type Sets = futures_core::stream::BoxStream<'static, Result<Vec<Service>, Error>>;
@@ -67,7 +70,7 @@ async fn a_watch_list_says_nothing_before_the_whole_state_is_there() {
     let server = ApiServer::start().await;
     let mut sets = kubernetes(&server, Initial::WatchList).watch("greeter");
     let watch = asked(&server, &mut sets).await;
-    assert!(watch.target.starts_with("GET /apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"));
+    assert!(watch.target.starts_with("GET /apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?"));
     assert!(watch.is_watch_list() && watch.target.contains("resourceVersion=&"), "not from an old cache");
     assert!(watch.target.contains("labelSelector=kubernetes.io%2Fservice-name%3Dgreeter"));
     let mut events = watch.open().await;
@@ -427,4 +430,85 @@ async fn urls_say_what_is_wanted_and_what_is_wrong() {
     }
     let record = Service::new("greeter");
     assert!(matches!(registry.announce(&record, MIN).await, Err(Error::Unsupported { .. })));
+}
+
+#[tokio::test]
+async fn a_record_is_patched_into_the_pod_as_go_micro_does_and_taken_out_again() {
+    let server = ApiServer::start().await;
+    let registry = PodAnnotations::from_config(server.config()).namespace("shop").pod("greeter-0");
+    let address = "10.0.0.1:80".parse().unwrap();
+    let record = Service::new("go.micro srv").endpoint(Endpoint::new("greeter-0", address));
+    let work = async {
+        registry.announce(&record, MIN).await.unwrap();
+        registry.withdraw(&record).await.unwrap();
+        assert!(registry.announce(&record, MIN).await.unwrap_err().is_retryable());
+    };
+    let serve = async {
+        let put = server.next().await;
+        assert_eq!(put.target, "PATCH /api/v1/namespaces/shop/pods/greeter-0");
+        assert!(put.head.contains("content-type: application/strategic-merge-patch+json"));
+        let body: serde_json::Value = serde_json::from_str(&put.body).unwrap();
+        let labels = &body["metadata"]["labels"];
+        assert_eq!(
+            (&labels["micro.mu/type"], &labels["micro.mu/selector-go.micro_srv"]),
+            (&"service".into(), &"service".into())
+        );
+        let json = body["metadata"]["annotations"]["micro.mu/service-go.micro_srv"].as_str().unwrap();
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        assert_eq!(
+            (&json["name"], &json["nodes"][0]["address"]),
+            (&"go.micro srv".into(), &"10.0.0.1:80".into())
+        );
+        put.json("{}").await;
+        let removal = server.next().await;
+        let body: serde_json::Value = serde_json::from_str(&removal.body).unwrap();
+        assert!(body["metadata"]["labels"]["micro.mu/selector-go.micro_srv"].is_null());
+        assert!(body["metadata"]["annotations"]["micro.mu/service-go.micro_srv"].is_null());
+        assert_eq!(body["metadata"]["labels"]["micro.mu/type"], "service");
+        removal.json("{}").await;
+        server.next().await.answer("500 Internal Server Error", "", "").await;
+    };
+    tokio::join!(work, serve);
+}
+
+#[tokio::test]
+async fn records_of_pods_that_run_are_read_followed_and_put_together() {
+    let pod = |name: &str, version: u64, phase: &str, ready: &str, host: u8| {
+        let record = format!(
+            r#"{{"name":"greeter","version":"1","nodes":[{{"id":"n-{host}","address":"10.0.0.{host}","port":80}}]}}"#
+        );
+        serde_json::json!({
+            "metadata": {"name": name, "uid": name, "resourceVersion": version.to_string(),
+                "annotations": {"micro.mu/service-greeter": record, "micro.mu/service-bad": "{", "other": "x"}},
+            "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]},
+        })
+        .to_string()
+    };
+    let server = ApiServer::start().await;
+    let registry = PodAnnotations::from_config(server.config()).namespace("shop").retry(MIN, MIN);
+    let mut sets = registry.watch("greeter");
+    let list = asked(&server, &mut sets).await;
+    assert!(list.target.contains("/api/v1/namespaces/shop/pods?"), "{}", list.target);
+    assert!(list.target.contains("labelSelector=micro.mu%2Fselector-greeter%3Dservice"), "{}", list.target);
+    let pods = [
+        pod("a", 1, "Running", "True", 1),
+        pod("b", 2, "Pending", "False", 2),
+        pod("c", 3, "Running", "False", 3),
+    ];
+    list.json(&page(10, "", &pods)).await;
+    assert_eq!(next(&mut sets).await.unwrap(), ["n-1"]);
+    let mut events = asked(&server, &mut sets).await.open().await;
+    events.event("ADDED", &pod("d", 11, "Running", "True", 4)).await;
+    assert_eq!(next(&mut sets).await.unwrap(), ["n-1", "n-4"]);
+    events.event("DELETED", &pod("a", 12, "Running", "True", 1)).await;
+    assert_eq!(next(&mut sets).await.unwrap(), ["n-4"]);
+}
+
+#[tokio::test]
+async fn names_that_no_label_can_hold_are_refused() {
+    let registry = open("kubernetes-pods://shop").unwrap();
+    for name in ["", "a/b", "ends-with-", &"x".repeat(55)] {
+        assert!(matches!(registry.get(name).await, Err(Error::Invalid { .. })), "{name}");
+    }
+    assert!(matches!(open("kubernetes-pods://Shop/x"), Err(Error::Invalid { .. })));
 }

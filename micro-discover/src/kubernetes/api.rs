@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::{Request, Response, header};
+use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use serde::de::DeserializeOwned;
@@ -91,6 +91,7 @@ impl Api {
         let namespace = what.namespace.as_deref().unwrap_or(client.default_namespace());
         let path = format!("{}/namespaces/{}/{}", what.group, encoded(namespace), what.resource);
         let rest = request.uri().to_string();
+        let rest = rest.strip_prefix("/?").map(|query| format!("?{query}")).unwrap_or(rest);
         *request.uri_mut() =
             format!("{path}{rest}").parse().map_err(|_| Failure::new(Kind::Other, "bad URI"))?;
         let response = match timeout(ANSWER, client.send(request)).await {
@@ -144,6 +145,17 @@ impl Api {
         let response = self.send(get(&query, Some("identity")), what).await?;
         let deadline = Instant::now() + Duration::from_secs(seconds) + lasting.div_f64(6.0);
         Ok(Lines { body: response.into_body(), partial: BytesMut::new(), deadline })
+    }
+
+    /// Sends a strategic merge patch to the object `name`.
+    pub(super) async fn patch(&self, what: &Collection, name: &str, body: Vec<u8>) -> Result<(), Failure> {
+        let request = Request::builder()
+            .method(Method::PATCH)
+            .uri(format!("/{}", encoded(name)))
+            .header(header::CONTENT_TYPE, "application/strategic-merge-patch+json")
+            .body(Body::from(body))
+            .expect("an encoded name and constant headers make a request");
+        self.send(request, what).await.map(drop)
     }
 }
 

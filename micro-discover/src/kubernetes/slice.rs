@@ -36,6 +36,7 @@ pub(super) struct Metadata {
     pub(super) labels: BTreeMap<String, String>,
     #[serde(deserialize_with = "nullable")]
     pub(super) annotations: BTreeMap<String, String>,
+    pub(super) deletion_timestamp: Option<String>,
     #[serde(rename = "continue", deserialize_with = "nullable")]
     pub(super) next: String,
 }
@@ -175,7 +176,7 @@ impl<T: serde::de::DeserializeOwned> Event<T> {
 }
 
 /// `null` is what Go writes for an empty list: the default.
-fn nullable<'de, D, T>(from: D) -> Result<T, D::Error>
+pub(super) fn nullable<'de, D, T>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,

@@ -16,6 +16,8 @@ pub(crate) struct Exchange {
     pub(crate) target: String,
     /// The head as it came.
     pub(crate) head: String,
+    /// What came with it.
+    pub(crate) body: String,
     stream: TcpStream,
 }
 
@@ -56,9 +58,10 @@ impl ApiServer {
         while read.len() < end + length {
             assert!(stream.read_buf(&mut read).await.unwrap() > 0, "a whole body");
         }
+        let body = String::from_utf8(read[end..].to_vec()).unwrap();
         let text = String::from_utf8(read[..end].to_vec()).unwrap();
         let target = text.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
-        Exchange { target, head, stream }
+        Exchange { target, head, body, stream }
     }
 }
 
