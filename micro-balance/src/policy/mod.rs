@@ -28,6 +28,7 @@
 //! ```
 
 mod alias;
+mod aperture;
 mod cycle;
 mod earliest_deadline;
 mod hash_key;
@@ -48,6 +49,7 @@ mod weighted_round_robin;
 use std::time::Duration;
 
 pub use self::{
+    aperture::{Aperture, Part},
     cycle::Cycle,
     earliest_deadline::EarliestDeadlineFirst,
     label::LabelOrder,

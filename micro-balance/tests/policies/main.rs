@@ -3,6 +3,7 @@
 //! `data/` holds facts only; each file names its source.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod aperture;
 mod endpoints;
 mod hashing;
 mod least;
