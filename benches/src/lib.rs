@@ -16,6 +16,7 @@ pub mod e2e;
 pub mod pick;
 
 pub mod bar;
+pub mod options;
 pub mod cpu;
 pub mod rotation;
 pub mod statistics;

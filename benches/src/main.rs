@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use benches::{
     e2e,
-    word::{Options, WORDS, machine},
+    options::{Options, machine},
+    word::WORDS,
 };
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tower::BoxError;

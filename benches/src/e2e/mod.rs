@@ -17,7 +17,7 @@ use self::{
     server::Running,
     table::{Sample, Table},
 };
-use crate::{bar::Bar, cpu, rotation::rotate, versions, word::Options};
+use crate::{bar::Bar, cpu, options::Options, rotation::rotate, versions};
 
 #[allow(missing_docs, clippy::all, reason = "generated")]
 pub mod proto {

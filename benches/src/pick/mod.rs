@@ -16,7 +16,7 @@ use self::{
     cell::Cell,
     measure::{LONG_ENOUGH, TASKS},
 };
-use crate::{bar::Bar, versions, word::Options};
+use crate::{bar::Bar, options::Options, versions};
 
 /// Measures every case with every number of endpoints on both runtimes.
 ///
