@@ -1,6 +1,11 @@
 //! Policies that share by weight.
 
-use micro_balance::policy::{EarliestDeadlineFirst, Random, SmoothWeightedRoundRobin, WeightedRoundRobin};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use micro_balance::{
+    Chance,
+    policy::{Context, EarliestDeadlineFirst, Policy, Random, SmoothWeightedRoundRobin, WeightedRoundRobin},
+};
 use serde_json::Value;
 
 use crate::endpoints::{Set, numbers};
@@ -137,4 +142,26 @@ async fn random_follows_weights() {
     });
     // Four degrees of freedom, p > 0.001.
     assert!(squares.sum::<f64>() < 18.47, "{shares:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rounds_are_exact_over_eight_threads_at_once() {
+    let weights = [5_u32, 1, 7, 2];
+    let set = Set::weighing(&weights).await;
+    let policy = SmoothWeightedRoundRobin::new();
+    let table = policy.table(&set.endpoints);
+    let shares: [AtomicUsize; 4] = Default::default();
+    std::thread::scope(|scope| {
+        for seed in 0..8 {
+            let (policy, table, endpoints, shares) = (&policy, &table, &set.endpoints, &shares);
+            scope.spawn(move || {
+                let chance = Chance::new(seed);
+                for _ in 0..15_000 {
+                    let index = policy.pick(table, endpoints, &Context::new(&chance)).unwrap();
+                    shares[index].fetch_add(1, Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(shares.map(AtomicUsize::into_inner), weights.map(|weight| weight as usize * 8_000));
 }
