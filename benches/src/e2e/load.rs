@@ -1,6 +1,6 @@
 //! Calls from many tasks at once, through any client.
 
-use std::time::Instant;
+use std::{fmt, time::Instant};
 
 use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
@@ -62,6 +62,24 @@ where
             nanos.sort_unstable();
             Ok(nanos)
         })
+    }
+}
+
+/// A client and what it is called in the table.
+pub(super) struct Mode {
+    pub(super) name: &'static str,
+    pub(super) client: Box<dyn Client>,
+}
+
+impl Mode {
+    pub(super) fn new(name: &'static str, client: impl Client + 'static) -> Self {
+        Self { name, client: Box::new(client) }
+    }
+}
+
+impl fmt::Debug for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
     }
 }
 

@@ -3,26 +3,22 @@
 mod load;
 mod ours;
 mod peers;
+pub mod proto;
 mod server;
 mod table;
 
-use std::{fmt, time::Instant};
+use std::time::Instant;
 
 use tokio::runtime::{Builder, Runtime};
 use tower::BoxError;
 
 pub use self::server::{SERVER, serve};
 use self::{
-    load::{Client, Load},
+    load::{Load, Mode},
     server::Running,
     table::{Sample, Table},
 };
 use crate::{bar::Bar, cpu, options::Options, rotation::rotate, versions};
-
-#[allow(missing_docs, clippy::all, reason = "generated")]
-pub mod proto {
-    tonic::include_proto!("echo");
-}
 
 /// Calls of each mode in a round.
 const CALLS: usize = 20_000;
@@ -88,39 +84,4 @@ fn measure(runtime: &Runtime, mode: &Mode, load: Load) -> Result<Sample, BoxErro
         rate: calls / elapsed.as_secs_f64(),
         nanos: nanos.map_err(|error| format!("{}: {error}", mode.name))?,
     })
-}
-
-/// A client and what it is called in the table.
-struct Mode {
-    name: &'static str,
-    client: Box<dyn Client>,
-}
-
-impl Mode {
-    fn new(name: &'static str, client: impl Client + 'static) -> Self {
-        Self { name, client: Box::new(client) }
-    }
-}
-
-impl fmt::Debug for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_generated_record_names_the_echo_method() {
-        let methods = proto::echo_record::methods();
-        assert_eq!((proto::echo_record::NAME, methods.len()), ("echo", 1));
-        assert_eq!(
-            (methods[0].name.as_str(), methods[0].metadata["grpc"].as_str()),
-            ("Echo.Unary", "/echo.Echo/Unary")
-        );
-        let request = methods[0].request.as_ref().unwrap();
-        assert_eq!((request.values[0].name.as_str(), request.values[0].kind.as_str()), ("data", "bytes"));
-    }
 }

@@ -12,7 +12,10 @@ use micro_tower::{
 use tonic::body::Body;
 use tower::{BoxError, discover::ServiceList};
 
-use super::{Mode, load::Over, peers};
+use super::{
+    load::{Mode, Over},
+    peers,
+};
 
 /// What is claimed about one endpoint.
 pub(super) const ONE: &str = "ours/1";

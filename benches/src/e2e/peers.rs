@@ -11,7 +11,7 @@ use tower::{
     load::{CompleteOnResponse, PendingRequestsDiscover},
 };
 
-use super::{Mode, load::Over};
+use super::load::{Mode, Over};
 
 /// What the claim on one endpoint is held against.
 pub(super) const CHANNEL: &str = "tonic Channel";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{On, measure::Figures, ours, peers};
+use super::{measure::Figures, on::On, ours, peers};
 use crate::{
     bar::Bar,
     statistics::{median, paired_ratio},

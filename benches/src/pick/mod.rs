@@ -4,17 +4,16 @@ mod case;
 mod cell;
 mod measure;
 mod mock;
+mod on;
 mod ours;
 mod peers;
 
-use std::{fmt, io};
-
-use tokio::runtime::{Builder, Runtime};
 use tower::BoxError;
 
 use self::{
     cell::Cell,
     measure::{LONG_ENOUGH, TASKS},
+    on::On,
 };
 use crate::{bar::Bar, options::Options, versions};
 
@@ -48,29 +47,4 @@ fn cell(on: On, count: usize, rounds: usize) -> Result<Cell, BoxError> {
     cases.extend(runtime.block_on(ours::cases(count))?);
     let figures = measure::all(&runtime, &mut cases, rounds)?;
     Ok(Cell { on, count, figures })
-}
-
-/// A runtime to measure on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum On {
-    CurrentThread,
-    TwoWorkers,
-}
-
-impl On {
-    fn runtime(self) -> io::Result<Runtime> {
-        match self {
-            Self::CurrentThread => Builder::new_current_thread().enable_all().build(),
-            Self::TwoWorkers => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
-        }
-    }
-}
-
-impl fmt::Display for On {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::CurrentThread => "ct",
-            Self::TwoWorkers => "mt2",
-        })
-    }
 }
