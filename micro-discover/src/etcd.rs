@@ -35,7 +35,7 @@ const BACKEND: &str = "etcd";
 ///
 /// TTLs are rounded up to whole seconds, and etcd makes short ones longer (by default to two seconds). Once a
 /// cluster that had no leader has one again, an endpoint that is missing is kept for another
-/// [`grace`](Self::grace): its lease may have run out merely because nobody could renew it.
+/// [`grace`](EtcdBuilder::grace): its lease may have run out merely because nobody could renew it.
 #[derive(Clone)]
 pub struct Etcd {
     members: Arc<Members>,
