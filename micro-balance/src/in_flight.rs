@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{classify::Outcome, clock::Moment, endpoint::Stats};
+use crate::{classify::Outcome, clock::Moment, stats::Stats};
 
 /// A request that an endpoint is busy with.
 ///

@@ -24,6 +24,7 @@ mod snapshot;
 pub mod policy;
 mod protocol;
 mod endpoint;
+mod stats;
 mod view;
 mod in_flight;
 mod ewma;

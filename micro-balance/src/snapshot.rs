@@ -14,8 +14,9 @@ use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 use crate::{
     chance::Chance,
     clock::{Clock, Moment},
-    endpoint::{Endpoint, LOST},
+    endpoint::Endpoint,
     policy::{Context, Policy},
+    stats::LOST,
     tried::Tried,
     view::Listed,
 };

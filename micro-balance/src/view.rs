@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::endpoint::{Attributes, Endpoint, LOST};
+use crate::{
+    endpoint::{Attributes, Endpoint},
+    stats::LOST,
+};
 
 /// Where an endpoint is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,11 +37,12 @@ pub use self::reconnect::Reconnect;
 use self::slot::{Health, Slot};
 use crate::{
     chance::Chance,
-    endpoint::{Attributes, EJECTED, Endpoint, LOST, Report, Stats},
+    endpoint::{Attributes, Endpoint},
     error::chain,
     policy::Policy,
     settings::Settings,
     snapshot::{Shared, Snapshot},
+    stats::{EJECTED, LOST, Report, Stats},
 };
 
 /// Tells the attributes of an endpoint.

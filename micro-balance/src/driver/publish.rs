@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::slot::{Health, Slot};
 use crate::{
     eject::Ejection,
-    endpoint::{EJECTED, LOST},
     policy::Policy,
     snapshot::{Shared, Snapshot},
+    stats::{EJECTED, LOST},
 };
 
 impl<S: Clone, P: Policy> Snapshot<S, P> {

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use crate::{
     eject::Ejection,
-    endpoint::{Endpoint, LOST},
+    endpoint::Endpoint,
+    stats::LOST,
     view::{Listed, State},
 };
 
