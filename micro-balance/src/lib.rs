@@ -7,11 +7,13 @@
 //! | module | what is there |
 //! |---|---|
 //! | [`policy`] | which endpoint is next; your own is ten lines |
+//! | [`eligible`] | which endpoints a policy chooses from: subsets, priorities, zones, slow start |
 //! | [`Ejection`] | when an endpoint that fails is left out |
 //! | [`Protocol`] | what is read from requests and answers: [`Opaque`] or [`Http`] |
 //! | [`Unsent`], [`NotSent`] | what was not sent may be sent again |
 //! | [`retry`], [`hedge`], [`timeout`] | layers that repeat what may be repeated, and give up on what takes too long |
 //! | [`limit`], [`throttle`], [`failfast`] | layers that turn requests away before they make things worse |
+//! | `config` | all of this from configuration, by the feature of that name |
 //! | [`classify`] | whether an HTTP or gRPC answer is the endpoint's fault |
 
 mod balance;
@@ -22,6 +24,7 @@ mod search;
 mod driver;
 mod snapshot;
 pub mod policy;
+pub mod eligible;
 mod protocol;
 mod endpoint;
 mod stats;
@@ -50,6 +53,8 @@ mod answer;
 mod overload;
 mod sliding;
 mod setting;
+#[cfg(feature = "config")]
+pub mod config;
 
 pub use answer::{Answer, HeldBody};
 pub use balance::Balance;
