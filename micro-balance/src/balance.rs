@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use crate::{
     chance::Chance,
+    eligible::Fallbacks,
     policy::{PeakEwma, Policy},
     protocol::{Opaque, Protocol},
     response::ResponseFuture,
@@ -77,6 +78,11 @@ impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
     /// Every endpoint discovery knows of, with its state and figures, by id.
     pub fn endpoints(&self) -> Vec<View> {
         self.shared.snapshot.load().known.iter().map(|listed| listed.view()).collect()
+    }
+
+    /// How many requests each step of eligibility gave way for.
+    pub fn fallbacks(&self) -> Fallbacks {
+        self.shared.fallbacks.read()
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     chance::Chance,
     driver::{Describe, Driver, Probe, Reconnect},
     eject::Ejection,
+    eligible::{Counters, Eligibility, Locality, Priority, SlowStart, Subset},
     endpoint::Attributes,
     policy::{PeakEwma, Policy},
     protocol::{Opaque, Protocol},
@@ -35,6 +36,7 @@ pub struct Builder<D: Discover, Req, P = PeakEwma, T = Opaque> {
     policy: P,
     protocol: T,
     ejection: Ejection,
+    eligibility: Eligibility,
     failfast: Duration,
     reconnect: Reconnect,
     name: Option<Arc<str>>,
@@ -78,6 +80,7 @@ impl<D: Discover, Req> Builder<D, Req> {
             policy: PeakEwma::new(),
             protocol: Opaque,
             ejection: Ejection::default(),
+            eligibility: Eligibility::default(),
             failfast: Duration::from_secs(3),
             reconnect: Reconnect::default(),
             name: None,
@@ -108,6 +111,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             protocol,
             discover: self.discover,
             ejection: self.ejection,
+            eligibility: self.eligibility,
             failfast: self.failfast,
             reconnect: self.reconnect,
             name: self.name,
@@ -121,6 +125,30 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
     /// Leaves endpoints that fail out as `ejection` says.
     pub fn ejection(mut self, ejection: Ejection) -> Self {
         self.ejection = ejection;
+        self
+    }
+
+    /// Uses a part of the endpoints only; all of them unless given.
+    pub fn subset(mut self, subset: Subset) -> Self {
+        self.eligibility.subset = Some(subset);
+        self
+    }
+
+    /// How endpoints of a higher priority number stand in for those of a lower one.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.eligibility.priority = priority;
+        self
+    }
+
+    /// How requests are shared between zones.
+    pub fn locality(mut self, locality: Locality) -> Self {
+        self.eligibility.locality = locality;
+        self
+    }
+
+    /// Gives endpoints that are new less weight; all of it unless given.
+    pub fn slow_start(mut self, slow_start: SlowStart) -> Self {
+        self.eligibility.slow_start = Some(slow_start);
         self
     }
 
@@ -188,7 +216,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         let settings = Settings::new(self.policy.timing(), self.ejection);
         let now = Instant::now();
         let shared = Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(Snapshot::unresolved(&self.policy, now)),
+            snapshot: ArcSwap::from_pointee(Snapshot::unresolved(now)),
             version: AtomicU64::new(0),
             timed: settings.timing.is_some().then(|| settings.clock.clone()),
             policy: self.policy,
@@ -196,6 +224,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             changed: Arc::new(Notify::new()),
             failfast: self.failfast,
             name: self.name.clone(),
+            fallbacks: Counters::default(),
             driver: OnceLock::new(),
         });
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
@@ -203,6 +232,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         let driver = Driver {
             shared: Arc::downgrade(&shared),
             settings: settings.into(),
+            eligibility: self.eligibility,
             reconnect: self.reconnect,
             describe: self.describe,
             probe: self.probe,

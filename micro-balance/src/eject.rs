@@ -90,9 +90,9 @@ impl Ejection {
         total >= 2 && (ejected == 0 || (ejected + 1) * 100 <= total * self.max_percent as usize)
     }
 
-    /// Whether so few of `total` are healthy that ejections make things worse.
-    pub(crate) fn panics(&self, healthy: usize, total: usize) -> bool {
-        healthy * 100 < total * self.panic_percent as usize
+    /// Below how many percent of endpoints that are well ejections are not heeded.
+    pub(crate) fn panic_threshold(&self) -> u32 {
+        self.panic_percent
     }
 }
 
@@ -113,12 +113,5 @@ mod tests {
         let allowed = (0..20).take_while(|&ejected| ejection.allows(ejected, 20)).count();
         assert_eq!(allowed, 2);
         assert!(ejection.allows(0, 2) && !ejection.allows(1, 2) && !ejection.allows(0, 1));
-    }
-
-    #[test]
-    fn panic_begins_strictly_under_the_threshold() {
-        let ejection = Ejection::default();
-        assert!(!ejection.panics(1, 2) && ejection.panics(1, 3) && ejection.panics(0, 1));
-        assert!(!ejection.panic_percent(0).panics(0, 9));
     }
 }

@@ -34,11 +34,19 @@ pub struct Endpoint {
 struct About {
     id: Arc<str>,
     attributes: Attributes,
+    warmth: f64,
 }
 
 impl Endpoint {
     pub(crate) fn new(id: Arc<str>, attributes: Attributes, stats: Arc<Stats>) -> Self {
-        Self { stats, about: Arc::new(About { id, attributes }) }
+        Self { stats, about: Arc::new(About { id, attributes, warmth: 1.0 }) }
+    }
+
+    /// The same endpoint with a part of its weight, while it is new.
+    pub(crate) fn warming(&self, warmth: f64) -> Self {
+        let About { id, attributes, .. } = &*self.about;
+        let about = About { id: id.clone(), attributes: attributes.clone(), warmth };
+        Self { stats: self.stats.clone(), about: Arc::new(about) }
     }
 
     /// The name discovery gives it.
@@ -49,6 +57,17 @@ impl Endpoint {
     /// What discovery says of it.
     pub fn attributes(&self) -> &Attributes {
         &self.about.attributes
+    }
+
+    /// Its share relative to others: its weight, or at first a part of it with
+    /// [`SlowStart`](crate::eligible::SlowStart). Never 0, as a set with one of weight 0 has no others.
+    pub fn weight(&self) -> f64 {
+        f64::from(self.about.attributes.weight.max(1)) * self.about.warmth
+    }
+
+    /// Which part of its weight it has; 1 unless it starts slowly.
+    pub fn warmth(&self) -> f64 {
+        self.about.warmth
     }
 
     /// How many requests it is busy with, each from the pick to the end of its answer.

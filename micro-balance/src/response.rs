@@ -71,7 +71,7 @@ where
         let probes = probe.is_some();
         let picked = probe.or_else(|| {
             let wish = Wish { tried, avoid: None, hash: shared.protocol.hash(&request), now: started };
-            snapshot.pick(&shared.policy, &wish, chance)
+            snapshot.pick(&shared.policy, &wish, chance, &shared.fallbacks)
         });
         let Some((endpoint, service)) = picked else { return Self::search(shared, request, chance, None, 0) };
         let (stats, mut service) = (endpoint.stats(), service.clone());

@@ -114,7 +114,7 @@ where
     where
         S::Error: Into<BoxError>,
     {
-        for _ in 0..=snapshot.endpoints.len() {
+        for _ in 0..=snapshot.len() {
             let Some((endpoint, mut service)) = self.next(snapshot) else { break };
             match service.poll_ready(cx) {
                 Poll::Ready(Ok(())) => return Some((endpoint, service)),
@@ -150,7 +150,8 @@ where
             hash: protocol.hash(request),
             now: self.shared.now(),
         };
-        let (endpoint, service) = snapshot.pick(&self.shared.policy, &wish, &self.chance)?;
+        let (endpoint, service) =
+            snapshot.pick(&self.shared.policy, &wish, &self.chance, &self.shared.fallbacks)?;
         Some((endpoint.clone(), service.clone()))
     }
 

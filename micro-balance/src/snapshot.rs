@@ -14,6 +14,7 @@ use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 use crate::{
     chance::Chance,
     clock::{Clock, Moment},
+    eligible::{Counters, Marks},
     endpoint::Endpoint,
     policy::{Context, Policy},
     stats::LOST,
@@ -34,6 +35,8 @@ pub(crate) struct Shared<S, P: Policy, T> {
     pub(crate) changed: Arc<Notify>,
     pub(crate) failfast: Duration,
     pub(crate) name: Option<Arc<str>>,
+    /// Requests for which a step of eligibility gave way.
+    pub(crate) fallbacks: Counters,
     /// Stops the driver with the last handle; the driver itself holds none.
     pub(crate) driver: OnceLock<AbortOnDrop>,
 }
@@ -57,12 +60,10 @@ impl Drop for AbortOnDrop {
 }
 
 pub(crate) struct Snapshot<S, P: Policy> {
-    /// Those a policy chooses from, and their services by the same index.
-    pub(crate) endpoints: Box<[Endpoint]>,
-    pub(crate) services: Box<[S]>,
-    pub(crate) table: P::Table,
-    /// Which bars of an endpoint count: in panic, ejections do not.
-    pub(crate) mask: u8,
+    /// Those a policy chooses from; one group unless priorities or zones share requests.
+    pub(crate) groups: Box<[Group<S, P>]>,
+    /// Which group a request falls to.
+    pub(crate) shares: Shares,
     /// Those that one request at a time may find out about.
     pub(crate) half_open: Box<[(Endpoint, S)]>,
     /// Everything discovery knows of.
@@ -71,6 +72,43 @@ pub(crate) struct Snapshot<S, P: Policy> {
     pub(crate) resolved: bool,
     /// Since when there has been nobody to take requests, or the last new hope.
     pub(crate) unready_since: Option<Instant>,
+}
+
+/// Endpoints that one pick chooses from.
+pub(crate) struct Group<S, P: Policy> {
+    pub(crate) endpoints: Box<[Endpoint]>,
+    /// Their services by the same index.
+    pub(crate) services: Box<[S]>,
+    pub(crate) table: P::Table,
+    /// Which bars of an endpoint count: in panic, ejections do not.
+    pub(crate) mask: u8,
+    /// Which steps of eligibility gave way.
+    pub(crate) marks: Marks,
+}
+
+/// How requests are shared between groups: running sums.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shares(Box<[u64]>);
+
+impl Shares {
+    pub(crate) fn new(shares: impl Iterator<Item = u64>) -> Self {
+        let mut sum = 0_u64;
+        Self(
+            shares
+                .map(|share| {
+                    sum = sum.saturating_add(share);
+                    sum
+                })
+                .collect(),
+        )
+    }
+
+    /// The group that any number falls to.
+    fn at(&self, draw: u64) -> usize {
+        let total = self.0.last().copied().unwrap_or(1);
+        let place = (u128::from(draw) * u128::from(total) >> 64) as u64;
+        self.0.iter().position(|&end| place < end).unwrap_or(0)
+    }
 }
 
 /// What is known of a request when an endpoint is picked for it.
@@ -91,7 +129,81 @@ pub(crate) type Member<'a, S> = (&'a Endpoint, &'a S);
 impl<S, P: Policy> Snapshot<S, P> {
     /// Picks an endpoint that is open, one the request has not been to if there is any.
     #[inline]
-    pub(crate) fn pick(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
+    pub(crate) fn pick(
+        &self,
+        policy: &P,
+        wish: &Wish<'_>,
+        chance: &Chance,
+        fallbacks: &Counters,
+    ) -> Option<Member<'_, S>> {
+        match &*self.groups {
+            [] => None,
+            [only] => only.pick(policy, wish, chance, fallbacks),
+            _ => self.pick_group(policy, wish, chance, fallbacks),
+        }
+    }
+
+    /// Picks from the group that the request falls to, or from the next one with somebody it has not been to.
+    #[cold]
+    fn pick_group(
+        &self,
+        policy: &P,
+        wish: &Wish<'_>,
+        chance: &Chance,
+        fallbacks: &Counters,
+    ) -> Option<Member<'_, S>> {
+        // A key stays in its group as well, but not by the bits that choose within it.
+        let draw = wish.hash.map_or_else(|| chance.next(), |hash| Chance::new(hash).next());
+        let first = self.shares.at(draw);
+        let mut tried = None;
+        for index in (first..self.groups.len()).chain(0..first) {
+            let picked = self.groups[index].pick(policy, wish, chance, fallbacks);
+            match picked {
+                Some((endpoint, _)) if wish.is_new(endpoint) => return picked,
+                _ => tried = tried.or(picked),
+            }
+        }
+        tried
+    }
+
+    /// How many endpoints can be picked.
+    pub(crate) fn len(&self) -> usize {
+        self.groups.iter().map(|group| group.endpoints.len()).sum()
+    }
+
+    /// Takes the permit of a half-open endpoint, if there is one to be had.
+    pub(crate) fn probe(&self, tried: Option<&Tried>) -> Option<Member<'_, S>> {
+        let (endpoint, service) = self.half_open.iter().find(|(endpoint, _)| {
+            let stats = endpoint.stats();
+            let fresh = tried.is_none_or(|tried| !tried.contains(stats.serial()));
+            fresh && stats.is_open(LOST) && stats.try_probe()
+        })?;
+        Some((endpoint, service))
+    }
+}
+
+impl Wish<'_> {
+    /// Whether the request has not been to `endpoint`.
+    #[inline]
+    fn is_new(&self, endpoint: &Endpoint) -> bool {
+        let unknown =
+            |list: Option<&Tried>| list.is_none_or(|list| !list.contains(endpoint.stats().serial()));
+        unknown(self.tried) && unknown(self.avoid)
+    }
+}
+
+impl<S, P: Policy> Group<S, P> {
+    #[inline]
+    fn pick(
+        &self,
+        policy: &P,
+        wish: &Wish<'_>,
+        chance: &Chance,
+        fallbacks: &Counters,
+    ) -> Option<Member<'_, S>> {
+        if !self.marks.is_empty() {
+            fallbacks.count(self.marks);
+        }
         if self.endpoints.len() <= 1 {
             return self.member(0).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask));
         }
@@ -105,16 +217,6 @@ impl<S, P: Policy> Snapshot<S, P> {
             context.attempt += 1;
         }
         self.any(wish, chance)
-    }
-
-    /// Takes the permit of a half-open endpoint, if there is one to be had.
-    pub(crate) fn probe(&self, tried: Option<&Tried>) -> Option<Member<'_, S>> {
-        let (endpoint, service) = self.half_open.iter().find(|(endpoint, _)| {
-            let stats = endpoint.stats();
-            let fresh = tried.is_none_or(|tried| !tried.contains(stats.serial()));
-            fresh && stats.is_open(LOST) && stats.try_probe()
-        })?;
-        Some((endpoint, service))
     }
 
     #[inline]
@@ -134,14 +236,18 @@ impl<S, P: Policy> Snapshot<S, P> {
 
     #[inline]
     fn is_fresh(&self, endpoint: &Endpoint, wish: &Wish<'_>) -> bool {
-        let stats = endpoint.stats();
-        let unknown = |list: Option<&Tried>| list.is_none_or(|list| !list.contains(stats.serial()));
-        stats.is_open(self.mask) && unknown(wish.tried) && unknown(wish.avoid)
+        endpoint.stats().is_open(self.mask) && wish.is_new(endpoint)
     }
 }
 
 impl<S, P: Policy> fmt::Debug for Snapshot<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").field("endpoints", &self.endpoints).finish_non_exhaustive()
+        f.debug_struct("Snapshot").field("groups", &self.groups).finish_non_exhaustive()
+    }
+}
+
+impl<S, P: Policy> fmt::Debug for Group<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("endpoints", &self.endpoints).finish_non_exhaustive()
     }
 }

@@ -11,6 +11,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
+    /// Left out by subsetting or by a policy that uses one endpoint at a time: it is not connected.
+    Idle,
     /// Not connected yet, or not any more: it takes no requests.
     Connecting,
     /// It takes requests.
@@ -57,7 +59,11 @@ impl Listed {
         View {
             id: self.endpoint.shared_id().clone(),
             attributes: self.endpoint.attributes().clone(),
-            state: if stats.is_open(LOST) { self.state } else { State::Connecting },
+            state: match self.state {
+                State::Idle => State::Idle,
+                state if stats.is_open(LOST) => state,
+                _ => State::Connecting,
+            },
             in_flight: stats.in_flight(),
             picks: stats.picks(),
             failures: stats.failures(),

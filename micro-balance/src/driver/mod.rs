@@ -3,7 +3,9 @@
 //! It follows discovery also while no request comes, keeps every endpoint connected, and publishes what has
 //! changed at most once a millisecond.
 
+mod members;
 mod publish;
+mod race;
 mod reconnect;
 mod slot;
 
@@ -20,7 +22,7 @@ use std::{
 
 use futures_util::{
     FutureExt, StreamExt,
-    future::{BoxFuture, poll_fn},
+    future::{BoxFuture, abortable, poll_fn},
     stream::FuturesUnordered,
 };
 use tokio::{
@@ -34,9 +36,13 @@ use tower::{
 use tower_service::Service;
 
 pub use self::reconnect::Reconnect;
-use self::slot::{Health, Slot};
+use self::{
+    race::Race,
+    slot::{Health, Slot},
+};
 use crate::{
     chance::Chance,
+    eligible::Eligibility,
     endpoint::{Attributes, Endpoint},
     error::chain,
     policy::Policy,
@@ -58,6 +64,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Driver<K, S, P: Policy, T> {
     pub(crate) shared: Weak<Shared<S, P, T>>,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) eligibility: Eligibility,
     pub(crate) reconnect: Reconnect,
     pub(crate) describe: Describe<K, S>,
     pub(crate) probe: Option<Probe<S>>,
@@ -73,6 +80,8 @@ enum Event {
     EjectionOver(u64, u64),
     /// Nobody came to try a half-open endpoint.
     Untried(u64, u64),
+    /// The first of the endpoints that are tried in turn takes long; the number tells which turn.
+    Slow(u64),
     /// A probe has ended.
     Probed(u64, Result<(), BoxError>),
 }
@@ -91,6 +100,11 @@ struct State<K, S, P: Policy, T> {
     reports: mpsc::UnboundedSender<Report>,
     resolved: bool,
     unready_since: Instant,
+    /// Whether endpoints came or went since it was last worked out which are wanted.
+    regroup: bool,
+    race: Option<Race>,
+    /// When weights or tables are to be worked out again although nothing has happened.
+    refresh: Option<Instant>,
     /// Since when something waits to be published.
     dirty: Option<Instant>,
     had_ready: bool,
@@ -136,6 +150,7 @@ where
                     }
                 },
                 () = sleep_until(publish_at), if state.dirty.is_some() => if !state.publish() { return },
+                () = sleep_until(state.refresh.unwrap_or(publish_at)), if state.refresh.is_some() => state.touch(),
             }
         }
     }
@@ -189,6 +204,9 @@ where
             reports,
             resolved: false,
             unready_since: now,
+            regroup: false,
+            race: None,
+            refresh: None,
             dirty: None,
             had_ready: false,
             // Long enough ago for the first answer to be published at once.
@@ -197,16 +215,32 @@ where
     }
 
     fn publish(&mut self) -> bool {
+        if std::mem::take(&mut self.regroup) && !self.regroup() {
+            return false;
+        }
         self.dirty = None;
         self.published = Instant::now();
         let has_ready = self.slots.values().any(Slot::is_connected);
         if std::mem::replace(&mut self.had_ready, has_ready) && !has_ready {
             self.unready_since = self.published;
         }
-        let (slots, settings, since) = (self.slots.values(), &self.driver.settings, self.unready_since);
-        publish::publish(&self.driver.shared, |shared| {
-            Snapshot::of(slots, &shared.policy, &settings.ejection, since)
-        })
+        let (slots, driver, since) = (self.slots.values(), &self.driver, self.unready_since);
+        let panic = driver.settings.ejection.panic_threshold();
+        let mut refresh = None;
+        let alive = publish::publish(&driver.shared, |shared| {
+            refresh = shared.policy.refresh();
+            Snapshot::of(slots, &shared.policy, &driver.eligibility, panic, since)
+        });
+        self.refresh = self.warming().into_iter().chain(refresh).min().map(|step| self.published + step);
+        alive
+    }
+
+    /// How soon weights have changed, while an endpoint is new.
+    fn warming(&self) -> Option<Duration> {
+        let slow_start = self.driver.eligibility.slow_start.as_ref()?;
+        let mut slots = self.slots.values().filter(|slot| slot.is_connected());
+        let new = slots.any(|slot| slot.warmth(slow_start, self.published) < 1.0);
+        new.then(|| slow_start.step())
     }
 
     fn touch(&mut self) {
@@ -223,8 +257,11 @@ where
             Change::Insert(key, service) => self.insert(key, service),
             Change::Remove(key) => {
                 self.touch();
-                if let Some(serial) = self.serials.remove(&key) {
-                    self.slots.remove(&serial);
+                if let Some(serial) = self.serials.remove(&key)
+                    && let Some(mut slot) = self.slots.remove(&serial)
+                {
+                    slot.let_go();
+                    self.regroup = true;
                     tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint removed");
                 }
             }
@@ -256,11 +293,16 @@ where
             ));
             tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint found");
             self.serials.insert(key.clone(), serial);
-            self.slots.insert(serial, Slot::new(key, Endpoint::new(id, attributes, stats), service));
+            let mut slot = Slot::new(key, Endpoint::new(id, attributes, stats), service);
+            slot.wanted = self.takes_all();
+            self.slots.insert(serial, slot);
             self.unready_since = Instant::now();
         }
         self.touch();
-        self.start(serial, Duration::ZERO);
+        self.regroup = true;
+        if self.slots.get(&serial).is_some_and(|slot| slot.wanted) {
+            self.start(serial, Duration::ZERO);
+        }
     }
 
     /// Starts an attempt to connect; one that is under way does not count any more.
@@ -268,8 +310,15 @@ where
         let Some(slot) = self.slots.get_mut(&serial) else { return };
         slot.attempt += 1;
         slot.connecting = true;
-        let (attempt, ready) = (slot.attempt, (self.connect)(slot.original.clone(), delay));
-        self.events.push(Box::pin(async move { Event::Connected { serial, attempt, result: ready.await } }));
+        let (ready, dialing) = abortable((self.connect)(slot.original.clone(), delay));
+        if let Some(before) = slot.dialing.replace(dialing) {
+            before.abort();
+        }
+        let attempt = slot.attempt;
+        self.events.push(Box::pin(async move {
+            let result = ready.await.unwrap_or_else(|aborted| Err(aborted.into()));
+            Event::Connected { serial, attempt, result }
+        }));
     }
 
     fn after(&mut self, delay: Duration, event: Event) {
@@ -282,6 +331,7 @@ where
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Connected { serial, attempt, result } => self.on_connected(serial, attempt, result),
+            Event::Slow(turn) => self.on_slow(turn),
             Event::EjectionOver(serial, turn) => self.on_ejection_over(serial, turn),
             Event::Untried(serial, turn) => {
                 let untried = |slot: &Slot<K, S>| slot.turn == turn && slot.health == Health::HalfOpen;
@@ -302,9 +352,13 @@ where
             Ok(()) => {
                 slot.endpoint.stats().unbar(LOST);
                 slot.service = Some(slot.original.clone());
+                if slot.failures > 0 || slot.since.is_none() {
+                    slot.since = Some(Instant::now());
+                }
                 slot.failures = 0;
                 slot.last_error = None;
                 tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint ready");
+                self.on_first_ready(serial);
             }
             Err(error) => {
                 let error = chain(error.as_ref());
@@ -314,6 +368,7 @@ where
                 tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %error, failures, ?wait, "endpoint not reached");
                 slot.last_error = Some(error.into());
                 self.start(serial, wait);
+                self.on_not_reached(serial);
             }
         }
         self.touch();
@@ -322,8 +377,9 @@ where
     fn on_report(&mut self, report: Report) {
         match report {
             Report::Lost(serial) => {
-                if self.slots.get(&serial).is_some_and(|slot| !slot.connecting) {
+                if self.slots.get(&serial).is_some_and(|slot| slot.wanted && !slot.connecting) {
                     self.start(serial, Duration::ZERO);
+                    self.on_lost();
                 }
                 self.touch();
             }

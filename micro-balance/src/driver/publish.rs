@@ -1,4 +1,4 @@
-//! Which of the known endpoints a snapshot offers: connected, not drained, first in priority, healthy.
+//! Makes a snapshot of what the driver knows, and swaps it in.
 
 use std::sync::{Weak, atomic::Ordering::Release};
 
@@ -6,20 +6,19 @@ use tokio::time::Instant;
 
 use super::slot::{Health, Slot};
 use crate::{
-    eject::Ejection,
+    eligible::{Candidate, Eligibility, SlowStart, Standing},
+    endpoint::Endpoint,
     policy::Policy,
-    snapshot::{Shared, Snapshot},
+    snapshot::{Group, Shared, Shares, Snapshot},
     stats::{EJECTED, LOST},
 };
 
 impl<S: Clone, P: Policy> Snapshot<S, P> {
     /// The snapshot from before discovery has answered.
-    pub(crate) fn unresolved(policy: &P, now: Instant) -> Self {
+    pub(crate) fn unresolved(now: Instant) -> Self {
         Self {
-            endpoints: Box::default(),
-            services: Box::default(),
-            table: policy.table(&[]),
-            mask: LOST | EJECTED,
+            groups: Box::default(),
+            shares: Shares::default(),
             half_open: Box::default(),
             known: Box::default(),
             resolved: false,
@@ -31,7 +30,8 @@ impl<S: Clone, P: Policy> Snapshot<S, P> {
     pub(super) fn of<'a, K: 'a>(
         slots: impl Iterator<Item = &'a Slot<K, S>>,
         policy: &P,
-        ejection: &Ejection,
+        eligibility: &Eligibility,
+        panic: u32,
         unready_since: Instant,
     ) -> Self
     where
@@ -40,43 +40,65 @@ impl<S: Clone, P: Policy> Snapshot<S, P> {
         let mut slots: Vec<_> = slots.collect();
         slots.sort_by(|a, b| a.endpoint.id().cmp(b.endpoint.id()));
         let known = slots.iter().map(|slot| slot.listed()).collect();
-        let chosen =
-            first_priority(undrained(slots.into_iter().filter(|slot| slot.is_connected()).collect()));
-        let healthy = chosen.iter().filter(|slot| slot.health == Health::Well).count();
-        let panic = ejection.panics(healthy, chosen.len());
-        let (open, out): (Vec<_>, Vec<_>) =
-            chosen.into_iter().partition(|slot| panic || slot.health == Health::Well);
-        let endpoints: Box<[_]> = open.iter().map(|slot| slot.endpoint.clone()).collect();
+        slots.retain(|slot| slot.wanted);
+        let candidates: Vec<_> = slots.iter().map(|slot| slot.candidate()).collect();
+        let eligible = eligibility.plan(&candidates, panic);
+        let warm = Warm { slow_start: eligibility.slow_start.as_ref(), now: Instant::now() };
+        let groups: Box<[_]> = eligible
+            .groups
+            .iter()
+            .map(|plan| {
+                let members = || plan.members.iter().filter_map(|&index| slots.get(index).copied());
+                let endpoints: Box<[_]> = members().map(|slot| warm.endpoint(slot)).collect();
+                Group {
+                    table: policy.table(&endpoints),
+                    services: members().filter_map(|slot| slot.service.clone()).collect(),
+                    endpoints,
+                    mask: if plan.panic { LOST } else { LOST | EJECTED },
+                    marks: plan.marks,
+                }
+            })
+            .collect();
+        let out = eligible.out.iter().filter_map(|&index| slots.get(index).copied());
         Self {
-            table: policy.table(&endpoints),
-            services: open.iter().filter_map(|slot| slot.service.clone()).collect(),
-            mask: if panic { LOST } else { LOST | EJECTED },
+            shares: Shares::new(eligible.groups.iter().map(|plan| plan.share)),
             half_open: out
-                .iter()
                 .filter(|slot| slot.health == Health::HalfOpen)
                 .filter_map(|slot| Some((slot.endpoint.clone(), slot.service.clone()?)))
                 .collect(),
             known,
             resolved: true,
-            unready_since: endpoints.is_empty().then_some(unready_since),
-            endpoints,
+            unready_since: groups.is_empty().then_some(unready_since),
+            groups,
         }
     }
 }
 
-type Slots<'a, K, S> = Vec<&'a Slot<K, S>>;
-
-/// Without those of weight 0, unless there are no others.
-fn undrained<K, S>(slots: Slots<'_, K, S>) -> Slots<'_, K, S> {
-    let weighs = |slot: &&Slot<K, S>| slot.endpoint.attributes().weight > 0;
-    if slots.iter().any(weighs) { slots.into_iter().filter(weighs).collect() } else { slots }
+/// Who is still new.
+struct Warm<'a> {
+    slow_start: Option<&'a SlowStart>,
+    now: Instant,
 }
 
-/// Those of the lowest priority number.
-fn first_priority<K, S>(slots: Slots<'_, K, S>) -> Slots<'_, K, S> {
-    let priority = |slot: &&Slot<K, S>| slot.endpoint.attributes().priority;
-    let first = slots.iter().map(priority).min();
-    slots.into_iter().filter(|slot| Some(priority(slot)) == first).collect()
+impl Warm<'_> {
+    fn endpoint<K, S>(&self, slot: &Slot<K, S>) -> Endpoint {
+        match self.slow_start.map_or(1.0, |slow_start| slot.warmth(slow_start, self.now)) {
+            1.0 => slot.endpoint.clone(),
+            warmth => slot.endpoint.warming(warmth),
+        }
+    }
+}
+
+impl<K, S> Slot<K, S> {
+    fn candidate(&self) -> Candidate<'_> {
+        let standing = match (self.is_connected(), self.health) {
+            (true, Health::Well) => Standing::Well,
+            (true, _) => Standing::Out,
+            (false, _) if self.service.is_none() && self.failures == 0 => Standing::New,
+            (false, _) => Standing::Unreached,
+        };
+        Candidate { attributes: self.endpoint.attributes(), standing }
+    }
 }
 
 /// Swaps the snapshot in and wakes who waits for it; false when there is no balancer any more.

@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::AbortHandle;
 use tokio::time::Instant;
 
 use crate::{
     eject::Ejection,
+    eligible::SlowStart,
     endpoint::Endpoint,
     stats::LOST,
     view::{Listed, State},
@@ -28,6 +30,12 @@ pub(super) struct Slot<K, S> {
     /// Ejections in a row, and when the last one ended.
     pub(super) ejections: u32,
     pub(super) readmitted: Option<Instant>,
+    /// Whether it is to be connected: subsetting or the policy may leave it out.
+    pub(super) wanted: bool,
+    /// Stops the attempt that is under way.
+    pub(super) dialing: Option<AbortHandle>,
+    /// Since when it has been ready, but for short breaks.
+    pub(super) since: Option<Instant>,
     /// Which ejection this is, ever: timers of earlier ones are stale.
     pub(super) turn: u64,
 }
@@ -55,7 +63,29 @@ impl<K, S> Slot<K, S> {
             ejections: 0,
             readmitted: None,
             turn: 0,
+            wanted: true,
+            dialing: None,
+            since: None,
         }
+    }
+
+    /// Leaves it alone: no requests, no connection, no attempt.
+    pub(super) fn let_go(&mut self) {
+        self.attempt += 1;
+        self.connecting = false;
+        self.service = None;
+        self.failures = 0;
+        self.since = None;
+        if let Some(dialing) = self.dialing.take() {
+            dialing.abort();
+        }
+        self.endpoint.stats().bar(LOST);
+    }
+
+    /// Which part of its weight it has by `slow_start`.
+    pub(super) fn warmth(&self, slow_start: &SlowStart, now: Instant) -> f64 {
+        let age = self.since.map(|since| now.saturating_duration_since(since));
+        slow_start.factor(age.unwrap_or_default())
     }
 
     /// Whether requests can reach it, ejected or not.
@@ -65,6 +95,7 @@ impl<K, S> Slot<K, S> {
 
     pub(super) fn listed(&self) -> Listed {
         let state = match self.health {
+            _ if !self.wanted => State::Idle,
             _ if !self.is_connected() => State::Connecting,
             Health::Well => State::Ready,
             Health::Ejected => State::Ejected,

@@ -83,10 +83,31 @@ pub trait Policy: Send + Sync + 'static {
     /// the request has been to is asked for again, with `context.attempt` one higher.
     fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
 
+    /// For a policy that uses one endpoint at a time: in which order they are to be tried. `None`, the
+    /// default, connects all. Runs off the request path; `endpoints` are in the order of discovery.
+    fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {
+        let _ = endpoints;
+        None
+    }
+
+    /// How soon the table is to be made anew although nothing has happened; `None`, the default, is never.
+    fn refresh(&self) -> Option<Duration> {
+        None
+    }
+
     /// How latencies are to be measured; `None`, the default, does not measure them.
     fn timing(&self) -> Option<Timing> {
         None
     }
+}
+
+/// The order in which endpoints are tried, until one is ready.
+#[derive(Clone, Debug)]
+pub struct Turns {
+    /// Their indexes.
+    pub order: Vec<usize>,
+    /// How long one is tried before the next is tried as well.
+    pub delay: Duration,
 }
 
 /// What a policy may know beside the endpoints.

@@ -1,0 +1,72 @@
+//! Which of the known endpoints are to be connected.
+
+use std::{fmt, hash::Hash, time::Duration};
+
+use super::{State, race::Race};
+use crate::{endpoint::Endpoint, policy::Policy};
+
+impl<K, S, P, T> State<K, S, P, T>
+where
+    K: Hash + Eq + Clone + fmt::Debug + Send,
+    S: Clone + Send + Sync + 'static,
+    P: Policy,
+    T: Send + Sync + 'static,
+{
+    /// Whether every endpoint is connected as soon as it is known.
+    pub(super) fn takes_all(&self) -> bool {
+        self.driver.eligibility.subset.is_none() && !self.races()
+    }
+
+    fn races(&self) -> bool {
+        self.driver.shared.upgrade().is_some_and(|shared| shared.policy.turns(&[]).is_some())
+    }
+
+    /// Works out which endpoints are wanted; false when there is no balancer any more.
+    pub(super) fn regroup(&mut self) -> bool {
+        let Some(shared) = self.driver.shared.upgrade() else { return false };
+        let members = self.members();
+        match shared.policy.turns(&self.endpoints(&members)) {
+            Some(turns) => {
+                let order = turns.order.iter().filter_map(|&index| members.get(index).copied()).collect();
+                self.take_turns(Race::new(order, turns.delay));
+            }
+            None if self.driver.eligibility.subset.is_some() => self.take(&members),
+            None => {}
+        }
+        true
+    }
+
+    /// The serial numbers of those that subsetting leaves, in the order in which discovery named them.
+    fn members(&self) -> Vec<u64> {
+        let mut serials: Vec<_> = self.slots.keys().copied().collect();
+        if let Some(subset) = &self.driver.eligibility.subset {
+            serials.sort_by(|a, b| self.slots[a].endpoint.id().cmp(self.slots[b].endpoint.id()));
+            let ids: Vec<_> = serials.iter().map(|serial| self.slots[serial].endpoint.id()).collect();
+            serials =
+                subset.choose(&ids).into_iter().filter_map(|index| serials.get(index).copied()).collect();
+        }
+        serials.sort_unstable();
+        serials
+    }
+
+    fn endpoints(&self, serials: &[u64]) -> Vec<Endpoint> {
+        serials.iter().filter_map(|serial| Some(self.slots.get(serial)?.endpoint.clone())).collect()
+    }
+
+    /// Connects `members`, and lets all others go.
+    fn take(&mut self, members: &[u64]) {
+        let serials: Vec<_> = self.slots.keys().copied().collect();
+        for serial in serials {
+            let wanted = members.contains(&serial);
+            let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.wanted != wanted) else {
+                continue;
+            };
+            slot.wanted = wanted;
+            if wanted {
+                self.start(serial, Duration::ZERO);
+            } else {
+                slot.let_go();
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The steps in their order: who is left, in which groups, and how requests are shared between these.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Eligibility, Marks,
+    locality::{ByZone, Shares},
+    priority::{Level, Load},
+};
+use crate::endpoint::Attributes;
+
+/// What is known of an endpoint that is to be chosen from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) attributes: &'a Attributes,
+    pub(crate) standing: Standing,
+}
+
+/// Whether requests can and should go to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// They can, and should.
+    Well,
+    /// They can, but should not: it is ejected.
+    Out,
+    /// They cannot, and nobody knows yet whether they will.
+    New,
+    /// They cannot: it is not connected.
+    Unreached,
+}
+
+impl Standing {
+    fn is_reached(self) -> bool {
+        matches!(self, Self::Well | Self::Out)
+    }
+}
+
+/// Endpoints that one pick chooses from, by their index among the candidates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) members: Vec<usize>,
+    /// How many requests they get, relative to other groups.
+    pub(crate) share: u64,
+    /// Ejections are not heeded.
+    pub(crate) panic: bool,
+    /// Which steps gave way.
+    pub(crate) marks: Marks,
+}
+
+/// Who is chosen from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Eligible {
+    /// The groups; none where nobody can be reached.
+    pub(crate) groups: Vec<Plan>,
+    /// Those that would be in a group if they were not ejected.
+    pub(crate) out: Vec<usize>,
+}
+
+impl Eligibility {
+    /// Takes the steps. Ejections are not heeded in a level where fewer than `panic` percent are well.
+    pub(crate) fn plan(&self, candidates: &[Candidate<'_>], panic: u32) -> Eligible {
+        let (kept, drained) = undrained(candidates);
+        let levels = by_priority(candidates, &kept);
+        let counts: Vec<_> = levels.iter().map(|level| count(candidates, level)).collect();
+        let mut eligible = Eligible::default();
+        for (index, load) in self.priority.loads(&counts, panic).into_iter().enumerate() {
+            if load.healthy + load.degraded > 0 {
+                let marks = drained.with(Marks::PRIORITY.when(index > 0));
+                self.part(candidates, &levels[index], load, marks, &mut eligible);
+            }
+        }
+        if eligible.groups.is_empty() {
+            // Those that were to take the requests cannot be reached: anybody who can.
+            let reached = |&index: &usize| candidates[index].standing.is_reached();
+            let members: Vec<_> = kept.into_iter().filter(reached).collect();
+            let marks = drained.with(Marks::PRIORITY).with(Marks::PANIC);
+            eligible.groups.push(Plan { members, share: 1, panic: true, marks });
+        }
+        eligible.groups.retain(|group| !group.members.is_empty());
+        eligible
+    }
+
+    /// Adds the groups of one level.
+    fn part(
+        &self,
+        candidates: &[Candidate<'_>],
+        level: &[usize],
+        load: Load,
+        marks: Marks,
+        eligible: &mut Eligible,
+    ) {
+        let panic = load.panic;
+        let standing = |index: &usize| candidates[*index].standing;
+        let takes =
+            |index: &usize| standing(index) == Standing::Well || (panic && standing(index).is_reached());
+        let members: Vec<_> = level.iter().copied().filter(takes).collect();
+        let out: Vec<_> = level.iter().copied().filter(|index| standing(index) == Standing::Out).collect();
+        let parted = match self.locality.is_any() {
+            true => None,
+            false => self.locality.part(&by_zone(candidates, level, &members), panic),
+        };
+        let marks = marks
+            .with(Marks::PANIC.when(panic && !out.is_empty()))
+            .with(Marks::LOCALITY.when(parted.is_none() && !self.locality.is_any()));
+        let shares: Shares = parted.unwrap_or_else(|| vec![(1, members)]);
+        let total = shares.iter().map(|(share, _)| u128::from(*share)).sum::<u128>().max(1);
+        let level_share = u128::from(load.healthy + load.degraded) * FINE;
+        eligible.groups.extend(shares.into_iter().map(|(part, members)| Plan {
+            members,
+            share: ((level_share * u128::from(part) / total) as u64).max(1),
+            panic,
+            marks,
+        }));
+        eligible.out.extend(out.into_iter().filter(|_| !panic));
+    }
+}
+
+/// Into how many parts a percent of the requests is divided between zones.
+const FINE: u128 = 1_000_000;
+
+/// Without those of weight 0, unless no others can be reached.
+fn undrained(candidates: &[Candidate<'_>]) -> (Vec<usize>, Marks) {
+    let weighs = |candidate: &Candidate<'_>| candidate.attributes.weight > 0;
+    let reached = |candidate: &&Candidate<'_>| candidate.standing.is_reached();
+    let all = || 0..candidates.len();
+    if candidates.iter().filter(reached).any(weighs) || !candidates.iter().any(|c| reached(&c)) {
+        (all().filter(|&index| weighs(&candidates[index])).collect(), Marks::default())
+    } else {
+        (all().collect(), Marks::DRAINED)
+    }
+}
+
+fn by_priority(candidates: &[Candidate<'_>], kept: &[usize]) -> Vec<Vec<usize>> {
+    let mut levels = BTreeMap::<u32, Vec<usize>>::new();
+    for &index in kept {
+        levels.entry(candidates[index].attributes.priority).or_default().push(index);
+    }
+    levels.into_values().collect()
+}
+
+fn count(candidates: &[Candidate<'_>], level: &[usize]) -> Level {
+    let of = |standing| level.iter().filter(|&&index| candidates[index].standing == standing).count() as u32;
+    Level { hosts: level.len() as u32, healthy: of(Standing::Well), degraded: 0, excluded: of(Standing::New) }
+}
+
+fn by_zone(candidates: &[Candidate<'_>], level: &[usize], members: &[usize]) -> ByZone {
+    let mut zones = ByZone::new();
+    let name = |index: usize| candidates[index].attributes.zone.as_deref().unwrap_or_default().to_owned();
+    for &index in level.iter().filter(|&&index| candidates[index].standing != Standing::New) {
+        zones.entry(name(index)).or_default().hosts += 1;
+    }
+    for &index in members {
+        zones.entry(name(index)).or_default().members.push(index);
+    }
+    zones
+}

@@ -1,0 +1,153 @@
+//! Which levels of priority take requests, and how many.
+
+use super::panic::panics;
+
+/// How endpoints of a higher priority number stand in for those of a lower one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Priority(Rule);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    Failover,
+    Proportional { overprovisioning: u32 },
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self::failover()
+    }
+}
+
+impl Priority {
+    /// The lowest number that has an endpoint ready takes all requests, and the next one none until then;
+    /// the default. gRPC's priority policy,
+    /// <https://github.com/grpc/proposal/blob/master/A56-priority-lb-policy.md>, but without a wait: while
+    /// the first level is still connecting, the next one serves.
+    pub fn failover() -> Self {
+        Self(Rule::Failover)
+    }
+
+    /// Each level takes as much as it is well, and the next takes the rest. A level counts as wholly well
+    /// while 1 / 1.4 of its endpoints are. Envoy's priority levels,
+    /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/priority>.
+    pub fn proportional() -> Self {
+        Self(Rule::Proportional { overprovisioning: 140 })
+    }
+
+    /// How many percent of what is needed a level is taken to have; 140 unless given. Only for
+    /// [`Priority::proportional`].
+    pub fn overprovisioning(mut self, percent: u32) -> Self {
+        if let Rule::Proportional { overprovisioning } = &mut self.0 {
+            *overprovisioning = percent.max(1);
+        }
+        self
+    }
+
+    /// What each level takes, from the first on; ejections are not heeded while fewer than `panic` percent
+    /// are well.
+    pub fn loads(&self, levels: &[Level], panic: u32) -> Vec<Load> {
+        match self.0 {
+            Rule::Failover => failover(levels, panic),
+            Rule::Proportional { overprovisioning } => proportional(levels, overprovisioning, panic),
+        }
+    }
+}
+
+/// How many endpoints of one priority are how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// All of them.
+    pub hosts: u32,
+    /// Those that are well.
+    pub healthy: u32,
+    /// Those that are well enough if there are no better ones.
+    pub degraded: u32,
+    /// Those that nothing is known of yet.
+    pub excluded: u32,
+}
+
+impl Level {
+    fn counted(&self) -> u32 {
+        self.hosts.saturating_sub(self.excluded)
+    }
+
+    fn percent(&self, of: u32, overprovisioning: u32) -> u32 {
+        let percent = u64::from(overprovisioning) * u64::from(of);
+        percent.checked_div(u64::from(self.counted())).unwrap_or(0).min(100) as u32
+    }
+
+    fn panics(&self, threshold: u32) -> bool {
+        panics(self.healthy + self.degraded, self.counted(), threshold)
+    }
+}
+
+/// What one priority takes, in percent of all requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// By endpoints that are well.
+    pub healthy: u32,
+    /// By degraded ones.
+    pub degraded: u32,
+    /// Whether ejections are not heeded.
+    pub panic: bool,
+}
+
+fn failover(levels: &[Level], panic: u32) -> Vec<Load> {
+    let mut loads = vec![Load::default(); levels.len()];
+    let well = levels.iter().position(|level| level.healthy + level.degraded > 0);
+    let chosen = well.or_else(|| levels.iter().position(|level| level.hosts > 0));
+    if let Some((load, level)) = chosen.and_then(|index| loads.get_mut(index).zip(levels.get(index))) {
+        let healthy = if level.healthy > 0 || level.degraded == 0 { 100 } else { 0 };
+        *load = Load { healthy, degraded: 100 - healthy, panic: level.panics(panic) };
+    }
+    loads
+}
+
+fn proportional(levels: &[Level], overprovisioning: u32, panic: u32) -> Vec<Load> {
+    let healthy: Vec<_> = levels.iter().map(|level| level.percent(level.healthy, overprovisioning)).collect();
+    let degraded: Vec<_> = levels
+        .iter()
+        .zip(&healthy)
+        .map(|(level, healthy)| level.percent(level.degraded, overprovisioning).min(100 - healthy))
+        .collect();
+    let total = healthy.iter().chain(&degraded).sum::<u32>().min(100);
+    let in_panic = |level: &Level| total < 100 && level.panics(panic);
+    if total == 0 || levels.iter().all(in_panic) {
+        return by_count(levels, in_panic);
+    }
+    let mut left = 100;
+    let mut share = |part: &u32| {
+        let share = (part * 100 / total).min(left);
+        left -= share;
+        share
+    };
+    let healthy: Vec<_> = healthy.iter().map(&mut share).collect();
+    let degraded: Vec<_> = degraded.iter().map(&mut share).collect();
+    let mut loads: Vec<_> = levels
+        .iter()
+        .zip(healthy.iter().zip(&degraded))
+        .map(|(level, (&healthy, &degraded))| Load { healthy, degraded, panic: in_panic(level) })
+        .collect();
+    // What rounding left over goes to the first that takes any.
+    match loads.iter().position(|load| load.healthy > 0) {
+        Some(first) => loads[first].healthy += left,
+        None => loads.iter_mut().find(|load| load.degraded > 0).into_iter().for_each(|l| l.degraded += left),
+    }
+    loads
+}
+
+/// Nobody is well anywhere: by number, whoever they are.
+fn by_count(levels: &[Level], in_panic: impl Fn(&Level) -> bool) -> Vec<Load> {
+    let total: u64 = levels.iter().map(|level| u64::from(level.hosts)).sum();
+    let share = |level: &Level| (u64::from(level.hosts) * 100).checked_div(total).unwrap_or(0) as u32;
+    let mut loads: Vec<_> = levels
+        .iter()
+        .map(|level| Load { healthy: share(level), degraded: 0, panic: in_panic(level) })
+        .collect();
+    let left = 100 - loads.iter().map(|load| load.healthy).sum::<u32>();
+    if let Some(first) = levels.iter().position(|level| level.hosts > 0) {
+        loads[first].healthy += left;
+    }
+    loads
+}
