@@ -16,6 +16,12 @@
 //! # }
 //! ```
 
+mod near;
+
+pub mod schema;
+
+pub mod call;
+
 pub mod command;
 
 pub mod cli;

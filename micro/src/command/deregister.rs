@@ -8,9 +8,9 @@ use super::context::Context;
 use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
-use super::missing::closest;
 use super::record::{Given, read};
 use super::reply::{Done, Reply};
+use crate::near::closest;
 
 /// Takes endpoints of a service out of the registry, whoever registered them.
 ///

@@ -1,0 +1,146 @@
+//! Calls by name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use micro_discover::Registry;
+use micro_tower::Client;
+use micro_tower::client::Builder;
+use prost_reflect::MethodDescriptor;
+use tonic::Request;
+use tonic::metadata::MetadataMap;
+
+use super::answer::Answers;
+use super::clients::Clients;
+use super::error::Error;
+use super::input::{Documents, messages};
+use super::invoke::invoke;
+use super::request::Call;
+use super::target::Target;
+use crate::schema::{self, Schema, Schemas};
+
+/// Calls any method of any service. Clones share its clients and schemas.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Caller {
+    clients: Clients,
+    schemas: Schemas,
+    given: Option<Schema>,
+}
+
+/// How long a server may take to say what it can be asked.
+const REFLECT_WITHIN: Duration = Duration::from_secs(5);
+
+impl Caller {
+    /// Finds services in `registry`, and learns what they can be asked from themselves.
+    pub fn new(registry: Arc<dyn Registry>) -> Self {
+        Self { clients: Clients::new(registry), schemas: Schemas::default(), given: None }
+    }
+
+    /// Takes methods from `schema` first, and asks servers only for those that are not in it.
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.given = Some(schema);
+        self
+    }
+
+    /// Keeps schemas in `schemas`.
+    pub fn schemas(mut self, schemas: Schemas) -> Self {
+        self.schemas = schemas;
+        self
+    }
+
+    /// Changes the settings of every client: retries, ejection, TLS.
+    pub fn clients(mut self, settings: impl Fn(Builder) -> Builder + Send + Sync + 'static) -> Self {
+        self.clients.set(settings);
+        self
+    }
+
+    /// Where services are found.
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        self.clients.registry()
+    }
+
+    /// The client of `target`, or of one of its endpoints, by id or address. Asking twice gives one client.
+    ///
+    /// A name that nobody has gets a client too, which watches the registry until the name appears: whoever
+    /// takes names from strangers looks them up first.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
+    #[must_use]
+    pub fn client(&self, target: &Target, endpoint: Option<&str>) -> Client {
+        self.clients.get(target, endpoint)
+    }
+
+    /// What `target` can be asked, by its own word.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Schema::reflect`].
+    pub async fn reflected(&self, target: &Target, endpoint: Option<&str>) -> Result<Schema, schema::Error> {
+        let fetch = || Schema::reflect(self.client(target, endpoint), REFLECT_WITHIN);
+        self.schemas.get(&name(target, endpoint), fetch).await
+    }
+
+    /// What is called `method` at `target`: in the schema that was given, or else by the server's word, which is
+    /// asked for anew if it does not know the method.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Schema::method`] and [`Schema::reflect`].
+    pub async fn method(
+        &self,
+        target: &Target,
+        endpoint: Option<&str>,
+        method: &str,
+    ) -> Result<MethodDescriptor, schema::Error> {
+        if let Some(schema) = &self.given {
+            match schema.method(method) {
+                Err(error @ schema::Error::NoMethod { .. }) => {
+                    return match self.reflected(target, endpoint).await {
+                        Ok(schema) => schema.method(method),
+                        Err(_) => Err(error),
+                    };
+                }
+                found => return found,
+            }
+        }
+        match self.reflected(target, endpoint).await?.method(method) {
+            Err(schema::Error::NoMethod { .. }) => {
+                let fetch = || Schema::reflect(self.client(target, endpoint), REFLECT_WITHIN);
+                self.schemas.refresh(&name(target, endpoint), fetch).await?.method(method)
+            }
+            found => found,
+        }
+    }
+
+    /// Calls, and gives the answers as they come.
+    ///
+    /// What is sent is checked before it is; a document that is wrong ends the call, and is its error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn call(&self, call: Call, documents: Documents) -> Result<Answers, Error> {
+        let endpoint = call.endpoint.as_deref();
+        let method = self.method(&call.target, endpoint, &call.method).await?;
+        let (messages, mut wrong) = messages(documents, &method, call.json).await?;
+        let mut request = Request::new(messages);
+        *request.metadata_mut() = MetadataMap::from_headers(call.headers);
+        if let Some(timeout) = call.timeout {
+            request.set_timeout(timeout);
+        }
+        let response = tokio::select! {
+            biased;
+            response = invoke(self.client(&call.target, endpoint), &method, request) => response?,
+            error = wrong.error() => return Err(error),
+        };
+        Ok(Answers::new(method, response, wrong))
+    }
+}
+
+/// What a schema is kept by. A name has no space in it.
+fn name(target: &Target, endpoint: Option<&str>) -> String {
+    format!("{target} {}", endpoint.unwrap_or_default())
+}

@@ -1,0 +1,74 @@
+//! Why a call failed.
+
+use tonic::{Code, Status};
+use tower::BoxError;
+
+use crate::schema;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// What the service can be asked is not known, or not this.
+    #[error(transparent)]
+    Schema(#[from] schema::Error),
+    /// What was to be sent is not what the method takes.
+    #[error("the request is wrong")]
+    Input(#[source] BoxError),
+    /// The service answered with an error, or did not answer.
+    #[error("{}", said(.0))]
+    Status(Box<Status>),
+    /// The answer cannot be shown.
+    #[error("the answer is wrong")]
+    Output(#[source] BoxError),
+}
+
+impl Error {
+    /// The gRPC status it amounts to.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Schema(error) => error.code(),
+            Self::Input(_) => Code::InvalidArgument,
+            Self::Status(status) => status.code(),
+            Self::Output(_) => Code::Internal,
+        }
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}
+
+/// The code's name as in the specification, and the message.
+fn said(status: &Status) -> String {
+    let name = name(status.code());
+    match status.message() {
+        "" => name.to_owned(),
+        message => format!("{name}: {message}"),
+    }
+}
+
+/// As the specification writes it, such as `NOT_FOUND`.
+pub(crate) fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,121 @@
+//! What is sent: JSON documents, one message each.
+
+use std::fmt;
+
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use prost_reflect::{DynamicMessage, MethodDescriptor};
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+use tower::BoxError;
+
+use super::error::Error;
+use crate::schema::Json;
+
+/// JSON documents, one message each, as they come.
+pub struct Documents(BoxStream<'static, Result<Bytes, BoxError>>);
+
+impl Documents {
+    /// The documents of `stream`. An error in it ends the call.
+    pub fn new(stream: impl futures_core::Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Self {
+        Self(stream.boxed())
+    }
+}
+
+impl fmt::Debug for Documents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Documents")
+    }
+}
+
+/// One document.
+pub fn one(document: impl Into<Bytes>) -> Documents {
+    Documents::new(stream::iter([Ok(document.into())]))
+}
+
+/// The documents in `text`, one after the other, with white space or nothing between them.
+pub fn documents(text: &str) -> Documents {
+    let read = serde_json::Deserializer::from_str(text).into_iter::<Box<RawValue>>();
+    let read: Vec<_> = read
+        .map(|document| match document {
+            Ok(document) => Ok(Bytes::from(Box::<str>::from(document).into_string())),
+            Err(error) => Err(error.into()),
+        })
+        .collect();
+    Documents::new(stream::iter(read))
+}
+
+/// Says what is wrong with what is being sent, once that is known.
+#[derive(Debug)]
+pub(super) struct Wrong(Option<oneshot::Receiver<Error>>);
+
+impl Wrong {
+    /// Ends only if something is wrong.
+    pub(super) async fn error(&mut self) -> Error {
+        if let Some(receiver) = &mut self.0 {
+            let error = receiver.await;
+            self.0 = None;
+            if let Ok(error) = error {
+                return error;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// The messages for `method`. Where one of them is wrong the stream stops for ever, and says so through the
+/// other half: the call is to be given up then, not ended.
+pub(super) async fn messages(
+    mut documents: Documents,
+    method: &MethodDescriptor,
+    json: Json,
+) -> Result<(BoxStream<'static, DynamicMessage>, Wrong), Error> {
+    let (failed, receiver) = oneshot::channel();
+    let wrong = Wrong(Some(receiver));
+    let input = method.input();
+    let read = move |document: Result<Bytes, BoxError>| {
+        let document = document.map_err(Error::Input)?;
+        json.read(&input, &document).map_err(|error| Error::Input(error.into()))
+    };
+    if !method.is_client_streaming() {
+        let count =
+            |count| Error::Input(format!("{} takes one message, and {count}", method.full_name()).into());
+        let first = documents.0.next().await.ok_or_else(|| count("there is none"))?;
+        let message = read(first)?;
+        if documents.0.next().await.is_some() {
+            return Err(count("there are more"));
+        }
+        return Ok((stream::iter([message]).boxed(), wrong));
+    }
+    let each = stream::unfold((documents.0, Some(failed)), move |(mut documents, mut failed)| {
+        let read = read.clone();
+        async move {
+            match read(documents.next().await?) {
+                Ok(message) => Some((message, (documents, failed))),
+                Err(error) => {
+                    if let Some(failed) = failed.take() {
+                        failed.send(error).ok();
+                    }
+                    std::future::pending().await
+                }
+            }
+        }
+    });
+    Ok((each.boxed(), wrong))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn documents_stand_one_after_the_other() {
+        let read = |text: &str| documents(text).0.map(|d| d.map_err(|e| e.to_string())).collect::<Vec<_>>();
+        let all = read("{\"a\": 1}{}\n [1,\n 2]").await;
+        let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
+        assert_eq!(all, ["{\"a\": 1}", "{}", "[1,\n 2]"]);
+        assert!(read("  ").await.is_empty());
+        assert!(read("{} {").await[1].as_ref().unwrap_err().contains("line 1"));
+    }
+}

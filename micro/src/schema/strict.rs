@@ -1,0 +1,186 @@
+//! What ProtoJSON forbids and the reader of messages lets through: a field given twice, under whichever of its
+//! names, and strings for numbers that no number is written as.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// Checks the JSON of a message, and gives nothing.
+pub(super) fn check<'de, D: Deserializer<'de>>(message: &MessageDescriptor, json: D) -> Result<(), D::Error> {
+    Place::Message(message.clone()).deserialize(json)
+}
+
+/// What is to be read at some place.
+#[derive(Clone)]
+enum Place {
+    Message(MessageDescriptor),
+    /// A map or a list, of these.
+    Of(Box<Place>),
+    Number {
+        float: bool,
+    },
+    Any,
+}
+
+impl Place {
+    fn field(field: &FieldDescriptor) -> Self {
+        if field.is_map()
+            && let Kind::Message(entry) = field.kind()
+        {
+            let value = entry.get_field(2).map_or(Self::Any, |value| Self::kind(&value.kind()));
+            return Self::Of(Box::new(value));
+        }
+        let kind = Self::kind(&field.kind());
+        if field.is_list() { Self::Of(Box::new(kind)) } else { kind }
+    }
+
+    fn kind(kind: &Kind) -> Self {
+        match kind {
+            // These have forms of their own.
+            Kind::Message(message) if message.full_name().starts_with("google.protobuf.") => Self::Any,
+            Kind::Message(message) => Self::Message(message.clone()),
+            Kind::Float => Self::Number { float: true },
+            Kind::Bool | Kind::String | Kind::Bytes | Kind::Enum(_) => Self::Any,
+            _ => Self::Number { float: false },
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Place {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let (name, place) = match &self {
+                Self::Message(message) => {
+                    let field =
+                        message.get_field_by_json_name(&key).or_else(|| message.get_field_by_name(&key));
+                    match field {
+                        Some(field) => (field.json_name().to_owned(), Self::field(&field)),
+                        None => (key, Self::Any),
+                    }
+                }
+                Self::Of(place) => (key, (**place).clone()),
+                _ => (key, Self::Any),
+            };
+            if seen.contains(&name) {
+                return Err(A::Error::custom(format_args!("{name:?} is given twice")));
+            }
+            seen.insert(name);
+            map.next_value_seed(place)?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let place = match self {
+            Self::Of(place) => *place,
+            _ => Self::Any,
+        };
+        while list.next_element_seed(place.clone())?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        let Self::Number { float } = self else { return Ok(()) };
+        let finite = || {
+            if float {
+                text.parse().is_ok_and(f32::is_finite)
+            } else {
+                text.parse().is_ok_and(f64::is_finite)
+            }
+        };
+        if matches!(text, "NaN" | "Infinity" | "-Infinity") || is_number(text) && finite() {
+            return Ok(());
+        }
+        Err(E::custom(format_args!("{text:?} is not a number")))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// Whether JSON would write a number like this.
+fn is_number(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (text, None),
+    };
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (mantissa, None),
+    };
+    let leading_zero = whole.len() > 1 && whole.starts_with('0');
+    digits(whole)
+        && !leading_zero
+        && fraction.is_none_or(digits)
+        && exponent.is_none_or(|e| digits(e.strip_prefix(['+', '-']).unwrap_or(e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::found::tests::schema;
+
+    #[test]
+    fn a_field_given_twice_and_a_string_that_is_no_number_are_refused_at_any_depth() {
+        let proto = "syntax = 'proto3'; message M { int64 big_one = 1; M m = 2; map<string, M> a_map = 3;
+            repeated float f = 4; string s = 5; double d = 6; }";
+        let message = schema(proto).pool().get_message_by_name("M").unwrap();
+        let says = |json: &str| {
+            check(&message, &mut serde_json::Deserializer::from_str(json)).map_err(|e| e.to_string())
+        };
+        for good in [
+            r#"{"bigOne":"1e3","m":{"bigOne":"-0"},"aMap":{"a_b":{},"aB":{}},"f":["1.5","NaN"],"s":"x","d":"1e39"}"#,
+            r#"{"unknown":[{"a":null}],"bigOne":1}"#,
+        ] {
+            assert_eq!(says(good), Ok(()), "{good}");
+        }
+        for (bad, why) in [
+            (r#"{"bigOne":1,"big_one":1}"#, r#""bigOne" is given twice"#),
+            (r#"{"aMap":{"a":{"m":{"s":"a","s":"b"}}}}"#, r#""s" is given twice"#),
+            (r#"{"aMap":{"a":{},"a":{}}}"#, r#""a" is given twice"#),
+            (r#"{"bigOne":"+1"}"#, r#""+1" is not a number"#),
+            (r#"{"bigOne":" 1"}"#, "is not a number"),
+            (r#"{"bigOne":"01"}"#, "is not a number"),
+            (r#"{"f":["1e39"]}"#, "is not a number"),
+            (r#"{"d":"inf"}"#, "is not a number"),
+        ] {
+            assert!(says(bad).unwrap_err().contains(why), "{bad}");
+        }
+    }
+}
