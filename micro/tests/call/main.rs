@@ -74,8 +74,8 @@ async fn both_sides_of_a_conversation_take_turns() {
         say.send(format!(r#"{{"text":"{next}"}}"#).into()).await.unwrap();
     }
     // A mistake in the middle ends the call, and is its error.
-    say.send("{\"nothing\":1}".into()).await.unwrap();
     answers.next().await.unwrap().unwrap();
+    say.send("{\"nothing\":1}".into()).await.unwrap();
     let Some(Err(error @ Error::Input(_))) = answers.next().await else { panic!("a mistake is an error") };
     assert_eq!(error.code(), Code::InvalidArgument);
 }
