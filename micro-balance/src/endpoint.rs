@@ -31,7 +31,8 @@ pub struct Endpoint {
 }
 
 /// What does not change about an endpoint, out of the way of what does: a policy looks at many.
-struct About {
+#[derive(Debug)]
+pub(crate) struct About {
     id: Arc<str>,
     attributes: Attributes,
     warmth: f64,
@@ -87,8 +88,18 @@ impl Endpoint {
         &self.stats
     }
 
+    pub(crate) fn about(&self) -> &Arc<About> {
+        &self.about
+    }
+
     pub(crate) fn shared_id(&self) -> &Arc<str> {
         &self.about.id
+    }
+}
+
+impl About {
+    pub(crate) fn id(&self) -> &Arc<str> {
+        &self.id
     }
 }
 

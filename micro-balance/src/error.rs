@@ -9,6 +9,14 @@ pub struct NoEndpoints {
     pub(crate) service: Option<Arc<str>>,
 }
 
+/// The request asks for certain endpoints, and none of them is there.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}none of {ready} ready endpoints is one that the request asks for", Prefix(.service))]
+pub struct NoMatch {
+    pub(crate) service: Option<Arc<str>>,
+    pub(crate) ready: usize,
+}
+
 /// No endpoint became ready in time.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(

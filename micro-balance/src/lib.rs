@@ -14,6 +14,7 @@
 //! | [`retry`], [`hedge`], [`timeout`] | layers that repeat what may be repeated, and give up on what takes too long |
 //! | [`limit`], [`throttle`], [`failfast`] | layers that turn requests away before they make things worse |
 //! | `config` | all of this from configuration, by the feature of that name |
+//! | [`session`] | a layer that keeps a client with its endpoint by a cookie |
 //! | [`classify`] | whether an HTTP or gRPC answer is the endpoint's fault |
 
 mod balance;
@@ -36,8 +37,10 @@ mod settings;
 mod error;
 mod sent;
 mod repeatable;
+mod parts;
 mod tried;
 mod chance;
+mod chosen;
 mod clock;
 mod atomic;
 // Layers to put around a balancer, or around any other service.
@@ -47,6 +50,7 @@ pub mod timeout;
 pub mod limit;
 pub mod throttle;
 pub mod failfast;
+pub mod session;
 pub mod classify;
 pub mod grpc_timeout;
 mod answer;
@@ -63,10 +67,11 @@ pub use chance::Chance;
 pub use driver::Reconnect;
 pub use eject::Ejection;
 pub use endpoint::{Attributes, Endpoint};
-pub use error::{NoEndpoints, NotReady};
+pub use error::{NoEndpoints, NoMatch, NotReady};
 pub use in_flight::InFlight;
 pub use layer::BalanceLayer;
 pub use overload::Overloaded;
+pub use parts::Parts;
 pub use protocol::{CountedBody, HashKey, Http, Opaque, Protocol};
 pub use repeatable::Repeatable;
 pub use response::ResponseFuture;

@@ -10,7 +10,7 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-use crate::{classify::Outcome, in_flight::InFlight, repeatable::Repeatable, tried::Tried};
+use crate::{classify::Outcome, in_flight::InFlight, parts::Parts, repeatable::Repeatable, tried::Tried};
 
 /// How a balancer reads requests of type `Req` and answers of type `Res`.
 pub trait Protocol<Req, Res>: Clone + Send + Sync + 'static {
@@ -25,6 +25,12 @@ pub trait Protocol<Req, Res>: Clone + Send + Sync + 'static {
 
     /// The request's hash, for policies that keep a key on one endpoint.
     fn hash(&self, request: &Req) -> Option<u64> {
+        let _ = request;
+        None
+    }
+
+    /// The head of the request, for policies that choose by it.
+    fn parts<'a>(&self, request: &'a Req) -> Option<Parts<'a>> {
         let _ = request;
         None
     }
@@ -71,6 +77,10 @@ impl<B, C: Body> Protocol<Request<B>, Response<C>> for Http {
 
     fn hash(&self, request: &Request<B>) -> Option<u64> {
         request.extensions().get::<HashKey>().map(|key| key.0)
+    }
+
+    fn parts<'a>(&self, request: &'a Request<B>) -> Option<Parts<'a>> {
+        Some(Parts { headers: request.headers(), extensions: request.extensions() })
     }
 
     fn may_probe(&self, request: &Request<B>) -> bool {

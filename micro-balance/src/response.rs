@@ -70,7 +70,9 @@ where
         };
         let probes = probe.is_some();
         let picked = probe.or_else(|| {
-            let wish = Wish { tried, avoid: None, hash: shared.protocol.hash(&request), now: started };
+            let protocol = &shared.protocol;
+            let (hash, parts) = (protocol.hash(&request), protocol.parts(&request));
+            let wish = Wish { tried, avoid: None, hash, now: started, parts };
             snapshot.pick(&shared.policy, &wish, chance, &shared.fallbacks)
         });
         let Some((endpoint, service)) = picked else { return Self::search(shared, request, chance, None, 0) };

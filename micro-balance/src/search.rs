@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::{
     chance::Chance,
     endpoint::Endpoint,
-    error::{NoEndpoints, NotReady, chain},
+    error::{NoEndpoints, NoMatch, NotReady, chain},
     policy::Policy,
     protocol::Protocol,
     sent::NotSent,
@@ -142,17 +142,22 @@ where
 
     /// The next endpoint to ask: one that is open, not asked yet, and not tried if that can be had.
     fn next(&self, snapshot: &Snapshot<S, P>) -> Option<Candidate<S>> {
+        let wish = self.wish()?;
+        let (endpoint, service) =
+            snapshot.pick(&self.shared.policy, &wish, &self.chance, &self.shared.fallbacks)?;
+        Some((endpoint.clone(), service.clone()))
+    }
+
+    fn wish(&self) -> Option<Wish<'_>> {
         let request = self.request.as_ref()?;
         let protocol = &self.shared.protocol;
-        let wish = Wish {
+        Some(Wish {
             tried: protocol.tried(request),
             avoid: Some(&self.avoid),
             hash: protocol.hash(request),
             now: self.shared.now(),
-        };
-        let (endpoint, service) =
-            snapshot.pick(&self.shared.policy, &wish, &self.chance, &self.shared.fallbacks)?;
-        Some((endpoint.clone(), service.clone()))
+            parts: protocol.parts(request),
+        })
     }
 
     /// Why waiting any longer is of no use, if so.
@@ -160,6 +165,9 @@ where
         let service = self.shared.name.clone();
         if snapshot.resolved && snapshot.known.is_empty() {
             return Some(NoEndpoints { service }.into());
+        }
+        if self.wish().is_some_and(|wish| snapshot.refuses(&self.shared.policy, &wish, &self.chance)) {
+            return Some(NoMatch { service, ready: snapshot.len() }.into());
         }
         let until = snapshot.unready_since.unwrap_or(self.began) + self.shared.failfast;
         let mut sleep = self.sleep.take().unwrap_or_else(|| Box::pin(sleep_until(until)));

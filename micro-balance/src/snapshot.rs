@@ -16,6 +16,7 @@ use crate::{
     clock::{Clock, Moment},
     eligible::{Counters, Marks},
     endpoint::Endpoint,
+    parts::Parts,
     policy::{Context, Policy},
     stats::LOST,
     tried::Tried,
@@ -118,6 +119,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) avoid: Option<&'a Tried>,
     pub(crate) hash: Option<u64>,
     pub(crate) now: Option<Moment>,
+    pub(crate) parts: Option<Parts<'a>>,
 }
 
 /// Re-picks before any other endpoint is taken.
@@ -166,6 +168,14 @@ impl<S, P: Policy> Snapshot<S, P> {
         tried
     }
 
+    /// Whether the policy is strict, and wants none of those that are there for this request.
+    pub(crate) fn refuses(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> bool {
+        let wants = |group: &Group<S, P>| {
+            policy.pick(&group.table, &group.endpoints, &wish.context(chance)).is_some()
+        };
+        policy.is_strict() && !self.groups.is_empty() && !self.groups.iter().any(wants)
+    }
+
     /// How many endpoints can be picked.
     pub(crate) fn len(&self) -> usize {
         self.groups.iter().map(|group| group.endpoints.len()).sum()
@@ -182,7 +192,13 @@ impl<S, P: Policy> Snapshot<S, P> {
     }
 }
 
-impl Wish<'_> {
+impl<'a> Wish<'a> {
+    /// What a policy sees at the first pick.
+    #[inline]
+    fn context(&self, chance: &'a Chance) -> Context<'a> {
+        Context { hash: self.hash, attempt: 0, now: self.now, chance, parts: self.parts }
+    }
+
     /// Whether the request has not been to `endpoint`.
     #[inline]
     fn is_new(&self, endpoint: &Endpoint) -> bool {
@@ -204,10 +220,14 @@ impl<S, P: Policy> Group<S, P> {
         if !self.marks.is_empty() {
             fallbacks.count(self.marks);
         }
+        if policy.is_strict() {
+            let index = policy.pick(&self.table, &self.endpoints, &wish.context(chance))?;
+            return self.member(index).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask));
+        }
         if self.endpoints.len() <= 1 {
             return self.member(0).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask));
         }
-        let mut context = Context { hash: wish.hash, attempt: 0, now: wish.now, chance };
+        let mut context = wish.context(chance);
         while context.attempt <= REPICKS {
             let Some(index) = policy.pick(&self.table, &self.endpoints, &context) else { break };
             let Some(member) = self.member(index) else { break };

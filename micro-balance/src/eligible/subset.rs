@@ -92,10 +92,13 @@ impl Subset {
     fn slice(&self, count: usize, client: u64) -> Vec<usize> {
         let slices = (count / self.size) as u64;
         let (round, slice) = (client / slices, (client % slices) as usize);
-        let mut order: Vec<_> = (0..count).collect();
+        // Those that fit into no slice are others in every round.
+        let spare = count % self.size;
+        let first = (round % count as u64) as usize * spare + spare;
+        let mut order: Vec<_> = (first..first + count - spare).map(|place| place % count).collect();
         // Every client of a round shuffles alike.
         let chance = Chance::new(round);
-        for last in (1..count).rev() {
+        for last in (1..order.len()).rev() {
             order.swap(last, chance.below(last + 1));
         }
         order.into_iter().skip(slice * self.size).take(self.size).collect()

@@ -20,15 +20,15 @@ struct Slot {
 impl Alias {
     /// The table of the endpoints' weights; `None` when they are all alike, as then none is needed.
     pub(super) fn of(endpoints: &[Endpoint]) -> Option<Self> {
-        let weights: Vec<_> = endpoints.iter().map(|endpoint| endpoint.attributes().weight).collect();
+        let weights: Vec<_> = endpoints.iter().map(|endpoint| endpoint.weight()).collect();
         let differ = weights.windows(2).any(|pair| pair[0] != pair[1]);
         differ.then(|| Self::new(&weights))
     }
 
-    fn new(weights: &[u32]) -> Self {
-        let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+    fn new(weights: &[f64]) -> Self {
+        let total: f64 = weights.iter().sum();
         let mean = total / weights.len() as f64;
-        let mut shares: Vec<f64> = weights.iter().map(|&weight| f64::from(weight) / mean).collect();
+        let mut shares: Vec<f64> = weights.iter().map(|&weight| weight / mean).collect();
         let mut slots: Vec<_> =
             (0..weights.len()).map(|index| Slot { threshold: u32::MAX, other: index as u32 }).collect();
         let (mut small, mut large): (Vec<_>, Vec<_>) =

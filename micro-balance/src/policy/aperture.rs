@@ -1,6 +1,6 @@
 //! A part of the endpoints for each client, such that all clients together load all endpoints alike.
 
-use super::{Context, Policy};
+use super::{Context, Policy, least_request::is_less_busy};
 use crate::{endpoint::Endpoint, setting::InvalidSetting};
 
 /// Sends requests to a part of the endpoints only: the part of the circle of endpoints that belongs to this
@@ -100,9 +100,7 @@ impl Policy for Aperture {
         let first = part.at(context.chance.fraction());
         let mut again = (0..3).map(|_| part.at(context.chance.fraction()));
         let second = again.find(|&drawn| drawn != first).unwrap_or(first);
-        let weight = |endpoint: &Endpoint| u128::from(endpoint.attributes().weight.max(1));
-        let (a, b) = (endpoints.get(first)?, endpoints.get(second)?);
-        let busier = u128::from(b.in_flight()) * weight(a) < u128::from(a.in_flight()) * weight(b);
+        let busier = is_less_busy(endpoints.get(second)?, endpoints.get(first)?);
         Some(if busier { second } else { first })
     }
 }

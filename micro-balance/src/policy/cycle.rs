@@ -5,6 +5,9 @@ use crate::endpoint::Endpoint;
 /// How long a cycle gets at most, unless there are more endpoints. Four bytes a place.
 const LONGEST: u64 = 1 << 16;
 
+/// Into how many parts a weight is divided while an endpoint starts slowly.
+const FINE: f64 = 10_000.0;
+
 /// One round of a weighted order; nothing where weights are alike, as that is plain round robin.
 #[derive(Clone, Debug)]
 pub struct Cycle(Option<Box<[u32]>>);
@@ -12,7 +15,11 @@ pub struct Cycle(Option<Box<[u32]>>);
 impl Cycle {
     /// The round that `order` makes of weights without a common divisor.
     pub(super) fn new(endpoints: &[Endpoint], order: impl FnOnce(&[u32]) -> Vec<u32>) -> Self {
-        let weights: Vec<_> = endpoints.iter().map(|endpoint| endpoint.attributes().weight.max(1)).collect();
+        let warm = endpoints.iter().all(|endpoint| endpoint.warmth() == 1.0);
+        let fine = if warm { 1.0 } else { FINE };
+        let weight =
+            |endpoint: &Endpoint| (endpoint.weight() * fine).round().clamp(1.0, f64::from(u32::MAX)) as u32;
+        let weights: Vec<_> = endpoints.iter().map(weight).collect();
         let differ = weights.windows(2).any(|pair| pair[0] != pair[1]);
         Self(differ.then(|| order(&reduced(weights)).into()))
     }

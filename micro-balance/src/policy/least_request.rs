@@ -61,6 +61,5 @@ fn another(alias: &Alias, count: usize, first: usize, context: &Context<'_>) -> 
 /// Whether `a` has fewer requests in flight for its weight than `b`.
 #[inline]
 pub(super) fn is_less_busy(a: &Endpoint, b: &Endpoint) -> bool {
-    let weight = |endpoint: &Endpoint| u128::from(endpoint.attributes().weight.max(1));
-    u128::from(a.in_flight()) * weight(b) < u128::from(b.in_flight()) * weight(a)
+    a.in_flight() as f64 * b.weight() < b.in_flight() as f64 * a.weight()
 }

@@ -29,17 +29,23 @@
 
 mod alias;
 mod aperture;
+mod boxed;
 mod cycle;
 mod earliest_deadline;
+mod hash_by;
 mod hash_key;
 mod label;
+mod label_subset;
 mod least_of;
 mod least_request;
 mod maglev;
 mod modulo;
+mod override_host;
 mod peak_ewma;
+mod pick_first;
 mod random;
 mod rendezvous;
+mod request_bias;
 mod ring_hash;
 mod round_robin;
 mod shard;
@@ -48,26 +54,34 @@ mod weighted_round_robin;
 
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 pub use self::{
     aperture::{Aperture, Part},
+    boxed::Boxed,
     cycle::Cycle,
     earliest_deadline::EarliestDeadlineFirst,
+    hash_by::HashBy,
     label::LabelOrder,
+    label_subset::{LabelSubset, Otherwise, Subsets, Wanted},
     least_of::{LeastOf, LeastOfAll},
     least_request::{LeastRequest, LeastTable},
     maglev::{Maglev, Slots},
     modulo::Modulo,
-    peak_ewma::PeakEwma,
+    override_host::{ById, Override, OverrideHost, Source},
+    peak_ewma::{PeakEwma, Warmth},
+    pick_first::{PickFirst, interleaved},
     random::{Random, RandomTable},
     rendezvous::{Rendezvous, Scores},
+    request_bias::{Deadlines, RequestBias},
     ring_hash::{Ring, RingHash},
     round_robin::RoundRobin,
-    shard::shard_order,
+    shard::{Shard, ShardKeys, shard_order},
     smooth::SmoothWeightedRoundRobin,
     weighted_round_robin::{Strides, WeightedRoundRobin},
 };
 pub use crate::ewma::Timing;
-use crate::{chance::Chance, clock::Moment, endpoint::Endpoint};
+use crate::{chance::Chance, clock::Moment, endpoint::Endpoint, parts::Parts};
 
 /// Chooses an endpoint for each request.
 pub trait Policy: Send + Sync + 'static {
@@ -79,7 +93,8 @@ pub trait Policy: Send + Sync + 'static {
 
     /// Picks from `endpoints`, which are those `table` was made from and never none.
     ///
-    /// An index out of bounds, or `None`, makes the balancer take any endpoint. A pick of an endpoint that
+    /// An index out of bounds, or `None`, makes the balancer take any endpoint, unless the policy
+    /// [is strict](Policy::is_strict). A pick of an endpoint that
     /// the request has been to is asked for again, with `context.attempt` one higher.
     fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
 
@@ -93,6 +108,11 @@ pub trait Policy: Send + Sync + 'static {
     /// How soon the table is to be made anew although nothing has happened; `None`, the default, is never.
     fn refresh(&self) -> Option<Duration> {
         None
+    }
+
+    /// Whether a request for which this picks nobody fails, rather than go anywhere.
+    fn is_strict(&self) -> bool {
+        false
     }
 
     /// How latencies are to be measured; `None`, the default, does not measure them.
@@ -121,12 +141,24 @@ pub struct Context<'a> {
     pub(crate) now: Option<Moment>,
     /// Where randomness comes from.
     pub chance: &'a Chance,
+    /// The head of the request, if it has one.
+    pub parts: Option<Parts<'a>>,
 }
 
 impl<'a> Context<'a> {
     /// The context of a first pick, for tests of policies.
     pub fn new(chance: &'a Chance) -> Self {
-        Self { hash: None, attempt: 0, now: None, chance }
+        Self { hash: None, attempt: 0, now: None, chance, parts: None }
+    }
+
+    /// A header of the request, the first of that name.
+    pub fn header(&self, name: &HeaderName) -> Option<&'a HeaderValue> {
+        self.parts.and_then(|parts| parts.headers.get(name))
+    }
+
+    /// An extension of the request.
+    pub fn extension<X: Send + Sync + 'static>(&self) -> Option<&'a X> {
+        self.parts.and_then(|parts| parts.extensions.get())
     }
 
     /// When the pick is made, from when the balancer was built; for policies with a [`Timing`].

@@ -71,7 +71,12 @@ impl PeakEwma {
 
     /// The expected time of one more request at `endpoint`, in nanoseconds.
     #[inline]
-    fn cost(&self, endpoint: &Endpoint, now: u64) -> f32 {
+    fn cost(&self, endpoint: &Endpoint, now: u64, warmth: f32) -> f32 {
+        self.cold_cost(endpoint, now) / warmth
+    }
+
+    #[inline]
+    fn cold_cost(&self, endpoint: &Endpoint, now: u64) -> f32 {
         let stats = endpoint.stats();
         let pending = stats.in_flight() as f32;
         match stats.latency().value(now, self.rate) {
@@ -101,13 +106,34 @@ impl Default for PeakEwma {
     }
 }
 
-impl Policy for PeakEwma {
-    type Table = ();
+/// Which part of its weight each endpoint has; nothing, unless some start slowly.
+#[derive(Clone, Debug)]
+pub struct Warmth(Option<Box<[f32]>>);
 
-    fn table(&self, _: &[Endpoint]) {}
+impl Warmth {
+    fn of(endpoints: &[Endpoint]) -> Self {
+        let cold = endpoints.iter().any(|endpoint| endpoint.warmth() < 1.0);
+        Self(cold.then(|| endpoints.iter().map(|endpoint| endpoint.warmth() as f32).collect()))
+    }
 
     #[inline]
-    fn pick(&self, (): &(), endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+    fn of_index(&self, index: usize) -> f32 {
+        match &self.0 {
+            None => 1.0,
+            Some(warmth) => warmth.get(index).copied().unwrap_or(1.0),
+        }
+    }
+}
+
+impl Policy for PeakEwma {
+    type Table = Warmth;
+
+    fn table(&self, endpoints: &[Endpoint]) -> Warmth {
+        Warmth::of(endpoints)
+    }
+
+    #[inline]
+    fn pick(&self, warmth: &Warmth, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         if endpoints.len() < 2 {
             return Some(0);
         }
@@ -121,7 +147,8 @@ impl Policy for PeakEwma {
         {
             return Some(neglected);
         }
-        Some(if self.cost(b, now) < self.cost(a, now) { second } else { first })
+        let cost = |index, endpoint| self.cost(endpoint, now, warmth.of_index(index));
+        Some(if cost(second, b) < cost(first, a) { second } else { first })
     }
 
     fn timing(&self) -> Option<Timing> {

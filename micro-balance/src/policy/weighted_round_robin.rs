@@ -90,13 +90,13 @@ impl Strides {
         let mean = measured().sum::<f64>() / count as f64;
         let largest = measured().fold(0.0, f64::max);
         let scale = MAX as f64 / if clamped { largest.min(mean * 10.0) } else { largest };
-        let mean = (mean * scale).round_ties_even();
+        let mean = (mean * scale).round();
         let least = if clamped { (mean * 0.01).round().max(1.0) } else { 1.0 };
         let strides: Box<[u16]> = weights
             .iter()
             .map(|&weight| {
                 let known = weight.is_finite() && weight > 0.0;
-                let scaled = if known { (weight * scale).round_ties_even() } else { mean };
+                let scaled = if known { (weight * scale).round() } else { mean };
                 scaled.clamp(least, MAX as f64) as u16
             })
             .collect();
@@ -111,7 +111,7 @@ impl Policy for WeightedRoundRobin {
     fn table(&self, endpoints: &[Endpoint]) -> Strides {
         let weigh = |endpoint: &Endpoint| match &self.weigh {
             Some(weigh) => weigh(endpoint),
-            None => endpoint.attributes().weight.into(),
+            None => endpoint.weight(),
         };
         Strides::new(&endpoints.iter().map(weigh).collect::<Vec<_>>(), self.clamped)
     }

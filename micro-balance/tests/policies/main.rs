@@ -7,4 +7,5 @@ mod aperture;
 mod endpoints;
 mod hashing;
 mod least;
+mod requests;
 mod weighted;

@@ -1,0 +1,102 @@
+//! A policy whose kind is known only when the program runs.
+
+use std::{any::Any, fmt, sync::Arc, time::Duration};
+
+use super::{Context, Policy, Timing, Turns};
+use crate::endpoint::Endpoint;
+
+/// Any policy behind one type: for those that are named in a configuration.
+///
+/// A pick costs a call through a pointer more. Clones share what the policy keeps, such as its cursor.
+///
+/// ```
+/// use micro_balance::policy::{Boxed, LeastRequest, RoundRobin};
+///
+/// let fair = true;
+/// let policy = if fair { Boxed::new(RoundRobin::new()) } else { Boxed::new(LeastRequest) };
+/// ```
+#[derive(Clone)]
+pub struct Boxed {
+    name: &'static str,
+    policy: Arc<dyn AnyPolicy>,
+}
+
+type AnyTable = Box<dyn Any + Send + Sync>;
+
+trait AnyPolicy: Send + Sync {
+    fn table(&self, endpoints: &[Endpoint]) -> AnyTable;
+    fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
+    fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns>;
+    fn refresh(&self) -> Option<Duration>;
+    fn is_strict(&self) -> bool;
+    fn timing(&self) -> Option<Timing>;
+}
+
+impl<P: Policy> AnyPolicy for P {
+    fn table(&self, endpoints: &[Endpoint]) -> AnyTable {
+        Box::new(Policy::table(self, endpoints))
+    }
+
+    fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        Policy::pick(self, (**table).downcast_ref()?, endpoints, context)
+    }
+
+    fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {
+        Policy::turns(self, endpoints)
+    }
+
+    fn refresh(&self) -> Option<Duration> {
+        Policy::refresh(self)
+    }
+
+    fn is_strict(&self) -> bool {
+        Policy::is_strict(self)
+    }
+
+    fn timing(&self) -> Option<Timing> {
+        Policy::timing(self)
+    }
+}
+
+impl Boxed {
+    /// Hides the kind of `policy`.
+    pub fn new<P: Policy>(policy: P) -> Self {
+        let name = std::any::type_name::<P>();
+        Self { name: name.rsplit("::").next().unwrap_or(name), policy: Arc::new(policy) }
+    }
+}
+
+impl Policy for Boxed {
+    type Table = AnyTable;
+
+    fn table(&self, endpoints: &[Endpoint]) -> AnyTable {
+        self.policy.table(endpoints)
+    }
+
+    #[inline]
+    fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        self.policy.pick(table, endpoints, context)
+    }
+
+    fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {
+        self.policy.turns(endpoints)
+    }
+
+    fn refresh(&self) -> Option<Duration> {
+        self.policy.refresh()
+    }
+
+    fn is_strict(&self) -> bool {
+        self.policy.is_strict()
+    }
+
+    fn timing(&self) -> Option<Timing> {
+        self.policy.timing()
+    }
+}
+
+impl fmt::Debug for Boxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Boxed").field(&self.name).finish()
+    }
+}

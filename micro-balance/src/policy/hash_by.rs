@@ -1,0 +1,136 @@
+//! Which key of a request it is that stays with one endpoint.
+
+use std::fmt;
+
+use http::HeaderName;
+use xxhash_rust::xxh64::Xxh64;
+
+use super::{Context, Policy, Timing, Turns};
+use crate::{endpoint::Endpoint, setting::InvalidSetting};
+
+/// Gives the policy inside the request's key: from a header, or whatever a closure reads from the head of
+/// the request.
+///
+/// Several keys make one hash; one that is `last` ends the search where it is found. A request without any
+/// keeps the [`HashKey`](crate::HashKey) it has, if it has one. Envoy's hash policies,
+/// <https://github.com/grpc/proposal/blob/master/A42-xds-ring-hash-lb-policy.md>.
+///
+/// ```
+/// use micro_balance::policy::{HashBy, RingHash};
+///
+/// let by_user = HashBy::header("x-user", RingHash::new())?;
+/// # Ok::<(), micro_balance::InvalidSetting>(())
+/// ```
+pub struct HashBy<P> {
+    policy: P,
+    keys: Vec<Key>,
+}
+
+struct Key {
+    read: Box<Read>,
+    last: bool,
+}
+
+type Read = dyn Fn(&Context<'_>) -> Option<u64> + Send + Sync;
+
+impl<P> HashBy<P> {
+    /// Hashes by what `key` reads.
+    pub fn new(key: impl Fn(&Context<'_>) -> Option<u64> + Send + Sync + 'static, policy: P) -> Self {
+        Self { policy, keys: vec![Key { read: Box::new(key), last: false }] }
+    }
+
+    /// Hashes by a header, its values joined by commas where there are several. One that is empty is the
+    /// hash 0, <https://github.com/grpc/proposal/blob/master/A76-ring-hash-improvements.md>.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] where `name` is no name of a header, or ends in `-bin`.
+    pub fn header(name: &str, policy: P) -> Result<Self, InvalidSetting> {
+        let header = header_name(name)?;
+        Ok(Self::new(move |context| hash_of_header(&header, context), policy))
+    }
+
+    /// Hashes by what `key` reads as well.
+    #[must_use]
+    pub fn and(mut self, key: impl Fn(&Context<'_>) -> Option<u64> + Send + Sync + 'static) -> Self {
+        self.keys.push(Key { read: Box::new(key), last: false });
+        self
+    }
+
+    /// Reads no key after the one added last where there is a hash by then.
+    #[must_use]
+    pub fn last(mut self) -> Self {
+        self.keys.iter_mut().last().into_iter().for_each(|key| key.last = true);
+        self
+    }
+
+    fn hash(&self, context: &Context<'_>) -> Option<u64> {
+        let mut hash: Option<u64> = None;
+        for key in &self.keys {
+            if let Some(part) = (key.read)(context) {
+                hash = Some(hash.map_or(part, |hash| hash.rotate_left(1) ^ part));
+            }
+            if key.last && hash.is_some() {
+                break;
+            }
+        }
+        hash.or(context.hash)
+    }
+}
+
+/// The name in lower case, if it is one whose value is text.
+fn header_name(name: &str) -> Result<HeaderName, InvalidSetting> {
+    let error = || InvalidSetting::new("the header to hash", name, "the name of a header that is not binary");
+    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| error())?;
+    if header.as_str().ends_with("-bin") { Err(error()) } else { Ok(header) }
+}
+
+fn hash_of_header(name: &HeaderName, context: &Context<'_>) -> Option<u64> {
+    let mut values = context.parts?.headers.get_all(name).iter();
+    let mut hasher = Xxh64::new(0);
+    let first = values.next()?;
+    hasher.update(first.as_bytes());
+    let mut empty = first.is_empty();
+    for value in values {
+        empty = false;
+        hasher.update(b",");
+        hasher.update(value.as_bytes());
+    }
+    Some(if empty { 0 } else { hasher.digest() })
+}
+
+impl<P: Policy> Policy for HashBy<P> {
+    type Table = P::Table;
+
+    fn table(&self, endpoints: &[Endpoint]) -> P::Table {
+        self.policy.table(endpoints)
+    }
+
+    #[inline]
+    fn pick(&self, table: &P::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        let context = Context { hash: self.hash(context), ..*context };
+        self.policy.pick(table, endpoints, &context)
+    }
+
+    fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {
+        self.policy.turns(endpoints)
+    }
+
+    fn refresh(&self) -> Option<std::time::Duration> {
+        self.policy.refresh()
+    }
+
+    fn is_strict(&self) -> bool {
+        self.policy.is_strict()
+    }
+
+    fn timing(&self) -> Option<Timing> {
+        self.policy.timing()
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for HashBy<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashBy").field("policy", &self.policy).field("keys", &self.keys.len()).finish()
+    }
+}

@@ -1,0 +1,169 @@
+//! Endpoints with the labels that a request asks for.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use xxhash_rust::xxh64::Xxh64;
+
+use super::{Context, Policy, Timing};
+use crate::endpoint::Endpoint;
+
+/// Sends a request to endpoints with the labels it asks for by its [`Wanted`] labels: a version, a tenant, a
+/// shard. Among those, the policy inside chooses.
+///
+/// Only the sets of keys named by [`LabelSubset::by`] can be asked for, as their subsets are worked out when
+/// the endpoints change. Where no endpoint has the labels, [`Otherwise`] says who takes the request. Envoy's
+/// subset load balancer,
+/// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/subsets>. For
+/// primary and backups, rather than parts, there is [`LabelOrder`](super::LabelOrder).
+///
+/// ```
+/// use micro_balance::policy::{LabelSubset, LeastRequest, Wanted};
+///
+/// let policy = LabelSubset::new(LeastRequest).by(["version"]).by(["version", "stage"]);
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(Wanted::new([("version", "2")]));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct LabelSubset<P> {
+    policy: P,
+    selectors: Vec<Vec<String>>,
+    otherwise: Otherwise,
+}
+
+/// Who takes a request that asks for labels nobody has, or for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Otherwise {
+    /// Any endpoint; the default.
+    #[default]
+    Anybody,
+    /// Nobody: the request fails with [`NoMatch`](crate::NoMatch).
+    Nobody,
+    /// Endpoints with these labels, and nobody where there are none.
+    Those(BTreeMap<String, String>),
+}
+
+/// The labels that a request asks for, in its extensions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted(BTreeMap<String, String>);
+
+impl Wanted {
+    /// Asks for endpoints that have all of these labels.
+    pub fn new<K: Into<String>, V: Into<String>>(labels: impl IntoIterator<Item = (K, V)>) -> Self {
+        Self(labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+    }
+}
+
+impl<P> LabelSubset<P> {
+    /// No labels can be asked for yet; `policy` chooses within a subset.
+    pub fn new(policy: P) -> Self {
+        Self { policy, selectors: Vec::new(), otherwise: Otherwise::default() }
+    }
+
+    /// Requests may ask for values of exactly these keys.
+    pub fn by<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        let mut keys: Vec<_> = keys.into_iter().map(Into::into).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        self.selectors.push(keys);
+        self
+    }
+
+    /// Who takes requests for labels that nobody has.
+    pub fn otherwise(mut self, otherwise: Otherwise) -> Self {
+        self.otherwise = otherwise;
+        self
+    }
+}
+
+/// The parts of the set that [`LabelSubset`] chooses from.
+#[derive(Debug)]
+pub struct Subsets<T> {
+    by_labels: HashMap<u64, Part<T>>,
+    otherwise: Option<Part<T>>,
+}
+
+#[derive(Debug)]
+struct Part<T> {
+    endpoints: Box<[Endpoint]>,
+    /// Where these are among all.
+    indexes: Box<[usize]>,
+    table: T,
+}
+
+impl<P: Policy> LabelSubset<P> {
+    fn part(&self, endpoints: &[Endpoint], indexes: Vec<usize>) -> Part<P::Table> {
+        let endpoints: Box<[_]> = indexes.iter().filter_map(|&index| endpoints.get(index).cloned()).collect();
+        Part { table: self.policy.table(&endpoints), endpoints, indexes: indexes.into() }
+    }
+
+    fn otherwise_part(&self, endpoints: &[Endpoint]) -> Option<Part<P::Table>> {
+        let indexes = match &self.otherwise {
+            Otherwise::Nobody => return None,
+            Otherwise::Anybody => (0..endpoints.len()).collect(),
+            Otherwise::Those(labels) => {
+                let has = |&index: &usize| {
+                    let metadata = &endpoints[index].attributes().metadata;
+                    labels.iter().all(|(key, value)| metadata.get(key) == Some(value))
+                };
+                (0..endpoints.len()).filter(has).collect::<Vec<_>>()
+            }
+        };
+        Some(self.part(endpoints, indexes)).filter(|part| !part.indexes.is_empty())
+    }
+}
+
+/// One number for pairs of key and value, which come in the order of their keys.
+fn digest<'a>(labels: impl Iterator<Item = (&'a String, &'a String)>) -> u64 {
+    let mut hasher = Xxh64::new(0);
+    for text in labels.flat_map(|(key, value)| [key, value]) {
+        hasher.update(text.as_bytes());
+        hasher.update(&[0]);
+    }
+    hasher.digest()
+}
+
+impl<P: Policy> Policy for LabelSubset<P> {
+    type Table = Subsets<P::Table>;
+
+    fn table(&self, endpoints: &[Endpoint]) -> Self::Table {
+        let mut members = HashMap::<u64, Vec<usize>>::new();
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            let metadata = &endpoint.attributes().metadata;
+            for keys in &self.selectors {
+                let labels: Vec<_> = keys.iter().filter_map(|key| metadata.get_key_value(key)).collect();
+                if labels.len() == keys.len() {
+                    members.entry(digest(labels.into_iter())).or_default().push(index);
+                }
+            }
+        }
+        let by_labels = members.into_iter().map(|(digest, indexes)| (digest, self.part(endpoints, indexes)));
+        Subsets { by_labels: by_labels.collect(), otherwise: self.otherwise_part(endpoints) }
+    }
+
+    fn pick(&self, table: &Self::Table, _: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        let wanted = context.extension::<Wanted>();
+        let asked = wanted.and_then(|wanted| table.by_labels.get(&digest(wanted.0.iter())));
+        let part = asked.or(table.otherwise.as_ref())?;
+        let within = match part.endpoints.len() {
+            1 => 0,
+            _ => self.policy.pick(&part.table, &part.endpoints, context)?,
+        };
+        part.indexes.get(within).copied()
+    }
+
+    fn refresh(&self) -> Option<Duration> {
+        self.policy.refresh()
+    }
+
+    fn is_strict(&self) -> bool {
+        self.otherwise != Otherwise::Anybody
+    }
+
+    fn timing(&self) -> Option<Timing> {
+        self.policy.timing()
+    }
+}

@@ -1,0 +1,165 @@
+//! The endpoint that a request names, if it is there.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderName, header};
+
+use super::{Context, Policy, Timing};
+use crate::{chosen::Chosen, endpoint::Endpoint, setting::InvalidSetting};
+
+/// Sends a request to the endpoint it names, if that is ready and not ejected, and leaves all others to the
+/// policy inside: sessions, or a caller that knows better.
+///
+/// Sources are asked in the order in which they were added, and the first that names an endpoint that is
+/// there decides. A retry of what has been there goes elsewhere, except with [`OverrideHost::strict`]. For
+/// sessions by cookie, [`SessionLayer`](crate::session::SessionLayer) sets it. gRPC's and Envoy's override
+/// host, <https://github.com/grpc/proposal/blob/master/A55-xds-stateful-session-affinity.md>.
+///
+/// ```
+/// use micro_balance::policy::{Override, OverrideHost, PeakEwma, Source};
+///
+/// let policy = OverrideHost::new(PeakEwma::new()).by(Source::Extension).by(Source::cookie("session"));
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(Override::new("10.0.0.1:80"));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct OverrideHost<P> {
+    policy: P,
+    sources: Vec<Source>,
+    strict: bool,
+}
+
+/// Where a request names an endpoint.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Source {
+    /// An [`Override`] in its extensions.
+    Extension,
+    /// The value of a header is the id.
+    Header(HeaderName),
+    /// The value of a cookie is the id in Base64.
+    Cookie(String),
+}
+
+impl Source {
+    /// By a header.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] where `name` is no name of a header.
+    pub fn header(name: &str) -> Result<Self, InvalidSetting> {
+        let error = |_| InvalidSetting::new("the header that names an endpoint", name, "a header's name");
+        HeaderName::from_bytes(name.as_bytes()).map(Self::Header).map_err(error)
+    }
+
+    /// By a cookie.
+    pub fn cookie(name: impl Into<String>) -> Self {
+        Self::Cookie(name.into())
+    }
+}
+
+/// The id of the endpoint that a request is to go to, in its extensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override(Arc<str>);
+
+impl Override {
+    /// Names an endpoint by its id.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self(id.into())
+    }
+}
+
+impl<P> OverrideHost<P> {
+    /// No source is asked yet.
+    pub fn new(policy: P) -> Self {
+        Self { policy, sources: Vec::new(), strict: false }
+    }
+
+    /// Asks `source` as well.
+    pub fn by(mut self, source: Source) -> Self {
+        self.sources.push(source);
+        self
+    }
+
+    /// Fails a request with [`NoMatch`](crate::NoMatch) where it names no endpoint that is there.
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+}
+
+/// Endpoints by id, and the table of the policy inside [`OverrideHost`].
+#[derive(Debug)]
+pub struct ById<T> {
+    indexes: HashMap<Arc<str>, usize>,
+    table: T,
+}
+
+impl<T> ById<T> {
+    fn named(&self, source: &Source, context: &Context<'_>) -> Option<usize> {
+        match source {
+            Source::Extension => self.index(context.extension::<Override>()?.0.as_bytes()),
+            Source::Header(name) => self.index(context.header(name)?.as_bytes()),
+            Source::Cookie(name) => self.decoded(cookie(name, context)?),
+        }
+    }
+
+    fn index(&self, id: &[u8]) -> Option<usize> {
+        self.indexes.get(std::str::from_utf8(id).ok()?).copied()
+    }
+
+    fn decoded(&self, value: &str) -> Option<usize> {
+        let mut id = [0; 512];
+        let length = BASE64_STANDARD.decode_slice(value, &mut id).ok()?;
+        self.index(id.get(..length)?)
+    }
+}
+
+/// The value of a cookie, among all that the request has.
+pub(crate) fn cookie<'a>(name: &str, context: &Context<'a>) -> Option<&'a str> {
+    let values = context.parts?.headers.get_all(header::COOKIE).iter();
+    let mut pairs = values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
+    pairs.find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        (key == name).then_some(value)
+    })
+}
+
+impl<P: Policy> Policy for OverrideHost<P> {
+    type Table = ById<P::Table>;
+
+    fn table(&self, endpoints: &[Endpoint]) -> Self::Table {
+        let id = |(index, endpoint): (usize, &Endpoint)| (endpoint.shared_id().clone(), index);
+        let indexes = endpoints.iter().enumerate().map(id).collect();
+        ById { indexes, table: self.policy.table(endpoints) }
+    }
+
+    fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        let named = || self.sources.iter().find_map(|source| table.named(source, context));
+        let picked = match named().filter(|_| context.attempt == 0) {
+            Some(index) => Some(index),
+            None if self.strict => None,
+            None => self.policy.pick(&table.table, endpoints, context),
+        };
+        if let (Some(chosen), Some(endpoint)) =
+            (context.extension::<Chosen>(), picked.and_then(|index| endpoints.get(index)))
+        {
+            chosen.set(endpoint);
+        }
+        picked
+    }
+
+    fn refresh(&self) -> Option<Duration> {
+        self.policy.refresh()
+    }
+
+    fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    fn timing(&self) -> Option<Timing> {
+        self.policy.timing()
+    }
+}

@@ -1,0 +1,254 @@
+//! Policies that choose by what a request says of itself, and by one endpoint at a time.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, header};
+use micro_balance::{
+    Attributes, Chance, Parts,
+    policy::{
+        Boxed, Context, HashBy, LabelSubset, LeastRequest, Otherwise, Override, OverrideHost, PickFirst,
+        Policy, RequestBias, RingHash, RoundRobin, Shard, ShardKeys, Source, Wanted, interleaved,
+        shard_order,
+    },
+};
+use serde_json::Value;
+
+use crate::endpoints::{Set, numbers};
+
+const INTERLEAVE: &str = include_str!("../data/grpc_pickfirst_interleave.json");
+const ENVOY: &str = include_str!("../data/envoy_edf_wrr_slowstart.json");
+const GRPC_RING: &str = include_str!("../data/grpc_ringhash.json");
+
+fn data(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// What `policy` picks of `set` for a request.
+fn picked<P: Policy>(set: &Set, policy: &P, request: &http::Request<()>, attempt: u32) -> Option<usize> {
+    let chance = Chance::new(1);
+    let mut context = Context::new(&chance);
+    context.attempt = attempt;
+    context.parts = Some(Parts { headers: request.headers(), extensions: request.extensions() });
+    policy.pick(&policy.table(&set.endpoints), &set.endpoints, &context)
+}
+
+fn request(headers: HeaderMap) -> http::Request<()> {
+    let mut request = http::Request::new(());
+    *request.headers_mut() = headers;
+    request
+}
+
+fn with<X: Clone + Send + Sync + 'static>(extension: X) -> http::Request<()> {
+    let mut request = http::Request::new(());
+    request.extensions_mut().insert(extension);
+    request
+}
+
+#[test]
+fn families_of_addresses_take_turns_as_in_grpc() {
+    for case in data(INTERLEAVE)["cases"].as_array().unwrap() {
+        let texts = |list: &Value| -> Vec<String> {
+            list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let input = texts(&case["input"]);
+        let input: Vec<_> = input.iter().map(String::as_str).collect();
+        let output: Vec<_> = interleaved(&input).into_iter().map(|index| input[index]).collect();
+        assert_eq!(output, texts(&case["output"]), "{}", case["name"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shuffled_order_begins_with_each_as_often_as_its_weight_says() {
+    let set = Set::weighing(&[1, 3, 6]).await;
+    let policy = PickFirst::new().shuffled_by(5);
+    let mut firsts = [0_usize; 3];
+    for _ in 0..10_000 {
+        let order = policy.turns(&set.endpoints).unwrap().order;
+        assert_eq!(order.len(), 3);
+        firsts[order[0]] += 1;
+    }
+    assert!(firsts.iter().zip([1_000, 3_000, 6_000]).all(|(n, want)| n.abs_diff(want) < 200), "{firsts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bias_by_requests_goes_in_the_order_that_envoy_goes_in() {
+    let mut set = Set::weighing(&[1, 2]).await;
+    let policy = RequestBias::new();
+    let mut table = policy.table(&set.endpoints);
+    let chance = Chance::new(1);
+    let mut active = [0, 0];
+    for step in data(ENVOY)["least_request_weighted"]["steps"].as_array().unwrap() {
+        let wanted = numbers::<usize>(&step["active"]);
+        if wanted.iter().zip(active).any(|(wanted, active)| *wanted < active) {
+            // What is in flight cannot be taken back: a set of the same kind, and its order from the start.
+            set = Set::weighing(&[1, 2]).await;
+            active = [0, 0];
+        }
+        for (index, &wanted) in wanted.iter().enumerate() {
+            set.load(index, wanted - active[index]).await;
+            active[index] = wanted;
+        }
+        table = if step.get("weights").is_some() { policy.table(&set.endpoints) } else { table };
+        let order = numbers::<usize>(&step["seq"]);
+        let context = Context::new(&chance);
+        let picks: Vec<_> =
+            order.iter().map(|_| policy.pick(&table, &set.endpoints, &context).unwrap()).collect();
+        assert_eq!(picks, order, "{step}");
+    }
+    assert!(RequestBias::bias(-1.0).is_err() && RequestBias::bias(f64::NAN).is_err());
+    let unbiased = RequestBias::bias(0.0).unwrap();
+    let mut busy = Set::weighing(&[1, 2]).await;
+    busy.load(1, 7).await;
+    assert_eq!(busy.picks(&unbiased, 6), [1, 0, 1, 1, 0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_is_hashed_as_grpc_hashes_it() {
+    let set = Set::named(["a", "b", "c"]).await;
+    // gRPC's ring: the points are 0, a third and two thirds of all hashes.
+    let thirds = |context: &Context<'_>| context.hash.map(|hash| hash.div_ceil(u64::MAX / 3) as usize % 3);
+    struct Thirds<F>(F);
+    impl<F: Fn(&Context<'_>) -> Option<usize> + Send + Sync + 'static> Policy for Thirds<F> {
+        type Table = ();
+        fn table(&self, _: &[micro_balance::Endpoint]) {}
+        fn pick(&self, (): &(), _: &[micro_balance::Endpoint], context: &Context<'_>) -> Option<usize> {
+            (self.0)(context)
+        }
+    }
+    for case in data(GRPC_RING)["header_hash"].as_array().unwrap() {
+        let mut headers = HeaderMap::new();
+        for value in case["header"].as_array().into_iter().flatten() {
+            headers.append("session", HeaderValue::from_str(value.as_str().unwrap()).unwrap());
+        }
+        let policy = HashBy::header("Session", Thirds(thirds)).unwrap();
+        assert_eq!(
+            picked(&set, &policy, &request(headers), 0).map(|pick| pick as u64),
+            case["pick"].as_u64()
+        );
+    }
+    assert!(HashBy::header("!invalid \n", LeastRequest).is_err());
+    assert!(HashBy::header("header-with-bin", LeastRequest).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_keys_make_one_hash_up_to_the_last() {
+    let set = Set::named(["a", "b"]).await;
+    #[derive(Clone, Copy)]
+    struct Echo(u64);
+    impl Policy for Echo {
+        type Table = ();
+        fn table(&self, _: &[micro_balance::Endpoint]) {}
+        fn pick(&self, (): &(), _: &[micro_balance::Endpoint], context: &Context<'_>) -> Option<usize> {
+            Some((context.hash == Some(self.0)).into())
+        }
+    }
+    let nothing = request(HeaderMap::new());
+    let both = HashBy::new(|_| Some(5), Echo(5_u64.rotate_left(1) ^ 9)).and(|_| None).and(|_| Some(9));
+    assert_eq!(picked(&set, &both, &nothing, 0), Some(1));
+    let first = HashBy::new(|_| Some(5), Echo(5)).last().and(|_| Some(9));
+    assert_eq!(picked(&set, &first, &nothing, 0), Some(1));
+    let second = HashBy::new(|_| None, Echo(9)).last().and(|_| Some(9));
+    assert_eq!(picked(&set, &second, &nothing, 0), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_to_the_endpoint_it_names_in_any_way() {
+    let set = Set::named(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]).await;
+    let policy = OverrideHost::new(RoundRobin::starting_at(0))
+        .by(Source::Extension)
+        .by(Source::header("x-endpoint").unwrap())
+        .by(Source::cookie("session"));
+    let header = |name: &'static str, value: &str| {
+        request([(name.parse().unwrap(), value.parse().unwrap())].into_iter().collect())
+    };
+    let cookie = format!("a=b; session={}; c=d", "MTAuMC4wLjI6ODA=");
+    assert_eq!(picked(&set, &policy, &with(Override::new("10.0.0.3:80")), 0), Some(2));
+    assert_eq!(picked(&set, &policy, &header("x-endpoint", "10.0.0.2:80"), 0), Some(1));
+    assert_eq!(picked(&set, &policy, &header(header::COOKIE.as_str(), &cookie), 0), Some(1));
+    // A name of nobody, what is no name, and an endpoint that has been tried: as if nothing was said.
+    for request in
+        [with(Override::new("10.0.0.9:80")), header("cookie", "session=???"), header("cookie", "session")]
+    {
+        let next = policy.clone_start();
+        assert_eq!(picked(&set, &next, &request, 0), Some(0));
+        let strict = policy.clone_start().strict();
+        assert_eq!(picked(&set, &strict, &request, 0), None);
+        assert!(strict.is_strict());
+    }
+    assert_eq!(picked(&set, &policy.clone_start(), &with(Override::new("10.0.0.3:80")), 1), Some(0));
+}
+
+trait CloneStart {
+    fn clone_start(&self) -> OverrideHost<RoundRobin>;
+}
+
+impl CloneStart for OverrideHost<RoundRobin> {
+    /// The same sources, and a cursor at the start.
+    fn clone_start(&self) -> OverrideHost<RoundRobin> {
+        OverrideHost::new(RoundRobin::starting_at(0)).by(Source::Extension).by(Source::cookie("session"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_asked_for_lead_to_their_endpoints_or_to_the_fallback() {
+    let labelled = |id: &str, labels: &[(&str, &str)]| {
+        let metadata = labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        (id.to_owned(), Attributes { metadata: Arc::new(metadata), ..Attributes::default() })
+    };
+    let set = Set::described(vec![
+        labelled("a", &[("stage", "prod"), ("version", "1")]),
+        labelled("b", &[("stage", "prod"), ("version", "2")]),
+        labelled("c", &[("stage", "dev"), ("version", "2")]),
+        labelled("d", &[]),
+    ])
+    .await;
+    let policy = |otherwise| {
+        LabelSubset::new(RoundRobin::starting_at(0))
+            .by(["version"])
+            .by(["version", "stage"])
+            .otherwise(otherwise)
+    };
+    let anybody = policy(Otherwise::Anybody);
+    let wanted = |labels: &[(&str, &str)]| with(Wanted::new(labels.iter().copied()));
+    let picks = |request: &http::Request<()>| -> std::collections::BTreeSet<_> {
+        (0..8).map(|_| picked(&set, &anybody, request, 0).unwrap()).collect()
+    };
+    assert_eq!(picks(&wanted(&[("version", "2")])), [1, 2].into());
+    assert_eq!(picks(&wanted(&[("stage", "dev"), ("version", "2")])), [2].into());
+    // Nobody has it, nothing may be asked by this key, and nothing is asked for.
+    for request in [wanted(&[("version", "3")]), wanted(&[("stage", "prod")]), request(HeaderMap::new())] {
+        assert_eq!(picks(&request), [0, 1, 2, 3].into());
+        let nobody = policy(Otherwise::Nobody);
+        assert_eq!(picked(&set, &nobody, &request, 0), None);
+        assert!(nobody.is_strict() && !anybody.is_strict());
+        let those = policy(Otherwise::Those([("stage".to_owned(), "dev".to_owned())].into()));
+        assert_eq!(picked(&set, &those, &request, 0), Some(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shard_keys_go_where_go_micro_sends_them() {
+    let ids = ["1", "2", "3", "4", "5"];
+    let set = Set::named(ids).await;
+    for key in ["a", "b", "c", "d", "e"] {
+        let order: Vec<_> = (0..5)
+            .map(|attempt| picked(&set, &Shard, &with(ShardKeys::new(&[key])), attempt).unwrap())
+            .collect();
+        assert_eq!(order, shard_order(&[key], &ids));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boxed_policy_picks_as_what_is_inside() {
+    let set = Set::weighing(&[1, 1, 1]).await;
+    let boxed = Boxed::new(RoundRobin::starting_at(1));
+    assert_eq!(set.picks(&boxed, 4), [1, 2, 0, 1]);
+    let ring = RingHash::new();
+    let boxed = Boxed::new(ring.clone());
+    for key in 0..100_u64 {
+        let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let (a, b) = (ring.table(&set.endpoints), boxed.table(&set.endpoints));
+        assert_eq!(set.pick(&ring, &a, hash, 0), set.pick(&boxed, &b, hash, 0));
+    }
+    assert_eq!(format!("{boxed:?}"), "Boxed(\"RingHash\")");
+}
