@@ -40,6 +40,13 @@ fn a_plain_http_client_survives_a_server() {
 }
 
 #[test]
+fn a_policy_of_ones_own_decides() {
+    let text = run(env!("CARGO_BIN_EXE_own_policy"), &[]);
+    let first: u32 = text.split_whitespace().next().and_then(|count| count.parse().ok()).expect(&text);
+    assert!((900..=966).contains(&first), "{text}");
+}
+
+#[test]
 fn no_call_fails_while_replicas_are_killed_slowed_down_and_restarted() {
     let text = run(env!("CARGO_BIN_EXE_greeter"), &["--plain", "--seconds", "8", "--rate", "500"]);
     let last = text.lines().last().expect("a summary");

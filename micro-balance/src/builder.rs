@@ -104,6 +104,21 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         self.with(protocol, |old, protocol| (old.0, protocol))
     }
 
+    /// Chooses endpoints as `config` says.
+    #[cfg(feature = "config")]
+    pub fn configured(
+        mut self,
+        config: &crate::config::Balancing,
+    ) -> Builder<D, Req, crate::policy::Boxed, T> {
+        self.eligibility = Eligibility {
+            subset: config.subset,
+            priority: config.priority,
+            locality: config.locality.clone(),
+            slow_start: config.slow_start,
+        };
+        self.policy(config.policy.build())
+    }
+
     fn with<X, Q, U>(self, new: X, place: impl FnOnce((P, T), X) -> (Q, U)) -> Builder<D, Req, Q, U> {
         let (policy, protocol) = place((self.policy, self.protocol), new);
         Builder {

@@ -57,6 +57,7 @@ mod answer;
 mod overload;
 mod sliding;
 mod setting;
+mod strategy;
 #[cfg(feature = "config")]
 pub mod config;
 
@@ -77,5 +78,6 @@ pub use repeatable::Repeatable;
 pub use response::ResponseFuture;
 pub use sent::{NotSent, Unsent};
 pub use setting::InvalidSetting;
+pub use strategy::Strategy;
 pub use tried::Tried;
 pub use view::{State, View};

@@ -2,11 +2,17 @@
 #![cfg(feature = "config")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod support;
+
 use std::time::Duration;
 
-use micro_balance::config::{self, Invalid};
+use micro_balance::{
+    Balance,
+    config::{self, Balancing, Invalid},
+};
 use serde::Deserialize;
 use serde_json::json;
+use tower::ServiceExt;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,4 +71,91 @@ fn what_is_wrong_is_named_by_the_path_to_its_key() {
     }
     let error = config::read::<Settings, _>(json!({ "shape": { "circle": { "percent": -1 } } })).unwrap_err();
     assert_eq!(error.key(), "shape.circle.percent");
+}
+
+fn balancing(text: &str) -> Result<Balancing, Invalid> {
+    config::read(toml::Deserializer::parse(text).unwrap())
+}
+
+#[test]
+fn every_policy_is_named_in_a_configuration() {
+    for (text, policy) in [
+        ("", "PeakEwma"),
+        ("policy = \"random\"", "Random"),
+        ("policy = \"round_robin\"", "RoundRobin"),
+        ("policy = \"weighted_round_robin\"", "WeightedRoundRobin"),
+        ("policy = \"smooth_weighted_round_robin\"", "SmoothWeightedRoundRobin"),
+        ("policy = \"earliest_deadline_first\"", "EarliestDeadlineFirst"),
+        ("policy = \"least_request\"", "LeastRequest"),
+        ("policy = \"least_of_all\"", "LeastOfAll"),
+        ("policy = \"request_bias\"", "RequestBias"),
+        ("policy = \"peak_ewma\"", "PeakEwma"),
+        ("policy = \"pick_first\"", "PickFirst"),
+        ("policy = \"ring_hash\"", "RingHash"),
+        ("policy = \"maglev\"", "Maglev"),
+        ("policy = \"rendezvous\"", "Rendezvous"),
+        ("policy = \"modulo\"", "Modulo"),
+        ("policy = \"shard\"", "Shard"),
+        ("policy = \"label_order\"", "LabelOrder"),
+        ("[policy.least_request]\nchoices = 3", "LeastOf"),
+        ("[policy.aperture]\ninstance = 1\npeers = 3", "Aperture"),
+        ("[policy.peak_ewma]\ndecay = \"5s\"\npenalty = \"1s\"", "PeakEwma"),
+        ("[policy.ring_hash]\nmode = \"ketama\"\nheader = \"x-user\"\nbound = 1.25", "HashBy"),
+        (
+            "[policy.label_subset]\nby = [[\"version\"]]\notherwise = \"nobody\"\npolicy = \"random\"",
+            "LabelSubset",
+        ),
+        ("[policy.override_host]\ncookie = \"session\"\nstrict = true", "OverrideHost"),
+        ("[policy.label_order]\nlabels = [[\"disk\", \"ssd\"]]", "LabelOrder"),
+    ] {
+        let built = format!("{:?}", balancing(text).unwrap().policy.build());
+        assert!(built.starts_with(&format!("Boxed(\"{policy}")), "{text}: {built}");
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_work_is_refused_with_the_path_to_why() {
+    for (text, key) in [
+        ("policy = \"fastest\"", "policy"),
+        ("[policy.least_request]\nchoices = 1", "policy.least_request.choices"),
+        ("[policy.ring_hash]\nbound = 0.5", "policy.ring_hash.bound"),
+        ("[policy.ring_hash]\nmode = \"torus\"", "policy.ring_hash.mode"),
+        ("[policy.ring_hash]\nheader = \"x-bin\"", "policy.ring_hash.header"),
+        ("[policy.ring_hash]\nmode = \"envoy\"\nleast = 9\nmost = 8", "policy"),
+        ("[policy.maglev]\nsize = 100", "policy.maglev.size"),
+        ("[policy.aperture]\ninstance = 3\npeers = 3", "policy"),
+        ("[policy.round_robin]\nstart = 1", "policy.round_robin.start"),
+        ("[policy.peak_ewma]\ndecay = 5", "policy.peak_ewma.decay"),
+        ("[policy.label_subset.policy.maglev]\nsize = 4", "policy.label_subset.policy.maglev.size"),
+        ("[subset.random]\nsize = 0", "subset.random.size"),
+        ("[subset.random]\nsize = -3", "subset.random.size"),
+        ("subset = \"random\"", "subset"),
+        ("priority = \"first\"", "priority"),
+        ("[priority.proportional]\nfactor = 1.4", "priority.proportional.factor"),
+        ("[locality.prefer]\nzone = \"a\"\nwhile_percent = 101", "locality.prefer.while_percent"),
+        ("[slow_start]\nwindow = \"a while\"", "slow_start.window"),
+        ("[slow_start]\nwindow = \"10s\"\naggression = 0.0", "slow_start.aggression"),
+        ("[slow_start]\naggression = 1.0", "slow_start"),
+        ("balancer = 1", "balancer"),
+    ] {
+        let error = balancing(text).unwrap_err();
+        assert!(error.key().starts_with(key), "{text}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancer_does_what_its_configuration_says() {
+    let config = balancing(
+        "policy = \"round_robin\"\npriority = \"proportional\"\n[subset.random]\nsize = 2\nseed = 1\n\
+         [locality.weighted]\nweights = { a = 1 }\n[slow_start]\nwindow = \"10s\"\nmin_percent = 20",
+    )
+    .unwrap();
+    let (_fakes, _hand, changes) = support::fakes(["a", "b", "c", "d"], support::FAST);
+    let balance = Balance::builder(changes).configured(&config).build();
+    let mut answers = Vec::new();
+    for _ in 0..10 {
+        answers.push(balance.clone().oneshot(()).await.unwrap());
+    }
+    let shares = support::count(answers);
+    assert_eq!(shares.values().copied().collect::<Vec<_>>(), [5, 5], "{shares:?}");
 }

@@ -31,13 +31,17 @@
 //! # Ok::<(), config::Invalid>(())
 //! ```
 
+mod balancing;
 mod choice;
+mod policy;
 mod value;
 
 use serde::{Deserialize, Deserializer};
 
 pub use self::{
+    balancing::Balancing,
     choice::choice,
+    policy::PolicyConfig,
     value::{checked, duration, maybe_duration, percent},
 };
 

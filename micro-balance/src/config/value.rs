@@ -41,7 +41,7 @@ pub fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
 /// # Errors
 ///
 /// What `check` finds.
-pub fn checked<'de, D, T, E>(from: D, check: impl FnOnce(&T) -> Result<(), E>) -> Result<T, D::Error>
+pub fn checked<'de, D, T, X, E>(from: D, check: impl FnOnce(&T) -> Result<X, E>) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

@@ -62,7 +62,8 @@ impl Boxed {
     /// Hides the kind of `policy`.
     pub fn new<P: Policy>(policy: P) -> Self {
         let name = std::any::type_name::<P>();
-        Self { name: name.rsplit("::").next().unwrap_or(name), policy: Arc::new(policy) }
+        let name = name.split('<').next().and_then(|name| name.rsplit("::").next()).unwrap_or(name);
+        Self { name, policy: Arc::new(policy) }
     }
 }
 

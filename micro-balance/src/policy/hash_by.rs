@@ -6,7 +6,7 @@ use http::HeaderName;
 use xxhash_rust::xxh64::Xxh64;
 
 use super::{Context, Policy, Timing, Turns};
-use crate::{endpoint::Endpoint, setting::InvalidSetting};
+use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 
 /// Gives the policy inside the request's key: from a header, or whatever a closure reads from the head of
 /// the request.
@@ -48,6 +48,24 @@ impl<P> HashBy<P> {
     pub fn header(name: &str, policy: P) -> Result<Self, InvalidSetting> {
         let header = header_name(name)?;
         Ok(Self::new(move |context| hash_of_header(&header, context), policy))
+    }
+
+    /// Hashes by a header as `hash` does, its first value only; one that is empty is not there.
+    ///
+    /// # Errors
+    ///
+    /// As [`HashBy::header`].
+    pub fn header_with(
+        name: &str,
+        hash: impl Fn(&[u8]) -> HashKey + Send + Sync + 'static,
+        policy: P,
+    ) -> Result<Self, InvalidSetting> {
+        let header = header_name(name)?;
+        let read = move |context: &Context<'_>| {
+            let value = context.header(&header).filter(|value| !value.is_empty())?;
+            Some(hash(value.as_bytes()).0)
+        };
+        Ok(Self::new(read, policy))
     }
 
     /// Hashes by what `key` reads as well.

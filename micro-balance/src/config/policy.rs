@@ -1,0 +1,339 @@
+//! Policies by name.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::{checked, choice, maybe_duration};
+use crate::{
+    policy::{
+        Aperture, Boxed, EarliestDeadlineFirst, HashBy, LabelOrder, LabelSubset, LeastOf, LeastOfAll,
+        LeastRequest, Maglev, Modulo, Otherwise, OverrideHost, PeakEwma, PickFirst, Policy, Random,
+        Rendezvous, RequestBias, RingHash, RoundRobin, Shard, SmoothWeightedRoundRobin, Source,
+        WeightedRoundRobin,
+    },
+    setting::InvalidSetting,
+};
+
+/// A policy and its settings: `"peak_ewma"`, or `{ ring_hash = { bound = 1.25 } }`.
+#[derive(Clone, Debug)]
+pub struct PolicyConfig(Named);
+
+impl PolicyConfig {
+    /// A policy of its own for a balancer.
+    pub fn build(&self) -> Boxed {
+        // It was built once when it was read, and nothing it is made of can have changed.
+        self.0.build().unwrap_or_else(|_| Boxed::new(PeakEwma::new()))
+    }
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self(Named::PeakEwma(Latency::default()))
+    }
+}
+
+impl<'de> Deserialize<'de> for PolicyConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let named: Named = choice(from)?;
+        named.build().map_err(D::Error::custom)?;
+        Ok(Self(named))
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Named {
+    Random(Nothing),
+    RoundRobin(Nothing),
+    WeightedRoundRobin(Clamped),
+    SmoothWeightedRoundRobin(Nothing),
+    EarliestDeadlineFirst(Nothing),
+    LeastRequest(Choices),
+    LeastOfAll(Nothing),
+    RequestBias(Bias),
+    PeakEwma(Latency),
+    PickFirst(First),
+    RingHash(Ring),
+    Maglev(Slots),
+    Rendezvous(Keyed),
+    Modulo(Keyed),
+    Shard(Nothing),
+    Aperture(Part),
+    LabelOrder(Order),
+    LabelSubset(Labels),
+    OverrideHost(Host),
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Clamped {
+    clamped: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Choices {
+    #[serde(deserialize_with = "choices")]
+    choices: Option<u8>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Bias {
+    #[serde(deserialize_with = "bias")]
+    bias: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Latency {
+    #[serde(deserialize_with = "maybe_duration")]
+    decay: Option<Duration>,
+    #[serde(deserialize_with = "maybe_duration")]
+    default_latency: Option<Duration>,
+    #[serde(deserialize_with = "maybe_duration")]
+    penalty: Option<Duration>,
+    classic: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct First {
+    #[serde(deserialize_with = "maybe_duration")]
+    delay: Option<Duration>,
+    shuffle: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Ring {
+    mode: Mode,
+    #[serde(deserialize_with = "points")]
+    points: Option<u32>,
+    least: Option<u64>,
+    most: Option<u64>,
+    #[serde(deserialize_with = "bound")]
+    bound: Option<f64>,
+    #[serde(deserialize_with = "header")]
+    header: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    #[default]
+    Stable,
+    Envoy,
+    Grpc,
+    Ketama,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Slots {
+    #[serde(deserialize_with = "size")]
+    size: Option<u64>,
+    #[serde(deserialize_with = "header")]
+    header: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Keyed {
+    #[serde(deserialize_with = "header")]
+    header: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Part {
+    instance: u32,
+    peers: u32,
+    least: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Order {
+    /// Pairs of key and value, the most preferred first.
+    labels: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Labels {
+    /// Sets of keys that requests may ask for.
+    by: Vec<Vec<String>>,
+    otherwise: Fallback,
+    policy: Box<PolicyConfig>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Fallback {
+    #[default]
+    Anybody,
+    Nobody,
+    Those(BTreeMap<String, String>),
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Host {
+    extension: bool,
+    #[serde(deserialize_with = "header")]
+    header: Option<String>,
+    cookie: Option<String>,
+    strict: bool,
+    policy: Box<PolicyConfig>,
+}
+
+impl Named {
+    fn build(&self) -> Result<Boxed, InvalidSetting> {
+        Ok(match self {
+            Self::Random(_) => Boxed::new(Random),
+            Self::RoundRobin(_) => Boxed::new(RoundRobin::new()),
+            Self::WeightedRoundRobin(Clamped { clamped: true }) => {
+                Boxed::new(WeightedRoundRobin::new().clamped())
+            }
+            Self::WeightedRoundRobin(_) => Boxed::new(WeightedRoundRobin::new()),
+            Self::SmoothWeightedRoundRobin(_) => Boxed::new(SmoothWeightedRoundRobin::new()),
+            Self::EarliestDeadlineFirst(_) => Boxed::new(EarliestDeadlineFirst::new()),
+            Self::LeastRequest(Choices { choices: None }) => Boxed::new(LeastRequest),
+            Self::LeastRequest(Choices { choices: Some(choices) }) => Boxed::new(LeastOf::choices(*choices)?),
+            Self::LeastOfAll(_) => Boxed::new(LeastOfAll),
+            Self::RequestBias(Bias { bias }) => Boxed::new(RequestBias::bias(bias.unwrap_or(1.0))?),
+            Self::PeakEwma(latency) => Boxed::new(latency.build()),
+            Self::PickFirst(first) => Boxed::new(first.build()),
+            Self::RingHash(ring) => ring.boxed()?,
+            Self::Maglev(slots) => {
+                hashed(Maglev::with_size(slots.size.unwrap_or(65_537))?, slots.header.as_deref())?
+            }
+            Self::Rendezvous(keyed) => hashed(Rendezvous, keyed.header.as_deref())?,
+            Self::Modulo(Keyed { header: Some(name) }) => {
+                Boxed::new(HashBy::header_with(name, Modulo::hash, Modulo)?)
+            }
+            Self::Modulo(_) => Boxed::new(Modulo),
+            Self::Shard(_) => Boxed::new(Shard),
+            Self::Aperture(part) => {
+                Boxed::new(Aperture::new(part.instance, part.peers)?.least(part.least.unwrap_or(12)))
+            }
+            Self::LabelOrder(order) => Boxed::new(
+                order.labels.iter().fold(LabelOrder::new(), |policy, (key, value)| policy.then(key, value)),
+            ),
+            Self::LabelSubset(labels) => Boxed::new(labels.build()),
+            Self::OverrideHost(host) => Boxed::new(host.build()?),
+        })
+    }
+}
+
+/// By a header, if one is named; else by what requests have in their extensions.
+fn hashed<P: Policy>(policy: P, header: Option<&str>) -> Result<Boxed, InvalidSetting> {
+    Ok(match header {
+        Some(name) => Boxed::new(HashBy::header(name, policy)?),
+        None => Boxed::new(policy),
+    })
+}
+
+impl Latency {
+    fn build(&self) -> PeakEwma {
+        let mut policy = PeakEwma::new();
+        if let Some(decay) = self.decay {
+            policy = policy.decay(decay);
+        }
+        if let Some(latency) = self.default_latency {
+            policy = policy.default_latency(latency);
+        }
+        if let Some(penalty) = self.penalty {
+            policy = policy.penalty(penalty);
+        }
+        if self.classic { policy.classic() } else { policy }
+    }
+}
+
+impl First {
+    fn build(&self) -> PickFirst {
+        let policy = self.delay.map_or_else(PickFirst::new, |delay| PickFirst::new().delay(delay));
+        if self.shuffle { policy.shuffled() } else { policy }
+    }
+}
+
+impl Ring {
+    fn boxed(&self) -> Result<Boxed, InvalidSetting> {
+        let ring = self.build()?;
+        match (&self.header, self.mode) {
+            (Some(name), Mode::Ketama) => {
+                let hasher = ring.clone();
+                Ok(Boxed::new(HashBy::header_with(name, move |key| hasher.hash(key), ring)?))
+            }
+            (header, _) => hashed(ring, header.as_deref()),
+        }
+    }
+
+    fn build(&self) -> Result<RingHash, InvalidSetting> {
+        let size = |most| (self.least.unwrap_or(1_024), self.most.unwrap_or(most));
+        let ring = match self.mode {
+            Mode::Stable => RingHash::with_points(self.points.unwrap_or(160))?,
+            Mode::Envoy => RingHash::envoy(size(8_388_608).0, size(8_388_608).1)?,
+            Mode::Grpc => RingHash::grpc(size(4_096).0, size(4_096).1)?,
+            Mode::Ketama => RingHash::ketama(),
+        };
+        self.bound.map_or(Ok(ring.clone()), |bound| ring.bounded(bound))
+    }
+}
+
+impl Labels {
+    fn build(&self) -> LabelSubset<Boxed> {
+        let policy = LabelSubset::new(self.policy.build()).otherwise(match &self.otherwise {
+            Fallback::Anybody => Otherwise::Anybody,
+            Fallback::Nobody => Otherwise::Nobody,
+            Fallback::Those(labels) => Otherwise::Those(labels.clone()),
+        });
+        self.by.iter().fold(policy, |policy, keys| policy.by(keys))
+    }
+}
+
+impl Host {
+    fn build(&self) -> Result<OverrideHost<Boxed>, InvalidSetting> {
+        let mut policy = OverrideHost::new(self.policy.build());
+        if self.extension {
+            policy = policy.by(Source::Extension);
+        }
+        if let Some(name) = &self.header {
+            policy = policy.by(Source::header(name)?);
+        }
+        if let Some(name) = &self.cookie {
+            policy = policy.by(Source::cookie(name));
+        }
+        Ok(if self.strict { policy.strict() } else { policy })
+    }
+}
+
+fn choices<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
+    checked(from, |choices: &u8| LeastOf::choices(*choices)).map(Some)
+}
+
+fn bias<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    checked(from, |bias: &f64| RequestBias::bias(*bias)).map(Some)
+}
+
+fn points<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    checked(from, |points: &u32| RingHash::with_points(*points)).map(Some)
+}
+
+fn bound<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    checked(from, |bound: &f64| RingHash::new().bounded(*bound)).map(Some)
+}
+
+fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    checked(from, |size: &u64| Maglev::with_size(*size)).map(Some)
+}
+
+fn header<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    checked(from, |name: &String| HashBy::header(name, Random)).map(Some)
+}

@@ -1,0 +1,100 @@
+//! One endpoint at a time: who it is, how soon it is found, and when it is another.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::time::Duration;
+
+use micro_balance::{Balance, State, policy::PickFirst};
+use support::{FAST, Fake, Hand, Mood, fakes, settle};
+use tokio::time::{Instant, sleep};
+use tower::ServiceExt;
+
+type First = Balance<Fake, (), PickFirst>;
+
+fn ready(balance: &First) -> Vec<String> {
+    let views = balance.endpoints().into_iter();
+    views.filter(|view| view.state == State::Ready).map(|view| view.id.to_string()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_in_the_order_of_discovery_takes_every_request() {
+    let (fakes, _hand, changes) = fakes(["c", "a", "b"], FAST);
+    let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
+    for _ in 0..10 {
+        assert_eq!(balance.clone().oneshot(()).await.unwrap(), "c");
+    }
+    assert_eq!(ready(&balance), ["c"]);
+    assert_eq!([fakes[1].asked(), fakes[2].asked()], [0, 0], "others were not even connected");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_black_hole_costs_a_quarter_of_a_second() {
+    let ([hole, _b, c], _hand, changes) = fakes(["hole", "b", "c"], FAST);
+    hole.set(Mood::Connecting);
+    let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
+    let began = Instant::now();
+    assert_eq!(balance.clone().oneshot(()).await.unwrap(), "b");
+    assert!((250..260).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert_eq!(c.asked(), 0);
+    // It is kept, also when the one before it could be had.
+    hole.set(FAST);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(balance.oneshot(()).await.unwrap(), "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_refuses_costs_nothing() {
+    let ([a, b, _c], _hand, changes) = fakes(["a", "b", "c"], FAST);
+    [&a, &b].into_iter().for_each(|fake| fake.set(Mood::Refuses));
+    let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
+    let began = Instant::now();
+    assert_eq!(balance.oneshot(()).await.unwrap(), "c");
+    assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_one_that_is_lost_is_replaced_and_never_are_two_ready() {
+    let ([a, _b, _c], _hand, changes) = fakes(["a", "b", "c"], FAST);
+    let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
+    settle().await;
+    a.set(Mood::Refuses);
+    for _ in 0..50 {
+        assert_eq!(balance.clone().oneshot(()).await.unwrap(), "b");
+        assert!(ready(&balance).len() <= 1);
+    }
+    a.set(FAST);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(ready(&balance), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_elsewhere_keeps_the_one_and_its_removal_does_not() {
+    let ([a, b], hand, changes): (_, Hand, _) = fakes(["a", "b"], FAST);
+    let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
+    settle().await;
+    hand.insert("0", &Fake::new("0", FAST));
+    hand.remove("b");
+    settle().await;
+    assert_eq!(balance.clone().oneshot(()).await.unwrap(), "a");
+    assert_eq!((a.asked(), b.asked()), (2, 0), "asked once to connect and once by the request");
+    hand.remove("a");
+    assert_eq!(balance.clone().oneshot(()).await.unwrap(), "a", "until the set has changed");
+    settle().await;
+    assert_eq!(balance.oneshot(()).await.unwrap(), "0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_have_failed_they_are_tried_again_until_one_is_ready() {
+    let (fakes, _hand, changes) = fakes(["a", "b", "c"], Mood::Refuses);
+    let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
+    let error = balance.clone().oneshot(()).await.unwrap_err();
+    let error = error.source().unwrap().to_string();
+    assert!(error.contains("3 known endpoints"), "{error}");
+    let asked: usize = fakes.iter().map(Fake::asked).sum();
+    assert!((6..=20).contains(&asked), "{asked} attempts in 3 s");
+    fakes[1].set(FAST);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(balance.clone().oneshot(()).await.unwrap(), "b");
+    assert_eq!(ready(&balance), ["b"]);
+}
