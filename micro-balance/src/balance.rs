@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use crate::{
     chance::Chance,
+    eject::Ejections,
     eligible::Fallbacks,
     policy::{PeakEwma, Policy},
     protocol::{Opaque, Protocol},
@@ -83,6 +84,11 @@ impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
     /// How many requests each step of eligibility gave way for.
     pub fn fallbacks(&self) -> Fallbacks {
         self.shared.fallbacks.read()
+    }
+
+    /// How often each detector of [`Ejection`](crate::Ejection) found an endpoint, ejected or not.
+    pub fn ejections(&self) -> Vec<Ejections> {
+        self.shared.settings.tally.all().collect()
     }
 }
 

@@ -228,7 +228,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         T: Protocol<Req, <D::Service as Service<Req>>::Response>,
         Req: 'static,
     {
-        let settings = Settings::new(self.policy.timing(), self.ejection);
+        let settings = Arc::new(Settings::new(self.policy.timing(), self.ejection));
         let now = Instant::now();
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::unresolved(now)),
@@ -238,6 +238,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             protocol: self.protocol,
             changed: Arc::new(Notify::new()),
             failfast: self.failfast,
+            settings: settings.clone(),
             name: self.name.clone(),
             fallbacks: Counters::default(),
             driver: OnceLock::new(),
@@ -246,7 +247,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         let chance = Chance::new(seed);
         let driver = Driver {
             shared: Arc::downgrade(&shared),
-            settings: settings.into(),
+            settings,
             eligibility: self.eligibility,
             reconnect: self.reconnect,
             describe: self.describe,

@@ -26,7 +26,22 @@ pub enum Outcome {
     Failure {
         /// How long it asks to be left alone, at most five minutes; only from an overloaded endpoint.
         hint: Option<Duration>,
+        /// What kind of failure it was.
+        fault: Fault,
     },
+}
+
+/// Who says that a request failed; ejection can count the kinds apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The endpoint answers that it failed.
+    Server,
+    /// It answers that it could not reach what it needs, or not in time: 502, 503 and 504, in gRPC
+    /// UNAVAILABLE and DEADLINE_EXCEEDED.
+    Gateway,
+    /// No answer came, or not all of it: the connection broke, or time ran out on this side.
+    Local,
 }
 
 impl Outcome {
@@ -49,20 +64,25 @@ impl Outcome {
         Self::of_code(grpc_status(trailers).unwrap_or(UNKNOWN), trailers)
     }
 
+    /// No answer came, or not all of it.
+    pub(crate) const BROKEN: Self = Self::Failure { hint: None, fault: Fault::Local };
+
     fn of_status(status: StatusCode, headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Self {
+        let fault = if matches!(status.as_u16(), 502..=504) { Fault::Gateway } else { Fault::Server };
         match status.as_u16() {
-            429 | 503 => Self::Failure { hint: retry_after(headers, now) },
-            500..=599 => Self::Failure { hint: None },
+            429 | 503 => Self::Failure { hint: retry_after(headers, now), fault },
+            500..=599 => Self::Failure { hint: None, fault },
             _ => Self::Success,
         }
     }
 
     fn of_code(code: u16, headers: &HeaderMap) -> Self {
+        let fault = if matches!(code, 4 | 14) { Fault::Gateway } else { Fault::Server };
         match code {
             // RESOURCE_EXHAUSTED and UNAVAILABLE may say for how long.
-            8 | 14 => Self::Failure { hint: Pushback::of(headers).and_then(Pushback::wait) },
+            8 | 14 => Self::Failure { hint: Pushback::of(headers).and_then(Pushback::wait), fault },
             // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL and DATA_LOSS.
-            2 | 4 | 13 | 15 => Self::Failure { hint: None },
+            2 | 4 | 13 | 15 => Self::Failure { hint: None, fault },
             _ => Self::Success,
         }
     }
@@ -147,7 +167,13 @@ mod tests {
         Outcome::of_response(&response, || SystemTime::UNIX_EPOCH)
     }
 
-    const FAILURE: Option<Outcome> = Some(Outcome::Failure { hint: None });
+    /// Whether it is a failure, and the hint with it.
+    fn failure(outcome: Option<Outcome>) -> Option<Option<Duration>> {
+        match outcome {
+            Some(Outcome::Failure { hint, .. }) => Some(hint),
+            _ => None,
+        }
+    }
 
     #[test]
     fn a_clients_mistake_is_a_success_of_the_endpoint() {
@@ -163,30 +189,48 @@ mod tests {
     #[test]
     fn what_the_endpoint_could_not_do_is_its_failure() {
         for status in [429, 500, 501, 502, 503, 504, 599] {
-            assert_eq!(outcome(status, &[]), FAILURE, "{status}");
+            assert_eq!(failure(outcome(status, &[])), Some(None), "{status}");
         }
         for code in ["2", "4", "8", "13", "14", "15", "17", "-1", "x", "", "007"] {
-            assert_eq!(outcome(200, &[("grpc-status", code)]), FAILURE, "{code}");
+            assert_eq!(failure(outcome(200, &[("grpc-status", code)])), Some(None), "{code}");
         }
     }
 
     #[test]
     fn a_grpc_answer_without_a_status_is_told_by_its_trailers() {
         assert_eq!(outcome(200, &[("content-type", "application/grpc+proto")]), None);
-        assert_eq!(outcome(503, &[("content-type", "application/grpc")]), FAILURE);
+        assert_eq!(failure(outcome(503, &[("content-type", "application/grpc")])), Some(None));
         assert_eq!(Outcome::of_trailers(&headers(&[("grpc-status", "0")])), Outcome::Success);
-        assert_eq!(Some(Outcome::of_trailers(&HeaderMap::new())), FAILURE);
+        assert_eq!(failure(Some(Outcome::of_trailers(&HeaderMap::new()))), Some(None));
     }
 
     #[test]
     fn only_overload_carries_a_hint() {
-        let hint = |secs| Some(Outcome::Failure { hint: Some(Duration::from_secs(secs)) });
-        assert_eq!(outcome(503, &[("retry-after", "7")]), hint(7));
-        assert_eq!(outcome(429, &[("retry-after", "86400")]), hint(300));
-        assert_eq!(outcome(500, &[("retry-after", "7")]), FAILURE);
+        let hint = |secs| Some(Some(Duration::from_secs(secs)));
+        assert_eq!(failure(outcome(503, &[("retry-after", "7")])), hint(7));
+        assert_eq!(failure(outcome(429, &[("retry-after", "86400")])), hint(300));
+        assert_eq!(failure(outcome(500, &[("retry-after", "7")])), Some(None));
         let pushed = |code| [("grpc-status", code), ("grpc-retry-pushback-ms", "2000")];
-        assert_eq!(outcome(200, &pushed("14")), hint(2));
-        assert_eq!(outcome(200, &pushed("13")), FAILURE);
+        assert_eq!(failure(outcome(200, &pushed("14"))), hint(2));
+        assert_eq!(failure(outcome(200, &pushed("13"))), Some(None));
+    }
+
+    #[test]
+    fn a_gateways_failures_are_told_from_the_endpoints_own() {
+        let fault = |status, pairs: &[(&'static str, &str)]| match outcome(status, pairs) {
+            Some(Outcome::Failure { fault, .. }) => fault,
+            other => panic!("{other:?} is no failure"),
+        };
+        for (status, kind) in
+            [(500, Fault::Server), (502, Fault::Gateway), (504, Fault::Gateway), (505, Fault::Server)]
+        {
+            assert_eq!(fault(status, &[]), kind, "{status}");
+        }
+        for (code, kind) in
+            [("14", Fault::Gateway), ("4", Fault::Gateway), ("13", Fault::Server), ("8", Fault::Server)]
+        {
+            assert_eq!(fault(200, &[("grpc-status", code)]), kind, "{code}");
+        }
     }
 
     #[test]

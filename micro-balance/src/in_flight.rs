@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{classify::Outcome, clock::Moment, stats::Stats};
+use crate::{
+    classify::{Fault, Outcome},
+    clock::Moment,
+    stats::{Ended, Stats},
+};
 
 /// A request that an endpoint is busy with.
 ///
@@ -14,6 +18,8 @@ pub struct InFlight {
     started: Option<Moment>,
     answered: bool,
     settled: bool,
+    /// How it ended, if it was no success, as far as is known.
+    ended: Option<Ended>,
     /// Holds the one permit of a half-open endpoint.
     probes: bool,
 }
@@ -23,7 +29,7 @@ impl InFlight {
     #[inline]
     pub(crate) fn start(stats: Arc<Stats>, started: Option<Moment>, probes: bool) -> Self {
         stats.start();
-        Self { stats, started, answered: false, settled: false, probes }
+        Self { stats, started, answered: false, settled: false, ended: Some(Ended::Void), probes }
     }
 
     /// Takes the latency: the first of an answer has come.
@@ -48,11 +54,13 @@ impl InFlight {
         match outcome {
             Outcome::Success => {
                 self.answered();
+                self.ended = None;
                 self.stats.succeeded();
             }
-            Outcome::Failure { hint } => {
+            Outcome::Failure { hint, fault } => {
                 self.answered = true;
-                self.stats.failed(hint, self.started.map(|_| self.stats.now()));
+                self.ended = Some(Ended::Failed(fault));
+                self.stats.failed(fault, hint, self.started.map(|_| self.stats.now()));
             }
         }
         self.end_probe(outcome == Outcome::Success);
@@ -88,6 +96,7 @@ impl InFlight {
     #[cold]
     fn abandon(&mut self) {
         if !self.answered && self.stats.unanswered(self.elapsed()) {
+            self.ended = Some(Ended::Failed(Fault::Local));
             self.end_probe(false);
         }
         if self.probes {
@@ -102,6 +111,9 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.answered || self.probes {
             self.abandon();
+        }
+        if let Some(how) = self.ended {
+            self.stats.ended(how);
         }
         self.stats.finish();
     }

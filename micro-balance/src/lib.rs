@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`policy`] | which endpoint is next; your own is ten lines |
 //! | [`eligible`] | which endpoints a policy chooses from: subsets, priorities, zones, slow start |
-//! | [`Ejection`] | when an endpoint that fails is left out |
+//! | [`Ejection`] | when an endpoint that does badly is left out |
 //! | [`Protocol`] | what is read from requests and answers: [`Opaque`] or [`Http`] |
 //! | [`Unsent`], [`NotSent`] | what was not sent may be sent again |
 //! | [`retry`], [`hedge`], [`timeout`] | layers that repeat what may be repeated, and give up on what takes too long |
@@ -66,7 +66,7 @@ pub use balance::Balance;
 pub use builder::Builder;
 pub use chance::Chance;
 pub use driver::Reconnect;
-pub use eject::Ejection;
+pub use eject::{Ejection, Ejections, FailurePercentage, Latency, Reason, SuccessRate};
 pub use endpoint::{Attributes, Endpoint};
 pub use error::{NoEndpoints, NoMatch, NotReady};
 pub use in_flight::InFlight;

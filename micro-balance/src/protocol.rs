@@ -129,7 +129,7 @@ impl<B: Body> Body for CountedBody<B> {
                 None if this.inner.is_end_stream() => Some(Outcome::Success),
                 None => None,
             },
-            Some(Err(_)) => Some(Outcome::Failure { hint: None }),
+            Some(Err(_)) => Some(Outcome::BROKEN),
             None => Some(Outcome::Success),
         };
         if let Some(outcome) = outcome

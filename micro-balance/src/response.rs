@@ -168,7 +168,7 @@ where
     let (request, why) = match Unsent::<Req>::take(error) {
         Ok(back) => back,
         Err(error) => {
-            call.settle(Outcome::Failure { hint: None });
+            call.settle(Outcome::BROKEN);
             return Err(error);
         }
     };
@@ -179,7 +179,7 @@ where
             Ok(Search::new(shared, request, Chance::new(seed ^ serial.rotate_left(32)), Some(serial)))
         }
         _ => {
-            call.settle(Outcome::Failure { hint: None });
+            call.settle(Outcome::BROKEN);
             Err(why.into())
         }
     }

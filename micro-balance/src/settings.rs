@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Clock,
-    eject::Ejection,
+    eject::{Ejection, Tally},
     ewma::{Rate, Timing},
 };
 
@@ -14,11 +14,12 @@ pub(crate) struct Settings {
     /// How fast latencies are forgotten.
     pub(crate) rate: Rate,
     pub(crate) ejection: Ejection,
+    pub(crate) tally: Tally,
 }
 
 impl Settings {
     pub(crate) fn new(timing: Option<Timing>, ejection: Ejection) -> Self {
         let rate = Rate::of(timing.as_ref().map_or(std::time::Duration::MAX, |timing| timing.decay));
-        Self { clock: Clock::new(), timing, rate, ejection }
+        Self { clock: Clock::new(), timing, rate, ejection, tally: Tally::default() }
     }
 }

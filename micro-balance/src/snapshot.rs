@@ -18,6 +18,7 @@ use crate::{
     endpoint::Endpoint,
     parts::Parts,
     policy::{Context, Policy},
+    settings::Settings,
     stats::LOST,
     tried::Tried,
     view::Listed,
@@ -35,6 +36,7 @@ pub(crate) struct Shared<S, P: Policy, T> {
     /// Wakes requests that found nobody, at each new snapshot.
     pub(crate) changed: Arc<Notify>,
     pub(crate) failfast: Duration,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) name: Option<Arc<str>>,
     /// Requests for which a step of eligibility gave way.
     pub(crate) fallbacks: Counters,

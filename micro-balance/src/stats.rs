@@ -15,7 +15,9 @@ use crate::{
         AtomicBool, AtomicU8, AtomicU32, AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
+    classify::Fault,
     clock::Moment,
+    eject::{Reason, Rows, Window},
     ewma::{Ewma, nanos},
     settings::Settings,
 };
@@ -40,14 +42,33 @@ pub(crate) struct Stats {
     latency: Ewma,
     barred: AtomicU8,
     probing: AtomicBool,
-    consecutive: AtomicU32,
+    /// Failures in a row: see [`Rows`].
+    rows: AtomicU64,
     failures: AtomicU64,
+    /// What finished without a success since the driver took the count.
+    ended: EndedCounts,
     serial: u64,
     settings: Arc<Settings>,
     reports: mpsc::UnboundedSender<Report>,
     /// The balancer it belongs to, for a request that comes back. Its type is the balancer's secret, so
     /// that figures and policies need not name it; weak, as the balancer holds its endpoints.
     home: Home,
+}
+
+/// How a request ended that was no success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// By a failure.
+    Failed(Fault),
+    /// Without a word on the endpoint: handed back, or given up early.
+    Void,
+}
+
+#[derive(Debug, Default)]
+struct EndedCounts {
+    failed: AtomicU32,
+    broken: AtomicU32,
+    void: AtomicU32,
 }
 
 pub(crate) type Home = Weak<dyn Any + Send + Sync>;
@@ -59,7 +80,7 @@ pub(crate) enum Report {
     /// Its service was not ready when a request came.
     Lost(u64),
     /// It failed as often in a row as is allowed.
-    Failing(u64),
+    Failing(u64, Reason),
     /// The one request let through while it is half open ended, well or not.
     Probed(u64, bool),
 }
@@ -77,8 +98,9 @@ impl Stats {
             latency: Ewma::default(),
             barred: AtomicU8::new(LOST),
             probing: AtomicBool::new(false),
-            consecutive: AtomicU32::new(0),
+            rows: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            ended: EndedCounts::default(),
             serial,
             settings,
             reports,
@@ -158,7 +180,7 @@ impl Stats {
 
     /// Starts over with a clean record, as after ejection.
     pub(crate) fn forgive(&self) {
-        self.consecutive.store(0, Relaxed);
+        self.break_row();
         self.latency.reset();
     }
 
@@ -172,6 +194,32 @@ impl Stats {
         self.finished.fetch_add(1, Relaxed);
     }
 
+    /// Counts how a request ended that was no success; before it is counted as finished.
+    #[cold]
+    pub(crate) fn ended(&self, how: Ended) {
+        let count = match how {
+            Ended::Failed(Fault::Local) => &self.ended.broken,
+            Ended::Failed(_) => &self.ended.failed,
+            Ended::Void => &self.ended.void,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+
+    /// Takes what happened since this was asked last. `counted` is how many requests have been accounted
+    /// for: what finished beyond them and is nothing else was a success, which costs its request no counter.
+    pub(crate) fn take_window(&self, counted: &mut u64) -> Window {
+        let finished = self.finished.load(Relaxed);
+        let take = |count: &AtomicU32| count.swap(0, Relaxed);
+        let (failed, broken, void) =
+            (take(&self.ended.failed), take(&self.ended.broken), take(&self.ended.void));
+        // What is about to finish may be counted here already; it is no success next time either.
+        let others = *counted + u64::from(failed) + u64::from(broken) + u64::from(void);
+        let well = finished.saturating_sub(others);
+        *counted = others + well;
+        let latency = self.latency.value(self.now().get(), self.settings.rate);
+        Window { well: u32::try_from(well).unwrap_or(u32::MAX), failed, broken, latency }
+    }
+
     /// Takes the time to an answer, or the time waited in vain.
     #[inline]
     pub(crate) fn sample(&self, latency: u64, now: Moment) {
@@ -182,19 +230,29 @@ impl Stats {
 
     #[inline]
     pub(crate) fn succeeded(&self) {
-        if self.consecutive.load(Relaxed) != 0 {
-            self.consecutive.store(0, Relaxed);
+        if self.is_failing() {
+            self.break_row();
         }
+    }
+
+    #[inline]
+    fn is_failing(&self) -> bool {
+        Rows::of(self.rows.load(Relaxed)) != Rows::NONE
+    }
+
+    /// Starts to count failures in a row anew.
+    pub(crate) fn break_row(&self) {
+        self.rows.store(Rows::NONE.word(), Relaxed);
     }
 
     /// Counts a failure. It costs the policy's penalty, or `hint` if that is longer: a fast failure must
     /// never look fast.
     #[cold]
-    pub(crate) fn failed(&self, hint: Option<Duration>, now: Option<Moment>) {
+    pub(crate) fn failed(&self, fault: Fault, hint: Option<Duration>, now: Option<Moment>) {
         if let (Some(timing), Some(now)) = (&self.settings.timing, now) {
             self.sample(nanos(timing.penalty.max(hint.unwrap_or_default())), now);
         }
-        self.count_failure();
+        self.count_failure(fault);
     }
 
     /// Counts a request that was given up before any answer came, after `waited` if that is known, and says
@@ -205,21 +263,30 @@ impl Stats {
     pub(crate) fn unanswered(&self, waited: Option<(u64, Moment)>) -> bool {
         if let (Some(timing), Some((waited, now))) = (&self.settings.timing, waited) {
             let usual = self.latency.last().unwrap_or(nanos(timing.default_latency) as f32);
-            if waited as f32 * 2.0 < usual && self.consecutive.load(Relaxed) == 0 {
+            if waited as f32 * 2.0 < usual && !self.is_failing() {
                 return false;
             }
             self.sample(waited, now);
         }
-        self.count_failure();
+        self.count_failure(Fault::Local);
         true
     }
 
-    fn count_failure(&self) {
+    fn count_failure(&self, fault: Fault) {
         self.failures.fetch_add(1, Relaxed);
-        let limit = self.settings.ejection.consecutive();
-        let consecutive = self.consecutive.fetch_add(1, Relaxed).saturating_add(1);
-        if limit > 0 && consecutive >= limit && self.barred.fetch_or(REPORTED, AcqRel) & REPORTED == 0 {
-            self.report(Report::Failing(self.serial));
+        let ejection = &self.settings.ejection;
+        let mut word = self.rows.load(Relaxed);
+        let rows = loop {
+            let rows = Rows::of(word).after(fault, ejection.is_apart());
+            match self.rows.compare_exchange_weak(word, rows.word(), Relaxed, Relaxed) {
+                Ok(_) => break rows,
+                Err(other) => word = other,
+            }
+        };
+        if let Some(reason) = ejection.in_a_row(rows)
+            && self.barred.fetch_or(REPORTED, AcqRel) & REPORTED == 0
+        {
+            self.report(Report::Failing(self.serial, reason));
         }
     }
 
@@ -307,11 +374,29 @@ mod loom_tests {
     fn loom_failures_in_a_row_are_counted_and_reported_once() {
         loom::model(|| {
             let (stats, mut reports) = stats(2);
-            let fail = |stats: &Stats| stats.failed(None, None);
+            let fail = |stats: &Stats| stats.failed(Fault::Server, None, None);
             race(&stats, fail, fail);
-            assert_eq!(reports.try_recv(), Ok(Report::Failing(1)));
+            assert_eq!(reports.try_recv(), Ok(Report::Failing(1, Reason::Failures)));
             assert!(reports.try_recv().is_err());
             assert_eq!(stats.failures(), 2);
+        });
+    }
+
+    #[test]
+    fn loom_every_failure_is_in_one_window_and_none_turns_into_a_success() {
+        loom::model(|| {
+            let (stats, _reports) = stats(5);
+            stats.start();
+            let mut counted = 0;
+            let other = stats.clone();
+            let thread = thread::spawn(move || {
+                other.ended(Ended::Failed(Fault::Server));
+                other.finish();
+            });
+            let first = stats.take_window(&mut counted);
+            thread.join().unwrap();
+            let second = stats.take_window(&mut counted);
+            assert_eq!((first.failed + second.failed, first.well + second.well, counted), (1, 0, 1));
         });
     }
 

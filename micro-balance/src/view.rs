@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    eject::Reason,
     endpoint::{Attributes, Endpoint},
     stats::LOST,
 };
@@ -17,7 +18,7 @@ pub enum State {
     Connecting,
     /// It takes requests.
     Ready,
-    /// It failed too often in a row, and takes no requests unless too few others are left.
+    /// It did too badly, and takes no requests unless too few others are left.
     Ejected,
     /// Its ejection is over, and one request at a time finds out whether it is well again.
     HalfOpen,
@@ -43,6 +44,10 @@ pub struct View {
     pub latency: Option<Duration>,
     /// Why the last attempt to connect failed, while it is connecting.
     pub last_error: Option<Arc<str>>,
+    /// Why it was ejected last, while it is ejected or half open.
+    pub ejected: Option<Reason>,
+    /// How often it was ever ejected.
+    pub ejections: u64,
 }
 
 /// An endpoint as the driver lists it.
@@ -51,6 +56,8 @@ pub(crate) struct Listed {
     pub(crate) endpoint: Endpoint,
     pub(crate) state: State,
     pub(crate) last_error: Option<Arc<str>>,
+    pub(crate) ejected: Option<Reason>,
+    pub(crate) ejections: u64,
 }
 
 impl Listed {
@@ -69,6 +76,8 @@ impl Listed {
             failures: stats.failures(),
             latency: self.endpoint.latency(),
             last_error: self.last_error.clone(),
+            ejected: self.ejected,
+            ejections: self.ejections,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! changed at most once a millisecond.
 
 mod members;
+mod outliers;
 mod publish;
 mod race;
 mod reconnect;
@@ -48,7 +49,7 @@ use crate::{
     policy::Policy,
     settings::Settings,
     snapshot::{Shared, Snapshot},
-    stats::{EJECTED, LOST, Report, Stats},
+    stats::{LOST, Report, Stats},
 };
 
 /// Tells the attributes of an endpoint.
@@ -58,8 +59,6 @@ pub(crate) type Probe<S> = Arc<dyn Fn(S) -> BoxFuture<'static, Result<(), BoxErr
 
 /// Changes that come within this time of each other become one snapshot.
 const BATCH: Duration = Duration::from_millis(1);
-/// How long an endpoint may take to say how it is.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Driver<K, S, P: Policy, T> {
     pub(crate) shared: Weak<Shared<S, P, T>>,
@@ -84,6 +83,8 @@ enum Event {
     Slow(u64),
     /// A probe has ended.
     Probed(u64, Result<(), BoxError>),
+    /// It is time to compare endpoints.
+    Interval,
 }
 
 type Reports = (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>);
@@ -129,6 +130,7 @@ where
     {
         let mut discover = Some(discover);
         let mut state = State::new(self, connect::<S, Req>, reports);
+        state.await_interval();
         loop {
             // What is there already goes into one snapshot, but a stream that never pauses must not keep
             // what it says from being seen.
@@ -339,8 +341,8 @@ where
                     self.readmit(serial);
                 }
             }
-            Event::Probed(serial, Ok(())) => self.readmit(serial),
-            Event::Probed(serial, Err(_)) => self.eject(serial),
+            Event::Probed(serial, result) => self.decide(serial, result.is_ok()),
+            Event::Interval => self.on_interval(),
         }
     }
 
@@ -383,70 +385,15 @@ where
                 }
                 self.touch();
             }
-            Report::Failing(serial) => self.on_failing(serial),
+            Report::Failing(serial, reason) => self.on_failing(serial, reason),
             Report::Probed(serial, well) => {
                 if let Some(slot) = self.slots.get(&serial) {
                     slot.endpoint.stats().release_probe();
                     if slot.health == Health::HalfOpen {
-                        if well { self.readmit(serial) } else { self.eject(serial) }
+                        self.decide(serial, well);
                     }
                 }
             }
         }
-    }
-
-    fn on_failing(&mut self, serial: u64) {
-        let ejected = self.slots.values().filter(|slot| slot.health != Health::Well).count();
-        let allowed = self.driver.settings.ejection.allows(ejected, self.slots.len());
-        let Some(slot) = self.slots.get(&serial) else { return };
-        slot.endpoint.stats().heard();
-        if slot.health != Health::Well {
-            return;
-        }
-        if allowed {
-            self.eject(serial);
-        } else {
-            tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, ejected, "endpoint fails, too many are ejected");
-        }
-    }
-
-    fn eject(&mut self, serial: u64) {
-        let Some(slot) = self.slots.get_mut(&serial) else { return };
-        let time = slot.eject(&self.driver.settings.ejection, Instant::now());
-        slot.endpoint.stats().bar(EJECTED);
-        tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, ?time, times = slot.ejections, "endpoint ejected");
-        let turn = slot.turn;
-        self.after(time, Event::EjectionOver(serial, turn));
-        self.touch();
-    }
-
-    /// Finds out whether an ejected endpoint is well: by a probe, or by the next request.
-    fn on_ejection_over(&mut self, serial: u64, turn: u64) {
-        let Some(slot) =
-            self.slots.get_mut(&serial).filter(|slot| slot.turn == turn && slot.health == Health::Ejected)
-        else {
-            return;
-        };
-        if let Some(probe) = &self.driver.probe {
-            let probe = tokio::time::timeout(PROBE_TIMEOUT, probe(slot.original.clone()));
-            self.events.push(Box::pin(async move {
-                Event::Probed(serial, probe.await.unwrap_or_else(|late| Err(late.into())))
-            }));
-        } else {
-            slot.health = Health::HalfOpen;
-            let time = self.driver.settings.ejection.time(1);
-            self.after(time, Event::Untried(serial, turn));
-            self.touch();
-        }
-    }
-
-    fn readmit(&mut self, serial: u64) {
-        let Some(slot) = self.slots.get_mut(&serial) else { return };
-        slot.health = Health::Well;
-        slot.readmitted = Some(Instant::now());
-        slot.endpoint.stats().forgive();
-        slot.endpoint.stats().unbar(EJECTED);
-        tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint readmitted");
-        self.touch();
     }
 }

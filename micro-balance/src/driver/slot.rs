@@ -1,12 +1,12 @@
 //! One endpoint in the hands of the driver.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::future::AbortHandle;
 use tokio::time::Instant;
 
 use crate::{
-    eject::Ejection,
+    eject::{Reason, Window},
     eligible::SlowStart,
     endpoint::Endpoint,
     stats::LOST,
@@ -27,9 +27,8 @@ pub(super) struct Slot<K, S> {
     pub(super) failures: u32,
     pub(super) last_error: Option<Arc<str>>,
     pub(super) health: Health,
-    /// Ejections in a row, and when the last one ended.
+    /// Ejections in a row: each lasts longer than the one before, and a clean interval takes one back.
     pub(super) ejections: u32,
-    pub(super) readmitted: Option<Instant>,
     /// Whether it is to be connected: subsetting or the policy may leave it out.
     pub(super) wanted: bool,
     /// Stops the attempt that is under way.
@@ -38,6 +37,11 @@ pub(super) struct Slot<K, S> {
     pub(super) since: Option<Instant>,
     /// Which ejection this is, ever: timers of earlier ones are stale.
     pub(super) turn: u64,
+    pub(super) reason: Option<Reason>,
+    /// How many of its requests have been accounted for.
+    counted: u64,
+    /// For how many intervals in a row it has been too slow.
+    pub(super) slow: u32,
 }
 
 /// What passive checks make of an endpoint.
@@ -61,11 +65,13 @@ impl<K, S> Slot<K, S> {
             last_error: None,
             health: Health::Well,
             ejections: 0,
-            readmitted: None,
             turn: 0,
             wanted: true,
             dialing: None,
             since: None,
+            reason: None,
+            counted: 0,
+            slow: 0,
         }
     }
 
@@ -101,18 +107,41 @@ impl<K, S> Slot<K, S> {
             Health::Ejected => State::Ejected,
             Health::HalfOpen => State::HalfOpen,
         };
-        Listed { endpoint: self.endpoint.clone(), state, last_error: self.last_error.clone() }
+        Listed {
+            endpoint: self.endpoint.clone(),
+            state,
+            last_error: self.last_error.clone(),
+            ejected: self.reason,
+            ejections: self.turn,
+        }
     }
 
-    /// Counts one more ejection, and says how long it lasts. A long time without any starts over.
-    pub(super) fn eject(&mut self, ejection: &Ejection, now: Instant) -> Duration {
-        let clean = ejection.time(self.ejections.saturating_add(1));
-        if self.readmitted.is_some_and(|at| now.saturating_duration_since(at) > clean) {
-            self.ejections = 0;
-        }
+    /// What it did since this was asked last, if it is to be compared with others.
+    pub(super) fn take_window(&mut self) -> Option<Window> {
+        let window = self.endpoint.stats().take_window(&mut self.counted);
+        (self.health == Health::Well).then_some(window)
+    }
+
+    /// Counts one more ejection.
+    pub(super) fn eject(&mut self, reason: Reason) {
         self.ejections = self.ejections.saturating_add(1);
         self.turn += 1;
+        self.reason = Some(reason);
+        self.slow = 0;
         self.health = Health::Ejected;
-        ejection.time(self.ejections)
+    }
+
+    pub(super) fn readmit(&mut self) {
+        self.health = Health::Well;
+        self.reason = None;
+        // What it did before is no reason to eject it again.
+        let _ = self.endpoint.stats().take_window(&mut self.counted);
+    }
+
+    /// A clean interval shortens the next ejection.
+    pub(super) fn relent(&mut self) {
+        if self.health == Health::Well {
+            self.ejections = self.ejections.saturating_sub(1);
+        }
     }
 }

@@ -1,0 +1,126 @@
+//! Ejection: who is left out, for how long, and how they come back.
+
+use std::{fmt, hash::Hash, time::Duration};
+
+use super::{Event, State, slot::Health};
+use crate::{eject::Reason, policy::Policy, stats::EJECTED};
+
+/// How long an endpoint may take to say how it is.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl<K, S, P, T> State<K, S, P, T>
+where
+    K: Hash + Eq + Clone + fmt::Debug + Send,
+    S: Clone + Send + Sync + 'static,
+    P: Policy,
+    T: Send + Sync + 'static,
+{
+    pub(super) fn await_interval(&mut self) {
+        if let Some(interval) = self.driver.settings.ejection.every() {
+            self.after(interval, Event::Interval);
+        }
+    }
+
+    /// Compares what the endpoints did since the last time, and ejects those that did worse than the others.
+    pub(super) fn on_interval(&mut self) {
+        self.await_interval();
+        let mut serials: Vec<_> = self.slots.keys().copied().collect();
+        serials.sort_unstable();
+        let windows: Vec<_> = serials
+            .iter()
+            .map(|serial| self.slots.get_mut(serial).and_then(super::slot::Slot::take_window))
+            .collect();
+        let settings = self.driver.settings.clone();
+        for slot in self.slots.values_mut() {
+            slot.relent();
+        }
+        for (place, reason) in settings.ejection.outliers(&windows) {
+            if let Some(&serial) = serials.get(place) {
+                self.outlier(serial, reason);
+            }
+        }
+        let Some((slow, needed)) = settings.ejection.slow(&windows) else { return };
+        for (place, serial) in serials.into_iter().enumerate() {
+            let Some(slot) = self.slots.get_mut(&serial) else { continue };
+            slot.slow = if slow.contains(&place) { slot.slow + 1 } else { 0 };
+            if slot.slow >= needed {
+                self.outlier(serial, Reason::Latency);
+            }
+        }
+    }
+
+    /// An endpoint failed as often in a row as is allowed.
+    pub(super) fn on_failing(&mut self, serial: u64, reason: Reason) {
+        let Some(slot) = self.slots.get(&serial) else { return };
+        slot.endpoint.stats().heard();
+        self.outlier(serial, reason);
+    }
+
+    /// Ejects an endpoint that a detector has found, unless chance or the number of those ejected spares it.
+    fn outlier(&mut self, serial: u64, reason: Reason) {
+        let settings = &self.driver.settings;
+        let ejected = self.slots.values().filter(|slot| slot.health != Health::Well).count();
+        let Some(slot) = self.slots.get(&serial).filter(|slot| slot.health == Health::Well) else { return };
+        let enforced = settings.ejection.enforces(reason, self.driver.chance.fraction());
+        let allowed = settings.ejection.allows(ejected, self.slots.len());
+        if !enforced {
+            // Spared until it happens once more.
+            slot.endpoint.stats().break_row();
+        }
+        if enforced && allowed {
+            self.eject(serial, reason);
+        } else {
+            settings.tally.count(reason, false);
+            tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %reason, enforced, ejected, "endpoint does badly and is not ejected");
+        }
+    }
+
+    fn eject(&mut self, serial: u64, reason: Reason) {
+        let Some(slot) = self.slots.get_mut(&serial) else { return };
+        let settings = &self.driver.settings;
+        slot.eject(reason);
+        let time = settings.ejection.jittered(slot.ejections, self.driver.chance.fraction());
+        slot.endpoint.stats().bar(EJECTED);
+        settings.tally.count(reason, true);
+        tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %reason, ?time, times = slot.ejections, "endpoint ejected");
+        let turn = slot.turn;
+        self.after(time, Event::EjectionOver(serial, turn));
+        self.touch();
+    }
+
+    /// Finds out whether an ejected endpoint is well: by a probe, or by the next request.
+    pub(super) fn on_ejection_over(&mut self, serial: u64, turn: u64) {
+        let Some(slot) =
+            self.slots.get_mut(&serial).filter(|slot| slot.turn == turn && slot.health == Health::Ejected)
+        else {
+            return;
+        };
+        if let Some(probe) = &self.driver.probe {
+            let probe = tokio::time::timeout(PROBE_TIMEOUT, probe(slot.original.clone()));
+            self.events.push(Box::pin(async move {
+                Event::Probed(serial, probe.await.unwrap_or_else(|late| Err(late.into())))
+            }));
+        } else {
+            slot.health = Health::HalfOpen;
+            let time = self.driver.settings.ejection.time(1);
+            self.after(time, Event::Untried(serial, turn));
+            self.touch();
+        }
+    }
+
+    /// Takes what a probe, or the one request let through, has found out.
+    pub(super) fn decide(&mut self, serial: u64, well: bool) {
+        let Some(slot) = self.slots.get(&serial).filter(|slot| slot.health != Health::Well) else { return };
+        let reason = slot.reason.unwrap_or(Reason::Failures);
+        if well { self.readmit(serial) } else { self.eject(serial, reason) }
+    }
+
+    pub(super) fn readmit(&mut self, serial: u64) {
+        let Some(slot) = self.slots.get_mut(&serial) else { return };
+        slot.readmit();
+        slot.endpoint.stats().forgive();
+        slot.endpoint.stats().unbar(EJECTED);
+        tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint readmitted");
+        self.touch();
+    }
+}

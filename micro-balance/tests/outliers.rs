@@ -1,0 +1,274 @@
+//! Who is ejected for doing worse than the others: the tables of Envoy and gRPC, and what holds whatever
+//! happens. Time is paused throughout.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::time::Duration;
+
+use micro_balance::{
+    Balance, Ejection, FailurePercentage, Latency, Reason, State, SuccessRate,
+    policy::{PeakEwma, RoundRobin},
+};
+use proptest::prelude::*;
+use serde_json::Value;
+use support::{FAST, Fake, Hand, Mood, settle};
+use tokio::time::sleep;
+use tower::ServiceExt;
+
+const FAILS: Mood = Mood::Fails(Duration::ZERO);
+const NAMES: [&str; 20] = [
+    "00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16",
+    "17", "18", "19",
+];
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn table() -> Value {
+    serde_json::from_str(include_str!("data/outlier_detection.json")).unwrap()
+}
+
+type RoundRobinBalance = Balance<Fake, (), RoundRobin>;
+
+/// So many endpoints, the first `failing` of which fail, and a balancer that asks them in turn.
+async fn fleet(count: usize, failing: usize, ejection: Ejection) -> (Vec<Fake>, Hand, RoundRobinBalance) {
+    let (hand, changes) = support::discovery();
+    let fakes: Vec<_> = NAMES[..count].iter().map(|name| Fake::new(name, FAST)).collect();
+    for (name, fake) in NAMES.iter().zip(&fakes) {
+        hand.insert(name, fake);
+    }
+    let balance = Balance::builder(changes).policy(RoundRobin::new()).ejection(ejection).seed(1).build();
+    settle().await;
+    fakes[..failing].iter().for_each(|fake| fake.set(FAILS));
+    (fakes, hand, balance)
+}
+
+async fn send<P: micro_balance::policy::Policy>(balance: &Balance<Fake, (), P>, requests: usize) {
+    for _ in 0..requests {
+        let _ = balance.clone().oneshot(()).await;
+    }
+}
+
+fn ejected<P: micro_balance::policy::Policy>(balance: &Balance<Fake, (), P>) -> usize {
+    let out = |state| matches!(state, State::Ejected | State::HalfOpen);
+    balance.endpoints().iter().filter(|view| out(view.state)).count()
+}
+
+fn found<P: micro_balance::policy::Policy>(balance: &Balance<Fake, (), P>, reason: Reason) -> (u64, u64) {
+    let of = balance.ejections().into_iter().find(|ejections| ejections.reason == reason).unwrap();
+    (of.enforced, of.unenforced)
+}
+
+fn percentage() -> FailurePercentage {
+    FailurePercentage::default().threshold(50.0).minimum_hosts(3).request_volume(3)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_failure_percentage_ejects_as_in_the_cases_of_grpc() {
+    let table = table();
+    for case in table["grpc_cases"].as_array().unwrap() {
+        let number = |name: &str, default| case.get(name).map_or(default, |value| value.as_u64().unwrap());
+        let ejection = Ejection::off()
+            .failure_percentage(percentage())
+            .enforcing(Reason::FailurePercentage, number("enforcement", 100) as u8)
+            .max_percent(number("max_ejection_percent", 10) as u32)
+            .base(Duration::from_secs(60));
+        let count = number("endpoints", 3) as usize;
+        let (_fakes, _hand, balance) = fleet(count, number("failing", 0) as usize, ejection).await;
+        send(&balance, count * number("calls_each", 5) as usize).await;
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(ejected(&balance) as u64, number("ejected", 0), "{}", case["name"]);
+        let counted = found(&balance, Reason::FailurePercentage);
+        assert_eq!(counted, (number("ejected", 0), number("unenforced", 0)), "{}", case["name"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_go_round_three_then_two_then_three_again_as_in_grpcs_end_to_end_test() {
+    let table = table();
+    let case = &table["grpc_e2e"];
+    let number = |name: &str| case[name].as_u64().unwrap();
+    let rate = SuccessRate::default()
+        .factor(case["success_rate"]["stdev_factor"].as_f64().unwrap() / 1000.0)
+        .minimum_hosts(3)
+        .request_volume(5);
+    let failures = percentage().request_volume(5);
+    for rules in [Ejection::off().success_rate(rate), Ejection::off().failure_percentage(failures)] {
+        let ejection = rules
+            .interval(ms(number("interval_ms")))
+            .base(ms(number("base_ejection_ms")))
+            .max_percent(number("max_ejection_percent") as u32);
+        let (fakes, _hand, balance) = fleet(3, 1, ejection).await;
+        let calls = |fakes: &[Fake]| fakes.iter().map(Fake::take_calls).collect::<Vec<_>>();
+        send(&balance, 30).await;
+        assert_eq!(calls(&fakes), [10, 10, 10], "before there are figures");
+        sleep(ms(55)).await;
+        send(&balance, 30).await;
+        assert_eq!(calls(&fakes), [0, 15, 15], "the first is out");
+        fakes[0].set(FAST);
+        sleep(ms(110)).await;
+        send(&balance, 1).await;
+        settle().await;
+        calls(&fakes);
+        send(&balance, 30).await;
+        assert_eq!(calls(&fakes), [10, 10, 10], "it is back");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_under_the_threshold_of_envoys_example_is_ejected() {
+    let (fakes, _hand, balance) = fleet(5, 0, Ejection::envoy().consecutive_failures(0)).await;
+    send(&balance, 5 * 50).await;
+    fakes[0].set(FAILS);
+    send(&balance, 5 * 50).await;
+    assert_eq!(ejected(&balance), 0, "an interval has to end first");
+    sleep(Duration::from_secs(10)).await;
+    let view = &balance.endpoints()[0];
+    assert_eq!((view.state, view.ejected), (State::Ejected, Some(Reason::SuccessRate)));
+    assert_eq!((ejected(&balance), view.ejections), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenth_of_twenty_are_ejected_and_no_more() {
+    let ejection = Ejection::off().failure_percentage(percentage());
+    let (_fakes, _hand, balance) = fleet(20, 8, ejection).await;
+    send(&balance, 20 * 5).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(ejected(&balance), 2);
+    assert_eq!(found(&balance, Reason::FailurePercentage), (2, 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_ejection_in_a_row_is_a_base_longer_and_clean_intervals_take_one_back() {
+    let ejection = Ejection::off()
+        .consecutive_failures(1)
+        .base(Duration::from_secs(30))
+        .max(Duration::from_secs(300))
+        .interval(Duration::from_secs(10));
+    let (fakes, _hand, balance) = fleet(3, 1, ejection).await;
+    send(&balance, 3).await;
+    settle().await;
+    // The ejection over, one request finds out that nothing is better.
+    for times in 1..=3 {
+        let due = Duration::from_secs(30 * times);
+        sleep(due - ms(100)).await;
+        assert_eq!(balance.endpoints()[0].state, State::Ejected, "time {times}");
+        sleep(ms(110)).await;
+        assert_eq!(balance.endpoints()[0].state, State::HalfOpen, "time {times}");
+        send(&balance, 1).await;
+        settle().await;
+    }
+    fakes[0].set(FAST);
+    sleep(Duration::from_secs(121)).await;
+    send(&balance, 1).await;
+    settle().await;
+    assert_eq!(balance.endpoints()[0].state, State::Ready);
+    // Four clean intervals: the next ejection is the first again.
+    sleep(Duration::from_secs(45)).await;
+    fakes[0].set(FAILS);
+    send(&balance, 3).await;
+    sleep(ms(30_010)).await;
+    assert_eq!(balance.endpoints()[0].state, State::HalfOpen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_enforced_is_counted_and_ejects_nobody() {
+    let ejection = Ejection::default().consecutive_failures(5).enforcing(Reason::Failures, 0);
+    let (_fakes, _hand, balance) = fleet(2, 1, ejection).await;
+    send(&balance, 2 * 20).await;
+    settle().await;
+    assert_eq!(ejected(&balance), 0);
+    assert_eq!(found(&balance, Reason::Failures).0, 0);
+    assert!(found(&balance, Reason::Failures).1 >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_three_times_slower_than_the_median_is_ejected_after_three_intervals() {
+    let (hand, changes) = support::discovery();
+    let fakes: Vec<_> = NAMES[..5].iter().map(|name| Fake::new(name, Mood::Answers(ms(10)))).collect();
+    NAMES.iter().zip(&fakes).for_each(|(name, fake)| hand.insert(name, fake));
+    fakes[0].set(Mood::Answers(ms(31)));
+    let rule = Latency::default().request_volume(1);
+    let ejection =
+        Ejection::off().latency(rule).interval(Duration::from_secs(1)).base(Duration::from_secs(9));
+    let balance = Balance::builder(changes).policy(PeakEwma::new()).ejection(ejection).seed(9).build();
+    let mut intervals = 0;
+    // So many at once that everybody is needed.
+    while ejected(&balance) == 0 && intervals < 20 {
+        intervals += 1;
+        let ends = tokio::time::Instant::now() + Duration::from_secs(1);
+        while tokio::time::Instant::now() < ends {
+            futures_util::future::join_all((0..40).map(|_| balance.clone().oneshot(()))).await;
+        }
+    }
+    assert!((3..=5).contains(&intervals), "{intervals}");
+    assert_eq!(balance.endpoints()[0].ejected, Some(Reason::Latency));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fast_failing_endpoint_fails_under_a_thousandth_of_all_requests_after_a_second() {
+    let (fakes, _hand, balance) = fleet(10, 0, Ejection::default()).await;
+    fakes[0].set(Mood::Fails(ms(1)));
+    sleep(ms(100)).await;
+    send(&balance, 1_000).await;
+    let (mut failed, began) = (0, tokio::time::Instant::now());
+    for _ in 0..20_000 {
+        failed += usize::from(balance.clone().oneshot(()).await.is_err());
+        sleep(ms(2)).await;
+    }
+    assert!(failed < 20, "{failed} of 20000 in {:?}", began.elapsed());
+}
+
+/// What happens to a fleet, one step after another.
+#[derive(Clone, Debug)]
+enum Step {
+    Break(usize),
+    Mend(usize),
+    Send(usize),
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        (0..20_usize).prop_map(Step::Break),
+        (0..20_usize).prop_map(Step::Mend),
+        (1..200_usize).prop_map(Step::Send),
+        (1..15_000_u64).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn never_more_than_the_cap_are_ejected(
+        steps in steps(), count in 1..20_usize, percent in 0..=100_u32, in_a_row in 1..6_u32,
+    ) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let ejection = Ejection::default()
+                .consecutive_failures(in_a_row)
+                .failure_percentage(percentage())
+                .max_percent(percent)
+                .jitter(ms(500));
+            let (fakes, _hand, balance) = fleet(count, 0, ejection).await;
+            let most = (count * percent as usize / 100).max(usize::from(count >= 2 && percent > 0));
+            for step in steps {
+                match step {
+                    Step::Break(place) => fakes[place % count].set(FAILS),
+                    Step::Mend(place) => fakes[place % count].set(FAST),
+                    Step::Send(requests) => send(&balance, requests).await,
+                    Step::Wait(time) => sleep(ms(time)).await,
+                }
+                settle().await;
+                assert!(ejected(&balance) <= most, "{} of {count}, {percent} %", ejected(&balance));
+            }
+            let in_flight: u64 = balance.endpoints().iter().map(|view| view.in_flight).sum();
+            assert_eq!(in_flight, 0);
+        });
+    }
+}
