@@ -23,6 +23,7 @@ use crate::{
     eject::Ejection,
     eligible::{Counters, Eligibility, Locality, Priority, SlowStart, Subset},
     endpoint::Attributes,
+    health::{Check, HealthCheck, Supervisor},
     policy::{PeakEwma, Policy},
     protocol::{Opaque, Protocol},
     settings::Settings,
@@ -43,6 +44,7 @@ pub struct Builder<D: Discover, Req, P = PeakEwma, T = Opaque> {
     seed: Option<u64>,
     describe: Describe<D::Key, D::Service>,
     probe: Option<Probe<D::Service>>,
+    supervisor: Option<Arc<Supervisor<D::Service>>>,
     request: PhantomData<fn(Req)>,
 }
 
@@ -87,6 +89,7 @@ impl<D: Discover, Req> Builder<D, Req> {
             seed: None,
             describe: Box::new(|_, _| Attributes::default()),
             probe: None,
+            supervisor: None,
             request: PhantomData,
         }
     }
@@ -133,6 +136,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             seed: self.seed,
             describe: self.describe,
             probe: self.probe,
+            supervisor: self.supervisor,
             request: PhantomData,
         }
     }
@@ -212,6 +216,17 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         self
     }
 
+    /// Asks every endpoint, beside the requests, whether it is well; one that is not is left out.
+    ///
+    /// No endpoint takes requests before its first answer.
+    pub fn health_check(mut self, schedule: HealthCheck, check: impl Check<D::Service>) -> Self
+    where
+        D::Service: Clone + Send + Sync + 'static,
+    {
+        self.supervisor = Some(Arc::new(Supervisor::new(schedule, check)));
+        self
+    }
+
     /// Starts the balancer.
     ///
     /// # Panics
@@ -252,6 +267,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             reconnect: self.reconnect,
             describe: self.describe,
             probe: self.probe,
+            supervisor: self.supervisor,
             chance: chance.clone(),
             name: self.name,
         };

@@ -9,6 +9,7 @@
 //! | [`policy`] | which endpoint is next; your own is ten lines |
 //! | [`eligible`] | which endpoints a policy chooses from: subsets, priorities, zones, slow start |
 //! | [`Ejection`] | when an endpoint that does badly is left out |
+//! | [`health`] | endpoints are asked whether they are well: gRPC, HTTP, TCP |
 //! | [`Protocol`] | what is read from requests and answers: [`Opaque`] or [`Http`] |
 //! | [`Unsent`], [`NotSent`] | what was not sent may be sent again |
 //! | [`retry`], [`hedge`], [`timeout`] | layers that repeat what may be repeated, and give up on what takes too long |
@@ -33,6 +34,7 @@ mod view;
 mod in_flight;
 mod ewma;
 mod eject;
+pub mod health;
 mod settings;
 mod error;
 mod sent;

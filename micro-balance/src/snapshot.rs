@@ -109,7 +109,7 @@ impl Shares {
     /// The group that any number falls to.
     fn at(&self, draw: u64) -> usize {
         let total = self.0.last().copied().unwrap_or(1);
-        let place = (u128::from(draw) * u128::from(total) >> 64) as u64;
+        let place = ((u128::from(draw) * u128::from(total)) >> 64) as u64;
         self.0.iter().position(|&end| place < end).unwrap_or(0)
     }
 }

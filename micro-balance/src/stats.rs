@@ -28,6 +28,8 @@ pub(crate) const LOST: u8 = 1;
 pub(crate) const EJECTED: u8 = 2;
 /// Set in [`Stats::barred`] while the driver has yet to hear that the endpoint is failing; bars nothing.
 const REPORTED: u8 = 4;
+/// Set in [`Stats::barred`] while active checks find the endpoint unwell.
+pub(crate) const UNWELL: u8 = 8;
 
 /// The figures of one endpoint, written by requests and read by policies.
 ///
@@ -81,6 +83,8 @@ pub(crate) enum Report {
     Lost(u64),
     /// It failed as often in a row as is allowed.
     Failing(u64, Reason),
+    /// Active checks find it well, or not well, from now on.
+    Checked(u64, bool),
     /// The one request let through while it is half open ended, well or not.
     Probed(u64, bool),
 }
@@ -176,6 +180,10 @@ impl Stats {
 
     pub(crate) fn probed(&self, well: bool) {
         self.report(Report::Probed(self.serial, well));
+    }
+
+    pub(crate) fn checked(&self, well: bool) {
+        self.report(Report::Checked(self.serial, well));
     }
 
     /// Starts over with a clean record, as after ejection.

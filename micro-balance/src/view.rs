@@ -18,6 +18,8 @@ pub enum State {
     Connecting,
     /// It takes requests.
     Ready,
+    /// Active checks find it unwell, and it takes no requests unless too few others are left.
+    Unhealthy,
     /// It did too badly, and takes no requests unless too few others are left.
     Ejected,
     /// Its ejection is over, and one request at a time finds out whether it is well again.

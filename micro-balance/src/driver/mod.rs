@@ -3,6 +3,7 @@
 //! It follows discovery also while no request comes, keeps every endpoint connected, and publishes what has
 //! changed at most once a millisecond.
 
+mod checks;
 mod members;
 mod outliers;
 mod publish;
@@ -39,13 +40,14 @@ use tower_service::Service;
 pub use self::reconnect::Reconnect;
 use self::{
     race::Race,
-    slot::{Health, Slot},
+    slot::{Checked, Health, Slot},
 };
 use crate::{
     chance::Chance,
     eligible::Eligibility,
     endpoint::{Attributes, Endpoint},
     error::chain,
+    health::Supervisor,
     policy::Policy,
     settings::Settings,
     snapshot::{Shared, Snapshot},
@@ -67,6 +69,7 @@ pub(crate) struct Driver<K, S, P: Policy, T> {
     pub(crate) reconnect: Reconnect,
     pub(crate) describe: Describe<K, S>,
     pub(crate) probe: Option<Probe<S>>,
+    pub(crate) supervisor: Option<Arc<Supervisor<S>>>,
     pub(crate) chance: Chance,
     pub(crate) name: Option<Arc<str>>,
 }
@@ -283,6 +286,7 @@ where
             slot.endpoint = Endpoint::new(id, attributes, slot.endpoint.stats().clone());
             slot.original = service;
             slot.failures = 0;
+            slot.checker = None;
         } else {
             self.next_serial += 1;
             let id = format!("{key:?}");
@@ -296,6 +300,9 @@ where
             tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint found");
             self.serials.insert(key.clone(), serial);
             let mut slot = Slot::new(key, Endpoint::new(id, attributes, stats), service);
+            if self.driver.supervisor.is_some() {
+                slot.checked = Checked::Pending;
+            }
             slot.wanted = self.takes_all();
             self.slots.insert(serial, slot);
             self.unready_since = Instant::now();
@@ -360,6 +367,7 @@ where
                 slot.failures = 0;
                 slot.last_error = None;
                 tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint ready");
+                self.check(serial);
                 self.on_first_ready(serial);
             }
             Err(error) => {
@@ -386,6 +394,7 @@ where
                 self.touch();
             }
             Report::Failing(serial, reason) => self.on_failing(serial, reason),
+            Report::Checked(serial, well) => self.on_checked(serial, well),
             Report::Probed(serial, well) => {
                 if let Some(slot) = self.slots.get(&serial) {
                     slot.endpoint.stats().release_probe();

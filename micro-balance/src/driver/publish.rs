@@ -4,13 +4,13 @@ use std::sync::{Weak, atomic::Ordering::Release};
 
 use tokio::time::Instant;
 
-use super::slot::{Health, Slot};
+use super::slot::{Checked, Health, Slot};
 use crate::{
     eligible::{Candidate, Eligibility, SlowStart, Standing},
     endpoint::Endpoint,
     policy::Policy,
     snapshot::{Group, Shared, Shares, Snapshot},
-    stats::{EJECTED, LOST},
+    stats::{EJECTED, LOST, UNWELL},
 };
 
 impl<S: Clone, P: Policy> Snapshot<S, P> {
@@ -54,7 +54,7 @@ impl<S: Clone, P: Policy> Snapshot<S, P> {
                     table: policy.table(&endpoints),
                     services: members().filter_map(|slot| slot.service.clone()).collect(),
                     endpoints,
-                    mask: if plan.panic { LOST } else { LOST | EJECTED },
+                    mask: if plan.panic { LOST } else { LOST | EJECTED | UNWELL },
                     marks: plan.marks,
                 }
             })
@@ -63,7 +63,7 @@ impl<S: Clone, P: Policy> Snapshot<S, P> {
         Self {
             shares: Shares::new(eligible.groups.iter().map(|plan| plan.share)),
             half_open: out
-                .filter(|slot| slot.health == Health::HalfOpen)
+                .filter(|slot| slot.health == Health::HalfOpen && slot.checked != Checked::Unwell)
                 .filter_map(|slot| Some((slot.endpoint.clone(), slot.service.clone()?)))
                 .collect(),
             known,
@@ -91,9 +91,9 @@ impl Warm<'_> {
 
 impl<K, S> Slot<K, S> {
     fn candidate(&self) -> Candidate<'_> {
-        let standing = match (self.is_connected(), self.health) {
-            (true, Health::Well) => Standing::Well,
-            (true, _) => Standing::Out,
+        let standing = match (self.is_connected(), self.is_well()) {
+            (true, true) => Standing::Well,
+            (true, false) => Standing::Out,
             (false, _) if self.service.is_none() && self.failures == 0 => Standing::New,
             (false, _) => Standing::Unreached,
         };

@@ -9,6 +9,7 @@ use crate::{
     eject::{Reason, Window},
     eligible::SlowStart,
     endpoint::Endpoint,
+    snapshot::AbortOnDrop,
     stats::LOST,
     view::{Listed, State},
 };
@@ -27,6 +28,9 @@ pub(super) struct Slot<K, S> {
     pub(super) failures: u32,
     pub(super) last_error: Option<Arc<str>>,
     pub(super) health: Health,
+    /// What active checks make of it, and the task that makes them.
+    pub(super) checked: Checked,
+    pub(super) checker: Option<AbortOnDrop>,
     /// Ejections in a row: each lasts longer than the one before, and a clean interval takes one back.
     pub(super) ejections: u32,
     /// Whether it is to be connected: subsetting or the policy may leave it out.
@@ -52,6 +56,17 @@ pub(super) enum Health {
     HalfOpen,
 }
 
+/// What active checks make of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    /// There are none.
+    Off,
+    /// It has not said a word yet.
+    Pending,
+    Well,
+    Unwell,
+}
+
 impl<K, S> Slot<K, S> {
     pub(super) fn new(key: K, endpoint: Endpoint, original: S) -> Self {
         Self {
@@ -64,6 +79,8 @@ impl<K, S> Slot<K, S> {
             failures: 0,
             last_error: None,
             health: Health::Well,
+            checked: Checked::Off,
+            checker: None,
             ejections: 0,
             turn: 0,
             wanted: true,
@@ -85,6 +102,9 @@ impl<K, S> Slot<K, S> {
         if let Some(dialing) = self.dialing.take() {
             dialing.abort();
         }
+        if self.checker.take().is_some() {
+            self.checked = Checked::Pending;
+        }
         self.endpoint.stats().bar(LOST);
     }
 
@@ -96,13 +116,19 @@ impl<K, S> Slot<K, S> {
 
     /// Whether requests can reach it, ejected or not.
     pub(super) fn is_connected(&self) -> bool {
-        self.service.is_some() && self.endpoint.stats().is_open(LOST)
+        self.service.is_some() && self.checked != Checked::Pending && self.endpoint.stats().is_open(LOST)
+    }
+
+    /// Whether it should take requests, if they reach it.
+    pub(super) fn is_well(&self) -> bool {
+        self.health == Health::Well && self.checked != Checked::Unwell
     }
 
     pub(super) fn listed(&self) -> Listed {
         let state = match self.health {
             _ if !self.wanted => State::Idle,
             _ if !self.is_connected() => State::Connecting,
+            _ if self.checked == Checked::Unwell => State::Unhealthy,
             Health::Well => State::Ready,
             Health::Ejected => State::Ejected,
             Health::HalfOpen => State::HalfOpen,

@@ -226,6 +226,20 @@ where
     }
 }
 
+/// A body that is sent once.
+impl<B: Body<Data = Bytes> + Unpin> From<B> for ReplayBody<B> {
+    fn from(body: B) -> Self {
+        Replay::new(body, 0).first()
+    }
+}
+
+/// An empty body.
+impl<B> Default for ReplayBody<B> {
+    fn default() -> Self {
+        Self { shared: None, attempt: 0, next: 0, trailed: false }
+    }
+}
+
 impl<B> fmt::Debug for ReplayBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReplayBody").field("attempt", &self.attempt).finish_non_exhaustive()

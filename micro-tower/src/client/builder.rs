@@ -10,14 +10,21 @@ use std::{
 
 use micro_balance::{
     Balance, Ejection, Http,
+    health::{Check, HealthCheck},
     policy::{PeakEwma, Policy},
     retry::RetryLayer,
 };
 use micro_discover::{Endpoint, Endpoints, Filter, Registry, Watch};
 use tower::discover::Discover;
 
-use super::{Client, endpoints::ConnectedEndpoints};
-use crate::{deadline::DeadlineLayer, transport::Connector};
+use super::{Attempt, Client, endpoints::ConnectedEndpoints};
+use crate::{
+    deadline::DeadlineLayer,
+    transport::{Connection, Connector},
+};
+
+/// How an endpoint is asked whether it is well.
+type HealthOf = Arc<dyn Check<Connection<Attempt>>>;
 
 /// Sets up a [`Client`].
 #[must_use = "a client does nothing until it is built"]
@@ -31,6 +38,7 @@ pub struct Builder<D = Endpoints, P = PeakEwma> {
     ejection: Ejection,
     failfast: Option<Duration>,
     seed: Option<u64>,
+    health: Option<(HealthCheck, HealthOf)>,
 }
 
 impl Client {
@@ -56,6 +64,7 @@ impl Client {
             ejection: Ejection::default(),
             failfast: None,
             seed: None,
+            health: None,
         }
     }
 }
@@ -81,6 +90,7 @@ impl<D, P> Builder<D, P> {
             ejection: self.ejection,
             failfast: self.failfast,
             seed: self.seed,
+            health: self.health,
         }
     }
 
@@ -106,6 +116,26 @@ impl<D, P> Builder<D, P> {
     /// Leaves out endpoints that fail as `ejection` says.
     pub fn ejection(mut self, ejection: Ejection) -> Self {
         self.ejection = ejection;
+        self
+    }
+
+    /// Asks every endpoint, beside the calls, whether it is well, and leaves out one that is not.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower::BoxError> {
+    /// use micro_balance::health::{GrpcCheck, HealthCheck};
+    /// # let registry = micro_discover::open("fixed://127.0.0.1:8080")?;
+    ///
+    /// let client = micro_tower::Client::builder("greeter", registry)
+    ///     .health_check(HealthCheck::default(), GrpcCheck::new("greeter.Greeter"))
+    ///     .build();
+    /// # drop(client);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn health_check(mut self, schedule: HealthCheck, check: impl Check<Connection<Attempt>>) -> Self {
+        self.health = Some((schedule, Arc::new(check)));
         self
     }
 
@@ -148,6 +178,9 @@ impl<D, P> Builder<D, P> {
         }
         if let Some(seed) = self.seed {
             balance = balance.seed(seed);
+        }
+        if let Some((schedule, check)) = self.health {
+            balance = balance.health_check(schedule, check);
         }
         Client::new(self.deadline, self.retry, balance.build())
     }

@@ -93,6 +93,13 @@ impl Connector {
     }
 }
 
+impl<B: RequestBody> Connection<B> {
+    /// The host and port it connects to, unless that is a unix socket.
+    pub fn tcp_address(&self) -> Option<String> {
+        Some(self.endpoint.target.uri()?.authority()?.to_string())
+    }
+}
+
 impl<B: RequestBody> Peer<B> {
     fn is_ready(&self) -> bool {
         !self.http2.load().is_empty() || self.http1_open.load(Ordering::Relaxed)

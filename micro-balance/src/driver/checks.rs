@@ -1,0 +1,51 @@
+//! Active health checks: who is asked, and what becomes of the answers.
+
+use std::{fmt, hash::Hash};
+
+use super::{
+    State,
+    slot::{Checked, Health},
+};
+use crate::{
+    policy::Policy,
+    snapshot::AbortOnDrop,
+    stats::{Stats, UNWELL},
+};
+
+impl<K, S, P, T> State<K, S, P, T>
+where
+    K: Hash + Eq + Clone + fmt::Debug + Send,
+    S: Clone + Send + Sync + 'static,
+    P: Policy,
+    T: Send + Sync + 'static,
+{
+    /// Starts to check an endpoint that is connected; at once again if it was unwell, as it may be another now.
+    pub(super) fn check(&mut self, serial: u64) {
+        let Some(supervisor) = &self.driver.supervisor else { return };
+        let Some(slot) = self.slots.get_mut(&serial) else { return };
+        if slot.checker.is_some() && slot.checked != Checked::Unwell {
+            return;
+        }
+        let stats = slot.endpoint.stats().clone();
+        let checks = supervisor.clone().run(slot.original.clone(), stats, self.driver.chance.clone());
+        slot.checker = Some(AbortOnDrop(tokio::spawn(checks).abort_handle()));
+    }
+
+    /// An endpoint's health has changed.
+    pub(super) fn on_checked(&mut self, serial: u64, well: bool) {
+        let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.checked != Checked::Off) else {
+            return;
+        };
+        let readmits =
+            self.driver.supervisor.as_ref().is_some_and(|checks| checks.schedule().is_readmitting());
+        slot.checked = if well { Checked::Well } else { Checked::Unwell };
+        let stats = slot.endpoint.stats();
+        let mark = if well { Stats::unbar } else { Stats::bar };
+        mark(stats, UNWELL);
+        tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, well, "endpoint checked");
+        if well && readmits && slot.health != Health::Well {
+            self.readmit(serial);
+        }
+        self.touch();
+    }
+}

@@ -1,0 +1,104 @@
+//! Asks one endpoint again and again, or listens to it, and tells the driver what comes of it.
+
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use tokio::time::{sleep, timeout};
+use tower::BoxError;
+
+use super::{check::Check, schedule::HealthCheck, standing::Standing};
+use crate::{chance::Chance, error::chain, stats::Stats};
+
+/// The wait before an endpoint is listened to again: 1 s, then 1.6 times as long each time, up to this.
+const MOST: Duration = Duration::from_secs(30);
+
+/// How the endpoints of a balancer are checked.
+pub(crate) struct Supervisor<S> {
+    schedule: HealthCheck,
+    check: Box<dyn Check<S>>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
+    pub(crate) fn new(schedule: HealthCheck, check: impl Check<S>) -> Self {
+        Self { schedule, check: Box::new(check) }
+    }
+
+    pub(crate) fn schedule(&self) -> &HealthCheck {
+        &self.schedule
+    }
+
+    /// Checks an endpoint for ever.
+    pub(crate) async fn run(self: Arc<Self>, service: S, stats: Arc<Stats>, chance: Chance) {
+        let wait = self.schedule.first(chance.fraction());
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+        match self.check.follow(service.clone()) {
+            Some(words) => self.follow(words, service, &stats, &chance).await,
+            None => self.ask(service, &stats, &chance).await,
+        }
+    }
+
+    async fn ask(&self, service: S, stats: &Stats, chance: &Chance) {
+        let (mut standing, mut picks) = (Standing::default(), stats.picks());
+        loop {
+            let answer = self.answer(self.check.ask(service.clone())).await;
+            if standing.take(answer.is_ok(), &self.schedule) {
+                self.report(stats, &answer);
+            }
+            let idle = std::mem::replace(&mut picks, stats.picks()) == stats.picks();
+            sleep(self.schedule.wait(standing, idle, chance.fraction())).await;
+        }
+    }
+
+    /// One answer, in time. A panic of the check is a failure like any other.
+    async fn answer(&self, asked: BoxFuture<'static, Result<(), BoxError>>) -> Result<(), BoxError> {
+        match timeout(self.schedule.patience(), AssertUnwindSafe(asked).catch_unwind()).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err("the health check panicked".into())),
+            Err(_) => Err(format!("no answer within {:?}", self.schedule.patience()).into()),
+        }
+    }
+
+    async fn follow(
+        &self,
+        mut words: BoxStream<'static, Result<bool, BoxError>>,
+        service: S,
+        stats: &Stats,
+        chance: &Chance,
+    ) {
+        let mut failures = 0;
+        loop {
+            // Whoever connects and says nothing is not waited for; later on, silence means that nothing changed.
+            let mut next = timeout(self.schedule.patience(), words.next()).await.unwrap_or_else(|_| {
+                Some(Err(format!("not a word within {:?}", self.schedule.patience()).into()))
+            });
+            while let Some(Ok(well)) = next {
+                failures = 0;
+                self.report(stats, &if well { Ok(()) } else { Err("the endpoint says so".into()) });
+                next = words.next().await;
+            }
+            let ended = next.and_then(Result::err).unwrap_or_else(|| "the stream of words ended".into());
+            self.report(stats, &Err(ended));
+            let wait = Duration::from_secs_f64(1.6_f64.powi(failures.min(16))).min(MOST);
+            failures += 1;
+            sleep(wait.mul_f64(0.8 + 0.4 * chance.fraction())).await;
+            match self.check.follow(service.clone()) {
+                Some(again) => words = again,
+                None => return,
+            }
+        }
+    }
+
+    fn report(&self, stats: &Stats, answer: &Result<(), BoxError>) {
+        if let Err(error) = answer {
+            tracing::debug!(serial = stats.serial(), error = %chain(error.as_ref()), "endpoint is not well");
+        }
+        stats.checked(answer.is_ok());
+    }
+}
+
+impl<S> fmt::Debug for Supervisor<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor").field("schedule", &self.schedule).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+//! Endpoints that are asked, beside the requests, whether they are well. Time is paused except for TCP.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use micro_balance::{
+    Balance, Ejection, Http, State,
+    health::{Check, HealthCheck, HttpCheck, TcpCheck},
+    policy::{Policy, RoundRobin},
+};
+use support::{FAST, Fake, Mood, discovery, fakes, settle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::sleep,
+};
+use tower::{BoxError, ServiceExt, discover::ServiceList, service_fn};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Sends an endpoint a request.
+async fn ask(fake: Fake) -> Result<(), BoxError> {
+    ServiceExt::<()>::oneshot(fake, ()).await.map(drop)
+}
+
+fn schedule() -> HealthCheck {
+    HealthCheck::default().interval(ms(1_000)).timeout(ms(500)).jitter(0.0)
+}
+
+fn states<S, Req, P: Policy, T>(balance: &Balance<S, Req, P, T>) -> Vec<State> {
+    balance.endpoints().iter().map(|view| view.state).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_request_goes_to_an_endpoint_before_its_first_word() {
+    let (_fakes, _hand, changes) = fakes(["a"], FAST);
+    let check = |fake: Fake| async move {
+        sleep(ms(300)).await;
+        ask(fake).await
+    };
+    let balance = Balance::builder(changes).health_check(schedule(), check).build();
+    settle().await;
+    assert_eq!(states(&balance), [State::Connecting]);
+    let began = tokio::time::Instant::now();
+    balance.clone().oneshot(()).await.unwrap();
+    assert!((290..320).contains(&began.elapsed().as_millis()), "the first success counts at once");
+    assert_eq!(states(&balance), [State::Ready]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unwell_endpoint_is_left_out_after_three_failures_and_back_after_two_successes() {
+    let ([a, _b, _c], _hand, changes) = fakes(["a", "b", "c"], FAST);
+    let balance = Balance::builder(changes)
+        .policy(RoundRobin::new())
+        .ejection(Ejection::off())
+        .health_check(schedule(), ask)
+        .build();
+    settle().await;
+    a.set(Mood::Fails(ms(0)));
+    sleep(ms(2_100)).await;
+    assert_eq!(states(&balance)[0], State::Ready, "two failures are not enough");
+    sleep(ms(1_000)).await;
+    assert_eq!(states(&balance)[0], State::Unhealthy);
+    a.take_calls();
+    for _ in 0..30 {
+        assert_ne!(balance.clone().oneshot(()).await.unwrap(), "a");
+    }
+    a.set(FAST);
+    sleep(ms(1_000)).await;
+    assert_eq!(states(&balance)[0], State::Unhealthy, "one success is not enough");
+    sleep(ms(1_000)).await;
+    assert_eq!(states(&balance)[0], State::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_does_not_answer_the_check_in_time_is_unwell() {
+    let ([a, _b, _c], _hand, changes) = fakes(["a", "b", "c"], FAST);
+    a.set(Mood::Silent);
+    let balance = Balance::builder(changes).health_check(schedule(), ask).build();
+    sleep(ms(490)).await;
+    assert_eq!(states(&balance)[0], State::Connecting);
+    sleep(ms(20)).await;
+    assert_eq!(states(&balance)[0], State::Unhealthy);
+    for _ in 0..30 {
+        assert_ne!(balance.clone().oneshot(()).await.unwrap(), "a");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_checks_find_everybody_unwell_requests_are_sent_all_the_same() {
+    let (_fakes, _hand, changes) = fakes(["a", "b"], FAST);
+    let check = |_: Fake| async { Err("the check itself is broken".into()) };
+    let balance = Balance::builder(changes).health_check(schedule(), check).build();
+    settle().await;
+    assert_eq!(states(&balance), [State::Unhealthy; 2]);
+    balance.oneshot(()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_word_ends_an_ejection_unless_told_otherwise() {
+    for readmits in [true, false] {
+        let ([a, _b], _hand, changes) = fakes(["a", "b"], FAST);
+        let well = Arc::new(AtomicUsize::new(1));
+        let says = well.clone();
+        let balance = Balance::builder(changes)
+            .policy(RoundRobin::new())
+            .ejection(
+                Ejection::default().consecutive_failures(1).base(Duration::from_secs(60)).max(ms(60_000)),
+            )
+            .health_check(
+                schedule().unhealthy_threshold(1).healthy_threshold(1).readmits(readmits),
+                move |_| {
+                    let says = says.load(Relaxed);
+                    async move { if says == 1 { Ok(()) } else { Err("not now".into()) } }
+                },
+            )
+            .build();
+        settle().await;
+        a.set(Mood::Fails(ms(0)));
+        while balance.clone().oneshot(()).await.is_ok() {}
+        settle().await;
+        assert_eq!(states(&balance)[0], State::Ejected);
+        a.set(FAST);
+        well.store(0, Relaxed);
+        sleep(ms(1_100)).await;
+        well.store(1, Relaxed);
+        sleep(ms(1_100)).await;
+        assert_eq!(states(&balance)[0], if readmits { State::Ready } else { State::Ejected });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_end_with_their_endpoint_and_do_not_count_as_requests() {
+    let (hand, changes) = discovery();
+    let a = Fake::new("a", FAST);
+    hand.insert("a", &a);
+    let balance: Balance<_, ()> = Balance::builder(changes).health_check(schedule(), ask).build();
+    sleep(ms(10_500)).await;
+    assert_eq!(a.calls(), 11);
+    assert_eq!(balance.endpoints()[0].picks, 0);
+    hand.remove("a");
+    settle().await;
+    let asked = a.calls();
+    sleep(ms(10_000)).await;
+    assert_eq!(a.calls(), asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_with_the_expected_status_means_that_the_endpoint_is_well() {
+    let status = Arc::new(AtomicU16::new(204));
+    let answers = status.clone();
+    let server = service_fn(move |request: Request<Full<bytes::Bytes>>| {
+        let status = StatusCode::from_u16(answers.load(Relaxed)).unwrap();
+        assert_eq!(request.uri().path(), "/healthz");
+        assert_eq!(request.headers()["host"], "greeter");
+        async move {
+            let mut response = Response::new(Full::<bytes::Bytes>::from("some page"));
+            *response.status_mut() = status;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let check = || HttpCheck::new("/healthz").unwrap().host("greeter".parse().unwrap());
+    let balance = |check: HttpCheck<_>| {
+        Balance::<_, Request<Full<bytes::Bytes>>>::builder(ServiceList::new(vec![server.clone()]))
+            .protocol(Http)
+            .health_check(schedule(), check)
+            .build()
+    };
+    let strict = balance(check());
+    let wide = balance(check().expect([200..=299, 304..=304]));
+    settle().await;
+    assert_eq!((states(&strict), states(&wide)), (vec![State::Unhealthy], vec![State::Ready]));
+    status.store(200, Relaxed);
+    sleep(ms(2_010)).await;
+    assert_eq!(states(&strict), [State::Ready]);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_takes_a_connection_and_says_the_right_thing_is_well() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut heard = [0; 4];
+            stream.read_exact(&mut heard).await.unwrap();
+            stream.write_all(if &heard == b"ping" { b"pong" } else { b"what" }).await.unwrap();
+        }
+    });
+    let check = |sent: &'static [u8]| {
+        TcpCheck::new(|address: &String| Some(address.clone())).send(sent).expect("pong")
+    };
+    check(b"ping").ask(address.clone()).await.unwrap();
+    check(b"pang").ask(address).await.unwrap_err();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    TcpCheck::new(|address: &String| Some(address.clone())).ask(closed).await.unwrap_err();
+}

@@ -1,0 +1,172 @@
+//! gRPC's health protocol as a client hears it (A17). Time is paused throughout.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use futures_util::{Stream, StreamExt, stream};
+use http::Request;
+use micro_balance::{
+    Balance, Http, State,
+    health::{GrpcCheck, HealthCheck},
+    policy::PeakEwma,
+};
+use tokio::{sync::mpsc, time::sleep};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Response, Status, body::Body};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse,
+    health_check_response::ServingStatus,
+    health_server::{Health, HealthServer},
+};
+use tower::discover::ServiceList;
+
+type Words = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+/// A server whose words the test puts into its mouth.
+#[derive(Clone, Debug, Default)]
+struct Scripted {
+    /// Where the words of the present stream go; `None` before there is one.
+    mouth: Arc<Mutex<Option<mpsc::UnboundedSender<Result<HealthCheckResponse, Status>>>>>,
+    first: Arc<Mutex<Vec<Result<ServingStatus, Status>>>>,
+    watched: Arc<AtomicUsize>,
+}
+
+fn word(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}
+
+impl Scripted {
+    /// Says these words first, on each stream or as the answers to `Check`.
+    fn saying(words: impl IntoIterator<Item = Result<ServingStatus, Status>>) -> Self {
+        let scripted = Self::default();
+        scripted.first.lock().unwrap().extend(words);
+        scripted
+    }
+
+    fn say(&self, status: ServingStatus) {
+        self.mouth.lock().unwrap().as_ref().unwrap().send(Ok(word(status))).unwrap();
+    }
+
+    fn hang_up(&self) {
+        *self.mouth.lock().unwrap() = None;
+    }
+}
+
+#[tonic::async_trait]
+impl Health for Scripted {
+    async fn check(
+        &self,
+        request: tonic::Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        self.watched.fetch_add(1, Relaxed);
+        assert_eq!(request.get_ref().service, "greeter.Greeter");
+        self.first.lock().unwrap()[0].clone().map(|status| Response::new(word(status)))
+    }
+
+    type WatchStream = Words;
+
+    async fn watch(&self, request: tonic::Request<HealthCheckRequest>) -> Result<Response<Words>, Status> {
+        self.watched.fetch_add(1, Relaxed);
+        assert_eq!(request.get_ref().service, "greeter.Greeter");
+        let first: Vec<_> = self.first.lock().unwrap().iter().map(|first| first.clone().map(word)).collect();
+        if let Some(Err(status)) = first.first() {
+            return Err(status.clone());
+        }
+        let (sender, words) = mpsc::unbounded_channel();
+        *self.mouth.lock().unwrap() = Some(sender);
+        Ok(Response::new(stream::iter(first).chain(UnboundedReceiverStream::new(words)).boxed()))
+    }
+}
+
+type Balanced = Balance<HealthServer<Scripted>, Request<Body>, PeakEwma, Http>;
+
+fn balance(scripted: &Scripted, check: GrpcCheck<Body>) -> Balanced {
+    Balance::builder(ServiceList::new::<Request<Body>>(vec![HealthServer::new(scripted.clone())]))
+        .protocol(Http)
+        .health_check(HealthCheck::default(), check)
+        .build()
+}
+
+async fn state(balance: &Balanced) -> State {
+    sleep(Duration::from_millis(5)).await;
+    balance.endpoints()[0].state
+}
+
+fn greeter() -> GrpcCheck<Body> {
+    GrpcCheck::new("greeter.Greeter")
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_word_counts_at_once() {
+    let server = Scripted::default();
+    let balance = balance(&server, greeter());
+    assert_eq!(state(&balance).await, State::Connecting, "it has not said a word");
+    server.say(ServingStatus::Serving);
+    assert_eq!(state(&balance).await, State::Ready);
+    for (said, heard) in [
+        (ServingStatus::NotServing, State::Unhealthy),
+        (ServingStatus::Serving, State::Ready),
+        (ServingStatus::ServiceUnknown, State::Unhealthy),
+        (ServingStatus::Serving, State::Ready),
+        (ServingStatus::Unknown, State::Unhealthy),
+    ] {
+        server.say(said);
+        assert_eq!(state(&balance).await, heard, "{said:?}");
+    }
+    assert_eq!(server.watched.load(Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_does_not_speak_the_protocol_counts_as_healthy_and_is_not_asked_again() {
+    for check in [greeter(), greeter().unary()] {
+        let server = Scripted::saying([Err(Status::unimplemented("no health here"))]);
+        let balance = balance(&server, check);
+        assert_eq!(state(&balance).await, State::Ready);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(state(&balance).await, State::Ready);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_stream_means_unwell_and_is_opened_again_with_a_growing_wait() {
+    let server = Scripted::saying([Ok(ServingStatus::Serving)]);
+    let balance = balance(&server, greeter());
+    assert_eq!(state(&balance).await, State::Ready);
+    server.hang_up();
+    assert_eq!(state(&balance).await, State::Unhealthy);
+    sleep(Duration::from_millis(1_250)).await;
+    assert_eq!(state(&balance).await, State::Ready, "the next stream says that it serves");
+
+    *server.first.lock().unwrap() = vec![Err(Status::unavailable("starting"))];
+    server.hang_up();
+    let asked = server.watched.load(Relaxed);
+    sleep(Duration::from_secs(300)).await;
+    let times = server.watched.load(Relaxed) - asked;
+    assert!((10..30).contains(&times), "opened {times} times in five minutes");
+    assert_eq!(state(&balance).await, State::Unhealthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_opens_the_stream_and_says_nothing_is_unwell_after_the_timeout() {
+    let server = Scripted::default();
+    let balance = balance(&server, greeter());
+    sleep(Duration::from_millis(1_010)).await;
+    assert_eq!(state(&balance).await, State::Unhealthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn asked_by_check_an_unknown_service_is_unwell() {
+    let server = Scripted::saying([Err(Status::not_found("no such service"))]);
+    let balance = balance(&server, greeter().unary());
+    assert_eq!(state(&balance).await, State::Unhealthy);
+    *server.first.lock().unwrap() = vec![Ok(ServingStatus::Serving)];
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(state(&balance).await, State::Ready);
+}
