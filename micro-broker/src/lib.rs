@@ -22,6 +22,24 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What each backend promises
+//!
+//! | | [`Memory`] | `Http` | `Nats` (`?core`) | `JetStream` | `RabbitMq` |
+//! | --- | --- | --- | --- | --- | --- |
+//! | delivery | at least once while the process lives | at least once while the publisher lives | at most once | at least once | at least once |
+//! | `Ok` of a publication | it is in every queue | it is in the publisher's outbox | it was handed to a standing connection | the server has stored it | every queue has written it |
+//! | without a server | | | fails within its limit | fails within its limit | fails within its limit |
+//! | order of a publisher's events | kept | kept with one [in flight](Subscribe::in_flight) | kept | kept while nothing fails | kept while nothing fails |
+//! | durable | no | no | no | on disk | on disk; `?quorum` replicated |
+//! | a group without members | keeps its events | keeps its outbox | gets nothing | keeps its events | keeps its events |
+//! | what is too much | the publisher waits, then [`Error::Full`] | [`Error::Full`] | dropped at the subscriber, counted in [`Health`] | waits in the server | waits in the server |
+//! | attempts are counted by | the process | the publisher | the process | the server | the process; `?quorum` the server |
+//! | publishing an id again | is another event | is another event | is another event | has no effect for two minutes | is another event |
+//! | wildcards | `*` `>` `#` | `*` `>` `#` | `*` `>` | `*` `>` | `*` `#` |
+//!
+//! Everywhere an event that keeps failing ends among the dead letters, a slow handler slows its own subscription and
+//! nothing else, and [`DedupLayer`] makes at least once into once for each process.
 
 mod backoff;
 mod broker;
@@ -39,6 +57,7 @@ mod event;
 #[cfg(feature = "http")]
 mod http;
 mod id;
+mod member;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
 use tokio::time::Instant;
@@ -13,7 +14,8 @@ use crate::broker::Broker;
 use crate::confirm::Confirm;
 use crate::error::Error;
 use crate::event::Event;
-use crate::queue::{Member, Queue};
+use crate::member::Member;
+use crate::queue::Queue;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Health, Subscription};
 use crate::topic::{self, DEAD_GROUP, DEAD_PREFIX};
@@ -34,12 +36,14 @@ pub struct Memory {
 
 #[derive(Debug, Default)]
 struct Shared {
-    routes: RwLock<Routes>,
+    /// Replaced whole: publishers read it without a lock.
+    routes: ArcSwap<Routes>,
+    changing: Mutex<()>,
     closed: AtomicBool,
 }
 
 /// Where events go. Queues of plain topics are found by a look-up, those with wildcards by trying each.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Routes {
     plain: HashMap<Arc<str>, Vec<Arc<Queue>>>,
     wild: Vec<Arc<Queue>>,
@@ -51,24 +55,32 @@ impl Memory {
         Self::default()
     }
 
-    /// Puts an event into every queue, or into none and names one that is full.
+    /// Puts an event into every queue, or into none and says why not.
     #[expect(
         clippy::result_large_err,
         reason = "a refused event comes back by value: publishing allocates nothing"
     )]
-    fn offer(&self, event: Event) -> Result<(), (Event, Arc<Queue>)> {
-        let routes = self.shared.routes.read().expect("no user code runs under this lock");
-        let topic = event.topic.clone();
-        let mut queues = routes.matching(&topic);
-        let Some(first) = queues.next() else { return Ok(()) };
-        let Some(second) = queues.next() else {
-            return first.push(event).map_err(|event| (event, first.clone()));
-        };
-        let all = || [first, second].into_iter().chain(queues.clone());
-        if let Some(full) = all().find(|queue| !queue.has_room()) {
-            return Err((event, full.clone()));
+    fn offer(&self, event: Event) -> Result<(), Refused> {
+        if self.shared.closed.load(Ordering::Relaxed) {
+            return Err(Refused::Closed);
         }
-        for queue in all() {
+        let routes = self.shared.routes.load();
+        let plain = routes.plain.get(&event.topic).map_or(&[][..], Vec::as_slice);
+        // A topic somebody subscribes to by its name was looked at then.
+        if plain.is_empty()
+            && let Some(fault) = topic::fault(&event.topic)
+        {
+            return Err(Refused::Invalid(event, fault));
+        }
+        if let ([only], []) = (plain, &*routes.wild) {
+            return only.push(event).map_err(|event| Refused::Full(event, only.clone()));
+        }
+        let wild = routes.wild.iter().filter(|queue| topic::matches(queue.topic(), &event.topic));
+        let all: Vec<_> = plain.iter().chain(wild).collect();
+        if let Some(full) = all.iter().find(|queue| !queue.has_room()) {
+            return Err(Refused::Full(event, Arc::clone(full)));
+        }
+        for queue in all {
             queue.push_anyway(event.clone());
         }
         Ok(())
@@ -76,62 +88,72 @@ impl Memory {
 
     /// Finds or makes the queue of a subscription. Only groups are shared.
     fn queue(&self, subscribe: &Subscribe) -> Arc<Queue> {
-        let mut routes = self.shared.routes.write().expect("no user code runs under this lock");
-        let queues = if topic::has_wildcard(&subscribe.topic) {
-            &mut routes.wild
-        } else {
-            routes.plain.entry(subscribe.topic.clone()).or_default()
-        };
-        let shared = queues.iter().find(|queue| subscribe.group.is_some() && queue.is_for(subscribe));
-        if let Some(queue) = shared {
-            return queue.clone();
-        }
-        let queue = Arc::new(Queue::new(subscribe));
-        queues.push(queue.clone());
-        queue
+        self.change(|routes| {
+            let queues = if topic::has_wildcard(&subscribe.topic) {
+                &mut routes.wild
+            } else {
+                routes.plain.entry(subscribe.topic.clone()).or_default()
+            };
+            let shared = queues.iter().find(|queue| subscribe.group.is_some() && queue.is_for(subscribe));
+            shared.cloned().unwrap_or_else(|| {
+                let queue = Arc::new(Queue::new(subscribe));
+                queues.push(queue.clone());
+                queue
+            })
+        })
     }
 
     fn remove(&self, unwanted: impl Fn(&Queue) -> bool) {
-        let mut routes = self.shared.routes.write().expect("no user code runs under this lock");
-        let Routes { plain, wild } = &mut *routes;
-        for queues in plain.values_mut().chain([wild]) {
-            queues.retain(|queue| {
-                let unwanted = unwanted(queue);
-                if unwanted {
-                    queue.close();
-                }
-                !unwanted
-            });
-        }
-        plain.retain(|_, queues| !queues.is_empty());
+        self.change(|Routes { plain, wild }| {
+            for queues in plain.values_mut().chain([wild]) {
+                queues.retain(|queue| {
+                    let unwanted = unwanted(queue);
+                    if unwanted {
+                        queue.close();
+                    }
+                    !unwanted
+                });
+            }
+            plain.retain(|_, queues| !queues.is_empty());
+        });
     }
 
-    fn check(&self, topic: &str, fault: Option<&str>) -> Result<(), Error> {
-        match fault {
-            _ if self.shared.closed.load(Ordering::Relaxed) => Err(Error::Closed { backend: BACKEND }),
-            Some(fault) => {
-                Err(Error::Invalid { backend: BACKEND, what: format!("topic {topic:?}: {fault}") })
-            }
-            None => Ok(()),
+    fn change<T>(&self, change: impl FnOnce(&mut Routes) -> T) -> T {
+        let _one_at_a_time = self.shared.changing.lock().expect("what runs under this lock cannot panic");
+        let mut routes = Routes::clone(&self.shared.routes.load());
+        let result = change(&mut routes);
+        self.shared.routes.store(Arc::new(routes));
+        result
+    }
+}
+
+/// Why an event is in no queue.
+enum Refused {
+    Closed,
+    Invalid(Event, &'static str),
+    Full(Event, Arc<Queue>),
+}
+
+impl Refused {
+    fn error(self) -> Error {
+        match self {
+            Self::Closed => Error::Closed { backend: BACKEND },
+            Self::Invalid(event, fault) => invalid(&event.topic, fault),
+            Self::Full(_, queue) => Error::Full { backend: BACKEND, queue: queue.name().to_owned() },
         }
     }
 }
 
-impl Routes {
-    fn matching<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Arc<Queue>> + Clone {
-        let plain = self.plain.get(topic).into_iter().flatten();
-        plain.chain(self.wild.iter().filter(move |queue| topic::matches(queue.topic(), topic)))
-    }
+fn invalid(topic: &str, fault: &str) -> Error {
+    Error::Invalid { backend: BACKEND, what: format!("topic {topic:?}: {fault}") }
 }
 
 impl Broker for Memory {
     fn publish(&self, event: Event, within: Duration) -> Confirm {
-        if let Err(error) = self.check(&event.topic, topic::fault(&event.topic)) {
-            return Confirm::known(Err(error));
-        }
         let (mut event, mut full) = match self.offer(event) {
             Ok(()) => return Confirm::known(Ok(())),
-            Err(refused) => refused,
+            Err(Refused::Full(event, full)) => (event, full),
+            Err(refused) => return Confirm::known(Err(refused.error())),
         };
         let (this, deadline) = (self.clone(), Instant::now() + within);
         Confirm::awaited(async move {
@@ -140,10 +162,11 @@ impl Broker for Memory {
                 // Looks again after asking to be told, so that room made in between is not missed.
                 match this.offer(event) {
                     Ok(()) => return Ok(()),
-                    Err(refused) => (event, full) = refused,
+                    Err(Refused::Full(again, queue)) => (event, full) = (again, queue),
+                    Err(refused) => return Err(refused.error()),
                 }
                 if tokio::time::timeout_at(deadline, space).await.is_err() {
-                    return Err(Error::Full { backend: BACKEND, queue: full.name().to_owned() });
+                    return this.offer(event).map_err(Refused::error);
                 }
             }
         })
@@ -151,7 +174,12 @@ impl Broker for Memory {
 
     fn subscribe(&self, subscribe: Subscribe) -> BoxFuture<'_, Result<Subscription, Error>> {
         async move {
-            self.check(&subscribe.topic, topic::pattern_fault(&subscribe.topic))?;
+            if let Some(fault) = topic::pattern_fault(&subscribe.topic) {
+                return Err(invalid(&subscribe.topic, fault));
+            }
+            if self.shared.closed.load(Ordering::Relaxed) {
+                return Err(Error::Closed { backend: BACKEND });
+            }
             if !subscribe.topic.starts_with(DEAD_PREFIX) {
                 // Dead letters wait for whoever comes to read them.
                 let dead = format!("{DEAD_PREFIX}{}", subscribe.topic);

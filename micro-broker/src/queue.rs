@@ -1,24 +1,24 @@
 //! A bounded queue with any number of takers, to which what was taken can be handed back.
+//!
+//! Publishers append at the tail and members take from the head, each under a lock of its own. The head takes over the
+//! whole tail when it has run dry, so the two sides meet once in a while and not at every event.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use futures_util::Stream;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-use crate::confirm::Confirm;
-use crate::delivery::Settle;
 use crate::event::Event;
 use crate::subscribe::Subscribe;
-use crate::subscription::Incoming;
 
 /// How many bytes of bodies wait in one queue, unless a single body is larger.
 const MAX_BYTES: usize = 64 << 20;
+/// Room for so many events is worth the wake of waiting publishers, or an eighth of a small queue.
+const WORTH_A_WAKE: usize = 64;
 
 /// The events of one group, or of one broadcast subscriber.
 #[derive(Debug)]
@@ -27,21 +27,45 @@ pub(crate) struct Queue {
     group: Option<Arc<str>>,
     name: String,
     capacity: usize,
-    state: Mutex<State>,
     space: Arc<Notify>,
+    // Locked before the tail, where both are.
+    head: Apart<Mutex<VecDeque<Event>>>,
+    gone: Apart<Gone>,
+    tail: Apart<Mutex<Tail>>,
+}
+
+/// Keeps what publishers write and what members write out of each other's cache lines.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// What members say. The counts run on for ever; their differences to those of [`Tail`] are what is there.
+#[derive(Debug, Default)]
+struct Gone {
+    /// Events settled. What is in hand or waits out a back-off is not, and counts against the capacity.
+    events: AtomicUsize,
+    /// Bytes of the bodies taken.
+    bytes: AtomicUsize,
+    /// Publishers may be waiting for space; spares the others the notification.
+    crowded: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Tail {
     ready: VecDeque<Event>,
-    /// Bytes of the bodies in `ready`.
+    /// Events ever appended, and the bytes of their bodies.
+    events: usize,
     bytes: usize,
-    /// Events taken and not settled, or waiting out a back-off. They count against the capacity.
-    outstanding: usize,
-    /// Publishers may be waiting for space; spares the others the notification.
-    crowded: bool,
+    /// What may be appended before asking again what is gone.
+    room: Room,
     waiting: Vec<(u64, Waker)>,
     closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Room {
+    events: usize,
+    bytes: usize,
 }
 
 impl Queue {
@@ -51,8 +75,10 @@ impl Queue {
             group: subscribe.group.clone(),
             name: subscribe.describe(),
             capacity: subscribe.buffer,
-            state: Mutex::default(),
             space: Arc::default(),
+            head: Apart::default(),
+            gone: Apart::default(),
+            tail: Apart::default(),
         }
     }
 
@@ -74,34 +100,54 @@ impl Queue {
         reason = "a refused event comes back by value: publishing allocates nothing"
     )]
     pub(crate) fn push(&self, event: Event) -> Result<(), Event> {
-        let mut state = self.state();
-        if state.is_full(self.capacity) {
+        let mut tail = self.tail();
+        if !self.has_room_in(&mut tail) {
             return Err(event);
         }
-        state.append(event);
-        Self::wake(state);
+        tail.append(event);
+        wake(tail);
         Ok(())
     }
 
     /// Appends an event to a queue that had room a moment ago; publishers racing for it overshoot by one each.
     pub(crate) fn push_anyway(&self, event: Event) {
-        let mut state = self.state();
-        state.append(event);
-        Self::wake(state);
+        let mut tail = self.tail();
+        tail.append(event);
+        wake(tail);
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        !self.state().is_full(self.capacity)
+        self.has_room_in(&mut self.tail())
+    }
+
+    fn has_room_in(&self, tail: &mut Tail) -> bool {
+        if tail.room.is_some() || tail.closed {
+            return true;
+        }
+        tail.room = self.room(tail);
+        if !tail.room.is_some() {
+            // Whoever settles an event after this looks at the flag; whoever did before is seen by looking again.
+            self.gone.0.crowded.store(true, Ordering::SeqCst);
+            tail.room = self.room(tail);
+        }
+        tail.room.is_some()
+    }
+
+    fn room(&self, tail: &Tail) -> Room {
+        let present = tail.events.wrapping_sub(self.gone.0.events.load(Ordering::SeqCst));
+        let waiting = tail.bytes.wrapping_sub(self.gone.0.bytes.load(Ordering::Relaxed));
+        Room { events: self.capacity.saturating_sub(present), bytes: MAX_BYTES.saturating_sub(waiting) }
     }
 
     /// Whether everything has been settled.
     #[cfg(feature = "http")]
     pub(crate) fn is_idle(&self) -> bool {
-        let state = self.state();
-        state.closed || (state.ready.is_empty() && state.outstanding == 0)
+        let tail = self.tail();
+        tail.closed || tail.events == self.gone.0.events.load(Ordering::SeqCst)
     }
 
-    /// Resolves when there may be room.
+    /// Resolves when there is room for several events. A publisher that waited in vain looks once more: there may be
+    /// room for one.
     pub(crate) fn space(&self) -> Pin<Box<OwnedNotified>> {
         let mut space = Box::pin(self.space.clone().notified_owned());
         space.as_mut().enable();
@@ -109,159 +155,164 @@ impl Queue {
     }
 
     pub(crate) fn close(&self) {
-        let mut state = self.state();
-        state.closed = true;
-        state.ready.clear();
-        state.bytes = 0;
-        Self::wake(state);
+        let mut head = self.head();
+        let mut tail = self.tail();
+        tail.closed = true;
+        head.clear();
+        tail.ready.clear();
+        drop(head);
+        wake(tail);
         self.space.notify_waiters();
     }
 
-    /// Wakes every waiting taker: one alone might be busy elsewhere while the others sleep.
-    fn wake(mut state: MutexGuard<'_, State>) {
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+    /// The next event for the member `id`, which is woken when there is one. `None` when the queue is closed.
+    pub(crate) fn take(&self, id: u64, cx: &Context<'_>) -> Poll<Option<Event>> {
+        let mut head = self.head();
+        if head.is_empty() {
+            let mut tail = self.tail();
+            if tail.closed {
+                return Poll::Ready(None);
+            }
+            if tail.ready.is_empty() {
+                tail.wait(id, cx.waker());
+                return Poll::Pending;
+            }
+            std::mem::swap(&mut *head, &mut tail.ready);
+        }
+        let event = head.pop_front();
+        drop(head);
+        if let Some(event) = &event {
+            self.gone.0.bytes.fetch_add(event.body.len(), Ordering::Relaxed);
+        }
+        Poll::Ready(event)
     }
 
     /// Puts an event back at the front: what failed is older than what waits.
-    fn put_back(&self, event: Event) {
-        let mut state = self.state();
-        state.outstanding -= 1;
-        if !state.closed {
-            state.bytes += event.body.len();
-            state.ready.push_front(event);
+    pub(crate) fn put_back(&self, event: Event) {
+        self.gone.0.bytes.fetch_sub(event.body.len(), Ordering::Relaxed);
+        let mut head = self.head();
+        let tail = self.tail();
+        if !tail.closed {
+            head.push_front(event);
         }
-        Self::wake(state);
+        drop(head);
+        wake(tail);
     }
 
-    fn settled(&self) {
-        let mut state = self.state();
-        state.outstanding -= 1;
-        let crowded = std::mem::take(&mut state.crowded);
-        drop(state);
-        if crowded {
+    pub(crate) fn settled(&self) {
+        self.gone.0.events.fetch_add(1, Ordering::SeqCst);
+        // Publishers wake to room for several events, so that a full queue is not paid for with a wake at each.
+        if self.gone.0.crowded.load(Ordering::SeqCst)
+            && self.room(&self.tail()).events >= (self.capacity / 8).clamp(1, WORTH_A_WAKE)
+        {
+            self.gone.0.crowded.store(false, Ordering::SeqCst);
             self.space.notify_waiters();
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no user code runs under this lock")
+    /// Wakes a member no more.
+    pub(crate) fn leave(&self, id: u64) {
+        self.tail().waiting.retain(|(other, _)| *other != id);
+    }
+
+    fn head(&self) -> MutexGuard<'_, VecDeque<Event>> {
+        self.head.0.lock().expect("no user code runs under this lock")
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.0.lock().expect("no user code runs under this lock")
     }
 }
 
-impl State {
+impl Tail {
     fn append(&mut self, event: Event) {
-        self.bytes += event.body.len();
-        self.ready.push_back(event);
+        self.events = self.events.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(event.body.len());
+        self.room.events = self.room.events.saturating_sub(1);
+        self.room.bytes = self.room.bytes.saturating_sub(event.body.len());
+        if !self.closed {
+            self.ready.push_back(event);
+        }
     }
 
-    fn is_full(&mut self, capacity: usize) -> bool {
-        let crowded = self.ready.len() + self.outstanding >= capacity || self.bytes >= MAX_BYTES;
-        let full = crowded && !self.closed;
-        self.crowded |= full;
-        full
-    }
-}
-
-/// One taker: the stream of a subscription.
-#[derive(Debug)]
-pub(crate) struct Member {
-    id: u64,
-    hand: Arc<Hand>,
-    limit: usize,
-}
-
-/// What one taker holds.
-#[derive(Debug)]
-struct Hand {
-    queue: Arc<Queue>,
-    held: AtomicUsize,
-    /// The taker has as many as it may hold, and waits to hold less.
-    waiting: Mutex<Option<Waker>>,
-}
-
-impl Member {
-    pub(crate) fn new(queue: Arc<Queue>, limit: usize) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
-        Self {
-            id,
-            hand: Arc::new(Hand { queue, held: AtomicUsize::new(0), waiting: Mutex::default() }),
-            limit,
+    fn wait(&mut self, id: u64, waker: &Waker) {
+        match self.waiting.iter_mut().find(|(other, _)| *other == id) {
+            Some((_, known)) => known.clone_from(waker),
+            None => self.waiting.push((id, waker.clone())),
         }
     }
 }
 
-impl Stream for Member {
-    type Item = Incoming;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        let hand = &self.hand;
-        if hand.held.load(Ordering::Acquire) >= self.limit {
-            *hand.waiting.lock().expect("no user code runs under this lock") = Some(cx.waker().clone());
-            // An event may have been settled before the waker was in place.
-            if hand.held.load(Ordering::Acquire) >= self.limit {
-                return Poll::Pending;
-            }
-        }
-        let mut state = hand.queue.state();
-        if state.closed {
-            return Poll::Ready(None);
-        }
-        let Some(mut event) = state.ready.pop_front() else {
-            match state.waiting.iter_mut().find(|(id, _)| *id == self.id) {
-                Some((_, waker)) => waker.clone_from(cx.waker()),
-                None => state.waiting.push((self.id, cx.waker().clone())),
-            }
-            return Poll::Pending;
-        };
-        state.outstanding += 1;
-        state.bytes -= event.body.len();
-        drop(state);
-        hand.held.fetch_add(1, Ordering::AcqRel);
-        event.attempt += 1;
-        Poll::Ready(Some((event, hand.clone())))
+impl Room {
+    fn is_some(self) -> bool {
+        self.events > 0 && self.bytes > 0
     }
 }
 
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.hand.queue.state().waiting.retain(|(id, _)| *id != self.id);
+/// Wakes every waiting member: one alone might be busy elsewhere while the others sleep.
+fn wake(mut tail: MutexGuard<'_, Tail>) {
+    if tail.waiting.len() > 1 {
+        let waiting = std::mem::take(&mut tail.waiting);
+        drop(tail);
+        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+    } else if let Some((_, waker)) = tail.waiting.pop() {
+        drop(tail);
+        waker.wake();
     }
 }
 
-impl Hand {
-    fn let_go(&self) {
-        self.held.fetch_sub(1, Ordering::AcqRel);
-        let waiting = self.waiting.lock().expect("no user code runs under this lock").take();
-        if let Some(waker) = waiting {
-            waker.wake();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(capacity: usize) -> Queue {
+        Queue::new(&Subscribe::to("t").buffer(capacity))
+    }
+
+    fn take(queue: &Queue) -> Option<Event> {
+        match queue.take(0, &Context::from_waker(Waker::noop())) {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
         }
     }
-}
 
-impl Settle for Hand {
-    fn ack(&self) -> Confirm {
-        self.queue.settled();
-        self.let_go();
-        Confirm::known(Ok(()))
+    fn event(body: &'static str) -> Event {
+        Event::new("t", body)
     }
 
-    fn nack(&self, event: Event, after: Duration) -> Confirm {
-        let queue = self.queue.clone();
-        self.let_go();
-        tokio::spawn(async move {
-            tokio::time::sleep(after).await;
-            queue.put_back(event);
-        });
-        Confirm::known(Ok(()))
+    #[test]
+    fn what_is_in_hand_takes_room_until_it_is_settled() {
+        let queue = queue(2);
+        assert!(queue.push(event("1")).is_ok() && queue.push(event("2")).is_ok());
+        assert_eq!(queue.push(event("3")).unwrap_err().body, "3");
+        let first = take(&queue).unwrap();
+        assert!(!queue.has_room(), "it is in hand");
+        queue.put_back(first);
+        assert_eq!(take(&queue).unwrap().body, "1", "what is handed back comes first");
+        queue.settled();
+        assert!(queue.push(event("3")).is_ok() && !queue.has_room());
     }
 
-    fn release(&self, mut event: Event) {
-        // Nobody looked at it, or nobody knows: the attempt counts, as it does with every broker.
-        event.attempt = event.attempt.max(1);
-        self.queue.put_back(event);
-        self.let_go();
+    #[test]
+    fn bodies_are_bounded_by_their_bytes() {
+        let queue = queue(1_000);
+        let large = bytes::Bytes::from(vec![0; MAX_BYTES / 2]);
+        for _ in 0..2 {
+            assert!(queue.push(Event::new("t", large.clone())).is_ok());
+        }
+        assert!(!queue.has_room());
+        assert!(take(&queue).is_some());
+        assert!(queue.has_room());
+    }
+
+    #[test]
+    fn a_closed_queue_ends_and_takes_nothing() {
+        let queue = queue(1);
+        assert!(queue.push(event("1")).is_ok());
+        queue.close();
+        assert!(queue.push(event("2")).is_ok(), "nobody waits for room that never comes");
+        assert!(take(&queue).is_none());
+        queue.put_back(event("3"));
+        assert!(take(&queue).is_none());
     }
 }

@@ -15,9 +15,10 @@ use crate::confirm::Confirm;
 use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::event::Event;
+use crate::member::Member;
 use crate::nats::link::{ANSWER, Link, Status};
-use crate::nats::wire;
-use crate::queue::{Member, Queue};
+use crate::nats::wire::{self, Reader};
+use crate::queue::Queue;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Health, Report, Subscription};
 use crate::topic;
@@ -92,7 +93,8 @@ impl Broker for Nats {
             self.link.flush().await?;
             let (report, health) = Health::new();
             let queue = Arc::new(Queue::new(&subscribe));
-            let pump = tokio::spawn(pump(subscriber, queue.clone(), report, self.link.status()));
+            let reader = Reader::new(&subscribe.topic);
+            let pump = tokio::spawn(pump(subscriber, reader, queue.clone(), report, self.link.status()));
             let pump = Ended(pump.abort_handle());
             let member = Member::new(queue, subscribe.in_flight).map(move |incoming| {
                 let _pump = &pump;
@@ -140,6 +142,7 @@ fn invalid(topic: &str, fault: &str) -> Error {
 /// Takes events from the connection as fast as they come, so that a slow subscriber never holds up the others.
 async fn pump(
     subscriber: async_nats::Subscriber,
+    mut reader: Reader,
     queue: Arc<Queue>,
     report: watch::Sender<Report>,
     mut status: watch::Receiver<Status>,
@@ -149,7 +152,7 @@ async fn pump(
     loop {
         tokio::select! {
             chunk = chunks.next() => match chunk {
-                Some(chunk) => append(chunk, &queue, &report),
+                Some(chunk) => append(chunk, &mut reader, &queue, &report),
                 None => break,
             },
             Ok(()) = status.changed() => {
@@ -168,10 +171,10 @@ async fn pump(
     queue.close();
 }
 
-fn append(chunk: Vec<Message>, queue: &Queue, report: &watch::Sender<Report>) {
+fn append(chunk: Vec<Message>, reader: &mut Reader, queue: &Queue, report: &watch::Sender<Report>) {
     let mut dropped = 0;
     for message in chunk {
-        dropped += u64::from(queue.push(wire::read(message)).is_err());
+        dropped += u64::from(queue.push(reader.read(message)).is_err());
     }
     if dropped > 0 {
         let place =

@@ -1,5 +1,7 @@
 //! One connection to a NATS server, made when first needed and restored for ever.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -21,6 +23,8 @@ pub(super) struct Link {
     servers: Vec<ServerAddr>,
     client: OnceCell<Client>,
     status: watch::Sender<Status>,
+    /// What the status says of the connection, for publishers that look at it for every event.
+    stands: Arc<AtomicBool>,
 }
 
 /// Whether the connection stands; how often it was made tells a restored one from one that was never lost.
@@ -37,14 +41,13 @@ impl Link {
         let servers = servers.split(',').map(|server| server.trim().parse()).collect::<Result<Vec<_>, _>>();
         let servers =
             servers.map_err(|fault| Error::Invalid { backend, what: format!("its address: {fault}") })?;
-        Ok(Self { backend, servers, client: OnceCell::new(), status: watch::Sender::default() })
+        let (client, status, stands) = (OnceCell::new(), watch::Sender::default(), Arc::default());
+        Ok(Self { backend, servers, client, status, stands })
     }
 
     /// The client, if the connection stands now.
     pub(super) fn connected(&self) -> Option<&Client> {
-        self.client
-            .get()
-            .filter(|client| client.connection_state() == State::Connected && !self.status.borrow().closed)
+        self.client.get().filter(|_| self.stands.load(Ordering::Acquire))
     }
 
     /// The client, once the connection stands.
@@ -70,7 +73,7 @@ impl Link {
 
     async fn connect(&self) -> Result<Client, Error> {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-        let status = self.status.clone();
+        let (status, stands) = (self.status.clone(), self.stands.clone());
         let options = ConnectOptions::new()
             .retry_on_initial_connect()
             .connection_timeout(ANSWER)
@@ -80,7 +83,10 @@ impl Link {
                 if attempt <= 1 { Duration::ZERO } else { backoff.wait(attempt - 1, fastrand::f64()) }
             })
             .event_callback(move |event| {
-                status.send_modify(|status| status.note(&event));
+                status.send_modify(|status| {
+                    status.note(&event);
+                    stands.store(status.up && !status.closed, Ordering::Release);
+                });
                 std::future::ready(())
             });
         options.connect(self.servers.as_slice()).await.map_err(|error| self.unavailable(error))
@@ -111,7 +117,10 @@ impl Link {
         if self.connected().is_some() {
             let _ = self.flush().await;
         }
-        self.status.send_modify(|status| status.closed = true);
+        self.status.send_modify(|status| {
+            status.closed = true;
+            self.stands.store(false, Ordering::Release);
+        });
         if let Some(client) = self.client.get() {
             let _ = timeout(ANSWER, client.drain()).await;
         }

@@ -17,7 +17,7 @@ use crate::delivery::Settle;
 use crate::error::Error;
 use crate::event::Event;
 use crate::nats::link::{Link, Status, leave};
-use crate::nats::wire;
+use crate::nats::wire::Reader;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Incoming, Report};
 
@@ -50,6 +50,7 @@ impl Target {
 #[derive(Debug)]
 pub(super) struct Pull {
     target: Target,
+    reader: Reader,
     ask: String,
     inbox: String,
     // `None` only while it is dropped.
@@ -85,6 +86,7 @@ impl Pull {
         Ok(Self {
             ask: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", target.stream, target.name),
             target,
+            reader: Reader::new(&subscribe.topic),
             inbox,
             arrivals: Some(arrivals),
             room: Arc::default(),
@@ -161,10 +163,10 @@ impl Pull {
         Some(None)
     }
 
-    fn event(&self, message: Message) -> Option<Incoming> {
+    fn event(&mut self, message: Message) -> Option<Incoming> {
         let reply = message.reply.clone()?;
         let attempt = attempts(&reply)?;
-        let mut event = wire::read(message);
+        let mut event = self.reader.read(message);
         event.attempt = attempt;
         self.room.held.fetch_add(1, Ordering::AcqRel);
         let client = self.target.context.client();

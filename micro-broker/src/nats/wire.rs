@@ -1,6 +1,7 @@
 //! Events as NATS messages: headers are NATS headers, the id is the one JetStream knows duplicates by.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
@@ -35,34 +36,51 @@ pub(super) fn write(event: Event, form: Envelope) -> (Subject, Option<HeaderMap>
     (subject, Some(headers), event.body)
 }
 
-/// The event in a message, whoever sent it: of ours, of go-micro, or plain.
-pub(super) fn read(message: Message) -> Event {
-    let Some(headers) = &message.headers else {
-        if looks_like_json(&message.payload)
-            && let Ok(event) = envelope_json::read(&message.payload, Some(&message.subject))
-        {
-            return event;
-        }
-        return Event::new(&*message.subject, message.payload);
-    };
-    let mut event = Event::new(&*message.subject, message.payload);
-    for (name, values) in headers.iter() {
-        let name: &str = name.as_ref();
-        if name.eq_ignore_ascii_case(MESSAGE_ID) {
-            if let Some(id) = values.first() {
-                let id = id.as_str();
-                let own = id.strip_prefix(&*event.topic).and_then(|rest| rest.strip_prefix('/'));
-                event.id = Id::from(own.unwrap_or(id));
-            }
-        } else if !name.starts_with("Nats-")
-            && let Ok(name) = HeaderName::try_from(name)
-        {
-            for value in values.iter().filter_map(|value| HeaderValue::from_str(value.as_str()).ok()) {
-                event.headers.append(&name, value);
-            }
-        }
+/// Reads the events of one subscription, most of which have the topic of the one before.
+#[derive(Debug)]
+pub(super) struct Reader {
+    topic: Arc<str>,
+}
+
+impl Reader {
+    pub(super) fn new(topic: &Arc<str>) -> Self {
+        Self { topic: topic.clone() }
     }
-    event
+
+    /// The event in a message, whoever sent it: of ours, of go-micro, or plain.
+    pub(super) fn read(&mut self, message: Message) -> Event {
+        if *self.topic != *message.subject {
+            self.topic = Arc::from(&*message.subject);
+        }
+        let Some(headers) = &message.headers else {
+            if looks_like_json(&message.payload)
+                && let Ok(event) = envelope_json::read(&message.payload, Some(&message.subject))
+            {
+                return event;
+            }
+            return Event::new(self.topic.clone(), message.payload);
+        };
+        let mut id = None;
+        let mut event = Event::new(self.topic.clone(), message.payload);
+        for (name, values) in headers.iter() {
+            let name: &str = name.as_ref();
+            if name.eq_ignore_ascii_case(MESSAGE_ID) {
+                id = values.first();
+            } else if !name.starts_with("Nats-")
+                && let Ok(name) = HeaderName::try_from(name)
+            {
+                for value in values.iter().filter_map(|value| HeaderValue::from_str(value.as_str()).ok()) {
+                    event.headers.append(&name, value);
+                }
+            }
+        }
+        if let Some(id) = id {
+            let id = id.as_str();
+            let own = id.strip_prefix(&*self.topic).and_then(|rest| rest.strip_prefix('/'));
+            event.id = Id::from(own.unwrap_or(id));
+        }
+        event
+    }
 }
 
 /// Whether a payload without headers of ours looks like go-micro's JSON.

@@ -66,3 +66,75 @@ mod kept_whatever_fails {
         faults::publishing_without_a_broker_fails_in_time_and_says_so("amqp").await;
     }
 }
+
+mod go_micro {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use futures_util::StreamExt;
+    use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
+    use lapin::types::{AMQPValue, FieldTable};
+    use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
+    use micro_broker::{Broker, Envelope, Event, Publisher, RabbitMq, Subscribe};
+
+    use crate::server::{RabbitServer, Server};
+    use crate::suite::PATIENCE;
+
+    /// What its plugin sends beside the body, as a table of long strings.
+    const HEADERS: [(&str, &str); 3] = [
+        ("Content-Type", "application/json"),
+        ("Micro-ID", "fe7cb2f1-6a27-4512-a985-ed65d3e5a6f6"),
+        ("Micro-Topic", "topic.greet"),
+    ];
+    const BODY: &[u8] = b"{\"name\":\"ev\"}\n";
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn its_events_are_read_and_written_as_it_writes_them() {
+        let Some(server) = RabbitServer::start() else { return };
+        let broker = RabbitMq::new(&server.url()).unwrap().envelope(Envelope::GoMicro);
+        let mut ours = broker.subscribe(Subscribe::to("topic.*").group("g")).await.unwrap();
+        let connection = Connection::connect(&server.url(), ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        let mut theirs = consume(&channel).await.unwrap();
+
+        send(&channel).await.unwrap();
+        let delivery = tokio::time::timeout(PATIENCE, ours.next()).await.unwrap().unwrap();
+        let event: Event = delivery.event().clone();
+        delivery.ack().await.unwrap();
+        assert_eq!((&*event.topic, &event.body[..], event.attempt), ("topic.greet", BODY, 1));
+        assert_eq!(event.id.to_string(), HEADERS[1].1);
+        assert_eq!(event.headers["content-type"], "application/json");
+        let sent = tokio::time::timeout(PATIENCE, theirs.next()).await.unwrap().unwrap().unwrap();
+
+        Publisher::new(Arc::new(broker)).publish(event).await.unwrap();
+        let written = tokio::time::timeout(PATIENCE, theirs.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!((table(&written), &written.data), (table(&sent), &sent.data));
+    }
+
+    /// As go-micro subscribes: a queue of the server's naming on its exchange, which ours has made as it does.
+    async fn consume(channel: &Channel) -> lapin::Result<Consumer> {
+        let queue =
+            channel.queue_declare("".into(), QueueDeclareOptions::default(), FieldTable::default()).await?;
+        let (name, bind) = (queue.name().clone(), QueueBindOptions::default());
+        channel
+            .queue_bind(name.clone(), "micro".into(), "topic.greet".into(), bind, FieldTable::default())
+            .await?;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        channel.basic_consume(name, "".into(), options, FieldTable::default()).await
+    }
+
+    async fn send(channel: &Channel) -> lapin::Result<()> {
+        let mut table = FieldTable::default();
+        for (name, value) in HEADERS {
+            table.insert(name.into(), AMQPValue::LongString(value.into()));
+        }
+        let (properties, options) =
+            (BasicProperties::default().with_headers(table), BasicPublishOptions::default());
+        channel.basic_publish("micro".into(), "topic.greet".into(), options, BODY, properties).await.map(drop)
+    }
+
+    fn table(delivery: &lapin::message::Delivery) -> BTreeMap<String, AMQPValue> {
+        let table = delivery.properties.headers().clone().unwrap_or_default();
+        table.inner().iter().map(|(name, value)| (name.to_string(), value.clone())).collect()
+    }
+}

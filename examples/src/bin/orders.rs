@@ -1,8 +1,8 @@
 //! An order service publishes orders; two workers share one queue, so each order is shipped once.
 //!
 //! ```text
-//! orders memory:
-//! orders amqp://guest:guest@127.0.0.1:5672/%2f
+//! cargo run -p examples --bin orders -- memory:
+//! cargo run -p examples --bin orders -- amqp://guest:guest@127.0.0.1:5672/%2f
 //! ```
 
 use anyhow::anyhow;

@@ -1,7 +1,7 @@
 //! Publishes one event per line of standard input, whose id the line is, and prints `ACK <id>` once the broker has it.
 //!
 //! ```text
-//! seq 1000 | pub nats://127.0.0.1:4222 orders.created
+//! seq 1000 | cargo run -p examples --bin pub -- nats://127.0.0.1:4222 orders.created
 //! ```
 
 use std::time::Duration;
@@ -16,13 +16,16 @@ use tokio_stream::wrappers::LinesStream;
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let (Some(url), Some(topic)) = (args.next(), args.next()) else { anyhow::bail!("usage: pub URL TOPIC") };
-    let publisher = Publisher::new(micro_broker::open(&url)?);
+    let broker = micro_broker::open(&url)?;
+    let publisher = Publisher::new(broker.clone());
     let ids = LinesStream::new(BufReader::new(stdin()).lines());
     let acks = ids.map(|id| publish(&publisher, &topic, id)).buffered(64);
     let mut acks = std::pin::pin!(acks);
     while let Some(id) = acks.next().await {
         println!("ACK {}", id?);
     }
+    // Without a server, what was published still waits in this process.
+    broker.close().await;
     Ok(())
 }
 

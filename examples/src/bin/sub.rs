@@ -1,13 +1,14 @@
 //! Subscribes as a member of a group: prints `READY`, then `GOT <id>` for every event it has handled and `DEAD <id>` for
-//! every dead letter of the topic. An event whose id holds `poison` fails every time. Ctrl-C stops it gracefully.
+//! every dead letter of the topic. What comes twice, because a broker died before it heard of the first time, is handled
+//! once. An event whose id holds `poison` fails every time. Ctrl-C stops it gracefully.
 //!
 //! ```text
-//! sub nats://127.0.0.1:4222 orders.created billing [milliseconds an event takes]
+//! cargo run -p examples --bin sub -- nats://127.0.0.1:4222 orders.created billing [milliseconds an event takes]
 //! ```
 
 use std::time::Duration;
 
-use micro_broker::{Backoff, DEAD_GROUP, DEAD_PREFIX, Event, Subscribe, deliver};
+use micro_broker::{Backoff, DEAD_GROUP, DEAD_PREFIX, DedupLayer, Event, Subscribe, deliver};
 use tower::{ServiceBuilder, service_fn};
 
 #[tokio::main]
@@ -25,14 +26,16 @@ async fn main() -> anyhow::Result<()> {
         Subscribe::to(topic).group(group).attempts(3).backoff(quick).ack_wait(Duration::from_secs(2));
     let events = broker.subscribe(subscribe.in_flight(16)).await?;
 
-    let handle =
-        ServiceBuilder::new().timeout(Duration::from_secs(30)).service_fn(move |event: Event| async move {
+    let once = DedupLayer::new(100_000);
+    let handle = ServiceBuilder::new().layer(once).timeout(Duration::from_secs(30)).service_fn(
+        move |event: Event| async move {
             tokio::time::sleep(takes).await;
             let id = event.id.to_string();
             anyhow::ensure!(!id.contains("poison"), "{id} cannot be handled");
             println!("GOT {id}");
             Ok(())
-        });
+        },
+    );
     let bury = service_fn(|letter: Event| async move {
         println!("DEAD {}", letter.id);
         Ok::<_, std::convert::Infallible>(())

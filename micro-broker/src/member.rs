@@ -1,0 +1,105 @@
+//! One taker of a queue: the stream of a subscription, and what it has in hand.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::Stream;
+use futures_util::task::AtomicWaker;
+
+use crate::confirm::Confirm;
+use crate::delivery::Settle;
+use crate::event::Event;
+use crate::queue::Queue;
+use crate::subscription::Incoming;
+
+/// One taker: the stream of a subscription.
+#[derive(Debug)]
+pub(crate) struct Member {
+    id: u64,
+    hand: Arc<Hand>,
+}
+
+/// What one taker holds.
+#[derive(Debug)]
+struct Hand {
+    queue: Arc<Queue>,
+    limit: usize,
+    held: AtomicUsize,
+    /// The taker holds as many as it may, and waits to hold less.
+    full: AtomicWaker,
+}
+
+impl Member {
+    /// A taker that holds at most `limit` events at a time.
+    pub(crate) fn new(queue: Arc<Queue>, limit: usize) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let hand = Hand { queue, limit, held: AtomicUsize::new(0), full: AtomicWaker::new() };
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), hand: Arc::new(hand) }
+    }
+}
+
+impl Stream for Member {
+    type Item = Incoming;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        let hand = &self.hand;
+        if hand.is_full() {
+            hand.full.register(cx.waker());
+            // An event may have been settled before the waker was in place.
+            if hand.is_full() {
+                return Poll::Pending;
+            }
+        }
+        let Some(mut event) = ready!(hand.queue.take(self.id, cx)) else { return Poll::Ready(None) };
+        hand.held.fetch_add(1, Ordering::AcqRel);
+        event.attempt += 1;
+        Poll::Ready(Some((event, hand.clone())))
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.hand.queue.leave(self.id);
+    }
+}
+
+impl Hand {
+    fn is_full(&self) -> bool {
+        self.held.load(Ordering::Acquire) >= self.limit
+    }
+
+    fn let_go(&self) {
+        // Only who lets go of a full hand can be waited for.
+        if self.held.fetch_sub(1, Ordering::AcqRel) == self.limit {
+            self.full.wake();
+        }
+    }
+}
+
+impl Settle for Hand {
+    fn ack(&self) -> Confirm {
+        self.queue.settled();
+        self.let_go();
+        Confirm::known(Ok(()))
+    }
+
+    fn nack(&self, event: Event, after: Duration) -> Confirm {
+        let queue = self.queue.clone();
+        self.let_go();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            queue.put_back(event);
+        });
+        Confirm::known(Ok(()))
+    }
+
+    fn release(&self, mut event: Event) {
+        // Nobody looked at it, or nobody knows: the attempt counts, as it does with every broker.
+        event.attempt = event.attempt.max(1);
+        self.queue.put_back(event);
+        self.let_go();
+    }
+}
