@@ -12,6 +12,7 @@
 
 pub mod word;
 
+pub mod broker;
 pub mod e2e;
 pub mod pick;
 

@@ -18,5 +18,9 @@ mod proxy;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]
+#[cfg_attr(
+    not(all(feature = "nats", feature = "rabbitmq")),
+    allow(dead_code, reason = "of two servers one is used")
+)]
 mod server;
 mod suite;

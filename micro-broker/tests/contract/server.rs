@@ -1,10 +1,5 @@
 //! Real servers, started by a test on ports nobody uses and ended with it.
 
-#![cfg_attr(
-    not(all(feature = "nats", feature = "rabbitmq")),
-    allow(dead_code, reason = "of two servers one is used")
-)]
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,40 @@
+//! What an event costs, published and received in this process: through our brokers, and by the raw clients beside them.
+//!
+//! NATS and RabbitMQ are started by the bench, where their programs are found; client CPU is this process's.
+
+mod group;
+mod memory;
+mod nats;
+mod ours;
+mod rabbitmq;
+mod server;
+
+use tokio::runtime::{Builder, Runtime};
+use tower::BoxError;
+
+use self::{
+    group::Group,
+    server::{NatsServer, RabbitServer, Server},
+};
+use crate::{bar::Bar, options::Options, versions};
+
+/// Measures every group of clients whose server is there.
+///
+/// # Errors
+///
+/// When a server does not start or an event is lost.
+pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
+    println!("{}", versions::of(&["tokio", "async-nats", "lapin"]));
+    let runtime: Runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let mut bars = runtime.block_on(memory::group())?.measure(&runtime, options)?;
+    if let Some(server) = NatsServer::start() {
+        for group in runtime.block_on(nats::groups(&server.url()))? {
+            bars.extend(group.measure(&runtime, options)?);
+        }
+    }
+    if let Some(server) = RabbitServer::start() {
+        let group: Group = runtime.block_on(rabbitmq::group(&server.url()))?;
+        bars.extend(group.measure(&runtime, options)?);
+    }
+    Ok(bars)
+}
