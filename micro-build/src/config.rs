@@ -23,6 +23,8 @@ pub struct Config {
     client: bool,
     server: bool,
     methods: bool,
+    wire: bool,
+    mock: bool,
     includes: Vec<PathBuf>,
     out_dir: Option<PathBuf>,
     file_descriptor_set: Option<PathBuf>,
@@ -41,6 +43,8 @@ impl Config {
             client: true,
             server: true,
             methods: false,
+            wire: false,
+            mock: false,
             includes: Vec::new(),
             out_dir: None,
             file_descriptor_set: None,
@@ -64,6 +68,21 @@ impl Config {
     /// `micro-discover` among the dependencies.
     pub fn methods(mut self, methods: bool) -> Self {
         self.methods = methods;
+        self
+    }
+
+    /// Whether what speaks go-micro's RPC too is generated, as a module `greeter_wire` for a service `Greeter`: a
+    /// `Client` by name and, with servers, a `router` for whoever implements tonic's trait. Not unless told: that
+    /// code needs `micro-tower` among the dependencies.
+    pub fn wire(mut self, wire: bool) -> Self {
+        self.wire = wire;
+        self
+    }
+
+    /// Whether servers for tests are generated, as `greeter_mock::GreeterMock` for a service `Greeter`; they are
+    /// not unless told.
+    pub fn mock(mut self, mock: bool) -> Self {
+        self.mock = mock;
         self
     }
 
@@ -111,7 +130,7 @@ impl Config {
         }
         let set = out_dir.join(self.descriptor_set_name(&protos));
         fs::write(&set, compiler.encode_file_descriptor_set()).map_err(|error| Error::file(&set, &error))?;
-        self.generate(&compiler, &out_dir)
+        self.generate(&compiler, &out_dir, &set)
     }
 
     fn includes_of(&self, protos: &[PathBuf]) -> Vec<PathBuf> {
@@ -130,12 +149,19 @@ impl Config {
         self.file_descriptor_set.clone().unwrap_or_else(|| Path::new(first()).with_added_extension("bin"))
     }
 
-    fn generate(&self, compiler: &Compiler, out_dir: &Path) -> Result<(), Error> {
+    fn generate(&self, compiler: &Compiler, out_dir: &Path, set: &Path) -> Result<(), Error> {
         let mut config = prost_build::Config::new();
         config.out_dir(out_dir);
         let tonic = tonic_prost_build::configure().build_client(self.client).build_server(self.server);
-        let pool = self.methods.then(|| compiler.descriptor_pool());
-        config.service_generator(Box::new(Methods::new(tonic.service_generator(), pool)));
+        // From the generated file on, or wherever it is.
+        let descriptors = set.strip_prefix(out_dir).unwrap_or(set);
+        config.service_generator(Box::new(Methods {
+            inner: tonic.service_generator(),
+            pool: self.methods.then(|| compiler.descriptor_pool()),
+            wire: self.wire,
+            mock: self.mock && self.server,
+            descriptors: self.server.then(|| descriptors.display().to_string()),
+        }));
         config.compile_fds(compiler.file_descriptor_set()).map_err(|error| Error::file(out_dir, &error))
     }
 }

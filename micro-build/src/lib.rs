@@ -21,12 +21,16 @@
 //! ```
 //!
 //! Cargo runs the script again when the file or anything it imports changes. An error names file, line and
-//! column. [`Config`] has the settings; [`Config::methods`] adds what a registry record says of each service.
+//! column. [`Config`] has the settings; [`Config::methods`] adds what a registry record says of each service, [`Config::wire`] what speaks go-micro's
+//! RPC too, [`Config::mock`] servers for tests.
 
 mod config;
 mod error;
 mod methods;
+mod mock;
+mod names;
 mod shape;
+mod wire;
 
 use std::path::Path;
 

@@ -1,22 +1,21 @@
-//! Writes what a registry record says of a service, after the code that tonic generates for it.
+//! Writes what is asked for beside tonic's code, after it; of it, what a registry record says of a service.
 
 use std::fmt::Write;
 
 use prost_build::{Service, ServiceGenerator};
 use protox::prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 
-use crate::shape::shape;
+use crate::{mock::write_mock, names::snake, shape::shape, wire::write_wire};
 
-/// Generates what `inner` does and, given the descriptors, the methods of each service.
+/// Generates what `inner` does, and what is asked for besides.
 pub(crate) struct Methods {
-    inner: Box<dyn ServiceGenerator>,
-    pool: Option<DescriptorPool>,
-}
-
-impl Methods {
-    pub(crate) fn new(inner: Box<dyn ServiceGenerator>, pool: Option<DescriptorPool>) -> Self {
-        Self { inner, pool }
-    }
+    pub(crate) inner: Box<dyn ServiceGenerator>,
+    /// For a record.
+    pub(crate) pool: Option<DescriptorPool>,
+    pub(crate) wire: bool,
+    pub(crate) mock: bool,
+    /// The descriptor set, as seen from generated code that has servers.
+    pub(crate) descriptors: Option<String>,
 }
 
 impl ServiceGenerator for Methods {
@@ -25,10 +24,16 @@ impl ServiceGenerator for Methods {
             "" => service.proto_name.clone(),
             package => format!("{package}.{}", service.proto_name),
         };
-        self.inner.generate(service, code);
         let known = self.pool.as_ref().and_then(|pool| pool.get_service_by_name(&full_name));
+        self.inner.generate(service.clone(), code);
         if let Some(service) = known {
             write_record(&service, code);
+        }
+        if self.wire {
+            write_wire(&service, self.descriptors.as_deref(), code);
+        }
+        if self.mock {
+            write_mock(&service, code);
         }
     }
 
@@ -80,29 +85,4 @@ fn method(service: &ServiceDescriptor, method: &MethodDescriptor) -> String {
         shape(&method.input()),
         shape(&method.output()),
     )
-}
-
-/// `GreeterV2` as `greeter_v2`.
-fn snake(name: &str) -> String {
-    let mut snake = String::new();
-    let mut after_small = false;
-    for c in name.chars() {
-        if c.is_uppercase() && after_small {
-            snake.push('_');
-        }
-        after_small = !c.is_uppercase() && c != '_';
-        snake.extend(c.to_lowercase());
-    }
-    snake
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_module_is_named_as_rust_names_modules() {
-        let names = ["Greeter", "GreeterV2", "HTTPProxy", "a_Service", "x"];
-        assert_eq!(names.map(snake), ["greeter", "greeter_v2", "httpproxy", "a_service", "x"]);
-    }
 }

@@ -38,21 +38,32 @@
 //! | [`deadline`] | one absolute instant, wherever a call goes |
 //! | [`metadata`] | headers that travel with a request |
 //! | [`status`] | errors in the words of gRPC and HTTP |
+//! | [`codec`] | messages as bytes, by content type |
+//! | [`wire`] | methods by name, in gRPC and go-micro's RPC, and calls to them in JSON |
 
 pub mod service;
 
 pub mod client;
 pub mod server;
 
+pub mod wire;
+
 pub mod transport;
 
 pub mod deadline;
 pub mod metadata;
 
+pub mod codec;
+mod gomicro;
+#[cfg(any(test, fuzzing))]
+pub mod probe;
+
 mod error;
+mod fault;
 pub mod status;
 
 pub use client::Client;
 pub use error::{Error, Phase, Sent};
+pub use fault::Fault;
 pub use server::Server;
 pub use service::Service;

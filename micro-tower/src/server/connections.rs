@@ -12,6 +12,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
@@ -22,6 +23,7 @@ use tower::BoxError;
 use tower_service::Service;
 
 use super::{health::Served, settings::Limits};
+use crate::gomicro::front;
 
 /// How long to wait when the system has no room for one more connection.
 const NO_ROOM: Duration = Duration::from_millis(100);
@@ -37,6 +39,7 @@ pub(super) struct Connections<S> {
 impl<S> Connections<S>
 where
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
+    Served<S>: Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>,
     S: Clone + Send + 'static,
 {
     /// Serves what `listener` accepts until `closing` becomes true; ends when the last connection has.
@@ -108,7 +111,24 @@ where
     }
 }
 
-async fn serve<I, S>(io: I, service: Served<S>, limits: Limits, mut closing: watch::Receiver<bool>)
+/// Serves what is said on `io`: go-micro's RPC where that is wanted, and HTTP.
+async fn serve<I, S>(io: TokioIo<I>, service: Served<S>, limits: Limits, closing: watch::Receiver<bool>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
+    Served<S>: Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>,
+    S: Clone + Send + 'static,
+{
+    if !limits.wire {
+        return http(io, service, limits, closing).await;
+    }
+    let taken = front::take(io.into_inner(), service.clone(), limits.header_timeout, closing.clone());
+    if let Some(io) = taken.await {
+        http(TokioIo::new(io), service, limits, closing).await;
+    }
+}
+
+async fn http<I, S>(io: I, service: Served<S>, limits: Limits, mut closing: watch::Receiver<bool>)
 where
     I: Read + Write + Unpin + Send + 'static,
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,

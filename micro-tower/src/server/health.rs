@@ -1,4 +1,4 @@
-//! Answers gRPC health checks in front of the served service, and makes it one for hyper's requests.
+//! Answers gRPC health checks in front of the served service, and makes it one for requests of any body.
 
 use std::{
     future::Future,
@@ -10,7 +10,6 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
-use hyper::body::Incoming;
 use pin_project::pin_project;
 use tonic::{body::Body, codegen::BoxFuture, transport::server::TcpConnectInfo};
 use tonic_health::{
@@ -43,8 +42,9 @@ impl<S> Served<S> {
     }
 }
 
-impl<S, B> Service<Request<Incoming>> for Served<S>
+impl<S, B, C> Service<Request<C>> for Served<S>
 where
+    C: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>>,
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
@@ -57,7 +57,7 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<C>) -> Self::Future {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer.clone());
         match &mut self.health {

@@ -15,6 +15,8 @@ use micro_discover::{Address, Endpoint, Registry, Service as Record};
 use tokio::net::TcpListener;
 use tower::BoxError;
 
+use crate::gomicro::ask;
+
 pub use self::bound::BoundServer;
 pub(crate) use self::hooks::Hooks;
 use self::settings::Limits;
@@ -207,6 +209,14 @@ impl Server {
         self
     }
 
+    /// Whether HTTP/1 connections may speak go-micro's RPC, streams included, and the announcement says so in the
+    /// words of go-micro's clients; false unless set. What is served has to be a
+    /// [`wire::Router`](crate::wire::Router).
+    pub fn wire(mut self, wire: bool) -> Self {
+        self.limits.wire = wire;
+        self
+    }
+
     /// Serves over TLS.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: ServerTls) -> Self {
@@ -244,7 +254,7 @@ impl Server {
             if local.ip().is_unspecified() && endpoint.address == address {
                 return Err(unreachable);
             }
-            record = record.endpoint(endpoint);
+            record = record.endpoint(if self.limits.wire { ask::labelled(endpoint) } else { endpoint });
         }
         Ok(Some((registry, record)))
     }

@@ -10,6 +10,8 @@ pub(super) struct Limits {
     pub(super) header_bytes: u32,
     pub(super) ping_interval: Option<Duration>,
     pub(super) ping_timeout: Duration,
+    /// Whether HTTP/1 connections may speak go-micro's RPC.
+    pub(super) wire: bool,
 }
 
 impl Default for Limits {
@@ -21,6 +23,7 @@ impl Default for Limits {
             header_bytes: 16 << 10,
             ping_interval: Some(Duration::from_secs(60)),
             ping_timeout: Duration::from_secs(20),
+            wire: false,
         }
     }
 }

@@ -85,6 +85,12 @@ impl Builder {
         self
     }
 
+    /// Speaks go-micro's RPC too, see [`Server::wire`].
+    pub fn wire(mut self) -> Self {
+        self.server = self.server.wire(true);
+        self
+    }
+
     /// Changes the announced endpoint: its weight, its zone, or the address where clients reach this machine.
     pub fn endpoint(mut self, describe: impl FnOnce(Endpoint) -> Endpoint + Send + Sync + 'static) -> Self {
         self.describe = Box::new(describe);

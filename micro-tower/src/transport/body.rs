@@ -6,7 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::BoxStream};
 use http_body::{Frame, SizeHint};
 use tower::BoxError;
 
@@ -22,7 +25,11 @@ enum Kind {
     Empty,
     Http2(http2::Incoming),
     Http1(http1::Incoming),
+    /// Translated. Never locked: the mutex is what makes it `Sync`.
+    Frames(Mutex<Frames>),
 }
+
+type Frames = BoxStream<'static, Result<Frame<Bytes>, BoxError>>;
 
 impl Body {
     pub(super) fn http2(incoming: Option<http2::Incoming>) -> Self {
@@ -31,6 +38,10 @@ impl Body {
 
     pub(super) fn http1(incoming: http1::Incoming) -> Self {
         Self(Kind::Http1(incoming))
+    }
+
+    pub(super) fn frames(frames: Frames) -> Self {
+        Self(Kind::Frames(Mutex::new(frames)))
     }
 }
 
@@ -46,6 +57,10 @@ impl http_body::Body for Body {
             Kind::Empty => return Poll::Ready(None),
             Kind::Http2(incoming) => (ready!(incoming.poll_frame(cx)), incoming.is_end_stream()),
             Kind::Http1(incoming) => (ready!(incoming.poll_frame(cx)), incoming.is_end_stream()),
+            Kind::Frames(frames) => {
+                let frames = frames.get_mut().unwrap_or_else(PoisonError::into_inner);
+                (ready!(frames.poll_next_unpin(cx)), false)
+            }
         };
         if done || !matches!(frame, Some(Ok(_))) {
             self.finish();
@@ -58,6 +73,7 @@ impl http_body::Body for Body {
             Kind::Empty => true,
             Kind::Http2(incoming) => incoming.is_end_stream(),
             Kind::Http1(incoming) => incoming.is_end_stream(),
+            Kind::Frames(_) => false,
         }
     }
 
@@ -66,6 +82,7 @@ impl http_body::Body for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Http2(incoming) => incoming.size_hint(),
             Kind::Http1(incoming) => incoming.size_hint(),
+            Kind::Frames(_) => SizeHint::default(),
         }
     }
 }
@@ -77,6 +94,8 @@ impl Body {
             Kind::Empty => {}
             Kind::Http2(incoming) => incoming.finish(),
             Kind::Http1(incoming) => incoming.finish(),
+            // Dropped with what it holds.
+            Kind::Frames(_) => {}
         }
     }
 }
@@ -87,6 +106,7 @@ impl fmt::Debug for Body {
             Kind::Empty => "Body(ended)",
             Kind::Http2(_) => "Body(HTTP/2)",
             Kind::Http1(_) => "Body(HTTP/1)",
+            Kind::Frames(_) => "Body(go-micro)",
         })
     }
 }

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use futures_util::{FutureExt as _, future::BoxFuture, future::Shared};
 use h2::Reason;
 use http::{Request, Response};
-use micro_balance::Unsent;
+use micro_balance::{Unsent, classify::is_grpc};
 use micro_discover::Endpoint;
 use tokio::{task::AbortHandle, time::Instant};
 use tower::BoxError;
@@ -25,12 +25,16 @@ use tower_service::Service;
 use super::{
     body::Body,
     connect::{Connector, HttpVersion},
+    gomicro::GoMicro,
     http1::{self, Http1},
     http2::{self, Driver, Http2},
     request::RequestBody,
     target::Target,
 };
-use crate::error::{Error, Phase};
+use crate::{
+    error::{Error, Phase},
+    gomicro::ask::Dialect,
+};
 
 /// How long the endpoint keeps the connections it has after it could not get one more.
 const NO_MORE_FOR: Duration = Duration::from_secs(1);
@@ -57,6 +61,8 @@ struct Peer<B: RequestBody> {
     target: Target,
     http2: ArcSwap<Vec<Arc<Http2>>>,
     http1: Arc<Http1<B>>,
+    /// Where gRPC has to be translated.
+    gomicro: Option<Arc<GoMicro>>,
     /// Whether HTTP/1 is spoken, and the last attempt to connect succeeded.
     http1_open: AtomicBool,
     attempt: Mutex<Running>,
@@ -78,12 +84,18 @@ impl Connector {
 
     /// The same for requests with another body than tonic's.
     pub fn connect_with<B: RequestBody>(&self, endpoint: &Endpoint) -> Connection<B> {
+        let dialect = Dialect::of(&endpoint.metadata);
+        let settings = match dialect {
+            Some(_) => self.clone().http_version(HttpVersion::Http1),
+            None => self.clone(),
+        };
         Connection {
             endpoint: Arc::new(Peer {
-                settings: Arc::new(self.clone()),
+                settings: Arc::new(settings),
                 target: Target::new(&endpoint.address, self.authority.clone(), self.service.clone()),
                 http2: ArcSwap::default(),
                 http1: Arc::new(Http1::new(self)),
+                gomicro: dialect.map(|dialect| Arc::new(GoMicro::new(dialect, self))),
                 http1_open: AtomicBool::new(false),
                 attempt: Mutex::default(),
                 calm: AtomicU32::new(0),
@@ -132,6 +144,11 @@ impl<B: RequestBody> Peer<B> {
         }
         let endpoint = self.clone();
         let unreachable = move || endpoint.http1_open.store(false, Ordering::Relaxed);
+        if let Some(gomicro) = self.gomicro.as_ref().filter(|_| is_grpc(request.headers())) {
+            let gomicro = gomicro.clone();
+            let response = gomicro.send(self.settings.clone(), self.target.clone(), request, unreachable);
+            return ResponseFuture(State::GoMicro(Box::pin(response)));
+        }
         let http1 = self.http1.clone();
         let response = http1.send(self.settings.clone(), self.target.clone(), request, unreachable);
         ResponseFuture(State::Http1(Box::pin(response)))
@@ -211,6 +228,13 @@ async fn make<B: RequestBody>(
 ) -> Result<(), BoxError> {
     let (io, version) = settings.dial(target).await?;
     let calm = endpoint.upgrade().map_or(0, |endpoint| endpoint.calm.load(Ordering::Relaxed));
+    if let Some(gomicro) = endpoint.upgrade().and_then(|endpoint| endpoint.gomicro.clone()) {
+        gomicro.put(io);
+        if let Some(endpoint) = endpoint.upgrade() {
+            endpoint.http1_open.store(true, Ordering::Relaxed);
+        }
+        return Ok(());
+    }
     if version == HttpVersion::Http1 {
         let sender = Http1::<B>::handshake(io, settings).await?;
         if let Some(endpoint) = endpoint.upgrade() {
@@ -315,6 +339,7 @@ pub struct ResponseFuture<B: RequestBody = tonic::body::Body>(State<B>);
 enum State<B: RequestBody> {
     Http2(http2::InFlight),
     Http1(BoxFuture<'static, Result<Response<http1::Incoming>, BoxError>>),
+    GoMicro(BoxFuture<'static, Result<Response<Body>, BoxError>>),
     More(Box<More<B>>),
     Failed(Option<BoxError>),
 }
@@ -349,6 +374,7 @@ impl<B: RequestBody> Future for ResponseFuture<B> {
                     let response = ready!(response.as_mut().poll(cx));
                     return Poll::Ready(response.map(|response| response.map(Body::http1)));
                 }
+                State::GoMicro(response) => return response.as_mut().poll(cx),
                 State::More(more) => {
                     // Where no more can be had, the request waits on a connection there is.
                     let _ = ready!(more.attempt.poll_unpin(cx));

@@ -4,6 +4,7 @@ mod body;
 mod channel;
 mod connect;
 mod connection;
+mod gomicro;
 mod http1;
 mod http2;
 mod io;

@@ -62,6 +62,11 @@ impl Target {
         &self.address
     }
 
+    /// What requests say they are for.
+    pub(super) fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
     pub(super) fn scheme(&self) -> &str {
         self.address.scheme()
     }

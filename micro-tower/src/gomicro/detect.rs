@@ -1,0 +1,190 @@
+//! Reads what a message asks for: which version of go-micro speaks, in which envelope, to which method.
+
+use bytes::{Bytes, BytesMut};
+use serde_json::value::RawValue;
+use tower::BoxError;
+
+use super::{LONGEST, Message, json_rpc, proto_rpc};
+use crate::codec::frame;
+
+/// Which version of go-micro a message is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Era {
+    /// Everything is in the envelope.
+    V0,
+    /// `Micro-` and `X-Micro-` headers.
+    V1,
+    /// `Micro-` headers.
+    V5,
+}
+
+/// What a payload is wrapped in, with what an answer needs of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Envelope {
+    Plain,
+    JsonRpc(Box<RawValue>),
+    ProtoRpc(u64),
+    Grpc,
+}
+
+/// One message of a call.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) era: Era,
+    pub(crate) envelope: Envelope,
+    /// What the payload is written in: the subtype of its content type.
+    pub(crate) format: String,
+    /// As `Greeter.Hello`.
+    pub(crate) method: String,
+    /// What tells this call from others of the same peer.
+    pub(crate) id: String,
+    /// Whether this is declared to be part of a stream.
+    pub(crate) stream: bool,
+    /// What the peer puts in place of a payload: the end of its stream, or an error.
+    pub(crate) error: Option<String>,
+    pub(crate) payload: Bytes,
+}
+
+/// Why a message is no call.
+#[derive(Debug)]
+pub(crate) enum NoCall {
+    /// There is no codec for its content type.
+    Unsupported { content_type: String, era: Era },
+    /// It is an event of this topic.
+    Event(String),
+    /// It cannot be read.
+    Malformed { era: Era, error: BoxError },
+}
+
+/// Reads a message that came to a server.
+pub(crate) fn read(message: &Message) -> Result<Call, NoCall> {
+    if let Some(topic) = message.micro("topic") {
+        return Err(NoCall::Event(topic.to_owned()));
+    }
+    let (method, endpoint) = (message.micro("method"), message.micro("endpoint"));
+    let new = message.micro("protocol").is_some()
+        || message.micro("service").is_some()
+        || method.or(endpoint).is_some();
+    let legacy = !new || (message.micro("protocol").is_none() && message.micro("target").is_some());
+    let twice =
+        ["x-micro-service", "x-micro-method", "x-micro-endpoint"].iter().any(|name| message.has(name));
+    let era = match (new, twice) {
+        (false, _) => Era::V0,
+        (true, true) => Era::V1,
+        (true, false) => Era::V5,
+    };
+    let default = if new { "protobuf" } else { "octet-stream" };
+    let subtype = message.subtype().unwrap_or_else(|| default.to_owned());
+    let mut call = Call {
+        era,
+        envelope: Envelope::Plain,
+        format: String::new(),
+        method: endpoint.or(method).unwrap_or_default().to_owned(),
+        id: message.micro("stream").or_else(|| message.micro("id")).unwrap_or_default().to_owned(),
+        stream: message.micro("stream").is_some(),
+        error: message.micro("error").map(ToOwned::to_owned),
+        payload: message.body.clone(),
+    };
+    // Whatever the content type, the end has no body.
+    if call.error.is_some() {
+        return Ok(call);
+    }
+    call.open(&subtype, legacy, message).map_err(|failed| match failed {
+        Failed::Unsupported => {
+            let content_type = message.headers.get(http::header::CONTENT_TYPE);
+            let content_type = content_type.and_then(super::message::text).unwrap_or_default().to_owned();
+            NoCall::Unsupported { content_type, era }
+        }
+        Failed::Malformed(error) => NoCall::Malformed { era, error },
+    })?;
+    Ok(call)
+}
+
+enum Failed {
+    Unsupported,
+    Malformed(BoxError),
+}
+
+impl<E: Into<BoxError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::Malformed(error.into())
+    }
+}
+
+impl Call {
+    /// Takes the payload out of its envelope.
+    fn open(&mut self, subtype: &str, legacy: bool, message: &Message) -> Result<(), Failed> {
+        match (subtype, legacy) {
+            ("json", true) | ("json-rpc", _) => self.open_json_rpc(),
+            ("protobuf" | "octet-stream", true) | ("proto-rpc", _) => {
+                let (header, payload) = proto_rpc::read(&message.body)?;
+                self.open_proto_rpc(header, payload);
+                Ok(())
+            }
+            ("json", false) => {
+                self.format = "json".to_owned();
+                Ok(())
+            }
+            ("protobuf", false) => {
+                self.format = "proto".to_owned();
+                Ok(())
+            }
+            ("octet-stream", false) => {
+                // v1 clients that know nothing of their peer send a frame of proto-rpc under this name.
+                match proto_rpc::read(&message.body) {
+                    Ok((header, payload)) if header.method.as_deref() == Some(self.method.as_str()) => {
+                        self.open_proto_rpc(header, payload);
+                    }
+                    _ => self.format = "octet-stream".to_owned(),
+                }
+                Ok(())
+            }
+            ("grpc" | "grpc+proto" | "grpc+json", false) => {
+                let mut bytes = BytesMut::from(&message.body[..]);
+                self.payload = frame::decode(&mut bytes, LONGEST)?.unwrap_or_default();
+                self.format = if subtype == "grpc+json" { "json" } else { "proto" }.to_owned();
+                self.envelope = Envelope::Grpc;
+                Ok(())
+            }
+            _ => Err(Failed::Unsupported),
+        }
+    }
+
+    fn open_json_rpc(&mut self) -> Result<(), Failed> {
+        let request = json_rpc::read_request(&self.payload)?;
+        if self.era == Era::V0 {
+            self.id = request.id.get().to_owned();
+        }
+        self.envelope = Envelope::JsonRpc(request.id);
+        self.method_unless_known(request.method);
+        self.payload = request.params;
+        self.format = "json".to_owned();
+        Ok(())
+    }
+
+    fn open_proto_rpc(&mut self, header: proto_rpc::Header, payload: Bytes) {
+        let seq = header.seq.unwrap_or_default();
+        if self.era == Era::V0 {
+            self.id = seq.to_string();
+        }
+        self.envelope = Envelope::ProtoRpc(seq);
+        self.method_unless_known(header.method.unwrap_or_default());
+        self.error = header.error.filter(|error| !error.is_empty());
+        self.payload = payload;
+        self.format = "proto".to_owned();
+    }
+
+    fn method_unless_known(&mut self, method: String) {
+        if self.method.is_empty() {
+            self.method = method;
+        }
+    }
+
+    /// Service and method of `Greeter.Hello`.
+    pub(crate) fn parts(&self) -> Option<(&str, &str)> {
+        let (service, method) = self.method.split_once('.')?;
+        let whole = !service.is_empty() && !method.is_empty() && !method.contains('.');
+        let path = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#%".contains(&byte));
+        (whole && path(service) && path(method)).then_some((service, method))
+    }
+}

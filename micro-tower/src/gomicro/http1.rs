@@ -1,0 +1,316 @@
+//! go-micro's messages as it sends them over HTTP/1: requests and responses that come in order but not in pairs.
+//!
+//! A stream has more answers than requests or fewer, which no HTTP library can say. So heads are parsed by
+//! `httparse` and written here, byte for byte as Go's `net/http` does.
+
+use std::{fmt::Write as _, io};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use super::{LONGEST, Message};
+
+/// The longest head.
+pub(crate) const LONGEST_HEAD: usize = 64 << 10;
+const MOST_HEADERS: usize = 128;
+
+/// What stands before the headers.
+#[derive(Clone, Debug)]
+pub(crate) enum Start {
+    Request { method: String, path: String },
+    Response(StatusCode),
+}
+
+/// A head and where its body lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) start: Start,
+    pub(crate) headers: HeaderMap,
+    /// Whether the connection ends with this message.
+    pub(crate) last: bool,
+    length: usize,
+    body: Length,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Length {
+    Exact(usize),
+    Chunked,
+}
+
+/// Which side sends what is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+fn invalid(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+/// Reads the head at the front of `buffer`; `None` while it is not all there.
+pub(crate) fn head(buffer: &[u8], side: Side) -> io::Result<Option<Head>> {
+    let mut fields = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let bad = |error: httparse::Error| invalid(format!("no HTTP: {error}"));
+    let (status, start, version, fields) = match side {
+        Side::Client => {
+            let mut request = httparse::Request::new(&mut fields);
+            let status = request.parse(buffer).map_err(bad)?;
+            let (method, path) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
+            let start = Start::Request { method: method.to_owned(), path: path.to_owned() };
+            (status, start, request.version, request.headers)
+        }
+        Side::Server => {
+            let mut response = httparse::Response::new(&mut fields);
+            let status = response.parse(buffer).map_err(bad)?;
+            let code = StatusCode::from_u16(response.code.unwrap_or(200)).map_err(io::Error::other)?;
+            (status, Start::Response(code), response.version, response.headers)
+        }
+    };
+    let httparse::Status::Complete(length) = status else {
+        if buffer.len() > LONGEST_HEAD {
+            return Err(invalid(format!("a head of more than {LONGEST_HEAD} bytes")));
+        }
+        return Ok(None);
+    };
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for field in fields.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(io::Error::other)?;
+        headers.append(name, HeaderValue::from_bytes(field.value).map_err(io::Error::other)?);
+    }
+    let body = body_length(&headers)?;
+    let says = |word| {
+        let value = headers.get(header::CONNECTION).and_then(|value| value.to_str().ok());
+        value.is_some_and(|value| value.to_ascii_lowercase().contains(word))
+    };
+    let last = says("close") || (version == Some(0) && !says("keep-alive"));
+    Ok(Some(Head { start, headers, last, length, body }))
+}
+
+/// Whatever two readers could understand differently is refused.
+fn body_length(headers: &HeaderMap) -> io::Result<Length> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (lengths.next(), codings.next()) {
+        (None, None) => Ok(Length::Exact(0)),
+        (Some(length), None) if lengths.next().is_none() => {
+            let text = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let length = text.and_then(|text| text.parse().ok()).filter(|length| *length <= LONGEST);
+            length
+                .map(Length::Exact)
+                .ok_or_else(|| invalid(format!("a body that is not 0..={LONGEST} bytes")))
+        }
+        (None, Some(coding))
+            if codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked") =>
+        {
+            Ok(Length::Chunked)
+        }
+        _ => Err(invalid("a body of two lengths")),
+    }
+}
+
+/// Takes the message that begins with `head` off the front of `buffer`; `None` while it is not all there.
+pub(crate) fn message(buffer: &mut BytesMut, head: &Head) -> io::Result<Option<Message>> {
+    let rest = &buffer[head.length..];
+    let (body, taken) = match head.body {
+        Length::Exact(length) if rest.len() < length => return Ok(None),
+        Length::Exact(length) => {
+            buffer.advance(head.length);
+            let body = buffer.split_to(length).freeze();
+            return Ok(Some(Message { headers: head.headers.clone(), body }));
+        }
+        Length::Chunked => match chunks(rest)? {
+            Some(whole) => whole,
+            None => return Ok(None),
+        },
+    };
+    buffer.advance(head.length + taken);
+    Ok(Some(Message { headers: head.headers.clone(), body }))
+}
+
+/// A body in chunks, and how long it was with everything around it.
+fn chunks(bytes: &[u8]) -> io::Result<Option<(Bytes, usize)>> {
+    let mut body = BytesMut::new();
+    let mut at = 0;
+    loop {
+        let size = httparse::parse_chunk_size(&bytes[at..]).map_err(|_| invalid("no chunk"))?;
+        let httparse::Status::Complete((line, size)) = size else {
+            return if bytes.len() - at > 128 { Err(invalid("no end of a chunk's size")) } else { Ok(None) };
+        };
+        let size = usize::try_from(size).ok().filter(|size| body.len() + size <= LONGEST);
+        let size = size.ok_or_else(|| invalid(format!("a body of more than {LONGEST} bytes")))?;
+        at += line;
+        if size == 0 {
+            // No trailers: go-micro has none.
+            return match bytes[at..] {
+                [b'\r', b'\n', ..] => Ok(Some((body.freeze(), at + 2))),
+                [] | [b'\r'] => Ok(None),
+                _ => Err(invalid("trailers")),
+            };
+        }
+        match &bytes[at..] {
+            rest if rest.len() < size + 2 => return Ok(None),
+            rest if &rest[size..size + 2] != b"\r\n" => return Err(invalid("a chunk longer than it says")),
+            rest => body.extend_from_slice(&rest[..size]),
+        }
+        at += size + 2;
+    }
+}
+
+/// Reads one message after another.
+#[derive(Debug)]
+pub(crate) struct Reader<R> {
+    io: R,
+    buffer: BytesMut,
+    side: Side,
+    head: Option<Head>,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// Begins with what is in `buffer`.
+    pub(crate) fn new(io: R, buffer: BytesMut, side: Side) -> Self {
+        Self { io, buffer, side, head: None }
+    }
+
+    /// The next head, without its body. Dropping the future loses nothing.
+    pub(crate) async fn head(&mut self) -> io::Result<Option<&Head>> {
+        while self.head.is_none() {
+            match head(&self.buffer, self.side)? {
+                Some(head) => self.head = Some(head),
+                None if !self.fill().await? => return Ok(None),
+                None => {}
+            }
+        }
+        Ok(self.head.as_ref())
+    }
+
+    /// The next message with its head; `None` where the peer has none left. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<(Head, Message)>> {
+        if self.head().await?.is_none() {
+            return Ok(None);
+        }
+        while let Some(head) = &self.head {
+            if let Some(message) = message(&mut self.buffer, head)? {
+                return Ok(self.head.take().map(|head| (head, message)));
+            }
+            if !self.fill().await? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether nothing has been read of the next message.
+    pub(crate) fn is_between(&self) -> bool {
+        self.buffer.is_empty() && self.head.is_none()
+    }
+
+    /// False at a clean end.
+    async fn fill(&mut self) -> io::Result<bool> {
+        self.buffer.reserve(8 << 10);
+        match self.io.read_buf(&mut self.buffer).await? {
+            0 if self.buffer.is_empty() => Ok(false),
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(true),
+        }
+    }
+
+    /// The stream, and what was read of it beyond the last message.
+    pub(crate) fn into_parts(self) -> (R, Bytes) {
+        (self.io, self.buffer.freeze())
+    }
+}
+
+/// `message` as Go's server answers it.
+pub(crate) fn response(message: &Message) -> Vec<u8> {
+    let length = message.body.len();
+    let mut text = String::from("HTTP/1.1 200 OK\r\n");
+    if length > 0 {
+        let _ = write!(text, "Content-Length: {length}\r\n");
+    }
+    let mut bytes = text.into_bytes();
+    write_headers(&mut bytes, &message.headers);
+    // Go writes it last where there is nothing.
+    bytes.extend_from_slice(if length > 0 { b"\r\n" } else { b"Content-Length: 0\r\n\r\n" });
+    bytes.extend_from_slice(&message.body);
+    bytes
+}
+
+/// `message` as Go's client sends it to `host`.
+pub(crate) fn request(host: &str, agent: &str, message: &Message) -> Vec<u8> {
+    let mut text = format!("POST / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\n");
+    let empty = message.body.is_empty();
+    let _ = match message.body.len() {
+        0 => write!(text, "Transfer-Encoding: chunked\r\n"),
+        length => write!(text, "Content-Length: {length}\r\n"),
+    };
+    let mut bytes = text.into_bytes();
+    write_headers(&mut bytes, &message.headers);
+    bytes.extend_from_slice(if empty { b"\r\n0\r\n\r\n" } else { b"\r\n" });
+    bytes.extend_from_slice(&message.body);
+    bytes
+}
+
+/// Sorted, in Go's canonical case.
+fn write_headers(bytes: &mut Vec<u8>, headers: &HeaderMap) {
+    let mut lines: Vec<_> = headers.iter().map(|(name, value)| (canonical(name.as_str()), value)).collect();
+    lines.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (name, value) in lines {
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+}
+
+/// `x-micro-id` as `X-Micro-Id`.
+fn canonical(name: &str) -> String {
+    let mut start = true;
+    let letter = |c: char| {
+        let c = if start { c.to_ascii_uppercase() } else { c };
+        start = c == '-';
+        c
+    };
+    name.chars().map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> io::Result<Option<Message>> {
+        let Some(head) = head(bytes, Side::Client)? else { return Ok(None) };
+        message(&mut BytesMut::from(bytes), &head)
+    }
+
+    #[test]
+    fn a_message_is_there_when_its_last_byte_is() {
+        let whole = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nMicro-Id: 1\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        for end in 0..whole.len() {
+            assert!(read(&whole[..end]).unwrap().is_none(), "{end}");
+        }
+        let message = read(whole).unwrap().unwrap();
+        assert_eq!((&message.body[..], message.micro("id")), (&b"abcde"[..], Some("1")));
+    }
+
+    #[test]
+    fn what_two_readers_would_read_differently_is_refused() {
+        for rest in [
+            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "Content-Length: +1\r\n\r\n",
+            "Content-Length: 99999999999999999999\r\n\r\n",
+            "Content-Length: 4194305\r\n\r\n",
+            "Transfer-Encoding: gzip\r\n\r\n",
+            "Transfer-Encoding: chunked, identity\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n",
+        ] {
+            let bytes = format!("POST / HTTP/1.1\r\n{rest}");
+            assert!(read(bytes.as_bytes()).is_err(), "{rest:?}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Methods by name: served to gRPC and to every version of go-micro, byte for byte, and called.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod golden;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt, stream};
+use golden::{Exchange, exchanges};
+use micro_discover::Memory;
+use micro_tower::{
+    Fault, Service,
+    wire::{self, Requests, Router, both},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+};
+
+#[derive(Serialize, Deserialize)]
+struct Req {
+    name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Rsp {
+    greeting: String,
+}
+
+/// go-micro's `errors.Error`, which the recordings use as a message.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
+#[serde(default)]
+struct Message {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(int32, tag = "2")]
+    code: i32,
+}
+
+async fn hello(request: Req) -> Result<Rsp, Fault> {
+    match request.name.as_str() {
+        "err" => Err(Fault::bad_request("greeter.hello", "bad name")),
+        "plain" => Err("plain error".into()),
+        "panic" => panic!("boom"),
+        name => Ok(Rsp { greeting: format!("Hello {name}") }),
+    }
+}
+
+async fn proto(request: Message) -> Result<Message, Fault> {
+    Ok(Message { id: format!("rsp-{}", request.id), code: 0 })
+}
+
+/// Two answers to two messages.
+async fn twice(requests: Requests<Req>) -> Result<impl Stream<Item = Result<Rsp, Fault>>, Fault> {
+    Ok(requests.take(2).map(|request| Ok(Rsp { greeting: format!("s-{}", request?.name) })))
+}
+
+/// As many answers as there are requests.
+async fn echo(requests: Requests<Req>) -> Result<impl Stream<Item = Result<Rsp, Fault>>, Fault> {
+    Ok(requests.map(|request| Ok(Rsp { greeting: request?.name })))
+}
+
+fn router() -> Router {
+    Router::new()
+        .route("Greeter.Hello", hello)
+        .route("Greeter.Proto", both(proto))
+        .stream("Greeter.Stream", twice)
+        .stream("Greeter.Echo", echo)
+}
+
+/// A service that ends with the test.
+struct Running {
+    address: SocketAddr,
+    registry: Memory,
+    _stop: oneshot::Sender<()>,
+}
+
+async fn running(router: Router) -> Running {
+    let registry = Memory::default();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (tell, told) = oneshot::channel();
+    let service = Service::builder("greeter")
+        .registry(Arc::new(registry.clone()))
+        .server(|server| server.propagation(Duration::ZERO))
+        .after_start({
+            let registry = registry.clone();
+            || async move {
+                use micro_discover::Registry as _;
+                let found = registry.get("greeter").await?;
+                let address = found[0].endpoints[0].address.to_string().parse::<SocketAddr>()?;
+                let _ = tell.send(address);
+                Ok(())
+            }
+        })
+        .wire()
+        .build()
+        .unwrap();
+    tokio::spawn(service.run_until(router, async {
+        let _ = stopped.await;
+    }));
+    Running { address: told.await.unwrap(), registry, _stop: stop }
+}
+
+/// Says `bytes` on a connection of their own, and hears as many as `expected` has.
+async fn say(address: SocketAddr, bytes: &[u8], expected: usize) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut heard = Vec::new();
+    let hear = async { while heard.len() < expected && stream.read_buf(&mut heard).await.unwrap() > 0 {} };
+    let _ = tokio::time::timeout(Duration::from_secs(10), hear).await;
+    heard
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+async fn replay(log: &str, known: impl Fn(&Exchange) -> Option<Vec<u8>>) {
+    let greeter = running(router()).await;
+    let mut replayed = 0;
+    for exchange in exchanges(log) {
+        let Some(expected) = known(&exchange) else { continue };
+        let heard = say(greeter.address, &exchange.sent, expected.len()).await;
+        assert_eq!(text(&heard), text(&expected), "{}", exchange.name);
+        assert_eq!(heard, expected, "{}", exchange.name);
+        replayed += 1;
+    }
+    assert!(replayed >= 6, "{replayed} exchanges");
+}
+
+/// `bytes` with one text in place of another, which has to be there.
+fn with(bytes: &[u8], changes: &[(&str, &str)]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (from, to) in changes {
+        let at = bytes.windows(from.len()).position(|window| window == from.as_bytes());
+        let at = at.unwrap_or_else(|| panic!("{from} is not in {}", text(&bytes)));
+        bytes.splice(at..at + from.len(), to.bytes());
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn v0_is_answered_as_v0_answers() {
+    replay(include_str!("captures/v0.14.log"), |exchange| match exchange.name.as_str() {
+        // Its publication is the broker's; its figures are another process's.
+        "v0.14 publish (http broker)" | "v0.14 octet-stream Debug.Stats" => None,
+        // It cannot answer this, as its codec is pinned to the connection's first message; we can.
+        "v0.14 json Debug.Health" => Some(
+            "HTTP/1.1 200 OK\r\nContent-Length: 47\r\nAccept: application/json\r\nContent-Type: application/json\r\n\
+             Timeout: 5000000000\r\nUser-Agent: Go-http-client/1.1\r\nX-Micro-From-Service: caller\r\nX-Request-Id: \
+             abc\r\n\r\n{\"id\":7,\"result\":{\"status\":\"ok\"},\"error\":null}\n"
+                .into(),
+        ),
+        _ => Some(exchange.answered.clone()),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn v1_is_answered_as_v1_answers() {
+    replay(include_str!("captures/v1.0.0.log"), |exchange| match exchange.name.as_str() {
+        "v1.0.0 publish (http broker)" => None,
+        // It answers these two with nothing at all.
+        "v1.0.0 octet-stream Debug.Stats" | "v1.0.0 octet-stream (proto-rpc) Debug.Health" => None,
+        // Its stream ends with its connection, which its client calls an error; ours says that it has ended.
+        "v1.0.0 stream" => {
+            let end = "HTTP/1.1 200 OK\r\nContent-Length: 38\r\nAccept: application/json\r\nContent-Type: \
+                       application/json-rpc\r\nMicro-Endpoint: Greeter.Stream\r\nMicro-Error: EOS\r\nMicro-Method: \
+                       Greeter.Stream\r\nMicro-Service: greeter\r\nTimeout: 5000000000\r\nUser-Agent: \
+                       Go-http-client/1.1\r\nX-Micro-Endpoint: Greeter.Stream\r\nX-Micro-Error: EOS\r\n\
+                       X-Micro-From-Service: caller\r\nX-Micro-Method: Greeter.Stream\r\nX-Micro-Service: \
+                       greeter\r\nX-Request-Id: abc\r\n\r\n{\"id\":\"\",\"result\":null,\"error\":\"EOS\"}\n";
+            Some([&exchange.answered[..], end.as_bytes()].concat())
+        }
+        _ => Some(exchange.answered.clone()),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn v6_is_answered_as_v6_answers() {
+    replay(include_str!("captures/v6.10.log"), |exchange| {
+        let answered = &exchange.answered;
+        // Where it echoes the headers of an earlier call on the connection, we echo those of this one.
+        let stale = [
+            ("Accept: application/protobuf", "Accept: application/json-rpc"),
+            ("Greeter.Proto", "Greeter.Hello"),
+            ("Greeter.Proto", "Greeter.Hello"),
+        ];
+        match exchange.name.as_str() {
+            "v6 json call again (pooled conn)" => Some(with(answered, &[("Micro-Id: 0", "Micro-Id: 1")])),
+            "v6 json-rpc call" => Some(with(answered, &stale)),
+            "v6 proto-rpc call" => Some(with(answered, &[("Accept: application/protobuf", "Accept: application/proto-rpc")])),
+            "v6 unsupported ct" | "v6 publish via http broker" => None,
+            // It does not answer at all.
+            "v6 panic" => Some(
+                "HTTP/1.1 200 OK\r\nAccept: application/json\r\nContent-Type: application/json\r\nMicro-Endpoint: \
+                 Greeter.Hello\r\nMicro-Error: {\"id\":\"go.micro.server\",\"code\":500,\"detail\":\"panic recovered: \
+                 boom\",\"status\":\"Internal Server Error\"}\r\nMicro-From-Service: caller\r\nMicro-Id: 10\r\n\
+                 Micro-Method: Greeter.Hello\r\nMicro-Service: greeter\r\nTimeout: 1000000000\r\nUser-Agent: \
+                 Go-http-client/1.1\r\nX-Micro-Error: {\"id\":\"go.micro.server\",\"code\":500,\"detail\":\"panic \
+                 recovered: boom\",\"status\":\"Internal Server Error\"}\r\nX-Request-Id: abc\r\nContent-Length: 0\r\n\r\n"
+                    .into(),
+            ),
+            _ => Some(answered.clone()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_connection_carries_every_codec_and_outlives_errors() {
+    let greeter = running(router()).await;
+    let post = |head: &str, body: &str| {
+        format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n{head}\r\n\r\n{body}", body.len())
+    };
+    let json = "Content-Type: application/json\r\nMicro-Service: greeter\r\nMicro-Method: Greeter.Hello\r\nmicro-id: 1";
+    let mut stream = TcpStream::connect(greeter.address).await.unwrap();
+    for (request, answer) in [
+        (post(json, r#"{"name":"err"}"#), "bad name"),
+        (post(json, r#"{"name":"panic"}"#), "panic recovered: boom"),
+        (post(json, "{"), "rpc: router cannot decode request: "),
+        (
+            post(
+                "Content-Type: application/json",
+                r#"{"method":"Greeter.Hello","params":[{"name":"v0"}],"id":3}"#,
+            ),
+            "Hello v0",
+        ),
+        (
+            post(
+                "Content-Type: application/octet-stream",
+                "\0\0\0\x17\n\x0cDebug.Health\x11\x05\0\0\0\0\0\0\0\0\0\0\0",
+            ),
+            "\x02ok",
+        ),
+        (
+            post("Content-Type: application/octet-stream", "\0\0\0\x17\n"),
+            "rpc: server cannot decode request: ",
+        ),
+        (
+            post("Content-Type: text/xml\r\nMicro-Method: Greeter.Hello", ""),
+            "unsupported Content-Type: text/xml",
+        ),
+        (post(json, r#"{"name":"v6"}"#), r#"{"greeting":"Hello v6"}"#),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "404 Not Found"),
+        (post(json, r#"{"name":"after HTTP"}"#), "Hello after HTTP"),
+    ] {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut heard = Vec::new();
+        while !text(&heard).contains(answer) {
+            let read = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut heard)).await;
+            assert!(read.is_ok_and(|read| read.unwrap() > 0), "{answer}: {}", text(&heard));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_is_called_in_json_by_name() {
+    let greeter = running(router()).await;
+    let caller = Service::builder("caller").registry(Arc::new(greeter.registry.clone())).build().unwrap();
+    let client = wire::Client::new(caller.client("greeter"));
+    let answer = client.call_json("Greeter.Hello", json!({ "name": "John" })).await.unwrap();
+    assert_eq!(answer, json!({ "greeting": "Hello John" }));
+    let health = client.call_json("Debug.Health", json!({})).await.unwrap();
+    assert_eq!(health, json!({ "status": "ok" }));
+    let fault = client.call_json("Greeter.Hello", json!({ "name": "err" })).await.unwrap_err();
+    assert_eq!(fault, Fault::bad_request("greeter.hello", "bad name"));
+    let fault = client.call_json("Greeter.Hello", json!({ "name": "panic" })).await.unwrap_err();
+    assert_eq!((fault.code, fault.detail.as_str()), (500, "panic recovered: boom"));
+    let fault = client.call_json("Greeter.Nope", json!({})).await.unwrap_err();
+    assert_eq!((fault.code, fault.detail.as_str()), (501, "rpc: can't find method Nope"));
+    let names = stream::iter(["a", "b", "c"]).map(|name| json!({ "name": name }));
+    let answers = client.stream_json("Greeter.Echo", http::HeaderMap::new(), names).await.unwrap();
+    let answers: Vec<_> = answers.map(|answer| answer.unwrap()["greeting"].clone()).collect().await;
+    assert_eq!(answers, ["a", "b", "c"]);
+}

@@ -1,0 +1,159 @@
+//! go-micro itself as the peer: its client of our server, its server of our client. Needs `go` on `PATH`.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures_util::{Stream, StreamExt, stream};
+use http::HeaderMap;
+use micro_discover::{Endpoint, Memory, Registry, Service as Record};
+use micro_tower::{
+    Client, Fault, Server,
+    wire::{self, Requests, Router},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+/// The peer's program, or why there is none.
+fn peer() -> Option<&'static PathBuf> {
+    static PEER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PEER.get_or_init(build).as_ref()
+}
+
+fn build() -> Option<PathBuf> {
+    if Command::new("go").arg("version").output().is_err() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "no go on PATH");
+        println!("skipped: no go on PATH");
+        return None;
+    }
+    let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("gomicro-peer");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/go");
+    let built =
+        Command::new("go").current_dir(source).args(["build", "-o"]).arg(&program).arg(".").output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    Some(program)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Req {
+    name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Rsp {
+    greeting: String,
+}
+
+/// `google.protobuf.StringValue`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Text {
+    #[prost(string, tag = "1")]
+    value: String,
+}
+
+async fn hello(request: http::Request<Req>) -> Result<Rsp, Fault> {
+    let tenant = request.headers()["x-tenant"].to_str().unwrap().to_owned();
+    match request.into_body().name.as_str() {
+        "err" => Err(Fault::bad_request("greeter.hello", "bad name")),
+        "panic" => panic!("boom"),
+        name => Ok(Rsp { greeting: format!("Hello {name}{tenant}") }),
+    }
+}
+
+async fn proto(request: Text) -> Result<Text, Fault> {
+    Ok(Text { value: format!("Hello {}", request.value) })
+}
+
+async fn twice(requests: Requests<Req>) -> Result<impl Stream<Item = Result<Rsp, Fault>>, Fault> {
+    Ok(requests.take(2).map(|request| Ok(Rsp { greeting: format!("s-{}", request?.name) })))
+}
+
+async fn lots(mut requests: Requests<Req>) -> Result<impl Stream<Item = Result<Rsp, Fault>>, Fault> {
+    let name = requests.next().await.ok_or("no request")??.name;
+    Ok(stream::iter(0..100).map(move |n| Ok(Rsp { greeting: format!("{name}{n}") })))
+}
+
+#[tokio::test]
+async fn its_client_calls_our_server() {
+    let Some(program) = peer() else { return };
+    let router = Router::new()
+        .route("Greeter.Hello", hello)
+        .route("Greeter.Proto", proto)
+        .stream("Greeter.Stream", twice)
+        .stream("Greeter.Lots", lots);
+    let server = Server::new().wire(true).bind().await.unwrap();
+    let address = server.local_address();
+    tokio::spawn(server.serve_until(router, std::future::pending()));
+    let called = tokio::process::Command::new(program).args(["call", &address.to_string()]).output();
+    let called = tokio::time::timeout(Duration::from_secs(60), called).await.unwrap().unwrap();
+    let said = String::from_utf8(called.stdout).unwrap();
+    let mut expected = Vec::new();
+    for content_type in ["application/json", "application/json-rpc"] {
+        expected.push(format!("{content_type} Hello John! <nil>"));
+        expected.push(format!(
+            r#"{content_type}  {{"id":"greeter.hello","code":400,"detail":"bad name","status":"Bad Request"}}"#
+        ));
+        expected.push(format!(
+            "{content_type}  {{\"id\":\"go.micro.server\",\"code\":500,\"detail\":\"panic recovered: boom\",\
+             \"status\":\"Internal Server Error\"}}"
+        ));
+    }
+    expected.push("application/protobuf Hello John <nil>".to_owned());
+    expected.push("application/proto-rpc Hello John <nil>".to_owned());
+    for line in
+        ["missing rpc: can't find method Nope", "stream s-a", "stream s-b", "stream EOF", "lots 100 n99 EOF"]
+    {
+        expected.push(line.to_owned());
+    }
+    let said: Vec<_> = said.lines().collect();
+    assert_eq!(said, expected, "{}", String::from_utf8_lossy(&called.stderr));
+}
+
+#[tokio::test]
+async fn our_client_calls_its_server() {
+    let Some(program) = peer() else { return };
+    let mut server = tokio::process::Command::new(program)
+        .arg("serve")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let address: SocketAddr = lines.next_line().await.unwrap().unwrap().parse().unwrap();
+
+    let registry = Memory::default();
+    let endpoint = Endpoint::new("greeter-1", address.to_string().parse().unwrap())
+        .metadata("protocol", "mucp")
+        .metadata("server", "mucp");
+    registry.announce(&Record::new("greeter").endpoint(endpoint), Duration::from_secs(60)).await.unwrap();
+    let client = Client::builder("greeter", Arc::new(registry)).timeout(Duration::from_secs(20)).build();
+    while client.endpoints().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let greeter = wire::Client::new(client);
+
+    let answer = greeter.call_json("Greeter.Hello", json!({ "name": "John" })).await.unwrap();
+    assert_eq!(answer, json!({ "greeting": "Hello John" }));
+    let fault = greeter.call_json("Greeter.Hello", json!({ "name": "err" })).await.unwrap_err();
+    assert_eq!(fault, Fault::bad_request("greeter.hello", "bad name"));
+    let answer: Text = greeter.call("/greeter.Greeter/Proto", &Text { value: "John".into() }).await.unwrap();
+    assert_eq!(answer.value, "Hello John");
+    let fault = greeter.call_json("Greeter.Nope", json!({})).await.unwrap_err();
+    assert_eq!(fault.code, 501);
+
+    let names = stream::iter(["a", "b", "end"]).map(|name| json!({ "name": name }));
+    let answers = greeter.stream_json("Greeter.Stream", HeaderMap::new(), names).await.unwrap();
+    let answers: Vec<_> = answers.map(|answer| answer.unwrap()["greeting"].clone()).collect().await;
+    assert_eq!(answers, ["s-a", "s-b"]);
+    let one = stream::iter([json!({ "name": "n" })]);
+    let answers = greeter.stream_json("Greeter.Lots", HeaderMap::new(), one).await.unwrap();
+    let answers: Vec<_> = answers.map(|answer| answer.unwrap()["greeting"].clone()).collect().await;
+    assert_eq!((answers.len(), answers[99].as_str()), (100, Some("n99")));
+}
