@@ -95,20 +95,21 @@ impl Answers {
         if *era != Era::V0 {
             answer.set_both(ERROR, text);
         }
-        // v5 has the header only, v1 header and envelope, v0 the envelope only.
+        // Envelopes say it too: without, the codecs of v5's client fail at an empty body.
         match (&self.call.envelope, era) {
             (Envelope::JsonRpc(id), Era::V0) => answer.body = written(id, "{}", text),
+            (Envelope::JsonRpc(id), Era::V5) => answer.body = written(id, "null", text),
             (Envelope::JsonRpc(_), Era::V1) => answer.body = written(&json_rpc::string(""), "null", text),
             (Envelope::ProtoRpc(seq), Era::V0) => {
                 let header =
                     Header { method: Some(method.clone()), seq: Some(*seq), error: Some(text.to_owned()) };
                 answer.body = proto_rpc::write(&header, b"");
             }
-            (Envelope::ProtoRpc(seq), Era::V1) => {
+            (Envelope::ProtoRpc(seq), Era::V1 | Era::V5) => {
                 let header = Header { method: None, seq: Some(*seq), error: Some(text.to_owned()) };
                 answer.body = proto_rpc::write(&header, b"");
             }
-            (Envelope::Plain | Envelope::Grpc, _) | (_, Era::V5) => {}
+            (Envelope::Plain | Envelope::Grpc, _) => {}
         }
         answer
     }
