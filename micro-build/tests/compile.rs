@@ -126,3 +126,25 @@ fn a_file_outside_of_the_includes_is_named() {
     let error = compile(config, directory.path()).unwrap_err();
     assert!(error.contains("greeter.proto"), "{error}");
 }
+
+#[test]
+fn clients_by_name_routers_and_mocks_are_generated_for_those_who_ask() {
+    let directory = directory(GREETER);
+    let code = compile(Config::new().wire(true).mock(true), directory.path()).unwrap();
+    let squeezed: String = code.split_whitespace().collect();
+    let contains = |part: &str| assert!(squeezed.contains(part), "{part} in {code}");
+    contains("pubmodgreeter_wire{");
+    contains(r#"self.inner.call("/greeter.Greeter/Hello",&request).await"#);
+    contains(r#"self.inner.stream("/greeter.Greeter/Chat",requests).await"#);
+    contains(r#"include_bytes!("greeter.bin")"#);
+    contains("pubmodgreeter_mock{");
+    contains("implsuper::greeter_server::GreeterforGreeterMock{");
+    contains(r#"unimplemented("thetestdoesnotanswerGreeter.Lots")"#);
+
+    let code = compile(Config::new().server(false).wire(true).mock(true), directory.path()).unwrap();
+    assert!(
+        code.contains("greeter_wire") && !code.contains("include_bytes") && !code.contains("greeter_mock")
+    );
+    let code = compile(Config::new(), directory.path()).unwrap();
+    assert!(!code.contains("micro_tower") && !code.contains("greeter_mock"));
+}

@@ -278,3 +278,156 @@ async fn a_service_is_called_in_json_by_name() {
     let answers: Vec<_> = answers.map(|answer| answer.unwrap()["greeting"].clone()).collect().await;
     assert_eq!(answers, ["a", "b", "c"]);
 }
+
+/// A gRPC request with one message.
+fn grpc_request(path: &str, content_type: &str, message: &[u8]) -> http::Request<tonic::body::Body> {
+    let body = http_body_util::Full::new(micro_tower::codec::frame::encode(message));
+    http::Request::post(path).header("content-type", content_type).body(tonic::body::Body::new(body)).unwrap()
+}
+
+async fn answer(
+    router: &Router,
+    request: http::Request<tonic::body::Body>,
+) -> (Vec<Vec<u8>>, http::HeaderMap) {
+    let response = tower::ServiceExt::oneshot(router.clone(), request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let mut frames = micro_tower::codec::frame::Frames::new(body, 1 << 20);
+    let mut messages = Vec::new();
+    while let Some(message) = frames.next().await {
+        messages.push(message.unwrap().to_vec());
+    }
+    (messages, frames.trailers().cloned().unwrap_or(head.headers))
+}
+
+#[tokio::test]
+async fn a_handler_speaks_grpc_in_the_formats_its_types_have() {
+    let router = router();
+    for path in ["/Greeter/Hello", "/greeter.Greeter/Hello", "/a.b.Greeter/Hello"] {
+        let request = grpc_request(path, "application/grpc+json", br#"{"name":"John"}"#);
+        let (messages, trailers) = answer(&router, request).await;
+        assert_eq!(
+            (text(&messages[0]).as_str(), &trailers["grpc-status"]),
+            (r#"{"greeting":"Hello John"}"#, &"0".parse().unwrap())
+        );
+    }
+    let request = grpc_request("/greeter.Greeter/Proto", "application/grpc", b"\n\x03abc");
+    assert_eq!(answer(&router, request).await.0, [b"\n\x07rsp-abc"]);
+    for (path, content_type, message, code, says) in [
+        (
+            "/greeter.Greeter/Hello",
+            "application/grpc",
+            &b"\n\x03abc"[..],
+            "12",
+            "unsupported Content-Type: application/proto",
+        ),
+        ("/greeter.Greeter/Proto", "application/grpc", b"\xff", "3", "router cannot decode request"),
+        (
+            "/greeter.Greeter/Hello",
+            "application/grpc+json",
+            br#"{"name":"panic"}"#,
+            "13",
+            "panic recovered: boom",
+        ),
+        ("/greeter.Greeter/Hello", "application/grpc+json", br#"{"name":"err"}"#, "3", "bad name"),
+        ("/greeter.Greeter/Nope", "application/grpc+json", b"{}", "12", "can't find method Nope"),
+        ("/greeter.Nope/Nope", "application/grpc+json", b"{}", "12", "can't find service Nope"),
+    ] {
+        let (messages, trailers) = answer(&router, grpc_request(path, content_type, message)).await;
+        assert!(messages.is_empty(), "{path}");
+        let status = tonic::Status::from_header_map(&trailers).unwrap();
+        assert_eq!(trailers["grpc-status"], code, "{status}");
+        assert!(status.message().contains(says), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn long_messages_are_compressed_for_those_who_read_it() {
+    let json = json!({ "name": "a".repeat(100_000) }).to_string();
+    let mut request = grpc_request("/Greeter/Hello", "application/grpc+json", b"");
+    request.headers_mut().insert("grpc-accept-encoding", "gzip".parse().unwrap());
+    request.headers_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+    *request.body_mut() = tonic::body::Body::new(http_body_util::Full::new(
+        micro_tower::codec::frame::encode_compressed(json.as_bytes()),
+    ));
+    let response = tower::ServiceExt::oneshot(router(), request).await.unwrap();
+    assert_eq!(response.headers()["grpc-encoding"], "gzip");
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    assert!(body.len() < 10_000 && body[0] == 1, "{}", body.len());
+}
+
+#[tokio::test]
+async fn a_message_over_http2_is_answered_without_a_connection_of_its_own() {
+    let request = http::Request::post("/")
+        .header("content-type", "application/json")
+        .header("x-micro-method", "Greeter.Hello")
+        .header("MICRO-ID", "7")
+        .header("x-tenant", "a")
+        .header("connection", "close")
+        .body(tonic::body::Body::new(String::from(r#"{"name":"John"}"#)))
+        .unwrap();
+    let response = tower::ServiceExt::oneshot(router(), request).await.unwrap();
+    assert_eq!(
+        (&response.headers()["micro-id"], &response.headers()["x-tenant"]),
+        (&"7".parse().unwrap(), &"a".parse().unwrap())
+    );
+    assert!(!response.headers().contains_key("connection"));
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    assert_eq!(text(&body), "{\"greeting\":\"Hello John\"}\n");
+}
+
+#[tokio::test]
+async fn figures_are_numbered_as_the_callers_version_does() {
+    let greeter = running(router()).await;
+    let post = |content_type: &str, body: &[u8]| {
+        let head = format!(
+            "POST / HTTP/1.1\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), body].concat()
+    };
+    let v0 = post("application/octet-stream", b"\0\0\0\x16\n\x0bDebug.Stats\x11\x06\0\0\0\0\0\0\0\0\0\0\0");
+    let heard = say(greeter.address, &v0, usize::MAX).await;
+    let body = &heard[heard.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4..];
+    // The header is echoed, then comes started=1, seconds since 1970.
+    assert_eq!(&body[..28], b"\0\0\0\x18\n\x0bDebug.Stats\x11\x06\0\0\0\0\0\0\0\x1a\0");
+    assert_eq!(body[32], 8);
+    let v6 = post("application/json\r\nMicro-Method: Debug.Stats", b"{}");
+    let heard = text(&say(greeter.address, &v6, usize::MAX).await);
+    for name in ["timestamp", "started", "uptime", "memory", "threads", "gc", "requests", "errors"] {
+        assert!(heard.contains(&format!("\"{name}\":")), "{heard}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_ends_its_calls() {
+    let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let route = move |_: Req| {
+        let (held, watched) = oneshot::channel::<()>();
+        began.send(watched).unwrap();
+        async move {
+            let _held = held;
+            std::future::pending::<Result<Rsp, Fault>>().await
+        }
+    };
+    let greeter = running(Router::new().route("Greeter.Wait", route)).await;
+    let mut stream = TcpStream::connect(greeter.address).await.unwrap();
+    let post = "POST / HTTP/1.1\r\nContent-Type: application/json\r\nMicro-Method: Greeter.Wait\r\nContent-Length: 12\r\n\r\n{\"name\":\"a\"}";
+    stream.write_all(post.as_bytes()).await.unwrap();
+    let held = begun.recv().await.unwrap();
+    drop(stream);
+    let ended = tokio::time::timeout(Duration::from_secs(10), held).await.unwrap();
+    assert!(ended.is_err(), "the handler was dropped");
+}
+
+#[tokio::test]
+async fn a_timeout_in_nanoseconds_ends_a_call() {
+    let waits = |_: Req| std::future::pending::<Result<Rsp, Fault>>();
+    let greeter = running(Router::new().route("Greeter.Wait", waits)).await;
+    let post = "POST / HTTP/1.1\r\nContent-Type: application/json\r\nMicro-Method: Greeter.Wait\r\nTimeout: 20000000\r\n\
+                Content-Length: 12\r\nConnection: close\r\n\r\n{\"name\":\"a\"}";
+    let heard = text(&say(greeter.address, post.as_bytes(), usize::MAX).await);
+    assert!(
+        heard.contains("\"code\":408,\"detail\":\"the deadline has passed\",\"status\":\"Request Timeout\""),
+        "{heard}"
+    );
+}

@@ -148,10 +148,16 @@ async fn our_client_calls_its_server() {
     let fault = greeter.call_json("Greeter.Nope", json!({})).await.unwrap_err();
     assert_eq!(fault.code, 501);
 
-    let names = stream::iter(["a", "b", "end"]).map(|name| json!({ "name": name }));
-    let answers = greeter.stream_json("Greeter.Stream", HeaderMap::new(), names).await.unwrap();
-    let answers: Vec<_> = answers.map(|answer| answer.unwrap()["greeting"].clone()).collect().await;
-    assert_eq!(answers, ["s-a", "s-b"]);
+    // In turn: this server loses messages of a stream that come faster than it reads them.
+    let (say, said) = tokio::sync::mpsc::unbounded_channel();
+    let names = stream::unfold(said, |mut said| async { Some((said.recv().await?, said)) });
+    let mut answers = greeter.stream_json("Greeter.Stream", HeaderMap::new(), names).await.unwrap();
+    for name in ["a", "b"] {
+        say.send(json!({ "name": name })).unwrap();
+        assert_eq!(answers.next().await.unwrap().unwrap()["greeting"], format!("s-{name}"));
+    }
+    say.send(json!({ "name": "end" })).unwrap();
+    assert!(answers.next().await.is_none());
     let one = stream::iter([json!({ "name": "n" })]);
     let answers = greeter.stream_json("Greeter.Lots", HeaderMap::new(), one).await.unwrap();
     let answers: Vec<_> = answers.map(|answer| answer.unwrap()["greeting"].clone()).collect().await;
