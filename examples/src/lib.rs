@@ -16,6 +16,7 @@ use std::{
 
 use proto::{HelloRequest, HelloResponse, greeter_server::Greeter};
 use tonic::{Request, Response, Status};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 /// The header that tells which replica has answered.
 pub const REPLICA: &str = "x-replica";
@@ -54,6 +55,12 @@ impl Greeter for Hello {
         response.metadata_mut().insert(REPLICA, replica);
         Ok(response)
     }
+}
+
+/// Writes warnings of the libraries to stderr, or what `RUST_LOG` asks for.
+pub fn log() {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
 /// The README's code.

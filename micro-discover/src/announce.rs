@@ -88,6 +88,8 @@ impl Announce {
 
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const FOR_EVER_BEAT: Duration = Duration::from_secs(10);
+/// What a registry needs to find out that the server it uses hangs, and to ask another one, however short the TTL is.
+const ENOUGH: Duration = Duration::from_secs(5);
 
 /// A service that is being announced.
 ///
@@ -216,7 +218,7 @@ impl Keeper {
     async fn renew(&mut self) -> Result<Duration, Error> {
         let Some(current) = self.current.clone() else { return Ok(self.beat) };
         let (registry, backend) = (&self.registry, self.registry.backend());
-        let limit = self.beat.max(Duration::from_secs(1));
+        let limit = self.beat.max(ENOUGH);
         let tried =
             attempt(backend, "announce", limit, async { registry.announce(&current, self.ttl).await }).await;
         let (service, ids) = (&current.name, ids(&current));

@@ -15,14 +15,17 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use self::agents::{Agents, Scope};
 use self::catalog::Catalog;
 use self::checks::{Checks, Probe};
+use self::tls::Tls;
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry, check_announced};
+use crate::url::Url;
 
 mod agents;
 mod catalog;
 mod checks;
 mod tags;
+mod tls;
 
 const BACKEND: &str = "consul";
 
@@ -43,34 +46,57 @@ pub struct ConsulBuilder {
     scope: Scope,
     passing_only: bool,
     probe: Option<Probe>,
+    tls: Option<Tls>,
 }
 
 impl Consul {
-    /// The agents to use, each `host:port` or `host`, whose port is then 8500. Nothing is connected before it is
-    /// first used.
+    /// The agents to use, each `host:port` or `host`, whose port is then 8500, or 8501 over TLS. Nothing is connected
+    /// before it is first used.
     pub fn builder<A: Into<String>>(agents: impl IntoIterator<Item = A>) -> ConsulBuilder {
         let agents = agents.into_iter().map(Into::into).collect();
-        ConsulBuilder { agents, scope: Scope::default(), passing_only: false, probe: None }
+        ConsulBuilder { agents, scope: Scope::default(), passing_only: false, probe: None, tls: None }
     }
 
-    /// What follows `consul://`: `h1:8500,h2?token=…&dc=…&ns=…&passing`.
-    pub(crate) fn parse(rest: &str) -> Result<Self, Error> {
-        let (hosts, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let mut builder = Self::builder(hosts.trim_end_matches('/').split(','));
-        for option in query.split('&').filter(|option| !option.is_empty()) {
-            builder = match option.split_once('=').unwrap_or((option, "")) {
-                ("token", token) => builder.token(token),
-                ("dc", datacenter) => builder.datacenter(datacenter),
-                ("ns", namespace) => builder.namespace(namespace),
-                ("passing", "") => builder.passing_only(),
-                (name, _) => {
-                    let what = format!("option {}: it is none of token, dc, ns, passing", quoted(name));
-                    return Err(invalid(Invalid::new(what)));
-                }
-            };
-        }
-        builder.build()
+    /// What follows `consul://` or `consuls://`: `h1:8500,h2?token=…&dc=…&ns=…&passing&check=tcp&ca=/ca.pem`.
+    pub(crate) fn parse(rest: &str, tls: bool) -> Result<Self, Error> {
+        configured(Url::parse(rest), tls).map_err(invalid)?.build()
     }
+}
+
+const OPTIONS: &str = "token, dc, ns, passing, check, path, interval, ca, cert, key";
+
+fn configured(mut url: Url, tls: bool) -> Result<ConsulBuilder, Invalid> {
+    if url.user.is_some() || !url.path.is_empty() {
+        return Err(Invalid::new("a user or a path: a token is given as in consul://host?token=…"));
+    }
+    let mut builder = Consul::builder(std::mem::take(&mut url.hosts));
+    builder.scope.token = url.take("token");
+    builder.scope.datacenter = url.take("dc");
+    builder.scope.namespace = url.take("ns");
+    builder.passing_only = url.take("passing").is_some();
+    let interval = url.seconds("interval")?.unwrap_or(Duration::from_secs(5));
+    let path = url.take("path").unwrap_or_else(|| "/".to_owned());
+    builder = match url.take("check").as_deref() {
+        None | Some("ttl") => builder,
+        Some("tcp") => builder.tcp_check(interval),
+        Some("http") => builder.http_check(path, interval),
+        Some(kind) => {
+            return Err(Invalid::new(format!("check {}: it is none of ttl, tcp, http", quoted(kind))));
+        }
+    };
+    if tls {
+        builder = builder.tls();
+    }
+    if let Some(authority) = url.file("ca")? {
+        builder = builder.certificate_authority(authority);
+    }
+    match (url.file("cert")?, url.file("key")?) {
+        (Some(certificate), Some(key)) => builder = builder.identity(certificate, key),
+        (None, None) => {}
+        _ => return Err(Invalid::new("cert and key: one goes with the other")),
+    }
+    url.end(OPTIONS)?;
+    Ok(builder)
 }
 
 fn invalid(what: Invalid) -> Error {
@@ -114,23 +140,47 @@ impl ConsulBuilder {
         self
     }
 
+    /// Encrypts, and trusts the certificate authorities of the system.
+    pub fn tls(mut self) -> Self {
+        self.tls.get_or_insert_default();
+        self
+    }
+
+    /// Encrypts, and trusts this certificate authority, in PEM, instead of the system's.
+    pub fn certificate_authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.get_or_insert_default().authority = Some(pem.into());
+        self
+    }
+
+    /// Encrypts, and shows this certificate with its key, in PEM.
+    pub fn identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.tls.get_or_insert_default().identity = Some((certificate.into(), key.into()));
+        self
+    }
+
     /// The registry.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when there is no agent, one is no `host:port`, or the token is no header.
+    /// [`Error::Invalid`] when there is no agent, one is no `host:port`, the token is no header, or a certificate is
+    /// none.
     pub fn build(self) -> Result<Consul, Error> {
-        let agents = self.agents.iter().map(|agent| with_port(agent)).collect::<Result<Vec<_>, _>>();
-        let agents = Arc::new(agents.and_then(|agents| Agents::new(agents, self.scope)).map_err(invalid)?);
         let checks = Arc::new(Checks::new(self.probe));
-        Ok(Consul { catalog: Catalog::new(agents, self.passing_only), checks })
+        let port = if self.tls.is_some() { 8501 } else { 8500 };
+        let agents = || {
+            let hosts =
+                self.agents.iter().map(|agent| with_port(agent, port)).collect::<Result<Vec<_>, _>>()?;
+            let tls = self.tls.as_ref().map(Tls::connector).transpose()?;
+            Agents::new(hosts, self.scope, tls)
+        };
+        Ok(Consul { catalog: Catalog::new(Arc::new(agents().map_err(invalid)?), self.passing_only), checks })
     }
 }
 
 /// `host:port` of an agent given with or without its port.
-fn with_port(agent: &str) -> Result<String, Invalid> {
+fn with_port(agent: &str, port: u16) -> Result<String, Invalid> {
     let bracketed = agent.starts_with('[') && agent.ends_with(']');
-    let text = if bracketed || !agent.contains(':') { format!("{agent}:8500") } else { agent.to_owned() };
+    let text = if bracketed || !agent.contains(':') { format!("{agent}:{port}") } else { agent.to_owned() };
     let place = || format!("agent {}", quoted(agent));
     let address: crate::Address = text.parse().map_err(|error: Invalid| error.at(place()))?;
     match (address.scheme(), address.host(), address.port()) {
@@ -207,15 +257,34 @@ mod tests {
 
     #[test]
     fn a_url_names_agents_and_never_tells_the_token() {
-        let consul = Consul::parse("h1:1,h2?token=hunter2&dc=eu&ns=team&passing").unwrap();
+        let consul = Consul::parse("h1:1,h2?token=hunter2&dc=eu&ns=team&passing", false).unwrap();
         let shown = format!("{consul:?}");
         assert!(shown.contains("h1:1") && shown.contains("h2:8500") && !shown.contains("hunter2"), "{shown}");
+        assert!(format!("{:?}", Consul::parse("h", true).unwrap()).contains("h:8501"));
+        for check in ["ttl", "tcp&interval=9", "http&path=/health"] {
+            Consul::parse(&format!("h?check={check}"), false).unwrap();
+        }
     }
 
     #[test]
     fn a_url_that_names_no_agent_or_an_unknown_option_is_refused() {
-        for url in ["", ",", "h:0", "unix:/x", "h/path", "h?color=red", "h?token=a%0ab\n"] {
-            assert!(matches!(Consul::parse(url), Err(Error::Invalid { .. })), "{url}");
+        let refused = [
+            "",
+            ",",
+            "h:0",
+            "unix:/x",
+            "h/path",
+            "me@h",
+            "h?color=red",
+            "h?token=a%0ab",
+            "h?check=icmp",
+            "h?check=tcp&interval=x",
+            "h?ca=/no/such/file",
+            "h?ca=/dev/null",
+            "h?cert=/dev/null",
+        ];
+        for url in refused {
+            assert!(matches!(Consul::parse(url, false), Err(Error::Invalid { .. })), "{url}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod pace;
 mod query;
+mod stub;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,11 +12,10 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt};
-use hickory_resolver::TokioResolver;
 use tokio::time::sleep;
 
 use self::pace::Pace;
-use self::query::{Answer, Failure, resolve, resolver};
+use self::query::{Answer, Failure, Resolver, resolve, resolver};
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry};
@@ -41,7 +41,7 @@ pub struct Dns {
 /// What clones have in common.
 #[derive(Debug, Default)]
 struct Shared {
-    resolver: Mutex<Option<TokioResolver>>,
+    resolver: Mutex<Option<Resolver>>,
     pace: Pace,
     /// Names that had endpoints.
     known: Mutex<HashMap<String, Vec<Service>>>,
@@ -104,7 +104,7 @@ impl Dns {
         Ok(asked.to_owned())
     }
 
-    fn resolver(&self) -> Result<TokioResolver, Failure> {
+    fn resolver(&self) -> Result<Resolver, Failure> {
         let mut made = self.shared.resolver.lock().expect("nothing under this lock can panic");
         if let Some(resolver) = &*made {
             return Ok(resolver.clone());

@@ -21,6 +21,7 @@ use self::watcher::Watcher;
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry, check_announced};
+use crate::url::Url;
 
 mod leases;
 mod members;
@@ -60,22 +61,9 @@ impl Etcd {
         EtcdBuilder { members, user: None, tls: None, grace: Duration::from_secs(10) }
     }
 
-    /// What follows `etcd://` or `etcds://`: `user:password@h1:2379,h2:2379`.
+    /// What follows `etcd://` or `etcds://`: `user:password@h1:2379,h2:2379?ca=/ca.pem&grace=20`.
     pub(crate) fn parse(rest: &str, tls: bool) -> Result<Self, Error> {
-        let (user, hosts) = match rest.rsplit_once('@') {
-            Some((user, hosts)) => (Some(user), hosts),
-            None => (None, rest),
-        };
-        let mut builder = Self::builder(hosts.trim_end_matches('/').split(','));
-        if let Some(user) = user {
-            let Some((name, password)) = user.split_once(':') else {
-                return Err(invalid(Invalid::new(
-                    "a user without a password, as in etcd://user:password@host",
-                )));
-            };
-            builder = builder.user(name, password);
-        }
-        if tls { builder.tls() } else { builder }.build()
+        configured(Url::parse(rest), tls).map_err(invalid)?.build()
     }
 
     async fn found(&self, name: &str) -> Result<Vec<Service>, Error> {
@@ -83,6 +71,38 @@ impl Etcd {
         let (table, _) = self.members.range(&table::prefixes(Some(name))).await?;
         Ok(self.seen.read(table, Some(name)).services())
     }
+}
+
+const OPTIONS: &str = "ca, cert, key, grace";
+
+fn configured(mut url: Url, tls: bool) -> Result<EtcdBuilder, Invalid> {
+    if !url.path.is_empty() {
+        return Err(Invalid::new("a path: records are where go-micro has them"));
+    }
+    let mut builder = Etcd::builder(std::mem::take(&mut url.hosts));
+    builder = match (url.user.take(), url.password.take()) {
+        (None, _) => builder,
+        (Some(name), Some(password)) => builder.user(name, password),
+        (Some(_), None) => {
+            return Err(Invalid::new("a user without a password, as in etcd://user:password@host"));
+        }
+    };
+    if tls {
+        builder = builder.tls();
+    }
+    if let Some(authority) = url.file("ca")? {
+        builder = builder.certificate_authority(authority);
+    }
+    match (url.file("cert")?, url.file("key")?) {
+        (Some(certificate), Some(key)) => builder = builder.identity(certificate, key),
+        (None, None) => {}
+        _ => return Err(Invalid::new("cert and key: one goes with the other")),
+    }
+    if let Some(grace) = url.seconds("grace")? {
+        builder = builder.grace(grace);
+    }
+    url.end(OPTIONS)?;
+    Ok(builder)
 }
 
 fn invalid(what: Invalid) -> Error {
@@ -225,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_url_without_members_or_with_a_bad_one_is_refused() {
-        for url in ["", ",", "h:0", "h:99999", "unix:/x", "root@h", "a b", "h/path"] {
+        for url in ["", ",", "h:0", "h:99999", "unix:/x", "root@h", "a b", "h/path", "h?x=1", "h?grace=no"] {
             let error = Etcd::parse(url, false).unwrap_err();
             assert!(matches!(error, Error::Invalid { .. }), "{url}");
         }

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
+#[cfg(feature = "nats")]
+use crate::beliefs::{Gone, Said};
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Endpoint, Method, Service, Shape};
 
@@ -25,6 +27,12 @@ struct Record {
     endpoints: Option<Vec<Call>>,
     #[serde(default)]
     nodes: Option<Vec<Node>>,
+    /// Ours, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl: Option<u64>,
+    /// Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
 }
 
 /// What go-micro calls an endpoint: our method.
@@ -67,15 +75,20 @@ struct Node {
 }
 
 /// The record as JSON, the same bytes for the same record.
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
 pub(crate) fn encode(service: &Service) -> Vec<u8> {
-    let record = Record {
-        name: service.name.clone(),
-        version: Some(service.version.clone()),
-        metadata: Some(service.metadata.clone()),
-        endpoints: Some(service.methods.iter().map(Call::from).collect()),
-        nodes: Some(service.endpoints.iter().map(Node::from).collect()),
-    };
-    serde_json::to_vec(&record).expect("strings and numbers are always JSON")
+    json(&Record::from(service))
+}
+
+/// The record as JSON, with what we add.
+#[cfg(feature = "nats")]
+pub(crate) fn encode_said(said: &Said) -> Vec<u8> {
+    let ttl = said.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+    json(&Record { ttl, owner: said.owner.clone(), ..Record::from(&said.service) })
+}
+
+fn json(record: &Record) -> Vec<u8> {
+    serde_json::to_vec(record).expect("strings and numbers are always JSON")
 }
 
 /// Reads a record of any era. A node that has no address we could dial is left out.
@@ -83,9 +96,41 @@ pub(crate) fn encode(service: &Service) -> Vec<u8> {
 /// # Errors
 ///
 /// When it is no record, or breaks a rule of ours.
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
 pub(crate) fn decode(json: &[u8]) -> Result<Service, Invalid> {
-    let record: Record =
-        serde_json::from_slice(json).map_err(|error| Invalid::new(error.to_string()).at("record"))?;
+    service(read(json)?)
+}
+
+/// Reads a record of any era, and what we add.
+///
+/// # Errors
+///
+/// As for [`decode`].
+#[cfg(feature = "nats")]
+pub(crate) fn decode_said(json: &[u8]) -> Result<Said, Invalid> {
+    let mut record = read(json)?;
+    let (ttl, owner) = (record.ttl.map(std::time::Duration::from_millis), record.owner.take());
+    Ok(Said { service: service(record)?, ttl, owner })
+}
+
+/// Reads which nodes are said to be gone. go-micro then leaves out the labels, without which an inbox is no address.
+#[cfg(feature = "nats")]
+pub(crate) fn decode_gone(json: &[u8]) -> Result<Gone, Invalid> {
+    let record = read(json)?;
+    let version = record.version.filter(|version| !version.is_empty()).unwrap_or_else(|| "latest".to_owned());
+    let place = |node: Node| match node.port.unwrap_or(0) {
+        0 => (node.id, node.address),
+        port => (node.id, format!("{}:{port}", node.address)),
+    };
+    let nodes = record.nodes.unwrap_or_default().into_iter().map(place).collect();
+    Ok(Gone { name: record.name, version, nodes, owner: record.owner })
+}
+
+fn read(json: &[u8]) -> Result<Record, Invalid> {
+    serde_json::from_slice(json).map_err(|error| Invalid::new(error.to_string()).at("record"))
+}
+
+fn service(record: Record) -> Result<Service, Invalid> {
     let version = record.version.filter(|version| !version.is_empty());
     let mut service = Service::new(record.name).version(version.unwrap_or_else(|| "latest".to_owned()));
     service.metadata = record.metadata.unwrap_or_default();
@@ -134,6 +179,20 @@ pub(crate) fn written(endpoint: &Endpoint) -> String {
     let bare = matches!(scheme, "nats" | "rabbitmq")
         && endpoint.metadata.get("transport").is_some_and(|transport| transport == scheme);
     if bare { endpoint.address.authority().to_owned() } else { endpoint.address.to_string() }
+}
+
+impl From<&Service> for Record {
+    fn from(service: &Service) -> Self {
+        Self {
+            name: service.name.clone(),
+            version: Some(service.version.clone()),
+            metadata: Some(service.metadata.clone()),
+            endpoints: Some(service.methods.iter().map(Call::from).collect()),
+            nodes: Some(service.endpoints.iter().map(Node::from).collect()),
+            ttl: None,
+            owner: None,
+        }
+    }
 }
 
 impl TryFrom<Node> for Endpoint {

@@ -56,6 +56,8 @@ mod endpoints;
 mod filter;
 
 // The registries, and how a URL names one.
+#[cfg(feature = "nats")]
+mod beliefs;
 #[cfg(feature = "consul")]
 mod consul;
 #[cfg(feature = "dns")]
@@ -65,13 +67,19 @@ mod etcd;
 #[cfg(feature = "file")]
 mod file;
 mod fixed;
-#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes", feature = "nats"))]
 mod gomicro;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod memory;
 mod merge;
+#[cfg(feature = "nats")]
+mod nats;
 mod open;
+#[cfg(feature = "nats")]
+mod owned;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "nats"))]
+mod url;
 
 // Registries made of registries.
 mod cache;
@@ -97,6 +105,8 @@ pub use invalid::Invalid;
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{Family, Forbidden, Initial, Kubernetes, PodAnnotations, Port};
 pub use memory::Memory;
+#[cfg(feature = "nats")]
+pub use nats::{Nats, NatsBucket};
 pub use open::open;
 pub use record::{Endpoint, EndpointId, Method, Service, Shape};
 pub use registry::{Error, Registry};

@@ -15,8 +15,10 @@ use crate::registry::{Error, Registry};
 /// | `file:` | the directory of this user, see `File::of_user` |
 /// | `file:/dir`, `file:///dir` | that directory |
 /// | `fixed://a:1,https://b:2;weight=3;zone=eu` | [`Fixed`]: these endpoints, whatever the name |
-/// | `etcd://h1:2379,h2`, `etcd://user:password@h` | an etcd cluster (feature `etcd`); `etcds:` over TLS |
-/// | `consul://h1:8500,h2?token=…&dc=…&ns=…&passing` | Consul by its agents (feature `consul`) |
+/// | `etcd://h1:2379,h2?grace=20`, `etcd://user:password@h` | an etcd cluster (feature `etcd`); `etcds:` over TLS, with `?ca=/ca.pem&cert=/me.pem&key=/me.key` |
+/// | `consul://h1:8500,h2?token=…&dc=…&ns=…&passing` | Consul by its agents (feature `consul`); `consuls:` over TLS as with etcd; `check=tcp` or `check=http&path=/health`, with `interval=5`, lets the agent look instead of wait for renewals |
+/// | `nats://h1:4222,h2`, `nats://user:password@h`, `nats://token@h` | services that answer for themselves over NATS, as go-micro's (feature `nats`); `?prefix=micro.registry.nats` speaks to its older ones, `?tls&ca=/ca.pem` encrypts |
+/// | `nats+kv://h1:4222,h2/bucket?replicas=3` | a JetStream bucket, `micro-registry` when nothing is said (feature `nats`) |
 /// | `dns://10.0.0.10:53/greeter.shop?port=80` | what a name server knows, as SRV records where no port is said: every part may be left out, see `Dns` |
 /// | `kubernetes://namespace/service?port=grpc` | the Services of a namespace, or this one: every part may be left out, see `Kubernetes` |
 /// | `kubernetes-pods://namespace` | records that pods carry as annotations, as go-micro keeps them, see `PodAnnotations` |
@@ -45,7 +47,13 @@ pub fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
         #[cfg(feature = "kubernetes")]
         "kubernetes" => Ok(Arc::new(crate::kubernetes::Kubernetes::parse(rest)?)),
         #[cfg(feature = "consul")]
-        "consul" => Ok(Arc::new(crate::consul::Consul::parse(rest)?)),
+        "consul" => Ok(Arc::new(crate::consul::Consul::parse(rest, false)?)),
+        #[cfg(feature = "consul")]
+        "consuls" => Ok(Arc::new(crate::consul::Consul::parse(rest, true)?)),
+        #[cfg(feature = "nats")]
+        "nats" => Ok(Arc::new(crate::nats::Nats::parse(rest)?)),
+        #[cfg(feature = "nats")]
+        "nats+kv" => Ok(Arc::new(crate::nats::NatsBucket::parse(rest)?)),
         #[cfg(feature = "kubernetes")]
         "kubernetes-pods" => Ok(Arc::new(crate::kubernetes::PodAnnotations::parse(rest)?)),
         _ => {
@@ -64,7 +72,9 @@ fn known() -> String {
         #[cfg(feature = "etcd")]
         "etcd:, etcds:",
         #[cfg(feature = "consul")]
-        "consul:",
+        "consul:, consuls:",
+        #[cfg(feature = "nats")]
+        "nats:, nats+kv:",
         #[cfg(feature = "dns")]
         "dns:",
         #[cfg(feature = "kubernetes")]

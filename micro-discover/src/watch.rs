@@ -17,9 +17,9 @@ use crate::registry::{Error, Registry};
 
 /// The whole sets of one service: what they are now, then each time they change.
 ///
-/// Never ends and never errs. When the registry's stream ends, errs or panics it is started again after a wait of
-/// 50 ms to 10 s that grows with the failures; consumers simply keep what they were given last. The failures
-/// are in [`status`](Self::status) and in the log.
+/// Never ends and never errs. When the registry's stream ends, errs or panics it is started again within a second, and
+/// more rarely when that goes on for minutes, at least every 10 s; consumers simply keep what they were given last.
+/// The failures are in [`status`](Self::status) and in the log.
 #[must_use = "a watch does nothing unless polled"]
 pub struct Watch {
     registry: Arc<dyn Registry>,
@@ -32,7 +32,7 @@ pub struct Watch {
 
 enum State {
     Idle,
-    Streaming { sets: BoxStream<'static, Result<Vec<Service>, Error>>, since: Instant },
+    Streaming(BoxStream<'static, Result<Vec<Service>, Error>>),
     Waiting(Pin<Box<Sleep>>),
 }
 
@@ -66,12 +66,13 @@ impl Watch {
     fn start(&mut self) {
         let (registry, name) = (&self.registry, &self.name);
         self.state = match catch_unwind(AssertUnwindSafe(|| registry.watch(name))) {
-            Ok(sets) => State::Streaming { sets, since: Instant::now() },
+            Ok(sets) => State::Streaming(sets),
             Err(_) => self.failed(PANICKED),
         };
     }
 
     fn succeeded(&mut self) {
+        self.backoff.reset();
         let recovered = self.status.set(|seen| {
             seen.last_ok = Some(Instant::now());
             seen.stale_since.take().is_some()
@@ -81,11 +82,8 @@ impl Watch {
         }
     }
 
-    /// Notes the failure and waits. A stream that held for long starts over with short waits.
+    /// Notes the failure and waits.
     fn failed(&mut self, error: &str) -> State {
-        if matches!(self.state, State::Streaming { since, .. } if since.elapsed() >= LONGEST_WAIT) {
-            self.backoff.reset();
-        }
         let wait = self.backoff.wait();
         let first = self.status.set(|seen| {
             let first = seen.stale_since.is_none();
@@ -119,7 +117,7 @@ impl Stream for Watch {
                     this.state = State::Idle;
                     continue;
                 }
-                State::Streaming { sets, .. } => {
+                State::Streaming(sets) => {
                     match catch_unwind(AssertUnwindSafe(|| sets.as_mut().poll_next(cx))) {
                         Ok(polled) => ready!(polled).map(|set| set.map_err(|error| error.report())),
                         Err(_) => Some(Err(PANICKED.to_owned())),

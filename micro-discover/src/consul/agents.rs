@@ -10,8 +10,11 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tower::BoxError;
 
 use super::BACKEND;
@@ -32,13 +35,19 @@ pub(super) struct Agents {
     /// The part of a query that is the same for all, for reading and for writing.
     reading: String,
     writing: String,
+    tls: Option<TlsConnector>,
     turn: AtomicUsize,
 }
 
-/// How long an agent may take to accept a connection.
+/// A connection to an agent.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// How long an agent may take to accept a connection, encrypted or not.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long it may take to answer what does not wait: an agent looks for a leader for seven seconds.
-pub(super) const ANSWER: Duration = Duration::from_secs(3);
+const ANSWER: Duration = Duration::from_secs(3);
 const LARGEST: usize = 64 << 20;
 const LONGEST_REASON: usize = 200;
 
@@ -78,7 +87,7 @@ impl Trouble {
 }
 
 impl Agents {
-    pub(super) fn new(hosts: Vec<String>, scope: Scope) -> Result<Self, Invalid> {
+    pub(super) fn new(hosts: Vec<String>, scope: Scope, tls: Option<TlsConnector>) -> Result<Self, Invalid> {
         let token = scope.token.map(|token| {
             let mut token =
                 HeaderValue::try_from(token).map_err(|_| Invalid::new("the token: it is no header"))?;
@@ -88,52 +97,87 @@ impl Agents {
         let namespace = scope.namespace.map(|ns| format!("&ns={}", escape(&ns))).unwrap_or_default();
         let datacenter = scope.datacenter.map(|dc| format!("&dc={}", escape(&dc))).unwrap_or_default();
         let reading = format!("{datacenter}{namespace}");
-        Ok(Self { hosts, token: token.transpose()?, reading, writing: namespace, turn: AtomicUsize::new(0) })
+        let (token, turn) = (token.transpose()?, AtomicUsize::new(0));
+        Ok(Self { hosts, token, reading, writing: namespace, tls, turn })
     }
 
     pub(super) fn hosts(&self) -> &[String] {
         &self.hosts
     }
 
-    /// Reads `path`, which has a query, from whichever agent answers within `limit`.
-    pub(super) async fn read(&self, path: &str, limit: Duration) -> Result<Answer, Trouble> {
-        self.ask(Method::GET, &format!("{path}{}", self.reading), Bytes::new(), limit).await
+    /// Reads `path`, which has a query, from whichever agent answers.
+    pub(super) async fn read(&self, path: &str) -> Result<Answer, Trouble> {
+        self.ask(Method::GET, &format!("{path}{}", self.reading), Bytes::new()).await
+    }
+
+    /// Reads `path`, which waits for news, from the agent in use. It is the next one's turn if that fails.
+    pub(super) async fn wait(&self, path: &str, limit: Duration) -> Result<Answer, Trouble> {
+        let path = format!("{path}{}", self.reading);
+        let turn = self.turn.load(Relaxed);
+        let waited = self.within(limit, turn, Method::GET, &path, Bytes::new()).await;
+        if waited.as_ref().is_err_and(Trouble::is_of_agent) {
+            self.give_up(turn);
+        }
+        waited
     }
 
     /// Reads `path` of the agent itself, where announcements are.
     pub(super) async fn own(&self, path: &str) -> Result<Answer, Trouble> {
-        self.ask(Method::GET, &format!("{path}{}", self.writing), Bytes::new(), ANSWER).await
+        self.ask(Method::GET, &format!("{path}{}", self.writing), Bytes::new()).await
     }
 
     pub(super) async fn write(&self, path: &str, body: Vec<u8>) -> Result<Answer, Trouble> {
-        self.ask(Method::PUT, &format!("{path}{}", self.writing), body.into(), ANSWER).await
+        self.ask(Method::PUT, &format!("{path}{}", self.writing), body.into()).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Bytes, limit: Duration) -> Result<Answer, Trouble> {
+    /// Asks each agent once, until one answers.
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Trouble> {
         let mut tries = self.hosts.len();
         loop {
             tries -= 1;
             let turn = self.turn.load(Relaxed);
-            let host = &self.hosts[turn % self.hosts.len()];
-            let asking = self.once(host, method.clone(), path, body.clone());
-            let trouble = match timeout(limit, asking).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(trouble)) if !trouble.is_of_agent() => return Err(trouble),
-                Ok(Err(trouble)) => trouble,
-                Err(_) => Trouble::Late,
-            };
-            // Unless someone else already gave it up.
-            self.turn.compare_exchange(turn, turn.wrapping_add(1), Relaxed, Relaxed).ok();
-            if tries == 0 {
-                return Err(trouble);
+            match self.within(ANSWER, turn, method.clone(), path, body.clone()).await {
+                Err(trouble) if trouble.is_of_agent() => {
+                    self.give_up(turn);
+                    if tries == 0 {
+                        return Err(trouble);
+                    }
+                }
+                answered => return answered,
             }
         }
     }
 
+    /// Lets the next agent have a go, unless someone else already said so about this turn.
+    fn give_up(&self, turn: usize) {
+        self.turn.compare_exchange(turn, turn.wrapping_add(1), Relaxed, Relaxed).ok();
+    }
+
+    async fn within(
+        &self,
+        limit: Duration,
+        turn: usize,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer, Trouble> {
+        let host = &self.hosts[turn % self.hosts.len()];
+        timeout(limit, self.once(host, method, path, body)).await.unwrap_or(Err(Trouble::Late))
+    }
+
+    async fn connect(&self, host: &str) -> Result<Box<dyn Stream>, Trouble> {
+        let broken = |error: std::io::Error| Trouble::Connection(error.into());
+        let stream = TcpStream::connect(host).await.map_err(broken)?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+        let name =
+            ServerName::try_from(name.to_owned()).map_err(|error| Trouble::Connection(error.into()))?;
+        Ok(Box::new(tls.connect(name, stream).await.map_err(broken)?))
+    }
+
     async fn once(&self, host: &str, method: Method, path: &str, body: Bytes) -> Result<Answer, Trouble> {
         let broken = |error: hyper::Error| Trouble::Connection(error.into());
-        let connecting = timeout(CONNECT, TcpStream::connect(host)).await.map_err(|_| Trouble::Late)?;
-        let stream = connecting.map_err(|error| Trouble::Connection(error.into()))?;
+        let stream = timeout(CONNECT, self.connect(host)).await.unwrap_or(Err(Trouble::Late))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let mut request = Request::builder()
             .method(method)

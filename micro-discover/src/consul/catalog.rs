@@ -1,7 +1,7 @@
 //! Which endpoints of a service Consul holds to be well: now, and whenever that changes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_core::stream::BoxStream;
@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
 
-use super::agents::{ANSWER, Agents, Answer, Trouble, escape};
+use super::agents::{Agents, Answer, Trouble, escape};
 use super::tags;
 use crate::gomicro::dialled;
-use crate::merge::merge;
+use crate::merge::{merge, split};
 use crate::record::{Endpoint, Service};
 use crate::registry::Error;
 
@@ -21,14 +21,25 @@ use crate::registry::Error;
 pub(super) struct Catalog {
     agents: Arc<Agents>,
     passing_only: bool,
+    seen: Arc<Seen>,
 }
 
-/// How long a blocking query waits for a change; Consul adds up to a sixteenth.
-const WAIT: Duration = Duration::from_secs(10);
+/// What watchers saw last, and at which index, by service.
+type Seen = Mutex<HashMap<String, (Vec<Service>, u64)>>;
+
+const NO_PANIC: &str = "nothing under this lock can panic";
+
+/// How long a blocking query waits for a change; Consul adds up to a sixteenth. An agent that hangs is found out after
+/// as much.
+const WAIT: Duration = Duration::from_secs(5);
+/// What the way there and back may take besides.
+const WAY: Duration = Duration::from_millis(100);
 /// The least time from one query to the next: fifty a second, however fast the index moves.
 const PACE: Duration = Duration::from_millis(20);
 /// The same, where the index cannot be used to wait.
 const NO_INDEX_PACE: Duration = Duration::from_millis(500);
+/// For how long endpoints stay that servers which were set up anew do not know: their announcements are made again.
+const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -70,7 +81,7 @@ struct Check {
 
 impl Catalog {
     pub(super) fn new(agents: Arc<Agents>, passing_only: bool) -> Self {
-        Self { agents, passing_only }
+        Self { agents, passing_only, seen: Arc::default() }
     }
 
     pub(super) fn agents(&self) -> &Agents {
@@ -83,20 +94,20 @@ impl Catalog {
 
     /// The names of all services but Consul's own.
     pub(super) async fn names(&self) -> Result<Vec<String>, Trouble> {
-        let answer = self.agents.read("/v1/catalog/services?", ANSWER).await?;
+        let answer = self.agents.read("/v1/catalog/services?").await?;
         let names: BTreeMap<String, Vec<String>> = parse(&answer)?;
         Ok(names.into_keys().filter(|name| name != "consul").collect())
     }
 
     /// The set, and its index: at once, or when the index is no longer `seen`.
     pub(super) async fn query(&self, name: &str, seen: u64) -> Result<(Vec<Service>, u64), Trouble> {
-        let mut path = format!("/v1/health/service/{}?", escape(name));
-        let mut limit = ANSWER;
-        if seen > 0 {
-            path.push_str(&format!("index={seen}&wait={}s", WAIT.as_secs()));
-            limit += WAIT + WAIT / 16;
-        }
-        let answer = self.agents.read(&path, limit).await?;
+        let path = format!("/v1/health/service/{}?", escape(name));
+        let answer = if seen == 0 {
+            self.agents.read(&path).await?
+        } else {
+            let path = format!("{path}index={seen}&wait={}s", WAIT.as_secs());
+            self.agents.wait(&path, WAIT + WAIT / 16 + WAY).await?
+        };
         let entries: Vec<Entry> = parse(&answer)?;
         Ok((self.services(name, entries), answer.index))
     }
@@ -122,8 +133,22 @@ impl Catalog {
     }
 
     pub(super) fn watch(self, name: String) -> BoxStream<'static, Result<Vec<Service>, Error>> {
-        let watcher =
-            Watcher { catalog: self, name, index: 0, last: None, next: Instant::now(), failed: false };
+        let (last, seen) = match self.seen.lock().expect(NO_PANIC).get(&name) {
+            Some((set, index)) => (set.clone(), *index),
+            None => (Vec::new(), 0),
+        };
+        let watcher = Watcher {
+            catalog: self,
+            name,
+            index: 0,
+            seen,
+            set: last,
+            last: None,
+            grace: None,
+            next: Instant::now(),
+            answered: false,
+            failed: false,
+        };
         stream::unfold(watcher, Watcher::next).boxed()
     }
 }
@@ -162,10 +187,18 @@ impl Registered {
 struct Watcher {
     catalog: Catalog,
     name: String,
+    /// From where on to wait; 0 asks at once.
     index: u64,
+    /// The index seen last, by this watcher or the one before it; and the set.
+    seen: u64,
+    set: Vec<Service>,
+    /// What was given out last.
     last: Option<Vec<Service>>,
+    /// What the servers have lost, one endpoint each, and for how long it stays.
+    grace: Option<(Vec<Service>, Instant)>,
     /// When the next query may be made.
     next: Instant,
+    answered: bool,
     failed: bool,
 }
 
@@ -178,22 +211,53 @@ impl Watcher {
         loop {
             sleep_until(self.next).await;
             let start = Instant::now();
-            match self.catalog.query(&self.name, self.index).await {
-                Err(trouble) => {
+            let end = self.grace.as_ref().map(|(_, end)| *end);
+            let asked = tokio::select! {
+                asked = self.catalog.query(&self.name, self.index) => Some(asked),
+                () = async { sleep_until(end.expect("only asked when there is one")).await }, if end.is_some() => None,
+            };
+            match asked {
+                None => self.grace = None,
+                // Nobody said that nothing has changed: somebody is asked what is, at once.
+                Some(Err(Trouble::Late)) if self.index > 0 => self.index = 0,
+                Some(Err(trouble)) => {
                     self.failed = true;
                     return Some((Err(trouble.cannot("watch")), self));
                 }
-                Ok((set, index)) => {
-                    // An index that goes back is of servers that were set up anew: theirs is asked for at once.
-                    let usable = index > 0 && index >= self.index;
-                    self.index = if usable { index } else { 0 };
-                    self.next = start + if usable { PACE } else { NO_INDEX_PACE };
-                    if self.last.as_ref() != Some(&set) {
-                        self.last = Some(set.clone());
-                        return Some((Ok(set), self));
-                    }
-                }
+                Some(Ok((set, index))) => self.note(set, index, start),
+            }
+            let set = self.believed();
+            if self.last.as_ref() != Some(&set) && self.answered {
+                self.last = Some(set.clone());
+                return Some((Ok(set), self));
             }
         }
+    }
+
+    fn note(&mut self, set: Vec<Service>, index: u64, start: Instant) {
+        let before = std::mem::replace(&mut self.set, set);
+        // An index that goes back is of servers that were set up anew: theirs is asked for at once.
+        if index > 0 && index < self.seen {
+            self.grace = Some((before.iter().flat_map(split).collect(), Instant::now() + GRACE));
+        }
+        if let Some((lost, _)) = &mut self.grace {
+            let known: BTreeSet<_> = self.set.iter().flat_map(|s| &s.endpoints).map(|e| &e.id).collect();
+            lost.retain(|record| !known.contains(&record.endpoints[0].id));
+        }
+        let usable = index > 0 && index >= self.index;
+        // The same index at once: whoever answers does not wait.
+        let hasty = usable && index == self.index && start.elapsed() < NO_INDEX_PACE;
+        self.next = start + if usable && !hasty { PACE } else { NO_INDEX_PACE };
+        self.index = if usable { index } else { 0 };
+        (self.seen, self.answered) = (index, true);
+        self.catalog.seen.lock().expect(NO_PANIC).insert(self.name.clone(), (self.set.clone(), index));
+    }
+
+    /// What the servers know, and what they have lost.
+    fn believed(&self) -> Vec<Service> {
+        let Some((lost, _)) = &self.grace else { return self.set.clone() };
+        let mut all: Vec<_> = self.set.iter().flat_map(split).chain(lost.iter().cloned()).collect();
+        all.sort_by(|a, b| a.endpoints[0].id.cmp(&b.endpoints[0].id));
+        merge(&all)
     }
 }

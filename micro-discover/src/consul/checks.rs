@@ -127,14 +127,27 @@ impl Checks {
                 Err(Trouble::Refused { status: StatusCode::NOT_FOUND, .. }) => None,
                 found => parse::<Registered>(&found?)?.record(""),
             };
-            if found.is_some_and(|found| is_same(&found, &record)) {
-                catalog.agents().write(&format!("/v1/agent/service/deregister/{path}?"), Vec::new()).await?;
-                self.registered.lock().expect(NO_PANIC).remove(&id);
+            let ours = self
+                .registered
+                .lock()
+                .expect(NO_PANIC)
+                .remove(&id)
+                .is_some_and(|(r, _)| is_same(&r, &record));
+            // What we have put there ourselves goes, even if the agent asked now says that it has never heard of it.
+            if found.as_ref().map_or(ours, |found| is_same(found, &record)) {
+                deregister(catalog, &path).await?;
                 gone.push(record);
             }
         }
         settle(catalog, service, |set| gone.iter().all(|record| !holds(set, record))).await;
         Ok(())
+    }
+}
+
+async fn deregister(catalog: &Catalog, path: &str) -> Result<(), Trouble> {
+    match catalog.agents().write(&format!("/v1/agent/service/deregister/{path}?"), Vec::new()).await {
+        Err(Trouble::Refused { status, .. }) if status == StatusCode::NOT_FOUND => Ok(()),
+        done => done.map(drop),
     }
 }
 
@@ -172,14 +185,20 @@ fn forgot(status: StatusCode, reason: &str) -> bool {
         || reason.contains("Unknown check")
 }
 
-/// An agent's id for an endpoint. Two services may use one endpoint id, and Consul's index knows no upper case.
+/// An agent's id for an endpoint. Two services may use one endpoint id, Consul's index knows no upper case, and who
+/// reads paths without decoding them finds nothing to decode in plain names.
 fn id_of(service: &str, endpoint: &str) -> String {
     let mut id = String::new();
-    for c in format!("{service}/{endpoint}").chars() {
-        if c.is_uppercase() || c == '~' {
-            id.push('~');
+    for (n, name) in [service, endpoint].into_iter().enumerate() {
+        if n > 0 {
+            id.push_str("~.");
         }
-        id.extend(c.to_lowercase());
+        for c in name.chars() {
+            if c.is_uppercase() || c == '~' {
+                id.push('~');
+            }
+            id.extend(c.to_lowercase());
+        }
     }
     id
 }

@@ -5,12 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use hickory_resolver::proto::rr::{RData, RecordType};
 
 use super::pace::Pace;
+use super::stub;
 use crate::record::Endpoint;
 
 /// What DNS says of a name.
@@ -27,35 +26,37 @@ pub(super) enum Failure {
     Vanished,
     #[error(transparent)]
     Net(#[from] NetError),
+    #[error(transparent)]
+    Stub(#[from] stub::Failure),
+}
+
+/// Whom to ask.
+#[derive(Clone, Debug)]
+pub(super) enum Resolver {
+    /// The name servers, search list and hosts of this machine.
+    System(Box<TokioResolver>),
+    /// One name server.
+    Stub(SocketAddr),
 }
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A resolver without a cache: the watch keeps what it knows.
-pub(super) fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, Failure> {
-    let mut builder = match server {
-        None => TokioResolver::builder_tokio()?,
-        Some(at) => {
-            let mut server = NameServerConfig::new(at.ip(), true, Vec::new());
-            for mut connection in [ConnectionConfig::udp(), ConnectionConfig::tcp()] {
-                connection.port = at.port();
-                server.connections.push(connection);
-            }
-            let config = ResolverConfig::from_name_servers(vec![server]);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        }
-    };
+pub(super) fn resolver(server: Option<SocketAddr>) -> Result<Resolver, Failure> {
+    if let Some(server) = server {
+        return Ok(Resolver::Stub(server));
+    }
+    let mut builder = TokioResolver::builder_tokio()?;
     let options = builder.options_mut();
     options.cache_size = 0;
     options.attempts = 0;
     options.timeout = TIMEOUT;
-    options.use_hosts_file = if server.is_some() { ResolveHosts::Never } else { ResolveHosts::Auto };
-    Ok(builder.build()?)
+    Ok(Resolver::System(Box::new(builder.build()?)))
 }
 
 /// Resolves `domain`: its addresses at `port`, or its SRV records.
 pub(super) async fn resolve(
-    resolver: &TokioResolver,
+    resolver: &Resolver,
     pace: &Pace,
     domain: &str,
     port: Option<u16>,
@@ -84,22 +85,28 @@ fn plain(at: &str) -> Option<Endpoint> {
 type Found<T> = Result<Option<(T, Duration)>, Failure>;
 
 /// The records of one question; none when there is no such name or no such record.
-async fn ask(
+async fn ask(resolver: &Resolver, pace: &Pace, domain: &str, kind: RecordType) -> Found<stub::Records> {
+    pace.turn().await;
+    let found = match resolver {
+        Resolver::Stub(server) => stub::ask(*server, domain, kind).await?,
+        Resolver::System(resolver) => by_system(resolver, domain, kind).await?,
+    };
+    Ok(found.map(|(answers, more)| {
+        let ttl = answers.iter().map(|record| record.ttl).min().unwrap_or(0);
+        ((answers, more), Duration::from_secs(u64::from(ttl)))
+    }))
+}
+
+async fn by_system(
     resolver: &TokioResolver,
-    pace: &Pace,
     domain: &str,
     kind: RecordType,
-) -> Found<(Vec<Record>, Vec<Record>)> {
-    pace.turn().await;
+) -> Result<Option<stub::Records>, Failure> {
     // A name with a dot stands for itself: search lists are for hosts.
     let name =
         if domain.contains('.') && !domain.ends_with('.') { format!("{domain}.") } else { domain.to_owned() };
     match resolver.lookup(name, kind).await {
-        Ok(lookup) => {
-            let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
-            let more = lookup.additionals().to_vec();
-            Ok(Some(((lookup.answers().to_vec(), more), Duration::from_secs(u64::from(ttl)))))
-        }
+        Ok(lookup) => Ok(Some((lookup.answers().to_vec(), lookup.additionals().to_vec()))),
         Err(error) if error.is_nx_domain() || is_empty(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -113,7 +120,7 @@ fn is_empty(error: &NetError) -> bool {
 }
 
 /// A and AAAA together: the failure of either is a failure, for half a set is no set.
-async fn addresses(resolver: &TokioResolver, pace: &Pace, domain: &str) -> Found<Vec<IpAddr>> {
+async fn addresses(resolver: &Resolver, pace: &Pace, domain: &str) -> Found<Vec<IpAddr>> {
     let v4 = ask(resolver, pace, domain, RecordType::A);
     let v6 = ask(resolver, pace, domain, RecordType::AAAA);
     let (v4, v6) = futures_util::future::try_join(v4, v6).await?;
@@ -135,7 +142,7 @@ fn ip(data: &RData) -> Option<IpAddr> {
 }
 
 /// SRV records; a target's addresses come from the same answer, or else are asked for.
-async fn services(resolver: &TokioResolver, pace: &Pace, domain: &str) -> Found<Vec<Endpoint>> {
+async fn services(resolver: &Resolver, pace: &Pace, domain: &str) -> Found<Vec<Endpoint>> {
     let Some(((records, additional), mut least)) = ask(resolver, pace, domain, RecordType::SRV).await? else {
         return Ok(None);
     };

@@ -14,8 +14,9 @@ use super::rpc::{Client, Options};
 use super::wire::{RangeRequest, RangeResponse};
 use crate::registry::Error;
 
-/// How long a member may take to answer.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long a member may take to answer. A third of the shortest TTL that is of any use: whoever has to renew a lease
+/// must find out in time that a member hangs.
+const ANSWER: Duration = Duration::from_millis(1_200);
 /// How many keys one answer may hold: well below the 4 MB a client takes.
 const PAGE: i64 = 1_000;
 

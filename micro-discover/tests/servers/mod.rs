@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub(crate) mod consul;
 pub(crate) mod etcd;
 pub(crate) mod gateway;
+pub(crate) mod nats;
 
 /// Whether `program` can be run; says so when a test is skipped, which CI does not allow.
 pub(crate) fn has(program: &str) -> bool {

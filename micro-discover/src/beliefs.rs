@@ -1,0 +1,206 @@
+//! Which endpoints to believe in, and until when, where the registry itself expires nothing or cannot say so.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::gomicro::written;
+use crate::merge::{merge, split};
+use crate::record::{EndpointId, Service};
+
+/// How long an endpoint without a TTL is believed in: three questions, which are asked every ten seconds.
+const UNASKED: Duration = Duration::from_secs(35);
+/// Those who answer for an endpoint need this long at least to come back after the server did.
+const GRACE: Duration = Duration::from_secs(10);
+const NO_PANIC: &str = "nothing under this lock can panic";
+
+/// A record, and for how long it holds where the registry itself expires nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) service: Service,
+    pub(crate) ttl: Option<Duration>,
+    /// Who says so.
+    pub(crate) owner: Option<String>,
+}
+
+/// Endpoints that are said to be gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Gone {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Ids, and addresses as they were written.
+    pub(crate) nodes: Vec<(EndpointId, String)>,
+    /// Who says so.
+    pub(crate) owner: Option<String>,
+}
+
+impl Gone {
+    /// Whether `record`, which has one endpoint, is among them and still what they were.
+    pub(crate) fn is(&self, record: &Service) -> bool {
+        let endpoint = &record.endpoints[0];
+        let same = |(id, address): &(EndpointId, String)| {
+            *id == endpoint.id && (*address == endpoint.address.to_string() || *address == written(endpoint))
+        };
+        self.name == record.name && self.version == record.version && self.nodes.iter().any(same)
+    }
+}
+
+/// Endpoints by service and id.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beliefs {
+    known: BTreeMap<(String, EndpointId), Belief>,
+}
+
+#[derive(Clone, Debug)]
+struct Belief {
+    /// With one endpoint.
+    record: Service,
+    ttl: Option<Duration>,
+    /// None: as long as nobody says otherwise.
+    end: Option<Instant>,
+}
+
+impl Beliefs {
+    /// Believes what somebody said who is asked now and then.
+    pub(crate) fn hear(&mut self, said: &Said) {
+        let now = Instant::now();
+        self.put(said, Some(now + said.ttl.unwrap_or(UNASKED).min(YEAR)));
+    }
+
+    /// Believes what is kept somewhere, and was written this long ago. Without a TTL it holds for ever.
+    pub(crate) fn read(&mut self, said: &Said, age: Duration) {
+        let left = said.ttl.map(|ttl| Instant::now() + ttl.saturating_sub(age).min(YEAR));
+        self.put(said, left);
+    }
+
+    fn put(&mut self, said: &Said, end: Option<Instant>) {
+        for record in split(&said.service) {
+            let key = (record.name.clone(), record.endpoints[0].id.clone());
+            self.known.insert(key, Belief { record, ttl: said.ttl, end });
+        }
+    }
+
+    /// Stops believing in what is gone.
+    pub(crate) fn forget(&mut self, gone: &Gone) {
+        for (id, _) in &gone.nodes {
+            let key = (gone.name.clone(), id.clone());
+            if self.known.get(&key).is_some_and(|known| gone.is(&known.record)) {
+                self.known.remove(&key);
+            }
+        }
+    }
+
+    /// Stops believing in an endpoint, whatever it was.
+    pub(crate) fn forget_id(&mut self, service: &str, id: &str) {
+        self.known.remove(&(service.to_owned(), id.to_owned()));
+    }
+
+    /// Takes over what `other` knows and this does not.
+    pub(crate) fn fill(&mut self, other: Self) {
+        for (key, belief) in other.known {
+            self.known.entry(key).or_insert(belief);
+        }
+    }
+
+    /// When the next endpoint stops being believed in.
+    pub(crate) fn next_end(&self) -> Option<Instant> {
+        self.known.values().filter_map(|belief| belief.end).min()
+    }
+
+    /// The whole set, without what is over.
+    pub(crate) fn services(&mut self) -> Vec<Service> {
+        let now = Instant::now();
+        self.known.retain(|_, belief| belief.end.is_none_or(|end| end > now));
+        merge(self.known.values().map(|belief| &belief.record))
+    }
+
+    /// The same, believed in for as long again: nobody could say anything meanwhile.
+    fn renewed(mut self) -> Self {
+        let now = Instant::now();
+        for belief in self.known.values_mut() {
+            belief.end = Some(now + belief.ttl.unwrap_or(UNASKED).clamp(GRACE, UNASKED));
+        }
+        self
+    }
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+pub(crate) fn is_same(found: &Service, ours: &Service) -> bool {
+    found.version == ours.version && found.endpoints[0].address == ours.endpoints[0].address
+}
+
+/// What watchers believed in when they lost their connection, by service.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    lost: Mutex<HashMap<String, Beliefs>>,
+}
+
+impl Memory {
+    /// Notes what was believed of `name`; nothing, if the connection had not been restored since.
+    pub(crate) fn lose(&self, name: &str, beliefs: Option<Beliefs>) {
+        if let Some(beliefs) = beliefs {
+            self.lost.lock().expect(NO_PANIC).insert(name.to_owned(), beliefs);
+        }
+    }
+
+    /// What to go on believing in beside what is heard now.
+    pub(crate) fn recall(&self, name: &str) -> Beliefs {
+        self.lost.lock().expect(NO_PANIC).get(name).cloned().unwrap_or_default().renewed()
+    }
+
+    /// The connection stands again, and what is believed is known anew.
+    pub(crate) fn settle(&self, name: &str) {
+        self.lost.lock().expect(NO_PANIC).remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Endpoint;
+
+    fn said(id: &str, ttl: Option<u64>) -> Said {
+        let service = Service::new("greeter").endpoint(Endpoint::new(id, "h:1".parse().unwrap()));
+        Said { service, ttl: ttl.map(Duration::from_secs), owner: None }
+    }
+
+    fn ids(beliefs: &mut Beliefs) -> String {
+        let set = beliefs.services();
+        set.iter().flat_map(|s| &s.endpoints).map(|e| e.id.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_heard_of_again_is_over_after_its_ttl() {
+        let mut beliefs = Beliefs::default();
+        beliefs.hear(&said("a", Some(10)));
+        beliefs.hear(&said("go", None));
+        beliefs.read(&said("kept", Some(10)), Duration::from_secs(4));
+        beliefs.read(&said("ever", None), Duration::MAX);
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(ids(&mut beliefs), "a ever go");
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(ids(&mut beliefs), "ever go");
+        tokio::time::advance(UNASKED).await;
+        assert_eq!(ids(&mut beliefs), "ever");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_an_outage_everyone_has_time_to_come_back() {
+        let (memory, mut before) = (Memory::default(), Beliefs::default());
+        before.hear(&said("a", Some(10)));
+        before.hear(&said("b", Some(10)));
+        memory.lose("greeter", Some(before));
+        tokio::time::advance(Duration::from_secs(600)).await;
+        let mut now = Beliefs::default();
+        now.fill(memory.recall("greeter"));
+        now.hear(&said("a", Some(10)));
+        tokio::time::advance(Duration::from_secs(8)).await;
+        assert_eq!(ids(&mut now), "a b");
+        now.hear(&said("a", Some(10)));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(ids(&mut now), "a");
+    }
+}

@@ -1,0 +1,232 @@
+//! The entries of a bucket as endpoints: what they are now, and then each change.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
+use async_nats::jetstream::kv::Store;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use tokio::time::{sleep_until, timeout};
+
+use super::Shared;
+use crate::beliefs::Beliefs;
+use crate::gomicro::decode_said;
+use crate::nats::link::{ANSWER, Trouble};
+use crate::record::Service;
+use crate::registry::Error;
+
+/// For how long after its end an entry is left where it is.
+const LITTER: Duration = Duration::from_secs(60);
+
+/// Where an endpoint is kept.
+pub(super) fn key(service: &str, id: &str) -> String {
+    format!("{}.{}", escape(service), escape(id))
+}
+
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
+            escaped.push(char::from(byte));
+        } else {
+            write!(escaped, "={byte:02x}").expect("a string takes everything");
+        }
+    }
+    escaped
+}
+
+fn unescape(escaped: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::new(), escaped.as_bytes());
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        if *byte != b'=' {
+            bytes.push(*byte);
+            continue;
+        }
+        let (digits, tail) = rest.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// A consumer of the last entry under each key, and of every one to come.
+struct Entries {
+    messages: Ordered,
+    /// How many there are to begin with.
+    pending: u64,
+    /// The server's time when it made the consumer.
+    at: async_nats::datetime::DateTime,
+}
+
+impl Entries {
+    async fn of(client: &Client, store: &Store, name: Option<&str>) -> Result<Self, Trouble> {
+        let keys = name.map_or_else(|| ">".to_owned(), |name| format!("{}.*", escape(name)));
+        let config = OrderedConfig {
+            deliver_subject: client.new_inbox(),
+            filter_subject: format!("{}{keys}", store.prefix),
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ..OrderedConfig::default()
+        };
+        let made = timeout(ANSWER, store.stream.create_consumer(config)).await.map_err(|_| Trouble::Late)?;
+        let consumer = made.map_err(Trouble::refused)?;
+        let (pending, at) = (consumer.cached_info().num_pending, consumer.cached_info().created);
+        let messages = consumer.messages().await.map_err(Trouble::refused)?;
+        Ok(Self { messages, pending, at })
+    }
+
+    async fn next(&mut self) -> Result<jetstream::Message, Trouble> {
+        match self.messages.next().await {
+            Some(message) => message.map_err(Trouble::refused),
+            None => Err(Trouble::Lost("the consumer is gone".to_owned())),
+        }
+    }
+
+    /// What there is to begin with.
+    async fn current(&mut self, store: &Store) -> Result<Beliefs, Trouble> {
+        let mut beliefs = Beliefs::default();
+        for _ in 0..self.pending {
+            let message = timeout(ANSWER, self.next()).await.unwrap_or(Err(Trouble::Late))?;
+            let (published, revision) = match message.info() {
+                Ok(info) => (info.published, info.stream_sequence),
+                Err(error) => return Err(Trouble::refused(error)),
+            };
+            let age = Duration::try_from(self.at - published).unwrap_or_default();
+            if is_litter(&message, age) {
+                let sweep = store.stream.purge().sequence(revision + 1).filter(message.subject.to_string());
+                if let Err(error) = sweep.await {
+                    tracing::debug!(%error, "an entry that is long over is left where it is");
+                }
+            } else {
+                apply(&message, &store.prefix, age, &mut beliefs);
+            }
+        }
+        Ok(beliefs)
+    }
+}
+
+/// The endpoints of `name`, or of all services.
+pub(super) async fn read(shared: &Shared, name: Option<&str>) -> Result<Beliefs, Trouble> {
+    let (client, store) = shared.store().await?;
+    Entries::of(&client, &store, name).await?.current(&store).await
+}
+
+fn is_deleted(message: &jetstream::Message) -> bool {
+    let operation = message.headers.as_ref().and_then(|headers| headers.get("KV-Operation"));
+    operation.is_some_and(|operation| matches!(operation.as_str(), "DEL" | "PURGE"))
+}
+
+/// Whether it has been over, or deleted, for so long that nobody needs it.
+fn is_litter(message: &jetstream::Message, age: Duration) -> bool {
+    if is_deleted(message) {
+        return age > LITTER;
+    }
+    let ttl = decode_said(&message.payload).ok().and_then(|said| said.ttl);
+    ttl.is_some_and(|ttl| age > ttl.saturating_add(LITTER))
+}
+
+fn apply(message: &jetstream::Message, prefix: &str, age: Duration, beliefs: &mut Beliefs) {
+    let Some(key) = message.subject.strip_prefix(prefix) else { return };
+    let Some((name, id)) = key.split_once('.').and_then(|(n, i)| Some((unescape(n)?, unescape(i)?))) else {
+        return;
+    };
+    match decode_said(&message.payload) {
+        _ if is_deleted(message) => beliefs.forget_id(&name, &id),
+        Ok(said) if said.service.name == name && said.service.endpoints.iter().all(|e| e.id == id) => {
+            beliefs.read(&said, age);
+        }
+        other => {
+            let why = other.err().map(|error| error.to_string());
+            tracing::debug!(key, why, "ignoring what is no record in a bucket of the registry");
+        }
+    }
+}
+
+/// Follows one service.
+pub(super) struct Watcher {
+    shared: Arc<Shared>,
+    name: String,
+    live: Option<Live>,
+    last: Option<Vec<Service>>,
+    failed: bool,
+}
+
+struct Live {
+    entries: Entries,
+    prefix: String,
+    loss: BoxFuture<'static, Trouble>,
+    beliefs: Beliefs,
+}
+
+impl Watcher {
+    pub(super) fn new(shared: Arc<Shared>, name: String) -> Self {
+        Self { shared, name, live: None, last: None, failed: false }
+    }
+
+    /// Waits for a set that differs from the last one. Ends after an error.
+    pub(super) async fn next(mut self) -> Option<(Result<Vec<Service>, Error>, Self)> {
+        if self.failed {
+            return None;
+        }
+        loop {
+            let news = match &mut self.live {
+                None => self.start().await,
+                Some(live) => follow(live).await,
+            };
+            if let Err(trouble) = news {
+                self.failed = true;
+                self.shared.memory.lose(&self.name, self.live.take().map(|live| live.beliefs));
+                return Some((Err(trouble.cannot("watch")), self));
+            }
+            let set = self.live.as_mut().map(|live| live.beliefs.services());
+            if set != self.last {
+                self.last.clone_from(&set);
+                return set.map(|set| (Ok(set), self));
+            }
+        }
+    }
+
+    async fn start(&mut self) -> Result<(), Trouble> {
+        let (client, store) = self.shared.store().await?;
+        let loss = Box::pin(self.shared.link.loss());
+        let mut entries = Entries::of(&client, &store, Some(&self.name)).await?;
+        let mut beliefs = entries.current(&store).await?;
+        beliefs.fill(self.shared.memory.recall(&self.name));
+        self.live = Some(Live { entries, prefix: store.prefix.clone(), loss, beliefs });
+        Ok(())
+    }
+}
+
+/// Waits until the set may have changed.
+async fn follow(live: &mut Live) -> Result<(), Trouble> {
+    let end = live.beliefs.next_end();
+    tokio::select! {
+        trouble = &mut live.loss => Err(trouble),
+        message = live.entries.next() => {
+            apply(&message?, &live.prefix, Duration::ZERO, &mut live.beliefs);
+            Ok(())
+        }
+        () = async { sleep_until(end.expect("only asked when there is one")).await }, if end.is_some() => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_becomes_a_key_and_comes_back() {
+        for name in ["greeter", "a.b", "Grüße", "=2e", "%", " ", "topic:a", ".hidden"] {
+            let escaped = escape(name);
+            assert!(escaped.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=".contains(&b)), "{escaped}");
+            assert_eq!(unescape(&escaped).as_deref(), Some(name));
+        }
+        assert_eq!((unescape("=2"), unescape("=zz"), unescape("=ff")), (None, None, None));
+        assert_ne!(key("a", "b-c"), key("a-b", "c"));
+    }
+}

@@ -1,0 +1,227 @@
+//! One connection to NATS, made when first needed; from then on the client restores it by itself.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use futures_util::StreamExt;
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+use tower::BoxError;
+
+use super::BACKEND;
+use crate::invalid::{Invalid, quoted};
+use crate::registry::Error;
+use crate::url::Url;
+
+pub(super) struct Link {
+    servers: Vec<ServerAddr>,
+    login: Option<(String, Option<String>)>,
+    tls: Option<Tls>,
+    client: Mutex<Option<Client>>,
+    state: watch::Sender<Standing>,
+}
+
+/// Paths of PEM files.
+#[derive(Clone, Default)]
+struct Tls {
+    authority: Option<String>,
+    identity: Option<(String, String)>,
+}
+
+/// Whether the connection stands, how often it was made, and what was last wrong with it.
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    connections: u64,
+    up: bool,
+    trouble: Option<String>,
+}
+
+/// How long a server may take to accept a connection, or to answer.
+pub(super) const ANSWER: Duration = Duration::from_secs(2);
+/// A server that is silent for twice as long is given up.
+const PING: Duration = Duration::from_secs(3);
+
+/// Why NATS did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("the server cannot be reached")]
+    Connection(#[source] BoxError),
+    #[error("the connection is lost: {0}")]
+    Lost(String),
+    #[error("the server did not answer in time")]
+    Late,
+    #[error("the server refused")]
+    Refused(#[source] BoxError),
+}
+
+impl Trouble {
+    pub(super) fn refused(source: impl Into<BoxError>) -> Self {
+        Self::Refused(source.into())
+    }
+
+    pub(super) fn cannot(self, what: &str) -> Error {
+        Error::Unavailable { backend: BACKEND, what: what.to_owned(), source: self.into() }
+    }
+}
+
+impl Link {
+    pub(super) fn new<S: AsRef<str>>(servers: impl IntoIterator<Item = S>) -> Result<Self, Invalid> {
+        let servers =
+            servers.into_iter().map(|server| address(server.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        if servers.is_empty() {
+            return Err(Invalid::new("no server: at least one is needed, as in nats://127.0.0.1:4222"));
+        }
+        Ok(Self {
+            servers,
+            login: None,
+            tls: None,
+            client: Mutex::default(),
+            state: watch::Sender::default(),
+        })
+    }
+
+    /// The servers, the login and the certificates of a URL.
+    pub(super) fn of(url: &mut Url) -> Result<Self, Invalid> {
+        let mut link = Self::new(std::mem::take(&mut url.hosts))?;
+        link.login = url.user.take().map(|user| (user, url.password.take()));
+        let (tls, authority) = (url.take("tls").is_some(), readable(url, "ca")?);
+        let identity = match (readable(url, "cert")?, readable(url, "key")?) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(Invalid::new("cert and key: one goes with the other")),
+        };
+        let wanted = tls || authority.is_some() || identity.is_some();
+        link.tls = wanted.then_some(Tls { authority, identity });
+        Ok(link)
+    }
+
+    /// The client, if its connection stands, or does so soon.
+    pub(super) async fn client(&self) -> Result<Client, Trouble> {
+        let mut known = self.client.lock().await;
+        let client = match &*known {
+            Some(client) => client.clone(),
+            None => {
+                let connecting = timeout(2 * ANSWER, self.options().connect(self.servers.as_slice()));
+                let connected = connecting.await.map_err(|_| Trouble::Late)?;
+                known.insert(connected.map_err(|error| Trouble::Connection(error.into()))?).clone()
+            }
+        };
+        drop(known);
+        let mut state = self.state.subscribe();
+        let standing = async {
+            // The client's state changes a moment before the event that tells of it.
+            while client.connection_state() != State::Connected || !state.borrow_and_update().up {
+                timeout(Duration::from_millis(50), state.changed()).await.ok();
+            }
+        };
+        match timeout(ANSWER, standing).await {
+            Ok(()) => Ok(client),
+            Err(_) => Err(self.lost()),
+        }
+    }
+
+    fn options(&self) -> ConnectOptions {
+        let state = self.state.clone();
+        let mut options = ConnectOptions::new()
+            .name("micro-discover")
+            .connection_timeout(ANSWER)
+            .request_timeout(Some(ANSWER))
+            .ping_interval(PING)
+            .reconnect_delay_callback(|attempt| match attempt {
+                0 | 1 => Duration::from_millis(500).mul_f64(fastrand::f64()),
+                _ => Duration::from_millis(900).mul_f64(0.5 + 0.5 * fastrand::f64()),
+            })
+            .event_callback(move |event| {
+                state.send_modify(|state| state.note(&event));
+                std::future::ready(())
+            });
+        options = match &self.login {
+            None => options,
+            Some((token, None)) => options.token(token.clone()),
+            Some((user, Some(password))) => options.user_and_password(user.clone(), password.clone()),
+        };
+        if let Some(tls) = &self.tls {
+            options = options.require_tls(true);
+            if let Some(authority) = &tls.authority {
+                options = options.add_root_certificates(authority.into());
+            }
+            if let Some((certificate, key)) = &tls.identity {
+                options = options.add_client_certificate(certificate.into(), key.into());
+            }
+        }
+        options
+    }
+
+    /// Resolves when a connection that stood is lost, be it restored since.
+    pub(super) fn loss(&self) -> impl Future<Output = Trouble> + Send + use<> {
+        let mut state = self.state.subscribe();
+        let made = state.borrow().connections;
+        async move {
+            let lost = state.wait_for(|state| !state.up || state.connections != made).await;
+            Trouble::Lost(
+                lost.ok().and_then(|state| state.trouble.clone()).unwrap_or_else(|| "closed".to_owned()),
+            )
+        }
+    }
+
+    fn lost(&self) -> Trouble {
+        Trouble::Lost(self.state.borrow().trouble.clone().unwrap_or_else(|| "not restored yet".to_owned()))
+    }
+}
+
+/// Resolves once the server has processed all that was sent before: it has sent back a message of our own.
+pub(super) async fn round_trip(client: &Client) -> Result<(), Trouble> {
+    let trip = async {
+        let inbox = client.new_inbox();
+        let mut echo = client.subscribe(inbox.clone()).await.map_err(Trouble::refused)?;
+        client.publish(inbox, "".into()).await.map_err(Trouble::refused)?;
+        echo.next().await.map(drop).ok_or_else(|| Trouble::Lost("closed".to_owned()))
+    };
+    timeout(ANSWER, trip).await.unwrap_or(Err(Trouble::Late))
+}
+
+/// A server's address, given with or without its port.
+fn address(server: &str) -> Result<ServerAddr, Invalid> {
+    let wrong = |why: String| Invalid::new(why).at(format_args!("server {}", quoted(server)));
+    let host = server.rsplit_once("://").map_or(server, |(_, host)| host);
+    if host.is_empty() {
+        return Err(wrong("it is empty".to_owned()));
+    }
+    let address: ServerAddr = server.parse().map_err(|error: std::io::Error| wrong(error.to_string()))?;
+    if address.port() == 0 || address.host().is_empty() || server.contains(char::is_whitespace) {
+        return Err(wrong("it is not host:port".to_owned()));
+    }
+    Ok(address)
+}
+
+/// The path in the option `name`, of a file that can be read.
+fn readable(url: &mut Url, name: &str) -> Result<Option<String>, Invalid> {
+    let Some(path) = url.take(name) else { return Ok(None) };
+    match std::fs::read(&path) {
+        Ok(_) => Ok(Some(path)),
+        Err(error) => Err(Invalid::new(format!("{name} {}: {error}", quoted(&path)))),
+    }
+}
+
+impl Standing {
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Connected => *self = Self { connections: self.connections + 1, up: true, trouble: None },
+            Event::Disconnected | Event::Closed => {
+                self.up = false;
+                self.trouble.get_or_insert_with(|| event.to_string());
+            }
+            Event::ServerError(_) | Event::ClientError(_) => self.trouble = Some(event.to_string()),
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port()));
+        f.debug_list().entries(places).finish()
+    }
+}

@@ -1,0 +1,190 @@
+//! Asks who answers for a service, and goes on listening.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, Message, StatusCode, Subscriber};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, SelectAll, StreamExt};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Shared;
+use super::link::Trouble;
+use super::wire::{Change, question, read_change};
+use crate::beliefs::Beliefs;
+use crate::gomicro::decode_said;
+use crate::record::Service;
+use crate::registry::Error;
+
+/// How long answers are waited for before what has come is taken for all there is: go-micro waits 100 ms.
+const WINDOW: Duration = Duration::from_millis(250);
+/// How often is asked again, for those who neither have a TTL nor say that they go.
+const ASK: Duration = Duration::from_secs(10);
+/// How soon, at first: not everyone's connection is restored when ours is.
+const ASK_AT_FIRST: Duration = Duration::from_secs(1);
+const AT_FIRST: u32 = 3;
+
+/// Where answers arrive.
+struct Inbox {
+    subject: String,
+    answers: Subscriber,
+}
+
+impl Inbox {
+    async fn of(client: &Client) -> Result<Self, Trouble> {
+        let subject = client.new_inbox();
+        let answers = client.subscribe(subject.clone()).await.map_err(Trouble::refused)?;
+        Ok(Self { subject, answers })
+    }
+}
+
+/// Asks once: for the endpoints of `name`, or of all services.
+pub(super) async fn ask(shared: &Shared, name: Option<&str>) -> Result<Beliefs, Trouble> {
+    let client = shared.link.client().await?;
+    let mut inbox = Inbox::of(&client).await?;
+    put_question(shared, &client, &inbox, name).await?;
+    let mut beliefs = Beliefs::default();
+    collect(shared, &mut inbox, name, &mut beliefs).await?;
+    Ok(beliefs)
+}
+
+async fn put_question(
+    shared: &Shared,
+    client: &Client,
+    inbox: &Inbox,
+    name: Option<&str>,
+) -> Result<(), Trouble> {
+    for subject in shared.subjects.all_questions() {
+        let asked = client.publish_with_reply(subject, inbox.subject.clone(), question(name)).await;
+        asked.map_err(Trouble::refused)?;
+    }
+    client.flush().await.map_err(Trouble::refused)
+}
+
+/// Takes answers until the time is up, or the server says that there is nobody to answer.
+async fn collect(
+    shared: &Shared,
+    inbox: &mut Inbox,
+    name: Option<&str>,
+    beliefs: &mut Beliefs,
+) -> Result<(), Trouble> {
+    // What we answer for ourselves we need not wait for.
+    shared.owned.says(name).iter().for_each(|said| beliefs.hear(said));
+    let (end, mut deaf) = (Instant::now() + WINDOW, shared.subjects.all_questions().len());
+    while let Ok(answer) = timeout_at(end, inbox.answers.next()).await {
+        let answer = answer.ok_or_else(|| Trouble::Lost("closed".to_owned()))?;
+        if answer.status == Some(StatusCode::NO_RESPONDERS) {
+            deaf -= 1;
+            if deaf == 0 {
+                break;
+            }
+        }
+        hear(&answer, name, beliefs);
+    }
+    Ok(())
+}
+
+fn hear(answer: &Message, name: Option<&str>, beliefs: &mut Beliefs) {
+    if let Ok(said) = decode_said(&answer.payload)
+        && name.is_none_or(|name| name == said.service.name)
+    {
+        beliefs.hear(&said);
+    }
+}
+
+/// Follows one service.
+pub(super) struct Watcher {
+    shared: Arc<Shared>,
+    name: String,
+    live: Option<Live>,
+    last: Option<Vec<Service>>,
+    failed: bool,
+}
+
+/// A watch that runs.
+struct Live {
+    client: Client,
+    inbox: Inbox,
+    changes: SelectAll<Subscriber>,
+    loss: BoxFuture<'static, Trouble>,
+    beliefs: Beliefs,
+    asked: u32,
+    ask_at: Instant,
+}
+
+impl Watcher {
+    pub(super) fn new(shared: Arc<Shared>, name: String) -> Self {
+        Self { shared, name, live: None, last: None, failed: false }
+    }
+
+    /// Waits for a set that differs from the last one. Ends after an error.
+    pub(super) async fn next(mut self) -> Option<(Result<Vec<Service>, Error>, Self)> {
+        if self.failed {
+            return None;
+        }
+        loop {
+            let news = match &mut self.live {
+                None => self.start().await,
+                Some(live) => follow(live, &self.shared, &self.name).await,
+            };
+            if let Err(trouble) = news {
+                self.failed = true;
+                self.shared.memory.lose(&self.name, self.live.take().map(|live| live.beliefs));
+                return Some((Err(trouble.cannot("watch")), self));
+            }
+            let set = self.live.as_mut().map(|live| live.beliefs.services());
+            if set != self.last {
+                self.last.clone_from(&set);
+                return set.map(|set| (Ok(set), self));
+            }
+        }
+    }
+
+    async fn start(&mut self) -> Result<(), Trouble> {
+        let shared = &self.shared;
+        let client = shared.link.client().await?;
+        let loss = Box::pin(shared.link.loss());
+        let mut changes = Vec::new();
+        for subject in shared.subjects.all_changes() {
+            changes.push(client.subscribe(subject).await.map_err(Trouble::refused)?);
+        }
+        let mut inbox = Inbox::of(&client).await?;
+        put_question(shared, &client, &inbox, Some(&self.name)).await?;
+        let mut beliefs = Beliefs::default();
+        collect(shared, &mut inbox, Some(&self.name), &mut beliefs).await?;
+        beliefs.fill(shared.memory.recall(&self.name));
+        let (changes, ask_at) = (stream::select_all(changes), Instant::now() + ASK_AT_FIRST);
+        self.live = Some(Live { client, inbox, changes, loss, beliefs, asked: 1, ask_at });
+        Ok(())
+    }
+}
+
+/// Waits until the set may have changed.
+async fn follow(live: &mut Live, shared: &Shared, name: &str) -> Result<(), Trouble> {
+    let end = live.beliefs.next_end();
+    tokio::select! {
+        trouble = &mut live.loss => return Err(trouble),
+        change = live.changes.next() => {
+            let change = change.ok_or_else(|| Trouble::Lost("closed".to_owned()))?;
+            match read_change(&change.payload) {
+                Some(Change::Put(said)) if said.service.name == name => live.beliefs.hear(&said),
+                Some(Change::Gone(gone)) if gone.name == name => live.beliefs.forget(&gone),
+                _ => {}
+            }
+        }
+        answer = live.inbox.answers.next() => {
+            let answer = answer.ok_or_else(|| Trouble::Lost("closed".to_owned()))?;
+            hear(&answer, Some(name), &mut live.beliefs);
+        }
+        () = sleep_until(live.ask_at) => {
+            put_question(shared, &live.client, &live.inbox, Some(name)).await?;
+            live.asked += 1;
+            live.ask_at = Instant::now() + if live.asked < AT_FIRST { ASK_AT_FIRST } else { ASK };
+            if live.asked == AT_FIRST {
+                shared.memory.settle(name);
+            }
+        }
+        () = async { sleep_until(end.expect("only asked when there is one")).await }, if end.is_some() => {}
+    }
+    Ok(())
+}

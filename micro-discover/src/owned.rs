@@ -1,0 +1,88 @@
+//! What this process announces, where nobody else keeps it.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::beliefs::{Gone, Said, is_same};
+use crate::merge::{merge, split};
+use crate::record::{EndpointId, Service};
+
+/// The endpoints of this process by service and id.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Tells our own words from those of others.
+    pub(crate) owner: String,
+    leases: Mutex<BTreeMap<(String, EndpointId), Lease>>,
+}
+
+#[derive(Debug)]
+struct Lease {
+    /// With one endpoint.
+    record: Service,
+    /// None is for ever.
+    end: Option<Instant>,
+}
+
+const NO_PANIC: &str = "nothing under this lock can panic";
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Self { owner: format!("{:016x}", fastrand::u64(..)), leases: Mutex::default() }
+    }
+
+    pub(crate) fn put(&self, service: &Service, ttl: Duration) {
+        let end = (!ttl.is_zero()).then(|| Instant::now() + ttl.min(YEAR));
+        let mut leases = self.leases.lock().expect(NO_PANIC);
+        for record in split(service) {
+            let key = (record.name.clone(), record.endpoints[0].id.clone());
+            leases.insert(key, Lease { record, end });
+        }
+    }
+
+    pub(crate) fn forget(&self, service: &Service) {
+        let mut leases = self.leases.lock().expect(NO_PANIC);
+        for record in split(service) {
+            let key = (record.name.clone(), record.endpoints[0].id.clone());
+            if leases.get(&key).is_some_and(|lease| is_same(&lease.record, &record)) {
+                leases.remove(&key);
+            }
+        }
+    }
+
+    /// What is announced and not over; what is over together is said together.
+    pub(crate) fn says(&self, name: Option<&str>) -> Vec<Said> {
+        let now = Instant::now();
+        let mut leases = self.leases.lock().expect(NO_PANIC);
+        leases.retain(|_, lease| lease.end.is_none_or(|end| end > now));
+        let mut groups: BTreeMap<Option<Instant>, Vec<&Service>> = BTreeMap::new();
+        for lease in leases.values().filter(|lease| name.is_none_or(|name| name == lease.record.name)) {
+            groups.entry(lease.end).or_default().push(&lease.record);
+        }
+        let said = groups.into_iter().flat_map(|(end, records)| {
+            let ttl = end.map(|end| end - now);
+            merge(records).into_iter().map(move |service| (service, ttl))
+        });
+        said.map(|(service, ttl)| Said { service, ttl, owner: Some(self.owner.clone()) }).collect()
+    }
+
+    /// Somebody else announces some of our endpoints: they are not ours any more.
+    pub(crate) fn lose(&self, said: &Said) {
+        if said.owner.as_ref() != Some(&self.owner) {
+            let mut leases = self.leases.lock().expect(NO_PANIC);
+            for endpoint in &said.service.endpoints {
+                leases.remove(&(said.service.name.clone(), endpoint.id.clone()));
+            }
+        }
+    }
+
+    /// Somebody else withdraws some of our endpoints.
+    pub(crate) fn let_go(&self, gone: &Gone) {
+        if gone.owner.as_ref() != Some(&self.owner) {
+            self.leases.lock().expect(NO_PANIC).retain(|_, lease| !gone.is(&lease.record));
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What must survive when NATS and those who answer over it fail: on a real server, beside what go-micro says.
+#![cfg(feature = "nats")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use micro_discover::{Announce, Endpoint, Registry, Service, Status, Watch, open};
+
+use crate::servers::gateway::Proxy;
+use crate::servers::nats::Nats;
+
+mod servers;
+
+const TTL: Duration = Duration::from_secs(3);
+
+fn greeter(id: &str) -> Service {
+    Service::new("greeter").endpoint(Endpoint::new(id, "127.0.0.1:80".parse().unwrap()))
+}
+
+/// Every set that a client was given.
+struct Seen {
+    sets: Arc<Mutex<Vec<Vec<String>>>>,
+    status: Status,
+}
+
+impl Seen {
+    fn by(registry: &Arc<dyn Registry>) -> Self {
+        let mut watch = Watch::new(registry.clone(), "greeter");
+        let seen = Self { sets: Arc::default(), status: watch.status() };
+        let sets = seen.sets.clone();
+        tokio::spawn(async move {
+            while let Some(set) = watch.next().await {
+                let ids = set.iter().flat_map(|service| &service.endpoints).map(|e| e.id.clone());
+                sets.lock().unwrap().push(ids.collect());
+            }
+        });
+        seen
+    }
+
+    fn last(&self) -> Option<Vec<String>> {
+        self.sets.lock().unwrap().last().cloned()
+    }
+
+    async fn until(&self, wanted: &[&str]) -> Duration {
+        let start = Instant::now();
+        while self.last().is_none_or(|last| last != wanted) {
+            assert!(start.elapsed() < Duration::from_secs(40), "{:?}, not {wanted:?}", self.last());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        start.elapsed()
+    }
+
+    fn flapped(&self) -> bool {
+        self.sets.lock().unwrap().windows(2).any(|two| two[0].iter().any(|id| !two[1].contains(id)))
+    }
+}
+
+/// Both kinds of registry on a server, each opened twice: as by two processes.
+fn pairs(server: &Nats) -> [[Arc<dyn Registry>; 2]; 2] {
+    [server.url(), server.bucket_url()].map(|url| [open(&url).unwrap(), open(&url).unwrap()])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_process_finds_what_another_announces_until_it_stops_renewing_or_withdraws() {
+    let Some(server) = Nats::start() else { return };
+    for url in [server.url(), server.bucket_url()] {
+        let (here, there) = (open(&url).unwrap(), open(&url).unwrap());
+        let seen = Seen::by(&there);
+        seen.until(&[]).await;
+        let polite = Announce::new(here.clone(), greeter("polite")).ttl(TTL).start().await.unwrap();
+        seen.until(&["polite"]).await;
+        assert_eq!(there.get("greeter").await.unwrap(), [greeter("polite")]);
+        assert_eq!(there.list().await.unwrap(), [greeter("polite")]);
+        let crashing = open(&url).unwrap();
+        crashing.announce(&greeter("crashed"), TTL).await.unwrap();
+        seen.until(&["crashed", "polite"]).await;
+        drop(crashing);
+        let took = seen.until(&["polite"]).await;
+        assert!(took <= TTL + Duration::from_secs(3), "{took:?}");
+        polite.withdraw().await.unwrap();
+        seen.until(&[]).await;
+        assert_eq!(there.get("greeter").await.unwrap(), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_restarts_hides_nothing_and_is_told_again() {
+    let Some(mut server) = Nats::start() else { return };
+    let watched = pairs(&server).map(|[here, there]| (Seen::by(&there), here, there));
+    let mut announced = Vec::new();
+    for (seen, here, _) in &watched {
+        for id in ["a", "b"] {
+            announced.push(Announce::new(here.clone(), greeter(id)).ttl(TTL).start().await.unwrap());
+        }
+        seen.until(&["a", "b"]).await;
+    }
+    server.server.kill();
+    tokio::time::sleep(2 * TTL).await;
+    for (seen, _, there) in &watched {
+        assert!(seen.status.stale_since().is_some() && seen.status.last_error().is_some());
+        assert!(there.get("greeter").await.unwrap_err().is_retryable());
+    }
+    server.server.restart_dead();
+    server.wait();
+    for (seen, here, _) in &watched {
+        let late = Announce::new(here.clone(), greeter("late")).ttl(TTL).start().await.unwrap();
+        seen.until(&["a", "b", "late"]).await;
+        announced.push(late);
+    }
+    tokio::time::sleep(2 * TTL).await;
+    for (seen, _, there) in &watched {
+        assert_eq!(seen.last().unwrap(), ["a", "b", "late"]);
+        assert!(!seen.flapped(), "{:?}", seen.sets.lock().unwrap());
+        assert_eq!(there.get("greeter").await.unwrap()[0].endpoints.len(), 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_connection_keeps_the_set_and_what_changed_meanwhile_is_seen_after_it() {
+    let Some(server) = Nats::start() else { return };
+    for scheme in ["nats", "nats+kv"] {
+        let proxy = Proxy::before(server.port).await;
+        let direct = open(&format!("{scheme}://127.0.0.1:{}", server.port)).unwrap();
+        let seen = Seen::by(&open(&format!("{scheme}://127.0.0.1:{}", proxy.port)).unwrap());
+        let going = Announce::new(direct.clone(), greeter("going")).ttl(TTL).start().await.unwrap();
+        let staying = Announce::new(direct.clone(), greeter("staying")).ttl(TTL).start().await.unwrap();
+        seen.until(&["going", "staying"]).await;
+        proxy.cut();
+        going.withdraw().await.unwrap();
+        let new = Announce::new(direct, greeter("new")).ttl(TTL).start().await.unwrap();
+        tokio::time::sleep(2 * TTL).await;
+        assert_eq!(seen.last().unwrap(), ["going", "staying"]);
+        proxy.mend();
+        println!("{scheme}: true again {:?} after the cut", seen.until(&["new", "staying"]).await);
+        assert!(
+            seen.sets
+                .lock()
+                .unwrap()
+                .iter()
+                .skip_while(|set| set.len() < 2)
+                .all(|set| set.contains(&"staying".to_owned()))
+        );
+        staying.withdraw().await.unwrap();
+        new.withdraw().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_login_is_an_error_that_is_seen() {
+    let Some(server) = Nats::with(&["--user", "me", "--pass", "s3cret"]) else { return };
+    for scheme in ["nats", "nats+kv"] {
+        let good = open(&format!("{scheme}://me:s3cret@127.0.0.1:{}", server.port)).unwrap();
+        good.announce(&greeter("a"), Duration::ZERO).await.unwrap();
+        assert_eq!(good.get("greeter").await.unwrap(), [greeter("a")]);
+        for login in ["me:wrong@", ""] {
+            let refused = open(&format!("{scheme}://{login}127.0.0.1:{}", server.port)).unwrap();
+            let error = refused.get("greeter").await.unwrap_err();
+            assert!(error.is_retryable() && !format!("{error:?}").contains("wrong"), "{error:?}");
+            let shut_out = Seen::by(&refused);
+            while shut_out.status.last_error().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert!(!shut_out.status.resolved(), "refused is not empty");
+        }
+    }
+}
+
+/// A member in go-micro's words, as recorded from v6: no TTL, no owner, an inbox for an address.
+mod neighbour {
+    use super::*;
+
+    const RECORD: &str = r#"{"name":"greeter","version":"1.0.0","metadata":null,"endpoints":[{"request":{"name":"Req","type":"Req","values":[{"name":"name","type":"string","values":null}]},"response":{"name":"Rsp","type":"Rsp","values":null},"metadata":{},"name":"Greeter.Hello"}],"nodes":[{"metadata":{"broker":"nats","protocol":"mucp","registry":"nats","server":"mucp","transport":"nats"},"id":"greeter-ID1","address":"_INBOX.Jf3onzDglHMTWBsnPCv4oM"}]}"#;
+    /// As go-micro says goodbye: with nodes only.
+    const GONE: &str = r#"{"Service":{"name":"greeter","version":"1.0.0","metadata":null,"endpoints":null,"nodes":[{"metadata":null,"id":"greeter-ID1","address":"_INBOX.Jf3onzDglHMTWBsnPCv4oM"}]},"Action":"delete"}"#;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn go_micro_is_found_by_either_pair_of_subjects_and_finds_us() {
+        let Some(server) = Nats::start() else { return };
+        for prefix in ["micro.nats", "micro.registry.nats"] {
+            let peer = async_nats::connect(server.url()).await.unwrap();
+            let mut questions = peer.subscribe(format!("{prefix}.query")).await.unwrap();
+            peer.flush().await.unwrap();
+            let answering = peer.clone();
+            let task = tokio::spawn(async move {
+                while let Some(question) = questions.next().await {
+                    let asked: serde_json::Value = serde_json::from_slice(&question.payload).unwrap();
+                    assert!(asked["Action"] == "list" || asked["Service"]["name"] == "greeter", "{asked}");
+                    answering.publish(question.reply.unwrap(), RECORD.into()).await.unwrap();
+                }
+            });
+            let registry = open(&format!("{}?prefix={prefix}", server.url())).unwrap();
+            let seen = Seen::by(&registry);
+            seen.until(&["greeter-ID1"]).await;
+            let found = registry.get("greeter").await.unwrap();
+            assert_eq!(found[0].endpoints[0].address.to_string(), "nats://_INBOX.Jf3onzDglHMTWBsnPCv4oM");
+            assert_eq!(
+                (found[0].version.as_str(), found[0].methods[0].name.as_str()),
+                ("1.0.0", "Greeter.Hello")
+            );
+            assert_eq!(registry.list().await.unwrap(), found);
+
+            // The other way round: told of us on the same pair, and answered when it asks.
+            let mut told = peer.subscribe(format!("{prefix}.watch")).await.unwrap();
+            peer.flush().await.unwrap();
+            registry.announce(&greeter("ours"), TTL).await.unwrap();
+            let change: serde_json::Value =
+                serde_json::from_slice(&told.next().await.unwrap().payload).unwrap();
+            assert_eq!(
+                (&change["Action"], &change["Service"]["nodes"][0]["address"]),
+                (&"create".into(), &"127.0.0.1:80".into())
+            );
+            task.abort();
+            let inbox = peer.new_inbox();
+            let mut answers = peer.subscribe(inbox.clone()).await.unwrap();
+            let question = r#"{"Service":{"name":"greeter","version":"","metadata":null,"endpoints":null,"nodes":null},"Action":"get"}"#;
+            peer.publish_with_reply(format!("{prefix}.query"), inbox, question.into()).await.unwrap();
+            let answer: serde_json::Value =
+                serde_json::from_slice(&answers.next().await.unwrap().payload).unwrap();
+            assert_eq!((&answer["name"], &answer["nodes"][0]["id"]), (&"greeter".into(), &"ours".into()));
+
+            peer.publish(format!("{prefix}.watch"), GONE.into()).await.unwrap();
+            seen.until(&["ours"]).await;
+            registry.withdraw(&greeter("ours")).await.unwrap();
+            seen.until(&[]).await;
+        }
+    }
+}
