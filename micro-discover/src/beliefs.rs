@@ -9,43 +9,13 @@ use tokio::time::Instant;
 use crate::gomicro::written;
 use crate::merge::{merge, split};
 use crate::record::{EndpointId, Service};
+use crate::said::{Gone, Said};
 
 /// How long an endpoint without a TTL is believed in: three questions, which are asked every ten seconds.
 const UNASKED: Duration = Duration::from_secs(35);
 /// Those who answer for an endpoint need this long at least to come back after the server did.
 const GRACE: Duration = Duration::from_secs(10);
 const NO_PANIC: &str = "nothing under this lock can panic";
-
-/// A record, and for how long it holds where the registry itself expires nothing.
-#[derive(Clone, Debug)]
-pub(crate) struct Said {
-    pub(crate) service: Service,
-    pub(crate) ttl: Option<Duration>,
-    /// Who says so.
-    pub(crate) owner: Option<String>,
-}
-
-/// Endpoints that are said to be gone.
-#[derive(Clone, Debug)]
-pub(crate) struct Gone {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    /// Ids, and addresses as they were written.
-    pub(crate) nodes: Vec<(EndpointId, String)>,
-    /// Who says so.
-    pub(crate) owner: Option<String>,
-}
-
-impl Gone {
-    /// Whether `record`, which has one endpoint, is among them and still what they were.
-    pub(crate) fn is(&self, record: &Service) -> bool {
-        let endpoint = &record.endpoints[0];
-        let same = |(id, address): &(EndpointId, String)| {
-            *id == endpoint.id && (*address == endpoint.address.to_string() || *address == written(endpoint))
-        };
-        self.name == record.name && self.version == record.version && self.nodes.iter().any(same)
-    }
-}
 
 /// Endpoints by service and id.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +56,7 @@ impl Beliefs {
     pub(crate) fn forget(&mut self, gone: &Gone) {
         for (id, _) in &gone.nodes {
             let key = (gone.name.clone(), id.clone());
-            if self.known.get(&key).is_some_and(|known| gone.is(&known.record)) {
+            if self.known.get(&key).is_some_and(|known| is_gone(gone, &known.record)) {
                 self.known.remove(&key);
             }
         }
@@ -127,6 +97,15 @@ impl Beliefs {
 }
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Whether `record`, which has one endpoint, is among what is gone and still what it was.
+pub(crate) fn is_gone(gone: &Gone, record: &Service) -> bool {
+    let endpoint = &record.endpoints[0];
+    let same = |(id, address): &(EndpointId, String)| {
+        *id == endpoint.id && (*address == endpoint.address.to_string() || *address == written(endpoint))
+    };
+    gone.name == record.name && gone.version == record.version && gone.nodes.iter().any(same)
+}
 
 pub(crate) fn is_same(found: &Service, ours: &Service) -> bool {
     found.version == ours.version && found.endpoints[0].address == ours.endpoints[0].address

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-#[cfg(feature = "nats")]
-use crate::beliefs::{Gone, Said};
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Endpoint, Method, Service, Shape};
+#[cfg(feature = "nats")]
+use crate::said::{Gone, Said};
 
 type Labels = BTreeMap<String, String>;
 

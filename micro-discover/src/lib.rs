@@ -78,6 +78,8 @@ mod nats;
 mod open;
 #[cfg(feature = "nats")]
 mod owned;
+#[cfg(feature = "nats")]
+mod said;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "nats"))]
 mod url;
 

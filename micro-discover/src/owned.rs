@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::beliefs::{Gone, Said, is_same};
+use crate::beliefs::{is_gone, is_same};
 use crate::merge::{merge, split};
 use crate::record::{EndpointId, Service};
+use crate::said::{Gone, Said};
 
 /// The endpoints of this process by service and id.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Table {
     /// Somebody else withdraws some of our endpoints.
     pub(crate) fn let_go(&self, gone: &Gone) {
         if gone.owner.as_ref() != Some(&self.owner) {
-            self.leases.lock().expect(NO_PANIC).retain(|_, lease| !gone.is(&lease.record));
+            self.leases.lock().expect(NO_PANIC).retain(|_, lease| !is_gone(gone, &lease.record));
         }
     }
 }

@@ -21,13 +21,13 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use self::entries::{Watcher, key, read};
 use super::invalid;
 use super::link::{ANSWER, Link, Trouble};
-use crate::beliefs::Said;
 use crate::beliefs::{Memory, is_same};
 use crate::gomicro::{decode_said, encode_said};
 use crate::invalid::{Invalid, quoted};
 use crate::merge::split;
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry, check_announced};
+use crate::said::Said;
 use crate::url::Url;
 
 /// A registry in a JetStream bucket, which is made if it is not there. Clones share their connection.

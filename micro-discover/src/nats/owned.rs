@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 
 use super::link::{Trouble, round_trip};
 use super::wire::{Change, Question, Subjects, change, in_pieces, publish, read_change, read_question, room};
-use crate::beliefs::Said;
 use crate::owned::Table;
 use crate::record::Service;
+use crate::said::Said;
 
 pub(super) struct Owned {
     table: Arc<Table>,
