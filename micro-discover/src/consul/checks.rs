@@ -30,7 +30,7 @@ pub(super) struct Checks {
 }
 
 /// How long the agent may take to tell its servers.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_millis(700);
 const NO_PANIC: &str = "nothing under this lock can panic";
 
 impl Checks {
