@@ -90,10 +90,8 @@ fn configured(mut url: Url, tls: bool) -> Result<ConsulBuilder, Invalid> {
     if let Some(authority) = url.file("ca")? {
         builder = builder.certificate_authority(authority);
     }
-    match (url.file("cert")?, url.file("key")?) {
-        (Some(certificate), Some(key)) => builder = builder.identity(certificate, key),
-        (None, None) => {}
-        _ => return Err(Invalid::new("cert and key: one goes with the other")),
+    if let Some((certificate, key)) = url.identity()? {
+        builder = builder.identity(certificate, key);
     }
     url.end(OPTIONS)?;
     Ok(builder)

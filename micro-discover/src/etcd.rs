@@ -93,10 +93,8 @@ fn configured(mut url: Url, tls: bool) -> Result<EtcdBuilder, Invalid> {
     if let Some(authority) = url.file("ca")? {
         builder = builder.certificate_authority(authority);
     }
-    match (url.file("cert")?, url.file("key")?) {
-        (Some(certificate), Some(key)) => builder = builder.identity(certificate, key),
-        (None, None) => {}
-        _ => return Err(Invalid::new("cert and key: one goes with the other")),
+    if let Some((certificate, key)) = url.identity()? {
+        builder = builder.identity(certificate, key);
     }
     if let Some(grace) = url.seconds("grace")? {
         builder = builder.grace(grace);

@@ -46,6 +46,7 @@ impl Url {
     }
 
     /// The option `name` as a whole number of seconds, 1 to a day.
+    #[cfg(any(feature = "consul", feature = "etcd"))]
     pub(crate) fn seconds(&mut self, name: &str) -> Result<Option<std::time::Duration>, Invalid> {
         let Some(text) = self.take(name) else { return Ok(None) };
         match text.parse() {
@@ -58,10 +59,21 @@ impl Url {
     }
 
     /// The contents of the file that the option `name` is the path of.
+    #[cfg(any(feature = "consul", feature = "etcd"))]
     pub(crate) fn file(&mut self, name: &str) -> Result<Option<Vec<u8>>, Invalid> {
         let Some(path) = self.take(name) else { return Ok(None) };
         let read = std::fs::read(&path);
         read.map(Some).map_err(|error| Invalid::new(format!("{name} {}: {error}", quoted(&path))))
+    }
+
+    /// The contents of the files that the options `cert` and `key` are the paths of: both or none.
+    #[cfg(any(feature = "consul", feature = "etcd"))]
+    pub(crate) fn identity(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, Invalid> {
+        match (self.file("cert")?, self.file("key")?) {
+            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+            (None, None) => Ok(None),
+            _ => Err(Invalid::new("cert and key: one goes with the other")),
+        }
     }
 
     /// Refuses what nobody has taken. `known` lists what there is to take.
@@ -111,6 +123,7 @@ mod tests {
         url.end("").unwrap();
     }
 
+    #[cfg(any(feature = "consul", feature = "etcd"))]
     #[test]
     fn little_is_enough_and_bad_values_are_named() {
         let mut url = Url::parse("h?interval=0&ca=/no/such/file");
