@@ -2,5 +2,6 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     micro_build::compile("proto/greeter.proto")?;
+    micro_build::Config::new().wire(true).mock(true).compile(["proto/chat.proto"])?;
     Ok(())
 }

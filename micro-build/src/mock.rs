@@ -46,7 +46,7 @@ pub(crate) fn write_mock(service: &Service, code: &mut String) {
         code,
         "/// A `{name}` for tests.\n\
          pub mod {module}_mock {{\n\
-         #![allow(unused_variables, missing_docs, clippy::all)]\n\
+         #![allow(dead_code, unused_variables, missing_docs, clippy::all)]\n\
          /// Answers each method as a test says; what it says nothing of is UNIMPLEMENTED. Serve it as\n\
          /// `{name}Server::new(mock)`.\n\
          #[derive(Clone, Default)]\n\

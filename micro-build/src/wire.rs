@@ -21,7 +21,7 @@ pub(crate) fn write_wire(service: &Service, descriptors: Option<&str>, code: &mu
         code,
         "/// `{full_name}` by name: over gRPC and go-micro's RPC.\n\
          pub mod {module}_wire {{\n\
-         #![allow(missing_docs, clippy::all)]\n\
+         #![allow(dead_code, missing_docs, clippy::all)]\n\
          /// Calls `{full_name}`, whichever of the two its endpoints speak.\n\
          #[derive(Clone, Debug)]\n\
          pub struct Client {{ inner: ::micro_tower::wire::Client }}\n\

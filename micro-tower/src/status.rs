@@ -10,7 +10,7 @@ use std::{
 };
 
 use h2::Reason;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use micro_balance::{NotSent, classify::is_grpc, timeout::Elapsed};
 use pin_project::pin_project;
@@ -59,6 +59,16 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         grpc(error.into())
     }
+}
+
+/// What says `status` behind a response's messages.
+pub(crate) fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if status.add_header(&mut trailers).is_err() {
+        // Its text is no header, whatever it is.
+        trailers.insert("grpc-status", HeaderValue::from_static("13"));
+    }
+    trailers
 }
 
 fn code(error: &(dyn StdError + 'static)) -> Code {

@@ -92,9 +92,30 @@ fn named<'a>(all: &'a [Exchange], names: &[&str]) -> Vec<&'a Exchange> {
 const V6: &[(&str, &str)] = &[("protocol", "mucp"), ("server", "mucp"), ("transport", "http")];
 const V0: &[(&str, &str)] = &[("server", "rpc"), ("transport", "http")];
 
+/// Makes `calls`, each recorded under a name, and shows that the server hears what was recorded. Gives the answers.
+async fn called(
+    log: &str,
+    labels: &[(&str, &str)],
+    from: &HeaderMap,
+    calls: &[(&str, &str, &'static str)],
+) -> Vec<Result<String, Fault>> {
+    let all = exchanges(log);
+    let names: Vec<_> = calls.iter().map(|(name, ..)| *name).collect();
+    let recordings = named(&all, &names);
+    let (address, mut heard) = recorded(recordings.iter().map(|it| it.answered.clone()).collect()).await;
+    let client = client(address, labels).await;
+    let mut answers = Vec::new();
+    for ((_, method, request), recording) in calls.iter().zip(&recordings) {
+        let answer = client.call_text(method, from.clone(), Bytes::from_static(request.as_bytes())).await;
+        answers.push(answer.map(|answer| String::from_utf8(answer.into()).unwrap()));
+        assert_eq!(plain(&heard.recv().await.unwrap()), plain(&recording.sent), "{}", recording.name);
+    }
+    answers
+}
+
 #[tokio::test]
 async fn a_server_of_v6_hears_what_its_own_client_says() {
-    let all = exchanges(include_str!("captures/v6.10.log"));
+    let from = headers(&[("micro-from-service", "caller"), ("x-request-id", "abc")]);
     let calls = [
         ("v6 json call", "Greeter.Hello", r#"{"name":"John"}"#),
         ("v6 json call again (pooled conn)", "Greeter.Hello", r#"{"name":"Jane"}"#),
@@ -103,16 +124,7 @@ async fn a_server_of_v6_hears_what_its_own_client_says() {
         ("v6 unknown method", "Greeter.Nope", r#"{"name":"x"}"#),
         ("v6 unknown service", "Nope.Nope", r#"{"name":"x"}"#),
     ];
-    let recordings = named(&all, &calls.map(|(name, ..)| name));
-    let (address, mut heard) = recorded(recordings.iter().map(|it| it.answered.clone()).collect()).await;
-    let client = client(address, V6).await;
-    let from = headers(&[("micro-from-service", "caller"), ("x-request-id", "abc")]);
-    let mut answers = Vec::new();
-    for ((_, method, request), recording) in calls.iter().zip(&recordings) {
-        let answer = client.call_text(method, from.clone(), Bytes::from_static(request.as_bytes())).await;
-        answers.push(answer.map(|answer| String::from_utf8(answer.into()).unwrap()));
-        assert_eq!(plain(&heard.recv().await.unwrap()), plain(&recording.sent), "{}", recording.name);
-    }
+    let answers = called(include_str!("captures/v6.10.log"), V6, &from, &calls).await;
     assert_eq!(answers[0].as_deref(), Ok(r#"{"greeting":"Hello John"}"#));
     // With an id that is of another call.
     assert_eq!(answers[1].as_deref(), Ok(r#"{"greeting":"Hello Jane"}"#));
@@ -128,23 +140,14 @@ async fn a_server_of_v6_hears_what_its_own_client_says() {
 
 #[tokio::test]
 async fn a_server_of_v0_hears_what_its_own_client_says() {
-    let all = exchanges(include_str!("captures/v0.14.log"));
+    let from = headers(&[("x-micro-from-service", "caller"), ("x-request-id", "abc")]);
     let calls = [
         ("v0.14 json call", "Greeter.Hello", r#"{"name":"John"}"#),
         ("v0.14 json call 2", "Greeter.Hello", r#"{"name":"Jane"}"#),
         ("v0.14 json error", "Greeter.Hello", r#"{"name":"err"}"#),
         ("v0.14 unknown method", "Greeter.Nope", r#"{"name":"x"}"#),
     ];
-    let recordings = named(&all, &calls.map(|(name, ..)| name));
-    let (address, mut heard) = recorded(recordings.iter().map(|it| it.answered.clone()).collect()).await;
-    let client = client(address, V0).await;
-    let from = headers(&[("x-micro-from-service", "caller"), ("x-request-id", "abc")]);
-    let mut answers = Vec::new();
-    for ((_, method, request), recording) in calls.iter().zip(&recordings) {
-        let answer = client.call_text(method, from.clone(), Bytes::from_static(request.as_bytes())).await;
-        answers.push(answer.map(|answer| String::from_utf8(answer.into()).unwrap()));
-        assert_eq!(plain(&heard.recv().await.unwrap()), plain(&recording.sent), "{}", recording.name);
-    }
+    let answers = called(include_str!("captures/v0.14.log"), V0, &from, &calls).await;
     assert_eq!(answers[0].as_deref(), Ok(r#"{"greeting":"Hello John"}"#));
     assert_eq!(answers[1].as_deref(), Ok(r#"{"greeting":"Hello Jane"}"#));
     assert_eq!(answers[2], Err(Fault::bad_request("greeter.hello", "bad name")));

@@ -7,12 +7,17 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_core::Stream;
-use http::HeaderMap;
+use futures_util::{
+    StreamExt as _,
+    stream::{BoxStream, once, unfold},
+};
+use http::{HeaderMap, Response};
 use http_body::Body;
-use tonic::Status;
+use tonic::{Code, Status};
 use tower::BoxError;
 
 use super::compress::{compress, decompress};
+use crate::fault::Fault;
 
 const HEAD: usize = 5;
 
@@ -123,9 +128,39 @@ where
     }
 }
 
+/// The messages of a response, and its status behind them unless that is OK.
+pub(crate) fn answers<B>(response: Response<B>, limit: usize) -> BoxStream<'static, Result<Bytes, Status>>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    let (head, body) = response.into_parts();
+    let refused = match Status::from_header_map(&head.headers) {
+        None if !head.status.is_success() => {
+            Some(Fault::from_http(head.status, "the server answered by HTTP").into())
+        }
+        status => status.filter(|status| status.code() != Code::Ok),
+    };
+    if let Some(status) = refused {
+        return once(async { Err(status) }).boxed();
+    }
+    let next = |frames: Option<Frames<B>>| async {
+        let mut frames = frames?;
+        match frames.next().await {
+            Some(message) => {
+                let more = message.is_ok().then_some(frames);
+                Some((message, more))
+            }
+            None => {
+                let status = frames.trailers().and_then(Status::from_header_map)?;
+                (status.code() != Code::Ok).then(|| (Err(status), None))
+            }
+        }
+    };
+    unfold(Some(Frames::new(body, limit)), next).boxed()
+}
+
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt as _;
     use http_body_util::Full;
 
     use super::*;

@@ -1,15 +1,15 @@
 //! Writes answers as the version of go-micro that asked writes them.
 
+use http::HeaderName;
 use serde_json::value::RawValue;
 
 use super::{
     END, Message,
     detect::{Call, Envelope, Era, NoCall},
     json_rpc,
-    message::stays,
     proto_rpc::{self, Header},
 };
-use crate::{codec::frame, fault::Fault};
+use crate::{codec::frame, fault::Fault, metadata::is_of_connection};
 
 const ERROR: [&str; 2] = ["micro-error", "x-micro-error"];
 
@@ -146,14 +146,19 @@ pub(crate) fn refusal(message: &Message, no: &NoCall) -> Message {
     answer
 }
 
-/// What an answer to `message` begins with: the headers of the message itself, not of an earlier one.
+/// What an answer to `message` begins with: the headers of the message itself, not of an earlier one, and no secret.
 fn echo(message: &Message) -> Message {
     let mut answer = Message { headers: message.headers.clone(), ..Message::default() };
-    let gone: Vec<_> = answer.headers.keys().filter(|name| stays(name)).cloned().collect();
+    let gone: Vec<_> =
+        answer.headers.keys().filter(|name| is_of_connection(name) || is_secret(name)).cloned().collect();
     for name in gone {
         answer.headers.remove(name);
     }
     answer
+}
+
+fn is_secret(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "authorization" | "cookie" | "set-cookie")
 }
 
 fn line(payload: &[u8]) -> bytes::Bytes {

@@ -10,10 +10,9 @@ use serde_json::value::RawValue;
 
 use super::{
     END, LONGEST, Message, json_rpc,
-    message::stays,
     proto_rpc::{self, Header},
 };
-use crate::{codec::frame, fault::Fault};
+use crate::{codec::frame, fault::Fault, metadata::is_of_connection};
 
 /// The label by which an endpoint of ours says what it speaks beside go-micro's RPC.
 pub(crate) const SPEAKS: &str = "speaks";
@@ -212,8 +211,12 @@ fn user_headers(headers: &HeaderMap) -> HeaderMap {
     for (name, value) in headers {
         let text = name.as_str();
         let grpc = text.starts_with("grpc-") || *name == header::USER_AGENT || *name == header::CONTENT_TYPE;
-        let kept = !stays(name) || matches!(text, "authorization" | "cookie");
-        if kept && !grpc && *name != STREAM && !text.starts_with("accept") && text != "timeout" {
+        if !is_of_connection(name)
+            && !grpc
+            && *name != STREAM
+            && !text.starts_with("accept")
+            && text != "timeout"
+        {
             all.append(name.clone(), value.clone());
         }
     }

@@ -266,7 +266,7 @@ fn write_headers(bytes: &mut Vec<u8>, headers: &HeaderMap) {
 }
 
 /// `x-micro-id` as `X-Micro-Id`.
-fn canonical(name: &str) -> String {
+pub(crate) fn canonical(name: &str) -> String {
     let mut start = true;
     let letter = |c: char| {
         let c = if start { c.to_ascii_uppercase() } else { c };

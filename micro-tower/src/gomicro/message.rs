@@ -56,26 +56,3 @@ fn is_plain(byte: u8) -> bool {
 pub(crate) fn text(value: &HeaderValue) -> Option<&str> {
     std::str::from_utf8(value.as_bytes()).ok()
 }
-
-/// Whether a header is of one connection or one message only, or a secret, and so never handed on or echoed.
-pub(crate) fn stays(name: &HeaderName) -> bool {
-    const STAY: [&str; 16] = [
-        "authorization",
-        "connection",
-        "content-length",
-        "cookie",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "set-cookie",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "http2-settings",
-    ];
-    STAY.contains(&name.as_str())
-}

@@ -20,11 +20,12 @@ use super::{
     LONGEST, Message, Opening, Streams,
     answer::{Answers, refusal},
     detect::{self, Call},
-    message::{stays, text},
+    message::text,
 };
 use crate::{
-    codec::frame::{self, Frames},
+    codec::frame,
     fault::{self, Fault},
+    metadata::is_of_connection,
     status,
 };
 
@@ -226,7 +227,7 @@ fn request(call: &Call, headers: &HeaderMap, fed: mpsc::Receiver<Bytes>) -> Resu
 fn grpc_headers(headers: &HeaderMap, format: &str) -> HeaderMap {
     let mut all: HeaderMap = HeaderMap::with_capacity(headers.len() + 2);
     for (name, value) in headers {
-        let kept = !stays(name) || matches!(name.as_str(), "authorization" | "cookie");
+        let kept = !is_of_connection(name);
         let own = matches!(name.as_str(), "accept" | "accept-encoding" | "content-encoding" | "timeout");
         if kept && !own && !name.as_str().starts_with("grpc-") {
             all.append(name.clone(), value.clone());
@@ -249,27 +250,11 @@ fn messages<B>(response: Response<B>) -> BoxStream<'static, Result<Bytes, Fault>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let (head, body) = response.into_parts();
-    let refused = match Status::from_header_map(&head.headers) {
-        Some(status) if status.code() != tonic::Code::Ok => Some(fault_of(status)),
-        None if !head.status.is_success() => {
-            Some(Fault::from_http(head.status, "the service did not answer"))
-        }
-        _ => None,
-    };
-    if let Some(fault) = refused {
-        return once(async { Err(fault) }).boxed();
-    }
-    let frames = Frames::new(Body::new(body), LONGEST);
-    unfold(Some(frames), |frames| async {
-        let mut frames = frames?;
-        match AssertUnwindSafe(frames.next()).catch_unwind().await {
-            Ok(Some(Ok(message))) => Some((Ok(message), Some(frames))),
-            Ok(Some(Err(status))) => Some((Err(fault_of(status)), None)),
-            Ok(None) => {
-                let status = frames.trailers().and_then(Status::from_header_map)?;
-                (status.code() != tonic::Code::Ok).then(|| (Err(fault_of(status)), None))
-            }
+    let answers = frame::answers(response.map(Body::new), LONGEST);
+    unfold(Some(answers), |answers| async {
+        let mut answers = answers?;
+        match AssertUnwindSafe(answers.next()).catch_unwind().await {
+            Ok(answer) => Some((answer?.map_err(fault_of), Some(answers))),
             Err(panic) => Some((Err(fault::of_panic(&*panic)), None)),
         }
     })

@@ -76,13 +76,19 @@ pub struct NotCarried(HeaderName);
 
 /// Whether `name` belongs to one connection or one message.
 fn stays(name: &HeaderName) -> bool {
-    const STAY: [&str; 14] = [
+    is_of_connection(name)
+        || matches!(name.as_str(), "content-encoding" | "content-type")
+        || name.as_str().starts_with("grpc-")
+}
+
+/// Whether `name` belongs to one connection, or to how a message goes over it.
+pub(crate) fn is_of_connection(name: &HeaderName) -> bool {
+    const STAY: [&str; 13] = [
         "connection",
-        "content-encoding",
         "content-length",
-        "content-type",
         "expect",
         "host",
+        "http2-settings",
         "keep-alive",
         "proxy-authenticate",
         "proxy-authorization",
@@ -92,7 +98,7 @@ fn stays(name: &HeaderName) -> bool {
         "transfer-encoding",
         "upgrade",
     ];
-    STAY.contains(&name.as_str()) || name.as_str().starts_with("grpc-")
+    STAY.contains(&name.as_str())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use futures_util::{
     FutureExt as _, StreamExt as _,
     stream::{BoxStream, unfold},
 };
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, header};
 use http_body::Frame;
 use micro_balance::Unsent;
 use tokio::{
@@ -39,6 +39,7 @@ use crate::{
         ask::{self, Ask, Dialect},
         http1::{self, Reader, Side, Start},
     },
+    status::trailers,
 };
 
 /// What this client calls itself.
@@ -59,27 +60,45 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection between two calls.
-struct Open {
-    reader: Reader<ReadHalf<Io>>,
-    write: WriteHalf<Io>,
+/// A connection, for one call at a time.
+enum Open {
+    Http { reader: Reader<ReadHalf<Io>>, write: WriteHalf<Io> },
 }
 
 impl Open {
-    fn new(io: Io) -> Self {
+    fn http(io: Io) -> Self {
         let (read, write) = tokio::io::split(io);
-        Self { reader: Reader::new(read, BytesMut::new(), Side::Server), write }
+        Self::Http { reader: Reader::new(read, BytesMut::new(), Side::Server), write }
     }
 
     async fn send(&mut self, target: &Target, message: &Message) -> io::Result<()> {
-        let host = target.authority();
-        self.write.write_all(&http1::request(host, AGENT, message)).await
+        match self {
+            Self::Http { write, .. } => {
+                write.write_all(&http1::request(target.authority(), AGENT, message)).await
+            }
+        }
+    }
+
+    /// The next answer, or the HTTP status in its place. Dropping the future loses nothing.
+    async fn next(&mut self) -> io::Result<Option<Result<Message, Fault>>> {
+        match self {
+            Self::Http { reader, .. } => Ok(reader.next().await?.map(|(head, message)| match head.start {
+                Start::Response(status) if !status.is_success() => {
+                    Err(Fault::from_http(status, String::from_utf8_lossy(&message.body).trim()))
+                }
+                _ => Ok(message),
+            })),
+        }
     }
 
     /// Whether nothing was heard since the last answer: not its end, and nothing that nobody asked for.
     fn is_quiet(&mut self) -> bool {
-        let mut heard = pin!(self.reader.head());
-        heard.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+        match self {
+            Self::Http { reader, .. } => {
+                let mut heard = pin!(reader.head());
+                heard.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+            }
+        }
     }
 }
 
@@ -96,7 +115,7 @@ impl GoMicro {
     }
 
     pub(super) fn put(&self, io: Io) {
-        self.keep(Open::new(io));
+        self.keep(Open::http(io));
     }
 
     fn keep(&self, connection: Open) {
@@ -169,7 +188,7 @@ impl GoMicro {
 
 async fn open(settings: &Connector, target: &Target) -> Result<Open, BoxError> {
     let (io, _) = tokio::time::timeout(settings.connect_timeout, settings.dial(target)).await??;
-    Ok(Open::new(io))
+    Ok(Open::http(io))
 }
 
 /// A call, and the connection it has for itself.
@@ -188,13 +207,8 @@ impl Call {
 
     /// The next answer.
     async fn next(&mut self) -> Result<Result<Option<Bytes>, Fault>, BoxError> {
-        match self.connection.reader.next().await {
-            Ok(Some((head, message))) => Ok(match head.start {
-                Start::Response(status) if !status.is_success() => {
-                    Err(Fault::from_http(status, String::from_utf8_lossy(&message.body).trim()))
-                }
-                _ => self.ask.answer(&message),
-            }),
+        match self.connection.next().await {
+            Ok(Some(answer)) => Ok(answer.and_then(|message| self.ask.answer(&message))),
             Ok(None) => Err(self.broken(Phase::Wait, io::Error::from(io::ErrorKind::UnexpectedEof))),
             Err(error) => Err(self.broken(Phase::Wait, error)),
         }
@@ -214,9 +228,7 @@ impl Call {
         }
         let answer = self.next().await?;
         // An error of the method is no error of the connection.
-        if self.connection.reader.is_between() {
-            self.home.keep(self.connection);
-        }
+        self.home.keep(self.connection);
         Ok(match answer {
             Ok(message) => {
                 let message = frame::encode(&message.unwrap_or_default());
@@ -321,12 +333,4 @@ fn refusal(status: &Status) -> Response<Body> {
     *response.headers_mut() = trailers(status);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
-}
-
-fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    if status.add_header(&mut trailers).is_err() {
-        trailers.insert("grpc-status", HeaderValue::from_static("13"));
-    }
-    trailers
 }

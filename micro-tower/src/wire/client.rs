@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{
     StreamExt as _,
-    stream::{BoxStream, once, unfold},
+    stream::{BoxStream, once},
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use micro_balance::{
@@ -20,7 +20,7 @@ use micro_balance::{
 };
 use serde_json::Value;
 use tokio::sync::OnceCell;
-use tonic::{Status, body::Body};
+use tonic::body::Body;
 
 use super::{
     grpc::{self, Messages},
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     client::{Client as Balanced, ResponseBody},
-    codec::frame::Frames,
+    codec::frame,
     fault::Fault,
     gomicro::ask,
     status,
@@ -197,7 +197,7 @@ impl<P: Policy> Client<P> {
             grpc::request_body(requests)
         } else {
             let one = requests.next().await.unwrap_or_else(|| Ok(Bytes::new())).map_err(Fault::from)?;
-            Body::new(http_body_util::Full::new(crate::codec::frame::encode(&one)))
+            Body::new(http_body_util::Full::new(frame::encode(&one)))
         };
         let mut request = Request::new(body);
         (*request.method_mut(), *request.uri_mut()) = (Method::POST, uri);
@@ -249,30 +249,7 @@ fn path(method: &str) -> Result<Uri, Fault> {
 }
 
 fn answers(response: Response<ResponseBody>, way: Way) -> BoxStream<'static, Result<Bytes, Fault>> {
-    let (head, body) = response.into_parts();
-    let refused = match Status::from_header_map(&head.headers) {
-        Some(status) if status.code() != tonic::Code::Ok => Some(Fault::from(status)),
-        None if !head.status.is_success() => {
-            Some(Fault::from_http(head.status, "the server answered by HTTP"))
-        }
-        _ => None,
-    };
-    if let Some(fault) = refused {
-        return once(async { Err(fault) }).boxed();
-    }
-    let frames = Frames::new(body, grpc::LONGEST);
-    let next = |frames: Option<Frames<ResponseBody>>| async {
-        let mut frames = frames?;
-        match frames.next().await {
-            Some(Ok(message)) => Some((Ok(message), Some(frames))),
-            Some(Err(status)) => Some((Err(Fault::from(status)), None)),
-            None => {
-                let status = frames.trailers().and_then(Status::from_header_map)?;
-                (status.code() != tonic::Code::Ok).then(|| (Err(Fault::from(status)), None))
-            }
-        }
-    };
-    let messages = unfold(Some(frames), next);
+    let messages = frame::answers(response, grpc::LONGEST);
     messages
         .map(move |message| match (&way, message?) {
             (Way::Json, message) => Ok(message),

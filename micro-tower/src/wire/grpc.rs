@@ -10,7 +10,10 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use tonic::{Status, body::Body};
 
-use crate::codec::frame::{self, Frames};
+use crate::{
+    codec::frame::{self, Frames},
+    status::trailers,
+};
 
 /// The longest message, as in tonic.
 pub(super) const LONGEST: usize = 4 << 20;
@@ -88,12 +91,4 @@ pub(super) fn response(format: &str, gzip: bool, messages: Messages) -> Response
 /// A response that is only a status.
 pub(super) fn refusal(status: Status) -> Response<Body> {
     status.into_http()
-}
-
-fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    if status.add_header(&mut trailers).is_err() {
-        trailers.insert("grpc-status", HeaderValue::from_static("13"));
-    }
-    trailers
 }

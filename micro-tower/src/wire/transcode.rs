@@ -12,7 +12,10 @@ use tower::{BoxError, ServiceExt as _};
 use tower_service::Service;
 
 use super::{grpc, method};
-use crate::gomicro::{Opening, Streams};
+use crate::{
+    codec::frame,
+    gomicro::{Opening, Streams},
+};
 
 /// Descriptors that are none.
 #[derive(Debug, thiserror::Error)]
@@ -125,18 +128,9 @@ fn adapted(method: &MethodDescriptor, request: Request<Body>, opening: bool, jso
 fn to_json(method: &MethodDescriptor, response: Response<Body>, gzip: bool) -> Response<Body> {
     let output = method.output();
     let (head, body) = response.into_parts();
-    let mut frames = crate::codec::frame::Frames::new(body, grpc::LONGEST);
-    // The status behind the messages, if it is an error, is their end.
-    let messages = async_messages(move |cx| {
-        let next = std::task::ready!(frames.poll_next_unpin(cx));
-        std::task::Poll::Ready(match next {
-            Some(message) => Some(message.and_then(|message| decode(&output, message))),
-            None => {
-                let status = frames.trailers().and_then(Status::from_header_map);
-                status.filter(|status| status.code() != tonic::Code::Ok).map(Err)
-            }
-        })
-    });
+    // A status in the head is a response without messages, and has been handed on.
+    let messages = frame::answers(Response::new(body), grpc::LONGEST);
+    let messages = messages.map(move |message| decode(&output, message?)).boxed();
     let mut response = grpc::response("json", gzip, messages);
     for (name, value) in &head.headers {
         let own = *name == header::CONTENT_TYPE || name.as_str().starts_with("grpc-");
@@ -146,22 +140,6 @@ fn to_json(method: &MethodDescriptor, response: Response<Body>, gzip: bool) -> R
     }
     response.extensions_mut().extend(head.extensions);
     response
-}
-
-fn async_messages<F>(mut poll: F) -> grpc::Messages
-where
-    F: FnMut(&mut std::task::Context<'_>) -> std::task::Poll<Option<Result<Bytes, Status>>> + Send + 'static,
-{
-    let mut ended = false;
-    futures_util::stream::poll_fn(move |cx| {
-        if ended {
-            return std::task::Poll::Ready(None);
-        }
-        let next = std::task::ready!(poll(cx));
-        ended = !matches!(next, Some(Ok(_)));
-        std::task::Poll::Ready(next)
-    })
-    .boxed()
 }
 
 /// JSON to protobuf.
