@@ -34,7 +34,7 @@
 //! | [`service`] | who a process is, what it calls, what it serves |
 //! | [`client`] | the way of a request: metadata, deadline, retry, balancer, connection |
 //! | [`server`] | listening, announcing, stopping without losing a request |
-//! | [`transport`] | one endpoint over HTTP/2, HTTP/1, TLS, unix sockets |
+//! | [`transport`] | one endpoint over HTTP/2, HTTP/1, TLS, unix sockets, memory, NATS, RabbitMQ |
 //! | [`deadline`] | one absolute instant, wherever a call goes |
 //! | [`metadata`] | headers that travel with a request |
 //! | [`status`] | errors in the words of gRPC and HTTP |
@@ -49,6 +49,8 @@ pub mod server;
 pub mod wire;
 
 pub mod transport;
+
+mod pipe;
 
 pub mod deadline;
 pub mod metadata;

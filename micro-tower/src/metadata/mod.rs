@@ -5,14 +5,17 @@
 
 mod client;
 mod server;
+mod trailers;
 
 use std::{future::Future, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+pub(crate) use self::trailers::TrailersBody;
 pub use self::{
     client::{ClientMetadata, MetadataLayer},
     server::{MetadataBody, ServerMetadata, ServerMetadataFuture, ServerMetadataLayer},
+    trailers::Trailers,
 };
 
 /// The header that tells one request from all others, on all its ways.

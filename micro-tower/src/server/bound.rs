@@ -8,7 +8,6 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use micro_discover::{Announce, Announcement};
 use tokio::{
-    net::TcpListener,
     sync::watch,
     time::{sleep, timeout},
 };
@@ -21,6 +20,7 @@ use super::{
     Hooks, ServeError, Server,
     connections::Connections,
     health::Served,
+    listener::Listener,
     shutdown::{self, Words},
 };
 
@@ -28,29 +28,29 @@ use super::{
 #[must_use = "a server does nothing until it serves"]
 pub struct BoundServer {
     server: Server,
-    listener: TcpListener,
-    local_address: SocketAddr,
+    listener: Listener,
     announce: Option<Announce>,
     names: Vec<String>,
     health: HealthReporter,
 }
 
 impl BoundServer {
-    pub(super) fn new(
-        mut server: Server,
-        listener: TcpListener,
-        local_address: SocketAddr,
-    ) -> Result<Self, ServeError> {
-        let record = server.record(local_address)?;
+    pub(super) fn new(mut server: Server, listener: Listener) -> Result<Self, ServeError> {
+        let record = server.record(&listener)?;
         let mut names = vec![String::new()];
         names.extend(record.iter().map(|(_, record)| record.name.clone()));
         let announce = record.map(|(registry, record)| Announce::new(registry, record).ttl(server.ttl));
-        Ok(Self { server, listener, local_address, announce, names, health: HealthReporter::new() })
+        Ok(Self { server, listener, announce, names, health: HealthReporter::new() })
     }
 
-    /// The address that is listened on.
+    /// The TCP address that is listened on; `0.0.0.0:0` where it is none, see [`address`](Self::address).
     pub fn local_address(&self) -> SocketAddr {
-        self.local_address
+        self.listener.local_address().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+
+    /// What is listened at, as a client on this machine would call it.
+    pub fn address(&self) -> String {
+        self.listener.to_string()
     }
 
     /// Tells health checks what is served. The server itself reports the name `""`, and the one it is announced
@@ -100,8 +100,9 @@ impl BoundServer {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let Self { mut server, listener, announce, names, health, .. } = self;
+        let (close, closing) = watch::channel(false);
         let connections = Connections {
-            service: Served::new(service, server.health.then(|| health.clone())),
+            service: Served::new(service, server.health.then(|| health.clone()), closing.clone()),
             limits: server.limits,
             #[cfg(feature = "tls")]
             tls: server.tls.as_ref().map(|tls| tls.acceptor()),
@@ -110,7 +111,8 @@ impl BoundServer {
             mem::replace(&mut server.after_start, Hooks::new("")),
             mem::replace(&mut server.before_stop, Hooks::new("")),
         );
-        let (close, closing) = watch::channel(false);
+        #[cfg(feature = "tls")]
+        let _following = server.tls.clone().map(|tls| Task(tokio::spawn(tls.follow())));
         let mut serving = pin!(connections.serve(listener, closing));
         let life = async {
             report(&health, &names, ServingStatus::Serving).await;
@@ -152,6 +154,17 @@ impl BoundServer {
     }
 }
 
+/// A task that ends with this.
+#[cfg(feature = "tls")]
+struct Task(tokio::task::JoinHandle<()>);
+
+#[cfg(feature = "tls")]
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Takes the announcement back and waits until clients have heard of it.
 async fn withdraw(announcement: Option<Announcement>, server: &Server) {
     let Some(announcement) = announcement else { return };
@@ -169,6 +182,6 @@ async fn report(health: &HealthReporter, names: &[String], status: ServingStatus
 
 impl fmt::Debug for BoundServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BoundServer").field("local_address", &self.local_address).finish_non_exhaustive()
+        f.debug_struct("BoundServer").field("listener", &self.listener).finish_non_exhaustive()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
@@ -13,7 +12,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
@@ -22,7 +21,11 @@ use tonic::body::Body;
 use tower::BoxError;
 use tower_service::Service;
 
-use super::{health::Served, settings::Limits};
+use super::{
+    health::Served,
+    listener::{Accepted, Listener},
+    settings::Limits,
+};
 use crate::gomicro::front;
 
 /// How long to wait when the system has no room for one more connection.
@@ -43,7 +46,7 @@ where
     S: Clone + Send + 'static,
 {
     /// Serves what `listener` accepts until `closing` becomes true; ends when the last connection has.
-    pub(super) async fn serve(self, listener: TcpListener, mut closing: watch::Receiver<bool>) {
+    pub(super) async fn serve(self, mut listener: Listener, mut closing: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
         let permits = Arc::new(Semaphore::new(self.limits.connections.min(Semaphore::MAX_PERMITS)));
         loop {
@@ -58,8 +61,8 @@ where
             };
             while tasks.try_join_next().is_some() {}
             match accepted {
-                (Ok(permit), Ok((stream, remote))) => {
-                    tasks.spawn(self.clone().connection(stream, remote, permit, closing.clone()));
+                (Ok(permit), Ok(accepted)) => {
+                    tasks.spawn(self.clone().connection(accepted, permit, closing.clone()));
                 }
                 (_, Err(error)) if is_the_peers(&error) => {}
                 (_, result) => {
@@ -68,22 +71,32 @@ where
                 }
             }
         }
-        // Those the system has accepted already are served, and told that it is the end.
-        while let Some(Ok((stream, remote))) = listener.accept().now_or_never() {
+        // Those that were accepted already are served, and told that it is the end.
+        let (last, closed) = listener.close();
+        for accepted in last {
             let Ok(permit) = permits.clone().try_acquire_owned() else { break };
-            tasks.spawn(self.clone().connection(stream, remote, permit, closing.clone()));
+            tasks.spawn(self.clone().connection(accepted, permit, closing.clone()));
         }
-        drop(listener);
         while tasks.join_next().await.is_some() {}
+        closed.flush().await;
     }
 
     async fn connection(
         self,
-        stream: TcpStream,
-        remote: SocketAddr,
+        accepted: Accepted,
         _permit: OwnedSemaphorePermit,
-        mut closing: watch::Receiver<bool>,
+        closing: watch::Receiver<bool>,
     ) {
+        match accepted {
+            Accepted::Tcp(stream, remote) => self.tcp(stream, remote, closing).await,
+            Accepted::Unix(stream) => serve(TokioIo::new(stream), self.service, self.limits, closing).await,
+            Accepted::Memory(stream) => serve(TokioIo::new(stream), self.service, self.limits, closing).await,
+            #[cfg(any(feature = "nats", feature = "rabbitmq"))]
+            Accepted::Broker(pipe) => serve(TokioIo::new(pipe), self.service, self.limits, closing).await,
+        }
+    }
+
+    async fn tcp(self, stream: TcpStream, remote: SocketAddr, mut closing: watch::Receiver<bool>) {
         // Latency only: what fails here, fails in the next read.
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().ok();

@@ -1,4 +1,4 @@
-//! Answers gRPC health checks in front of the served service, and makes it one for requests of any body.
+//! Puts gRPC health checks in front of the served service, and makes it one for requests of any body.
 
 use std::{
     future::Future,
@@ -11,13 +11,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use pin_project::pin_project;
+use tokio::sync::watch;
 use tonic::{body::Body, codegen::BoxFuture, transport::server::TcpConnectInfo};
-use tonic_health::{
-    pb::health_server::HealthServer,
-    server::{HealthReporter, HealthService},
-};
+use tonic_health::{pb::health_server::HealthServer, server::HealthReporter};
 use tower::BoxError;
 use tower_service::Service;
+
+use super::checks::Checks;
+use crate::metadata::{Trailers, TrailersBody};
 
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
@@ -25,13 +26,14 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 #[derive(Clone)]
 pub(super) struct Served<S> {
     inner: S,
-    health: Option<HealthServer<HealthService>>,
+    health: Option<HealthServer<Checks>>,
     peer: TcpConnectInfo,
 }
 
 impl<S> Served<S> {
-    pub(super) fn new(inner: S, health: Option<HealthReporter>) -> Self {
-        let health = health.map(|reporter| HealthServer::new(HealthService::from_health_reporter(reporter)));
+    /// Answers health checks from `health`, if given, until `closing` becomes true.
+    pub(super) fn new(inner: S, health: Option<HealthReporter>, closing: watch::Receiver<bool>) -> Self {
+        let health = health.map(|reporter| HealthServer::new(Checks::new(reporter, closing)));
         Self { inner, health, peer: TcpConnectInfo { local_addr: None, remote_addr: None } }
     }
 
@@ -86,9 +88,18 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project() {
             Project::Health(response) => ready!(response.poll(cx)).map_err(Into::into),
-            Project::Inner(response) => {
-                ready!(response.poll(cx)).map(|response| response.map(Body::new)).map_err(Into::into)
-            }
+            Project::Inner(response) => ready!(response.poll(cx)).map(erase).map_err(Into::into),
         })
+    }
+}
+
+/// Gives the body the one type there is on the wire, and the [`Trailers`] of its response.
+fn erase<B>(mut response: Response<B>) -> Response<Body>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    match response.extensions_mut().remove::<Trailers>() {
+        Some(trailers) => response.map(|body| Body::new(TrailersBody::new(body, trailers))),
+        None => response.map(Body::new),
     }
 }

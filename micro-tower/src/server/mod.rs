@@ -1,9 +1,14 @@
 //! Listens, serves, says so in the registry, and stops without losing a request.
 
 mod bound;
+mod checks;
+#[cfg(feature = "tls")]
+mod clients;
 mod connections;
 mod health;
 mod hooks;
+mod listener;
+mod place;
 mod settings;
 mod shutdown;
 #[cfg(feature = "tls")]
@@ -12,18 +17,22 @@ mod tls;
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use micro_discover::{Address, Endpoint, Registry, Service as Record};
-use tokio::net::TcpListener;
 use tower::BoxError;
 
 use crate::gomicro::ask;
 
 pub use self::bound::BoundServer;
 pub(crate) use self::hooks::Hooks;
-use self::settings::Limits;
 #[cfg(feature = "tls")]
 pub use self::tls::ServerTls;
+use self::{
+    listener::Listener,
+    place::{InvalidPlace, Place},
+    settings::Limits,
+};
 
-/// Serves any tower service over HTTP/1 and HTTP/2: a tonic `Routes`, an axum `Router`, a function.
+/// Serves any tower service over HTTP/1 and HTTP/2: a tonic `Routes`, an axum `Router`, a function. Over TCP, or
+/// wherever [`listen`](Self::listen) says.
 ///
 /// Nothing is announced before the server listens. When it is told to stop it says NOT_SERVING to health
 /// checks, withdraws what it announced, and goes on serving for a moment, until clients have heard of it; then
@@ -40,7 +49,7 @@ pub use self::tls::ServerTls;
 /// ```
 #[must_use = "a server does nothing until it is bound"]
 pub struct Server {
-    address: SocketAddr,
+    place: Result<Place, InvalidPlace>,
     announce: Option<Announced>,
     describe: Box<dyn FnOnce(Endpoint) -> Endpoint + Send + Sync>,
     after_start: Hooks,
@@ -68,6 +77,14 @@ pub enum ServeError {
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
+    },
+    /// The URL cannot be listened at.
+    #[error("cannot listen at {url}")]
+    ListenAt {
+        /// The URL, without what is secret in it.
+        url: String,
+        /// Why not.
+        source: BoxError,
     },
     /// Nobody could call the address that would be announced.
     #[error(
@@ -103,7 +120,7 @@ impl Server {
     /// A server on a free port of the loopback interface, announced nowhere.
     pub fn new() -> Self {
         Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            place: Ok(Place::default()),
             announce: None,
             describe: Box::new(|endpoint| endpoint),
             after_start: Hooks::new("after start"),
@@ -120,7 +137,24 @@ impl Server {
 
     /// Listens on `address`; port 0 is any that is free.
     pub fn address(mut self, address: SocketAddr) -> Self {
-        self.address = address;
+        self.place = Ok(Place::Tcp(address));
+        self
+    }
+
+    /// Listens at `url` instead of a TCP address:
+    ///
+    /// | URL | is called by |
+    /// |---|---|
+    /// | `http://127.0.0.1:8080`, `127.0.0.1:0` | HTTP/2 and HTTP/1 over TCP |
+    /// | `unix:/run/a.sock` | the same over a unix socket |
+    /// | `memory://greeter` | clients in this process |
+    /// | `nats://127.0.0.1:4222` | HTTP/2 over NATS, with feature `nats` |
+    /// | `amqp://127.0.0.1:5672` | HTTP/2 over RabbitMQ, with feature `rabbitmq` |
+    ///
+    /// At a broker the server gets a name of its own, which is announced, and shares the one of its service,
+    /// `micro.rpc.greeter`, with all other replicas. A URL that cannot be read fails in [`bind`](Self::bind).
+    pub fn listen(mut self, url: &str) -> Self {
+        self.place = url.parse();
         self
     }
 
@@ -228,35 +262,52 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`ServeError::Listen`].
-    pub async fn bind(self) -> Result<BoundServer, ServeError> {
-        let address = self.address;
-        let listen = |source| ServeError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let local_address = listener.local_addr().map_err(listen)?;
-        BoundServer::new(self, listener, local_address)
+    /// [`ServeError::Listen`] and [`ServeError::ListenAt`].
+    pub async fn bind(mut self) -> Result<BoundServer, ServeError> {
+        let place = std::mem::replace(&mut self.place, Ok(Place::default()))?;
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() && !matches!(place, Place::Tcp(_)) {
+            return Err(place.refused("a certificate is shown over TCP only"));
+        }
+        let name = self.announce.as_ref().map_or("server", |(_, record)| &*record.name);
+        let listener = Listener::bind(place, name).await?;
+        BoundServer::new(self, listener)
     }
 
-    /// The record to announce by a server that listens on `local`.
-    fn record(&mut self, local: SocketAddr) -> Result<Option<Announced>, ServeError> {
+    /// The record to announce by a server that listens there.
+    fn record(&mut self, listener: &Listener) -> Result<Option<Announced>, ServeError> {
         let Some((registry, mut record)) = self.announce.take() else { return Ok(None) };
         if record.endpoints.is_empty() {
-            let unreachable = ServeError::Unreachable { address: local };
-            // Nobody can call 0.0.0.0, but the endpoint is described before that is known to matter.
-            let any = SocketAddr::from(([127, 0, 0, 1], local.port()));
-            let known = if local.ip().is_unspecified() { any } else { local };
-            let Ok(address) = format!("{}{known}", self.scheme()).parse::<Address>() else {
-                return Err(unreachable);
-            };
             let id = format!("{}-{:016x}", record.name, fastrand::u64(..));
-            let describe = std::mem::replace(&mut self.describe, Box::new(|endpoint| endpoint));
-            let endpoint = describe(Endpoint::new(id, address.clone()));
-            if local.ip().is_unspecified() && endpoint.address == address {
-                return Err(unreachable);
-            }
-            record = record.endpoint(if self.limits.wire { ask::labelled(endpoint) } else { endpoint });
+            let endpoint = match listener.local_address() {
+                Some(local) => self.endpoint_at(id, local)?,
+                None => self.describe(listener.endpoint(id)?),
+            };
+            // go-micro's clients know TCP only.
+            let wire = self.limits.wire && listener.local_address().is_some();
+            record = record.endpoint(if wire { ask::labelled(endpoint) } else { endpoint });
         }
         Ok(Some((registry, record)))
+    }
+
+    fn endpoint_at(&mut self, id: String, local: SocketAddr) -> Result<Endpoint, ServeError> {
+        let unreachable = ServeError::Unreachable { address: local };
+        // Nobody can call 0.0.0.0, but the endpoint is described before that is known to matter.
+        let any = SocketAddr::from(([127, 0, 0, 1], local.port()));
+        let known = if local.ip().is_unspecified() { any } else { local };
+        let Ok(address) = format!("{}{known}", self.scheme()).parse::<Address>() else {
+            return Err(unreachable);
+        };
+        let endpoint = self.describe(Endpoint::new(id, address.clone()));
+        if local.ip().is_unspecified() && endpoint.address == address {
+            return Err(unreachable);
+        }
+        Ok(endpoint)
+    }
+
+    fn describe(&mut self, endpoint: Endpoint) -> Endpoint {
+        let describe = std::mem::replace(&mut self.describe, Box::new(|endpoint| endpoint));
+        describe(endpoint)
     }
 
     /// What stands before the address in the announcement.
@@ -272,7 +323,7 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("address", &self.address)
+            .field("place", &self.place)
             .field("announce", &self.announce)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

@@ -91,6 +91,13 @@ impl Builder {
         self
     }
 
+    /// Listens at `url` instead, over whatever it says: TCP, a unix socket, memory, NATS or RabbitMQ, as
+    /// [`Server::listen`] describes. Clients need not be told.
+    pub fn listen(mut self, url: &str) -> Self {
+        self.server = self.server.listen(url);
+        self
+    }
+
     /// Changes the announced endpoint: its weight, its zone, or the address where clients reach this machine.
     pub fn endpoint(mut self, describe: impl FnOnce(Endpoint) -> Endpoint + Send + Sync + 'static) -> Self {
         self.describe = Box::new(describe);

@@ -10,9 +10,11 @@ use tower::{BoxError, ServiceExt as _};
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use super::{
+    brokers::Brokers,
     io::{Io, Stream},
     target::Target,
 };
+use crate::pipe::memory;
 
 /// Which HTTP an endpoint is spoken to in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,7 @@ pub struct Connector {
     pub(super) max_header_bytes: u32,
     pub(super) authority: Option<Authority>,
     pub(super) service: Option<Arc<str>>,
+    brokers: Brokers,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
 }
@@ -70,6 +73,7 @@ impl Default for Connector {
             max_header_bytes: 16 << 10,
             authority: None,
             service: None,
+            brokers: Brokers::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -162,6 +166,14 @@ impl Connector {
         self
     }
 
+    /// The broker at which endpoints with an address such as `nats://micro.rpc.greeter` are called, as
+    /// `nats://name:password@host:4222`: for all of its kind, whatever they say themselves. One for each kind may
+    /// be given. Without it, endpoints say at which broker they are, and need no password.
+    pub fn broker(mut self, url: impl Into<String>) -> Self {
+        self.brokers.add(url.into());
+        self
+    }
+
     /// How `https` endpoints are trusted; by the authorities of this machine unless set.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: Tls) -> Self {
@@ -179,7 +191,10 @@ impl Connector {
             "http" => Ok((Io::new(Stream::Tcp(self.tcp(target).await?)), plain)),
             "unix" => Ok((Io::new(Stream::Unix(socket(target).await?)), plain)),
             "https" => self.secure(target).await,
-            other => Err(format!("HTTP cannot reach {other}:// addresses").into()),
+            "memory" => Ok((Io::new(Stream::Memory(memory::dial(target.address().authority())?)), plain)),
+            "nats" => Ok((Io::new(self.brokers.nats(target).await?), HttpVersion::Http2)),
+            "rabbitmq" | "amqp" => Ok((Io::new(self.brokers.rabbitmq(target).await?), HttpVersion::Http2)),
+            other => Err(format!("there is no transport for {other}:// addresses").into()),
         }
     }
 

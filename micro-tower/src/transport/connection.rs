@@ -92,7 +92,7 @@ impl Connector {
         Connection {
             endpoint: Arc::new(Peer {
                 settings: Arc::new(settings),
-                target: Target::new(&endpoint.address, self.authority.clone(), self.service.clone()),
+                target: Target::new(endpoint, self.authority.clone(), self.service.clone()),
                 http2: ArcSwap::default(),
                 http1: Arc::new(Http1::new(self)),
                 gomicro: dialect.map(|dialect| Arc::new(GoMicro::new(dialect, self))),

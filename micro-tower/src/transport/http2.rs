@@ -32,7 +32,10 @@ use super::{
     target::{Name, Target, remove_hop_by_hop},
     upload::Upload,
 };
-use crate::error::{Error, Phase};
+use crate::{
+    error::{Error, Phase},
+    pipe::Progress,
+};
 
 /// What [`h2`] says of the peer's stream limit until the peer has spoken; no SETTINGS frame can say it.
 const UNKNOWN: usize = usize::MAX - 1;
@@ -43,6 +46,7 @@ pub(super) struct Http2 {
     in_flight: AtomicUsize,
     limit: AtomicUsize,
     gone: OnceLock<&'static str>,
+    progress: Arc<Progress>,
     name: Name,
 }
 
@@ -54,7 +58,7 @@ impl Http2 {
         ping_interval: Option<Duration>,
         name: Name,
     ) -> Result<(Arc<Self>, Driver), h2::Error> {
-        let reads = io.reads();
+        let (reads, progress) = (io.reads(), io.progress());
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -81,6 +85,7 @@ impl Http2 {
             in_flight: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
             gone: OnceLock::new(),
+            progress,
             name,
         });
         let driver =
@@ -101,7 +106,7 @@ impl Http2 {
     /// A place for one more request, which may have to wait for the end of another.
     pub(super) fn queue(self: &Arc<Self>) -> Slot {
         self.in_flight.fetch_add(1, Relaxed);
-        Slot(self.clone())
+        Slot { http2: self.clone(), mark: self.progress.written() }
     }
 
     /// Why no further request can be sent, if none can.
@@ -112,11 +117,12 @@ impl Http2 {
         }
     }
 
-    fn failed(&self, phase: Phase, error: h2::Error) -> BoxError {
+    /// Why a request failed whose first byte was written after `mark`.
+    fn failed(&self, mark: u64, phase: Phase, error: h2::Error) -> BoxError {
         // A peer says of the streams above the last one in its GOAWAY, and of refused ones, that it did
         // nothing about them.
         let refused = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
-        let not_sent = refused && error.is_remote();
+        let not_sent = refused && error.is_remote() || self.progress.is_lost(mark);
         let source: BoxError = match self.gone.get() {
             Some(why) if error.is_io() => (*why).into(),
             _ => error.into(),
@@ -127,7 +133,11 @@ impl Http2 {
 }
 
 /// A request's place on a connection, counted until this is dropped.
-pub(super) struct Slot(Arc<Http2>);
+pub(super) struct Slot {
+    http2: Arc<Http2>,
+    /// How much had been written when it was taken: the request's own bytes come after that.
+    mark: u64,
+}
 
 impl Slot {
     /// Sends `request`, or gives an error that hands it back.
@@ -136,11 +146,11 @@ impl Slot {
         target: &Target,
         request: Request<B>,
     ) -> Result<InFlight, BoxError> {
-        let mut sender = self.0.sender.clone();
+        let mut sender = self.http2.sender.clone();
         let mut cx = Context::from_waker(Waker::noop());
         // A clone has no request waiting, so this tells one thing: whether the connection is open.
         if let Poll::Ready(Err(error)) = sender.poll_ready(&mut cx) {
-            let error = self.0.name.blame(Error::not_sent(Phase::Send, error));
+            let error = self.http2.name.blame(Error::not_sent(Phase::Send, error));
             return Err(Unsent::new(request, error).into());
         }
         let (mut parts, body) = request.into_parts();
@@ -153,20 +163,24 @@ impl Slot {
         }
         let (response, stream) = sender
             .send_request(Request::from_parts(parts, ()), empty)
-            .map_err(|error| self.0.name.blame(Error::not_sent(Phase::Send, error)))?;
+            .map_err(|error| self.http2.name.blame(Error::not_sent(Phase::Send, error)))?;
         let upload = if empty {
             Upload::default()
         } else {
-            let failed = |error| self.0.name.blame(Error::new(Phase::Send, error));
+            let failed = |error| self.http2.name.blame(Error::new(Phase::Send, error));
             Upload::start(body, stream).map_err(failed)?
         };
         Ok(InFlight { response, open: Some((self, upload)) })
+    }
+
+    fn failed(&self, phase: Phase, error: h2::Error) -> BoxError {
+        self.http2.failed(self.mark, phase, error)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.http2.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -185,7 +199,7 @@ impl InFlight {
         let Some((slot, mut upload)) = self.open.take() else { return Poll::Pending };
         Poll::Ready(
             match result {
-                Err(error) => Err(slot.0.failed(Phase::Wait, error)),
+                Err(error) => Err(slot.failed(Phase::Wait, error)),
                 Ok(response) => Ok(response.map(|stream| {
                     if stream.is_end_stream() {
                         upload.detach();
@@ -223,7 +237,7 @@ impl Incoming {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let failed = |error| Err(self.slot.0.failed(Phase::Read, error));
+        let failed = |error| Err(self.slot.failed(Phase::Read, error));
         if self.data {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {

@@ -1,4 +1,4 @@
-//! The byte stream under a connection: TCP, a unix socket, or TLS over TCP.
+//! The byte stream under a connection: TCP, a unix socket, TLS over TCP, memory, or a broker's messages.
 
 use std::{
     io,
@@ -11,14 +11,19 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+
+#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+use crate::pipe::Pipe;
+use crate::pipe::Progress;
 
 /// A stream that counts how often something was read from it.
 pub(super) struct Io {
     stream: Stream,
     reads: Arc<AtomicUsize>,
+    progress: Arc<Progress>,
 }
 
 pub(super) enum Stream {
@@ -26,11 +31,24 @@ pub(super) enum Stream {
     Unix(UnixStream),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Memory(DuplexStream),
+    #[cfg(any(feature = "nats", feature = "rabbitmq"))]
+    Broker(Box<Pipe>),
 }
 
 impl Io {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, reads: Arc::default() }
+        let progress = match &stream {
+            #[cfg(any(feature = "nats", feature = "rabbitmq"))]
+            Stream::Broker(pipe) => pipe.progress(),
+            _ => Arc::default(),
+        };
+        Self { stream, reads: Arc::default(), progress }
+    }
+
+    /// How far what is written has come.
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
     }
 
     /// Grows whenever something is read, or the end is.
@@ -47,6 +65,9 @@ macro_rules! each {
             Stream::Unix($stream) => $call,
             #[cfg(feature = "tls")]
             Stream::Tls($stream) => $call,
+            Stream::Memory($stream) => $call,
+            #[cfg(any(feature = "nats", feature = "rabbitmq"))]
+            Stream::Broker($stream) => $call,
         }
     };
 }
@@ -92,6 +113,9 @@ impl AsyncWrite for Io {
             Stream::Unix(stream) => stream.is_write_vectored(),
             #[cfg(feature = "tls")]
             Stream::Tls(stream) => stream.is_write_vectored(),
+            Stream::Memory(stream) => stream.is_write_vectored(),
+            #[cfg(any(feature = "nats", feature = "rabbitmq"))]
+            Stream::Broker(pipe) => pipe.is_write_vectored(),
         }
     }
 }

@@ -1,6 +1,9 @@
-//! Carries a request to one endpoint: over HTTP/2, HTTP/1, TLS and unix sockets.
+//! Carries a request to one endpoint: over HTTP/2, HTTP/1, TLS and unix sockets, in memory, over NATS and RabbitMQ.
+//!
+//! Which of them is told by the scheme of the endpoint's address, so one client balances over all of them.
 
 mod body;
+mod brokers;
 mod channel;
 mod connect;
 mod connection;
@@ -12,11 +15,15 @@ mod keepalive;
 #[cfg(feature = "tls")]
 pub(crate) mod pem;
 mod request;
+#[cfg(feature = "tls")]
+mod spiffe;
 mod target;
 #[cfg(feature = "tls")]
 mod tls;
 mod upload;
 
+#[cfg(feature = "tls")]
+pub(crate) use self::spiffe::Allowed;
 pub use self::{
     body::Body,
     channel::{ChannelEndpoint, ChannelFuture},
@@ -25,4 +32,8 @@ pub use self::{
     request::RequestBody,
 };
 #[cfg(feature = "tls")]
-pub use self::{pem::InvalidTls, tls::Tls};
+pub use self::{
+    pem::InvalidTls,
+    spiffe::{InvalidSpiffeId, SpiffeId},
+    tls::Tls,
+};

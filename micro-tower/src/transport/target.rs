@@ -7,9 +7,9 @@ use http::{
     header::{self, HeaderName},
     uri::{Authority, PathAndQuery, Scheme},
 };
-use micro_discover::Address;
+use micro_discover::{Address, Endpoint};
 
-use crate::error::Error;
+use crate::{error::Error, pipe::BROKER};
 
 /// Whom errors are about.
 #[derive(Clone, Debug)]
@@ -33,6 +33,7 @@ impl Name {
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     address: Address,
+    broker: Option<Arc<str>>,
     name: Name,
     scheme: Scheme,
     authority: Authority,
@@ -41,12 +42,14 @@ pub(super) struct Target {
 
 impl Target {
     /// `authority` replaces the address's own where given.
-    pub(super) fn new(address: &Address, authority: Option<Authority>, service: Option<Arc<str>>) -> Self {
+    pub(super) fn new(endpoint: &Endpoint, authority: Option<Authority>, service: Option<Arc<str>>) -> Self {
+        let address = &endpoint.address;
         let authority = authority.or_else(|| address.authority().parse().ok());
         let authority = authority.unwrap_or_else(|| Authority::from_static("localhost"));
         let host = HeaderValue::from_str(authority.as_str());
         Self {
             address: address.clone(),
+            broker: endpoint.metadata.get(BROKER).map(|url| url.as_str().into()),
             name: Name { service, address: address.to_string().into() },
             scheme: if address.scheme() == "https" { Scheme::HTTPS } else { Scheme::HTTP },
             host: host.unwrap_or_else(|_| HeaderValue::from_static("localhost")),
@@ -65,6 +68,11 @@ impl Target {
     /// What requests say they are for.
     pub(super) fn authority(&self) -> &str {
         self.authority.as_str()
+    }
+
+    /// Which broker the endpoint says that it is called at.
+    pub(super) fn broker(&self) -> Option<&str> {
+        self.broker.as_deref()
     }
 
     pub(super) fn scheme(&self) -> &str {
@@ -146,7 +154,7 @@ mod tests {
     use super::*;
 
     fn target(address: &str) -> Target {
-        Target::new(&address.parse().unwrap(), None, None)
+        Target::new(&Endpoint::new("a", address.parse().unwrap()), None, None)
     }
 
     #[test]

@@ -7,12 +7,16 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::BoxError;
 
-use super::pem::{Identity, InvalidTls, certificates, key, roots};
+use super::{
+    pem::{Identity, InvalidTls, certificates, key, roots},
+    spiffe::{Allowed, Servers, SpiffeId},
+};
 
 /// TLS settings of a [`Connector`](super::Connector). The peer's certificate is always verified.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
+    roots: Arc<RootCertStore>,
     server_name: Option<ServerName<'static>>,
 }
 
@@ -63,19 +67,29 @@ impl Tls {
         Ok(self)
     }
 
+    /// Knows peers by their SPIFFE ids instead of host names: a peer's certificate must have exactly one of `ids`,
+    /// and no other URI.
+    pub fn spiffe(mut self, ids: impl IntoIterator<Item = SpiffeId>) -> Self {
+        let provider = self.config.crypto_provider().clone();
+        let servers = Servers { roots: self.roots.clone(), allowed: Allowed::new(ids), provider };
+        Arc::make_mut(&mut self.config).dangerous().set_certificate_verifier(Arc::new(servers));
+        self
+    }
+
     fn with(roots: RootCertStore, identity: Option<Identity>) -> Result<Self, InvalidTls> {
+        let roots = Arc::new(roots);
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder
             .with_safe_default_protocol_versions()
             .map_err(|e| InvalidTls::new("no protocol version is left", e))?
-            .with_root_certificates(roots);
+            .with_root_certificates(roots.clone());
         let config = match identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => builder
                 .with_client_auth_cert(chain, key)
                 .map_err(|e| InvalidTls::new("the key does not fit the certificate", e))?,
         };
-        Ok(Self { config: Arc::new(config), server_name: None })
+        Ok(Self { config: Arc::new(config), roots, server_name: None })
     }
 
     /// The same settings, offering these protocols to the peer.
@@ -91,6 +105,7 @@ impl Tls {
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, BoxError> {
         let name = match &self.server_name {
+            // Where ids are looked at, the name only tells the server which certificate to show.
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned())?,
         };

@@ -1,0 +1,355 @@
+//! Pipes over RabbitMQ: a client's end is a direct reply-to, a server's a queue; who is called and not there, the
+//! broker returns.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{
+    StreamExt as _,
+    future::BoxFuture,
+    stream::{FuturesUnordered, SelectAll, select_all},
+};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
+    message::Delivery,
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+        ConfirmSelectOptions, QueueDeclareOptions,
+    },
+    types::{FieldTable, ShortString},
+    uri::AMQPUri,
+};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot, watch},
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+use tower::BoxError;
+
+use super::{
+    broker::{BACKLOG, Hub, Incoming, closed},
+    packet::{Packet, VERSION},
+    stream::{Outlet, Pipe, Sending},
+    table::Table,
+};
+
+/// The queue whose messages RabbitMQ brings to whoever consumes it on the channel that asked.
+const REPLIES: &str = "amq.rabbitmq.reply-to";
+/// How many messages a server is sent before it takes the first.
+const PREFETCH: u16 = 256;
+/// Seconds between heartbeats: a connection that is silent for twice as long is given up.
+const HEARTBEAT: u16 = 5;
+/// How long the broker may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Waits between attempts to connect again.
+const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
+
+/// A client's connection to RabbitMQ, made when needed and again when lost. Each pipe has a channel of its own.
+#[derive(Debug)]
+pub(crate) struct RabbitMq {
+    uri: AMQPUri,
+    connection: Mutex<Option<Arc<Connection>>>,
+    table: Arc<Table>,
+}
+
+impl RabbitMq {
+    pub(crate) fn new(url: &str) -> Result<Self, BoxError> {
+        Ok(Self { uri: uri(url)?, connection: Mutex::default(), table: Arc::default() })
+    }
+
+    /// Opens a pipe to whoever consumes the queue `name`. May take for ever.
+    pub(crate) async fn dial(&self, connection: &Connection, name: &str) -> Result<Pipe, BoxError> {
+        let channel = Arc::new(connection.create_channel().await?);
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let consume = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let replies =
+            channel.basic_consume(REPLIES.into(), "".into(), consume, FieldTable::default()).await?;
+        let (opening, opened) = oneshot::channel();
+        let entry = self.table.insert_opening(Some(opening));
+        let (sent, confirms) = mpsc::unbounded_channel();
+        // It ends when the outlet and all that it sends do, so that the channel is closed before its consumer is gone:
+        // the other way about, RabbitMQ closes the whole connection.
+        tokio::spawn(receive(channel.clone(), replies, confirms, self.table.clone(), entry.id));
+        let mut outlet = ClientOutlet { channel, to: name.into(), pipe: "0".into(), sent };
+        outlet.send(Packet::Open { version: VERSION }.encode(), 0).await?;
+        let accepted = opened.await??;
+        outlet.pipe = accepted.pipe.to_string().into();
+        outlet.to = accepted.at.ok_or("the peer does not say where it listens")?.into();
+        Ok(Pipe::new(entry, Box::new(outlet)))
+    }
+
+    /// The connection, if it stands, or else a new one.
+    pub(crate) async fn connection(&self) -> Result<Arc<Connection>, BoxError> {
+        let mut held = self.connection.lock().await;
+        if let Some(connection) = held.as_ref().filter(|connection| connection.status().connected()) {
+            return Ok(connection.clone());
+        }
+        *held = None;
+        Ok(held.insert(connect(&self.uri).await?).clone())
+    }
+
+    /// Listens at the queue `name.ID`, which is this server's own, and at `name` together with others.
+    pub(crate) async fn listen(url: &str, name: &str) -> Result<Incoming, BoxError> {
+        let uri = uri(url)?;
+        let own = format!("{name}.{:016x}", fastrand::u64(..));
+        let (sender, pipes) = mpsc::channel(BACKLOG);
+        let (close, closing) = watch::channel(false);
+        let mut server = Listening {
+            uri,
+            shared: name.to_owned(),
+            own: own.clone(),
+            table: Arc::default(),
+            pipes: sender,
+            closing,
+        };
+        let current = timeout(ANSWER, server.consume()).await??;
+        let task = tokio::spawn(async move { server.run(current).await }).abort_handle();
+        Ok(Incoming { pipes, name: own, hub: Arc::new(Server { close, _task: Task(task) }) })
+    }
+}
+
+/// A task that ends with this.
+#[derive(Debug)]
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn uri(url: &str) -> Result<AMQPUri, BoxError> {
+    let url = url.replacen("rabbitmq://", "amqp://", 1);
+    let mut uri: AMQPUri =
+        url.parse().map_err(|fault| format!("the URL of RabbitMQ cannot be read: {fault}"))?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT);
+    Ok(uri)
+}
+
+async fn connect(uri: &AMQPUri) -> Result<Arc<Connection>, BoxError> {
+    let properties = ConnectionProperties::default().with_connection_name("micro".into());
+    Ok(Arc::new(timeout(ANSWER, Connection::connect_uri(uri.clone(), properties)).await??))
+}
+
+/// The number of the chunk that a message was about, as [`Outlet::send`] gave it.
+type Sent = mpsc::UnboundedSender<(u64, lapin::PublisherConfirm)>;
+
+/// Brings what is sent to a client's pipe to it, and word of what was returned, until the pipe is gone. The pipe's
+/// window bounds how many confirmations are open.
+async fn receive(
+    channel: Arc<Channel>,
+    mut replies: Consumer,
+    mut sent: mpsc::UnboundedReceiver<(u64, lapin::PublisherConfirm)>,
+    table: Arc<Table>,
+    id: u64,
+) {
+    let mut confirms = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            reply = replies.next() => {
+                let Some(Ok(reply)) = reply else { break };
+                let Some(packet) = Packet::decode(Bytes::from(reply.data)) else { break };
+                let from = reply.properties.reply_to().as_ref().map(ShortString::as_str);
+                table.deliver(id, packet, from);
+            }
+            next = sent.recv() => {
+                let Some((number, confirm)) = next else { break };
+                confirms.push(async move { (number, confirm.await) });
+            }
+            Some((number, confirmed)) = confirms.next() => match confirmed {
+                Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(_)) => table.lose(id, number),
+                Ok(_) => {}
+                Err(_) => break,
+            },
+        }
+    }
+    table.end(id, "the channel to RabbitMQ was lost");
+    // Where it is lost, so is all that could be said on it.
+    let _ = timeout(ANSWER, channel.close(200, "done".into())).await;
+}
+
+/// Sends from a client. Publishes on the channel that consumes the replies, as RabbitMQ wants.
+#[derive(Debug)]
+struct ClientOutlet {
+    channel: Arc<Channel>,
+    to: ShortString,
+    /// The pipe's number at the server.
+    pipe: ShortString,
+    sent: Sent,
+}
+
+impl Outlet for ClientOutlet {
+    fn send(&self, message: Bytes, next: u64) -> Sending {
+        let properties =
+            BasicProperties::default().with_reply_to(REPLIES.into()).with_correlation_id(self.pipe.clone());
+        let (channel, to, sent) = (self.channel.clone(), self.to.clone(), self.sent.clone());
+        Box::pin(async move {
+            let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+            let confirm = channel.basic_publish("".into(), to, options, &message, properties).await?;
+            // Whoever receives it is gone only when the pipe is.
+            let _ = sent.send((next, confirm));
+            Ok(())
+        })
+    }
+}
+
+/// Sends from a server, to a direct reply-to.
+#[derive(Debug)]
+struct ServerOutlet {
+    channel: Weak<Channel>,
+    to: ShortString,
+    own: ShortString,
+}
+
+impl Outlet for ServerOutlet {
+    fn send(&self, message: Bytes, _: u64) -> Sending {
+        let properties = BasicProperties::default().with_reply_to(self.own.clone());
+        let (channel, to) = (self.channel.upgrade(), self.to.clone());
+        Box::pin(async move {
+            let channel = channel.ok_or("the channel to RabbitMQ was lost")?;
+            channel
+                .basic_publish("".into(), to, BasicPublishOptions::default(), &message, properties)
+                .await?;
+            Ok(())
+        })
+    }
+}
+
+/// A server at RabbitMQ.
+struct Server {
+    close: watch::Sender<bool>,
+    _task: Task,
+}
+
+impl Hub for Server {
+    fn close(&self) {
+        self.close.send_replace(true);
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        // A message is written to the socket when its publication has ended, and that is waited for.
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// What a server receives, over one connection after another.
+struct Listening {
+    uri: AMQPUri,
+    shared: String,
+    own: String,
+    table: Arc<Table>,
+    pipes: mpsc::Sender<Pipe>,
+    closing: watch::Receiver<bool>,
+}
+
+/// A connection, as long as it stands.
+struct Current {
+    channel: Arc<Channel>,
+    deliveries: SelectAll<Consumer>,
+    shared: ShortString,
+    _connection: Arc<Connection>,
+}
+
+impl Listening {
+    async fn run(&mut self, mut current: Current) {
+        loop {
+            self.receive(&mut current).await;
+            self.table.end_all("the connection to RabbitMQ was lost");
+            drop(current);
+            let mut wait = WAITS[0];
+            current = loop {
+                // Spread, so that not all come back at once.
+                sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                wait = (wait * 2).min(WAITS[1]);
+                match timeout(ANSWER, self.consume()).await {
+                    Ok(Ok(current)) => break current,
+                    Ok(Err(error)) => tracing::debug!(error, "RabbitMQ cannot be reached; trying again"),
+                    Err(_) => tracing::debug!("RabbitMQ does not answer; trying again"),
+                }
+            };
+        }
+    }
+
+    /// Connects, declares the queues and begins to consume them.
+    async fn consume(&self) -> Result<Current, BoxError> {
+        let connection = connect(&self.uri).await?;
+        let channel = Arc::new(connection.create_channel().await?);
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        let shared = QueueDeclareOptions { auto_delete: true, ..Default::default() };
+        let mut consumers = Vec::new();
+        let closing = *self.closing.borrow();
+        for (name, options) in
+            [(&self.own, own), (&self.shared, shared)].into_iter().take(if closing { 1 } else { 2 })
+        {
+            let name = ShortString::from(name.as_str());
+            channel.queue_declare(name.clone(), options, FieldTable::default()).await?;
+            let consume = BasicConsumeOptions::default();
+            consumers.push(channel.basic_consume(name.clone(), name, consume, FieldTable::default()).await?);
+        }
+        let shared = self.shared.as_str().into();
+        Ok(Current { channel, deliveries: select_all(consumers), shared, _connection: connection })
+    }
+
+    /// Receives until the connection is lost.
+    async fn receive(&mut self, current: &mut Current) {
+        let mut open = !*self.closing.borrow();
+        loop {
+            let delivery = tokio::select! {
+                delivery = current.deliveries.next() => delivery,
+                () = closed(&mut self.closing), if open => {
+                    open = false;
+                    let cancel = current.channel.basic_cancel(current.shared.clone(), BasicCancelOptions::default());
+                    // Where that fails, the connection is lost, and so is the consumer.
+                    let _ = cancel.await;
+                    continue;
+                }
+            };
+            let Some(Ok(delivery)) = delivery else { return };
+            self.take(current, delivery).await;
+            if !current.channel.status().connected() {
+                return;
+            }
+        }
+    }
+
+    /// Hands a message to the pipe that it is for, or opens one. It is acknowledged first: whatever becomes of it,
+    /// nobody else is to get it.
+    async fn take(&self, current: &Current, delivery: Delivery) {
+        if delivery.acker.ack(BasicAckOptions::default()).await.is_err() {
+            return;
+        }
+        let properties = &delivery.properties;
+        let Some(from) = properties.reply_to().clone() else { return };
+        let id = properties.correlation_id().as_ref().and_then(|id| id.as_str().parse().ok()).unwrap_or(0);
+        let outlet = ServerOutlet {
+            channel: Arc::downgrade(&current.channel),
+            to: from,
+            own: self.own.as_str().into(),
+        };
+        match Packet::decode(Bytes::from(delivery.data)) {
+            Some(Packet::Open { version: VERSION }) if !*self.closing.borrow() => {
+                let Ok(room) = self.pipes.try_reserve() else { return refuse(&outlet).await };
+                let entry = self.table.insert();
+                if outlet.send(Packet::Accept { pipe: entry.id }.encode(), 0).await.is_ok() {
+                    room.send(Pipe::new(entry, Box::new(outlet)));
+                }
+            }
+            Some(packet) => {
+                let is_reset = packet == Packet::Reset;
+                if !self.table.deliver(id, packet, None) && !is_reset {
+                    refuse(&outlet).await;
+                }
+            }
+            None => self.table.end(id, "the peer speaks another language"),
+        }
+    }
+}
+
+/// Says that there is no such pipe. Whoever does not hear of it falls silent in time.
+async fn refuse(outlet: &ServerOutlet) {
+    let _ = outlet.send(Packet::Reset.encode(), 0).await;
+}

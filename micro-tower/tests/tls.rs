@@ -1,0 +1,151 @@
+//! Certificates: whose are taken, and how a server's is renewed under load.
+#![cfg(feature = "tls")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use micro_discover::Endpoint;
+use micro_tower::{
+    Server,
+    server::ServerTls,
+    transport::{Connection, Connector, SpiffeId, Tls},
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
+use tokio::time::{sleep, timeout};
+use tonic::body::Body;
+use tower::{BoxError, Service as _, ServiceExt as _, service_fn};
+
+/// An authority of the test.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, in PEM.
+struct Identity {
+    chain: String,
+    key: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Certifies a host by its name and these URIs.
+    fn certify(&self, uris: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.subject_alt_names.extend(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())));
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Identity { chain: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+fn id(text: &str) -> SpiffeId {
+    text.parse().unwrap()
+}
+
+async fn serve(tls: ServerTls) -> SocketAddr {
+    let hello = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+    let bound = Server::new().tls(tls).bind().await.unwrap();
+    let address = bound.local_address();
+    tokio::spawn(bound.serve_until(hello, std::future::pending()));
+    address
+}
+
+async fn call(address: SocketAddr, tls: Tls) -> Result<(), BoxError> {
+    let endpoint = Endpoint::new("a", format!("https://localhost:{}", address.port()).parse().unwrap());
+    let connector = Connector::new().connect_timeout(Duration::from_secs(10)).tls(tls);
+    let mut connection: Connection = connector.connect(&endpoint);
+    let request = Request::get("/").body(Body::empty())?;
+    let answer = async { connection.ready().await?.call(request).await };
+    timeout(Duration::from_secs(20), answer).await??;
+    Ok(())
+}
+
+const GREETER: &str = "spiffe://example.org/greeter";
+const VISITOR: &str = "spiffe://example.org/visitor";
+
+#[tokio::test]
+async fn both_sides_take_the_ids_they_expect_and_no_others() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let greeter = ours.certify(&[GREETER], |_| {});
+    let tls =
+        ServerTls::mutual(ours.pem().as_bytes(), greeter.chain.as_bytes(), greeter.key.as_bytes()).unwrap();
+    let address = serve(tls.spiffe([id(VISITOR)]).unwrap()).await;
+    let client = |authority: &Authority, identity: Identity, server: &str| {
+        let roots = ours.pem();
+        let _ = authority;
+        let tls = Tls::mutual(roots.as_bytes(), identity.chain.as_bytes(), identity.key.as_bytes());
+        tls.unwrap().spiffe([id(server)])
+    };
+    call(address, client(&ours, ours.certify(&[VISITOR], |_| {}), GREETER)).await.unwrap();
+    call(address, client(&ours, ours.certify(&[VISITOR], |_| {}), "spiffe://example.org")).await.unwrap();
+    let expired = |params: &mut CertificateParams| params.not_after = date_time_ymd(2001, 1, 1);
+    for (why, identity, server) in [
+        ("another server", ours.certify(&[VISITOR], |_| {}), "spiffe://example.org/other"),
+        ("another client", ours.certify(&[GREETER], |_| {}), GREETER),
+        ("two ids", ours.certify(&[VISITOR, GREETER], |_| {}), GREETER),
+        ("no id", ours.certify(&[], |_| {}), GREETER),
+        ("another authority", other.certify(&[VISITOR], |_| {}), GREETER),
+        ("an expired certificate", ours.certify(&[VISITOR], expired), GREETER),
+    ] {
+        assert!(call(address, client(&ours, identity, server)).await.is_err(), "{why} was let in");
+    }
+    let anonymous = Tls::trusting(ours.pem().as_bytes()).unwrap();
+    assert!(call(address, anonymous).await.is_err(), "a client without a certificate was let in");
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_from_its_files_and_no_call_fails() {
+    let (before, after) = (Authority::new(), Authority::new());
+    let directory = tempfile::tempdir().unwrap();
+    let (chain, key) = (directory.path().join("server.pem"), directory.path().join("server.key"));
+    let write = |identity: &Identity| {
+        std::fs::write(&chain, &identity.chain).unwrap();
+        std::fs::write(&key, &identity.key).unwrap();
+    };
+    write(&before.certify(&[], |_| {}));
+    let address = serve(ServerTls::files(&chain, &key).unwrap()).await;
+    let both = Tls::trusting(format!("{}{}", before.pem(), after.pem()).as_bytes()).unwrap();
+    let only_after = Tls::trusting(after.pem().as_bytes()).unwrap();
+    assert!(call(address, only_after.clone()).await.is_err(), "the first authority is another");
+    let over = Arc::new(AtomicBool::new(false));
+    let load = tokio::spawn({
+        let over = over.clone();
+        async move {
+            let mut calls = 0;
+            while !over.load(SeqCst) {
+                call(address, both.clone()).await.expect("no call fails");
+                calls += 1;
+            }
+            calls
+        }
+    });
+    // What does not fit together is not shown.
+    std::fs::write(&chain, &after.certify(&[], |_| {}).chain).unwrap();
+    sleep(Duration::from_millis(1200)).await;
+    write(&after.certify(&[], |_| {}));
+    let renewed = async {
+        while call(address, only_after.clone()).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), renewed).await.expect("the next certificate is shown");
+    over.store(true, SeqCst);
+    assert!(load.await.unwrap() > 0);
+}
