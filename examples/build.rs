@@ -1,7 +1,10 @@
-//! Compiles the greeter's interface: all a service needs of a build script.
+//! Compiles the interfaces of the examples. For one of your own, the first line is all a build script needs.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     micro_build::compile("proto/greeter.proto")?;
     micro_build::Config::new().wire(true).mock(true).compile(["proto/chat.proto"])?;
+    let interop = ["interop/test.proto", "xds/service/orca/v3/orca.proto"];
+    let interop = interop.map(|file| format!("proto/{file}"));
+    micro_build::Config::new().include("proto").file_descriptor_set("interop.bin").compile(interop)?;
     Ok(())
 }

@@ -15,10 +15,12 @@ pub mod word;
 pub mod broker;
 pub mod e2e;
 pub mod pick;
+pub mod transport;
 
 pub mod bar;
 pub mod options;
 pub mod cpu;
 pub mod rotation;
+mod server;
 pub mod statistics;
 pub mod versions;

@@ -2,7 +2,7 @@
 
 use tower::BoxError;
 
-use crate::{bar::Bar, broker, e2e, options::Options, pick};
+use crate::{bar::Bar, broker, e2e, options::Options, pick, transport};
 
 /// A bench and how it is called.
 #[derive(Debug)]
@@ -20,4 +20,5 @@ pub const WORDS: &[Word] = &[
     Word { name: "pick", about: "CPU and allocations of a balanced request, without I/O", run: pick::run },
     Word { name: "e2e", about: "client CPU of a unary gRPC call over loopback", run: e2e::run },
     Word { name: "broker", about: "events beside tokio broadcast, async-nats and lapin", run: broker::run },
+    Word { name: "transport", about: "latency of a unary gRPC call over NATS", run: transport::run },
 ];

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use examples::broker::Broker;
+
 /// Runs an example and gives what it printed.
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().expect("the example was built");
@@ -48,10 +50,33 @@ fn a_policy_of_ones_own_decides() {
 
 #[test]
 fn no_call_fails_while_replicas_are_killed_slowed_down_and_restarted() {
-    let text = run(env!("CARGO_BIN_EXE_greeter"), &["--plain", "--seconds", "8", "--rate", "500"]);
+    no_call_fails(&[]);
+}
+
+#[test]
+fn nor_in_memory() {
+    no_call_fails(&["--transport", "memory"]);
+}
+
+#[test]
+fn nor_over_nats() {
+    let Some(broker) = Broker::or_skip(Broker::nats()) else { return };
+    no_call_fails(&["--transport", "nats", "--broker", broker.url()]);
+}
+
+#[test]
+fn nor_over_rabbitmq() {
+    let Some(broker) = Broker::or_skip(Broker::rabbitmq()) else { return };
+    no_call_fails(&["--transport", "rabbitmq", "--broker", broker.url()]);
+}
+
+fn no_call_fails(transport: &[&str]) {
+    let program = env!("CARGO_BIN_EXE_greeter");
+    let text = run(program, &[&["--plain", "--seconds", "8", "--rate", "300"], transport].concat());
     let last = text.lines().last().expect("a summary");
     assert!(last.contains(" failed=0 p50="), "{text}");
-    for step in ["SIGKILL", "started again", "50 ms", "as fast as before", "SIGTERM"] {
+    for step in ["one call of each kind", "SIGKILL", "started again", "50 ms", "as fast as before", "SIGTERM"]
+    {
         assert!(text.contains(step), "no step \"{step}\" in\n{text}");
     }
 }

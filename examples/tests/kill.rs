@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use examples::proto::{HelloRequest, greeter_client::GreeterClient};
+use examples::{
+    broker::Broker,
+    proto::{HelloRequest, greeter_client::GreeterClient},
+};
 use micro_balance::{Repeatable, State};
 use micro_tower::Client;
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,13 +24,18 @@ const WIDTH: usize = 64;
 /// Three replicas as processes of their own, which die with this.
 struct Replicas {
     directory: tempfile::TempDir,
+    listen: String,
     children: Vec<Child>,
 }
 
+/// Where replicas listen that need no broker.
+const TCP: &str = "http://127.0.0.1:0";
+
 impl Replicas {
-    fn start() -> Self {
+    fn start(listen: &str) -> Self {
         let mut replicas = Self {
             directory: tempfile::tempdir().expect("there is room for a directory"),
+            listen: listen.to_owned(),
             children: Vec::new(),
         };
         for number in 0..3 {
@@ -43,7 +51,7 @@ impl Replicas {
 
     fn spawn(&self, number: usize) -> Child {
         Command::new(env!("CARGO_BIN_EXE_greeter"))
-            .args(["replica", &format!("replica-{number}")])
+            .args(["replica", &format!("replica-{number}"), "--listen", &self.listen])
             .env("MICRO_REGISTRY", self.registry())
             .stdin(Stdio::piped())
             .spawn()
@@ -119,8 +127,18 @@ async fn load(client: Client, repeatable: bool, stop: Arc<AtomicBool>) -> (usize
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_replica_fails_no_call_that_may_be_repeated_and_else_only_what_was_sent_to_it() {
+    one_is_killed(TCP).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_one_that_is_called_over_nats() {
+    let Some(broker) = Broker::or_skip(Broker::nats()) else { return };
+    one_is_killed(broker.url()).await;
+}
+
+async fn one_is_killed(listen: &str) {
     for repeatable in [true, false] {
-        let mut replicas = Replicas::start();
+        let mut replicas = Replicas::start(listen);
         let client = replicas.client().await;
         let stop = Arc::new(AtomicBool::new(false));
         let calls = tokio::spawn(load(client.clone(), repeatable, stop.clone()));
@@ -148,7 +166,7 @@ async fn a_killed_replica_fails_no_call_that_may_be_repeated_and_else_only_what_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_restarted_in_turn_fail_no_call_of_either_kind() {
     for repeatable in [true, false] {
-        let mut replicas = Replicas::start();
+        let mut replicas = Replicas::start(TCP);
         let client = replicas.client().await;
         let stop = Arc::new(AtomicBool::new(false));
         let calls = tokio::spawn(load(client.clone(), repeatable, stop.clone()));

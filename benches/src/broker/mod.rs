@@ -7,16 +7,17 @@ mod memory;
 mod nats;
 mod ours;
 mod rabbitmq;
-mod server;
 
 use tokio::runtime::{Builder, Runtime};
 use tower::BoxError;
 
-use self::{
-    group::Group,
+use self::group::Group;
+use crate::{
+    bar::Bar,
+    options::Options,
     server::{NatsServer, RabbitServer, Server},
+    versions,
 };
-use crate::{bar::Bar, options::Options, versions};
 
 /// Measures every group of clients whose server is there.
 ///

@@ -125,6 +125,11 @@ impl Load {
         }
     }
 
+    /// The client that makes the calls.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// The endpoints as the balancer sees them.
     pub(crate) fn endpoints(&self) -> Vec<View> {
         self.client.endpoints()

@@ -1,6 +1,6 @@
-//! One replica: a process that serves the greeter and can be told to be slow.
+//! One replica: it serves the greeter, can be told to be slow, and dies with its handle.
 
-use std::{io::stdin, path::PathBuf, process::Stdio, time::Duration};
+use std::{future::Future, io::stdin, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::Context;
 use examples::{Hello, proto::greeter_server::GreeterServer};
@@ -9,22 +9,33 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, ChildStdin, Command},
+    sync::oneshot,
+    task::JoinHandle,
+    time::timeout,
 };
 use tonic::service::Routes;
 
-/// Serves the greeter as `id`; a number on standard input is the delay of answers in milliseconds.
-pub(crate) async fn serve(id: String) -> anyhow::Result<()> {
-    let hello = Hello::new(&*id);
+use crate::wire::Wire;
+
+/// How long a replica may take to stop.
+const STOP: Duration = Duration::from_secs(30);
+
+/// Serves the greeter as `id` at `url`; a number on standard input is the delay of answers in milliseconds.
+pub(crate) async fn serve(id: &str, url: &str) -> anyhow::Result<()> {
+    let hello = Hello::new(id);
     let delayed = hello.clone();
     // A thread of its own, as reading standard input cannot be interrupted: it must not keep the runtime.
     std::thread::spawn(move || listen_for_delays(&delayed));
-    let service = Service::builder("greeter")
-        .version("1.0.0")
-        .id(id)
-        .server(|server| server.propagation(Duration::from_millis(300)))
-        .build()?;
-    service.run(Routes::new(GreeterServer::new(hello)).prepare()).await?;
-    Ok(())
+    Ok(service(id, url).build()?.run(routes(hello)).await?)
+}
+
+fn service(id: &str, url: &str) -> micro_tower::service::Builder {
+    let greeter = Service::builder("greeter").version("1.0.0").id(id).listen(url);
+    greeter.server(|server| server.propagation(Duration::from_millis(300)))
+}
+
+fn routes(hello: Hello) -> Routes {
+    Routes::new(GreeterServer::new(hello)).prepare()
 }
 
 fn listen_for_delays(hello: &Hello) {
@@ -32,47 +43,100 @@ fn listen_for_delays(hello: &Hello) {
     delays.for_each(|delay| hello.set_delay(Duration::from_millis(delay)));
 }
 
-/// A replica as its parent sees it. It dies with its parent's handle.
+/// A replica as its parent sees it.
 #[derive(Debug)]
-pub(crate) struct Replica {
-    child: Child,
-    stdin: ChildStdin,
+pub(crate) enum Replica {
+    /// A process of its own, which dies with this.
+    Process { child: Child, stdin: ChildStdin },
+    /// A part of this one.
+    Task { hello: Hello, stop: oneshot::Sender<()>, task: JoinHandle<anyhow::Result<()>> },
 }
 
 impl Replica {
-    /// Starts a process that announces itself in `registry`.
-    pub(crate) fn start(id: &str, registry: &str) -> anyhow::Result<Self> {
+    /// Starts one that announces itself in `registry`.
+    pub(crate) fn start(id: &str, registry: &str, wire: &Wire) -> anyhow::Result<Self> {
+        let url = wire.url(id);
+        if wire.reaches_processes() {
+            Self::process(id, registry, &url)
+        } else {
+            Self::task(id, registry, &url)
+        }
+    }
+
+    fn process(id: &str, registry: &str, url: &str) -> anyhow::Result<Self> {
         let program: PathBuf = std::env::current_exe().context("this program cannot find itself")?;
         let mut child = Command::new(program)
-            .args(["replica", id])
+            .args(["replica", id, "--listen", url])
             .env("MICRO_REGISTRY", registry)
             .stdin(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{id} cannot be started"))?;
         let stdin = child.stdin.take().context("the replica has no standard input")?;
-        Ok(Self { child, stdin })
+        Ok(Self::Process { child, stdin })
+    }
+
+    fn task(id: &str, registry: &str, url: &str) -> anyhow::Result<Self> {
+        let hello = Hello::new(id);
+        let service = service(id, url).registry(micro_discover::open(registry)?).build()?;
+        let (stop, told) = oneshot::channel();
+        let stopped = async {
+            // It is told to stop, or its handle is gone.
+            let _ = told.await;
+        };
+        let serving = service.run_until(routes(hello.clone()), stopped);
+        let task = tokio::spawn(serve_task(serving));
+        Ok(Self::Task { hello, stop, task })
     }
 
     /// Makes its answers take this long.
     pub(crate) async fn slow_down(&mut self, delay: Duration) -> anyhow::Result<()> {
-        self.stdin.write_all(format!("{}\n", delay.as_millis()).as_bytes()).await?;
-        Ok(self.stdin.flush().await?)
-    }
-
-    /// Kills it with SIGKILL: no good-bye of any kind.
-    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
-        self.child.kill().await.context("the replica cannot be killed")
-    }
-
-    /// Asks it to stop with SIGTERM and waits until it has.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        let id =
-            self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("the replica is gone")?;
-        kill_process(id, Signal::TERM).context("the replica cannot be told to stop")?;
-        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
-        let status = status.context("the replica did not stop in 30 s")??;
-        anyhow::ensure!(status.success(), "the replica ended with {status}");
+        match self {
+            Self::Process { stdin, .. } => {
+                stdin.write_all(format!("{}\n", delay.as_millis()).as_bytes()).await?;
+                stdin.flush().await?;
+            }
+            Self::Task { hello, .. } => hello.set_delay(delay),
+        }
         Ok(())
     }
+
+    /// Kills it with SIGKILL, or as near as can be: no good-bye of any kind.
+    pub(crate) async fn kill(self) -> anyhow::Result<()> {
+        match self {
+            Self::Process { mut child, .. } => child.kill().await.context("the replica cannot be killed"),
+            Self::Task { task, .. } => {
+                task.abort();
+                // It has ended, by whatever.
+                let _ = task.await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks it to stop, a process with SIGTERM, and waits until it has.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        match self {
+            Self::Process { mut child, stdin } => {
+                let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+                let id = id.context("the replica is gone")?;
+                kill_process(id, Signal::TERM).context("the replica cannot be told to stop")?;
+                let status = timeout(STOP, child.wait()).await.context("the replica does not stop")??;
+                drop(stdin);
+                anyhow::ensure!(status.success(), "the replica ended with {status}");
+                Ok(())
+            }
+            Self::Task { stop, task, .. } => {
+                // Where it has ended by itself, it says why.
+                let _ = stop.send(());
+                timeout(STOP, task).await.context("the replica does not stop")??
+            }
+        }
+    }
+}
+
+async fn serve_task(
+    serving: impl Future<Output = Result<(), micro_tower::server::ServeError>>,
+) -> anyhow::Result<()> {
+    Ok(serving.await?)
 }

@@ -5,21 +5,29 @@ use std::time::Duration;
 use micro_balance::State;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::{load::Load, replica::Replica, report::Report};
+use crate::{kinds, load::Load, replica::Replica, report::Report, wire::Wire};
 
 const NAMES: [&str; 3] = ["replica-1", "replica-2", "replica-3"];
 
 /// Starts the replicas and waits until the client is connected to them.
-pub(crate) async fn start(registry: &str, load: &Load, report: &Report) -> anyhow::Result<Vec<Replica>> {
-    report.say("three replicas start, each a process of its own");
-    let replicas = NAMES.iter().map(|name| Replica::start(name, registry)).collect::<Result<_, _>>()?;
+pub(crate) async fn start(
+    registry: &str,
+    wire: &Wire,
+    load: &Load,
+    report: &Report,
+) -> anyhow::Result<Vec<Replica>> {
+    let home = if wire.reaches_processes() { "each a process of its own" } else { "all in this process" };
+    report.say(&format!("three replicas start, {home}"));
+    let replicas = NAMES.iter().map(|name| Replica::start(name, registry, wire)).collect::<Result<_, _>>()?;
     ready(load, 3).await?;
+    report.say("one call of each kind: unary, and streams of requests, of answers, and of both");
+    kinds::call_all(load.client()).await?;
     Ok(replicas)
 }
 
 /// Plays it all within `length`.
 pub(crate) async fn play(
-    registry: &str,
+    (registry, wire): (&str, &Wire),
     replicas: &mut Vec<Replica>,
     load: &Load,
     report: &Report,
@@ -34,7 +42,7 @@ pub(crate) async fn play(
 
     at(0.25).await;
     report.say("replica-1 is started again");
-    replicas.insert(0, Replica::start(NAMES[0], registry)?);
+    replicas.insert(0, Replica::start(NAMES[0], registry, wire)?);
     ready(load, 3).await?;
 
     at(0.35).await;
@@ -49,9 +57,12 @@ pub(crate) async fn play(
     for (number, name) in NAMES.into_iter().enumerate() {
         report.say(&format!("{name} is told to stop with SIGTERM, and started again"));
         replicas.remove(number).stop().await?;
-        replicas.insert(number, Replica::start(name, registry)?);
+        replicas.insert(number, Replica::start(name, registry, wire)?);
         ready(load, 3).await?;
     }
+
+    report.say("one call of each kind again");
+    kinds::call_all(load.client()).await?;
 
     at(1.0).await;
     report.say("the run is over");

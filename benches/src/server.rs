@@ -2,7 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "tests restart and kill them, and fail by panicking")]
 
-#[path = "../../../micro-broker/tests/contract/server.rs"]
+#[path = "../../micro-broker/tests/contract/server.rs"]
 mod contract;
 
-pub(super) use self::contract::{NatsServer, RabbitServer, Server};
+pub(crate) use self::contract::{NatsServer, RabbitServer, Server};
