@@ -66,7 +66,7 @@ impl Consul {
 const OPTIONS: &str = "token, dc, ns, passing, check, path, interval, ca, cert, key";
 
 fn configured(mut url: Url, tls: bool) -> Result<ConsulBuilder, Invalid> {
-    if url.user.is_some() || !url.path.is_empty() {
+    if url.user.is_some() || url.password.is_some() || !url.path.is_empty() {
         return Err(Invalid::new("a user or a path: a token is given as in consul://host?token=…"));
     }
     let mut builder = Consul::builder(std::mem::take(&mut url.hosts));
