@@ -24,11 +24,15 @@ use crate::{
     eligible::{Counters, Eligibility, Locality, Priority, SlowStart, Subset},
     endpoint::Attributes,
     health::{Check, HealthCheck, Supervisor},
-    policy::{PeakEwma, Policy},
+    policy::{Load, PeakEwma, Policy},
+    prober::{self, LoadProbe},
     protocol::{Opaque, Protocol},
     settings::Settings,
     snapshot::{AbortOnDrop, Shared, Snapshot},
 };
+
+/// Parts the prober's chances from the others'.
+const PROBER: u64 = 0x5bf0_3635_dcd4_77c5;
 
 /// Sets up a [`Balance`].
 #[must_use = "a balancer does nothing until it is built"]
@@ -45,6 +49,7 @@ pub struct Builder<D: Discover, Req, P = PeakEwma, T = Opaque> {
     describe: Describe<D::Key, D::Service>,
     probe: Option<Probe<D::Service>>,
     supervisor: Option<Arc<Supervisor<D::Service>>>,
+    load_probe: Option<LoadProbe<D::Service>>,
     request: PhantomData<fn(Req)>,
 }
 
@@ -90,6 +95,7 @@ impl<D: Discover, Req> Builder<D, Req> {
             describe: Box::new(|_, _| Attributes::default()),
             probe: None,
             supervisor: None,
+            load_probe: None,
             request: PhantomData,
         }
     }
@@ -137,6 +143,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             describe: self.describe,
             probe: self.probe,
             supervisor: self.supervisor,
+            load_probe: self.load_probe,
             request: PhantomData,
         }
     }
@@ -227,6 +234,16 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         self
     }
 
+    /// Asks an endpoint how busy it is, out of band, for [`Prequal`](crate::policy::Prequal).
+    pub fn load_probe<F, R>(mut self, probe: F) -> Self
+    where
+        F: Fn(D::Service) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Load, BoxError>> + Send + 'static,
+    {
+        self.load_probe = Some(Arc::new(move |service| Box::pin(probe(service))));
+        self
+    }
+
     /// Starts the balancer.
     ///
     /// # Panics
@@ -243,7 +260,9 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         T: Protocol<Req, <D::Service as Service<Req>>::Response>,
         Req: 'static,
     {
-        let settings = Arc::new(Settings::new(self.policy.timing(), self.ejection));
+        let mut settings = Settings::new(self.policy.timing(), self.ejection);
+        settings.load_reports = self.policy.load_reports();
+        let settings = Arc::new(settings);
         let now = Instant::now();
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::unresolved(now)),
@@ -257,6 +276,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             name: self.name.clone(),
             fallbacks: Counters::default(),
             driver: OnceLock::new(),
+            prober: OnceLock::new(),
         });
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let chance = Chance::new(seed);
@@ -271,6 +291,11 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             chance: chance.clone(),
             name: self.name,
         };
+        if let Some(probing) = shared.policy.probing() {
+            let prober =
+                prober::run(Arc::downgrade(&shared), probing, self.load_probe, Chance::new(seed ^ PROBER));
+            let _ = shared.prober.set(AbortOnDrop(tokio::spawn(prober).abort_handle()));
+        }
         let reports = mpsc::unbounded_channel();
         let task = tokio::spawn(driver.run::<D, Req>(self.discover, reports));
         // Set once, here: the cell is new.

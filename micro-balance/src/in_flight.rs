@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use http::HeaderMap;
+
 use crate::{
     classify::{Fault, Outcome},
     clock::Moment,
@@ -42,6 +44,12 @@ impl InFlight {
         if let Some((latency, now)) = self.elapsed() {
             self.stats.sample(latency, now);
         }
+    }
+
+    /// Takes what the endpoint says of its load, in headers or trailers.
+    #[inline]
+    pub(crate) fn load_report(&self, headers: &HeaderMap) {
+        self.stats.load_report(headers);
     }
 
     /// Records how the endpoint did. The first word counts.

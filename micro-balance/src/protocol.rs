@@ -90,6 +90,7 @@ impl<B, C: Body> Protocol<Request<B>, Response<C>> for Http {
     }
 
     fn respond(response: Response<C>, mut call: InFlight) -> Self::Response {
+        call.load_report(response.headers());
         match Outcome::of_response(&response, SystemTime::now) {
             Some(outcome) => call.settle(outcome),
             None => call.answered(),
@@ -120,6 +121,11 @@ impl<B: Body> Body for CountedBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        if let (Some(Ok(frame)), Some(call)) = (&frame, this.call.as_ref())
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            call.load_report(trailers);
+        }
         let outcome = match &frame {
             Some(Ok(frame)) => match frame.trailers_ref() {
                 Some(trailers) if trailers.contains_key("grpc-status") => {

@@ -4,6 +4,7 @@ use crate::{
     clock::Clock,
     eject::{Ejection, Tally},
     ewma::{Rate, Timing},
+    load_report::LoadReports,
 };
 
 #[derive(Debug)]
@@ -15,11 +16,14 @@ pub(crate) struct Settings {
     pub(crate) rate: Rate,
     pub(crate) ejection: Ejection,
     pub(crate) tally: Tally,
+    /// How the policy wants reports of load read.
+    pub(crate) load_reports: Option<LoadReports>,
 }
 
 impl Settings {
     pub(crate) fn new(timing: Option<Timing>, ejection: Ejection) -> Self {
         let rate = Rate::of(timing.as_ref().map_or(std::time::Duration::MAX, |timing| timing.decay));
-        Self { clock: Clock::new(), timing, rate, ejection, tally: Tally::default() }
+        let (clock, tally) = (Clock::new(), Tally::default());
+        Self { clock, timing, rate, ejection, tally, load_reports: None }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Shared<S, P: Policy, T> {
     pub(crate) fallbacks: Counters,
     /// Stops the driver with the last handle; the driver itself holds none.
     pub(crate) driver: OnceLock<AbortOnDrop>,
+    /// Stops the task that probes for the policy, likewise.
+    pub(crate) prober: OnceLock<AbortOnDrop>,
 }
 
 impl<S, P: Policy, T> Shared<S, P, T> {
@@ -176,6 +178,17 @@ impl<S, P: Policy> Snapshot<S, P> {
             policy.pick(&group.table, &group.endpoints, &wish.context(chance)).is_some()
         };
         policy.is_strict() && !self.groups.is_empty() && !self.groups.iter().any(wants)
+    }
+
+    /// The endpoint at `place`, counted through all groups.
+    pub(crate) fn member(&self, mut place: usize) -> Option<Member<'_, S>> {
+        for group in &self.groups {
+            if place < group.endpoints.len() {
+                return group.member(place);
+            }
+            place -= group.endpoints.len();
+        }
+        None
     }
 
     /// How many endpoints can be picked.

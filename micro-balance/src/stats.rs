@@ -4,10 +4,11 @@
 
 use std::{
     any::Any,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
+use http::HeaderMap;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
     clock::Moment,
     eject::{Reason, Rows, Window},
     ewma::{Ewma, nanos},
+    load_report::Reported,
     settings::Settings,
 };
 
@@ -50,6 +52,7 @@ pub(crate) struct Stats {
     /// What finished without a success since the driver took the count.
     ended: EndedCounts,
     serial: u64,
+    reported: OnceLock<Box<Reported>>,
     settings: Arc<Settings>,
     reports: mpsc::UnboundedSender<Report>,
     /// The balancer it belongs to, for a request that comes back. Its type is the balancer's secret, so
@@ -106,6 +109,7 @@ impl Stats {
             failures: AtomicU64::new(0),
             ended: EndedCounts::default(),
             serial,
+            reported: OnceLock::new(),
             settings,
             reports,
             home,
@@ -184,6 +188,26 @@ impl Stats {
 
     pub(crate) fn checked(&self, well: bool) {
         self.report(Report::Checked(self.serial, well));
+    }
+
+    /// Takes a report of load, if the policy wants it and there is one.
+    #[inline]
+    pub(crate) fn load_report(&self, headers: &HeaderMap) {
+        if let Some(reports) = &self.settings.load_reports
+            && let Some(weight) = reports.weight(headers)
+        {
+            self.reported.get_or_init(Box::default).record(weight, self.now().get());
+        }
+    }
+
+    /// The weight that the endpoint's own reports give it, if they count.
+    pub(crate) fn reported(&self, blackout: Duration, expiration: Duration) -> Option<f64> {
+        self.reported.get()?.weight(self.now().get(), blackout, expiration)
+    }
+
+    /// Forgets reports from before a new connection.
+    pub(crate) fn restart_reports(&self) {
+        self.reported.get().into_iter().for_each(|reported| reported.restart());
     }
 
     /// Starts over with a clean record, as after ejection.

@@ -8,9 +8,9 @@ use super::{checked, choice, maybe_duration};
 use crate::{
     policy::{
         Aperture, Boxed, EarliestDeadlineFirst, HashBy, LabelOrder, LabelSubset, LeastOf, LeastOfAll,
-        LeastRequest, Maglev, Modulo, Otherwise, OverrideHost, PeakEwma, PickFirst, Policy, Random,
-        Rendezvous, RequestBias, RingHash, RoundRobin, Shard, SmoothWeightedRoundRobin, Source,
-        WeightedRoundRobin,
+        LeastRequest, Maglev, Modulo, OrcaWeighted, Otherwise, OverrideHost, PeakEwma, PickFirst, Policy,
+        Prequal, Random, RandomAperture, Rendezvous, RequestBias, RingHash, RoundRobin, Shard,
+        SmoothWeightedRoundRobin, Source, WeightedRoundRobin,
     },
     setting::InvalidSetting,
 };
@@ -60,6 +60,9 @@ enum Named {
     Modulo(Keyed),
     Shard(Nothing),
     Aperture(Part),
+    RandomAperture(Few),
+    OrcaWeighted(Reports),
+    Prequal(Probes),
     LabelOrder(Order),
     LabelSubset(Labels),
     OverrideHost(Host),
@@ -159,6 +162,35 @@ struct Part {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+struct Few {
+    least: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Reports {
+    #[serde(deserialize_with = "maybe_duration")]
+    blackout: Option<Duration>,
+    #[serde(deserialize_with = "maybe_duration")]
+    expiration: Option<Duration>,
+    #[serde(deserialize_with = "maybe_duration")]
+    update: Option<Duration>,
+    metrics: Vec<String>,
+    #[serde(deserialize_with = "penalty")]
+    penalty: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Probes {
+    #[serde(deserialize_with = "probes")]
+    probes: Option<u32>,
+    #[serde(deserialize_with = "quantile")]
+    quantile: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Order {
     /// Pairs of key and value, the most preferred first.
     labels: Vec<(String, String)>,
@@ -223,6 +255,13 @@ impl Named {
             Self::Aperture(part) => {
                 Boxed::new(Aperture::new(part.instance, part.peers)?.least(part.least.unwrap_or(12)))
             }
+            Self::RandomAperture(few) => Boxed::new(RandomAperture::new().least(few.least.unwrap_or(1))),
+            Self::OrcaWeighted(reports) => Boxed::new(reports.build()?),
+            Self::Prequal(probes) => Boxed::new(
+                Prequal::new()
+                    .probes(probes.probes.unwrap_or(3))?
+                    .quantile(probes.quantile.unwrap_or(0.84))?,
+            ),
             Self::LabelOrder(order) => Boxed::new(
                 order.labels.iter().fold(LabelOrder::new(), |policy, (key, value)| policy.then(key, value)),
             ),
@@ -287,6 +326,22 @@ impl Ring {
     }
 }
 
+impl Reports {
+    fn build(&self) -> Result<OrcaWeighted, InvalidSetting> {
+        let mut policy = OrcaWeighted::new().penalty(self.penalty.unwrap_or(1.0))?;
+        if let Some(blackout) = self.blackout {
+            policy = policy.blackout(blackout);
+        }
+        if let Some(expiration) = self.expiration {
+            policy = policy.expiration(expiration);
+        }
+        if let Some(update) = self.update {
+            policy = policy.update(update);
+        }
+        Ok(self.metrics.iter().fold(policy, |policy, name| policy.metric(name)))
+    }
+}
+
 impl Labels {
     fn build(&self) -> LabelSubset<Boxed> {
         let policy = LabelSubset::new(self.policy.build()).otherwise(match &self.otherwise {
@@ -320,6 +375,18 @@ fn choices<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
 
 fn bias<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     checked(from, |bias: &f64| RequestBias::bias(*bias)).map(Some)
+}
+
+fn penalty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    checked(from, |penalty: &f64| OrcaWeighted::new().penalty(*penalty)).map(Some)
+}
+
+fn probes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    checked(from, |probes: &u32| Prequal::new().probes(*probes)).map(Some)
+}
+
+fn quantile<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    checked(from, |quantile: &f64| Prequal::new().quantile(*quantile)).map(Some)
 }
 
 fn points<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {

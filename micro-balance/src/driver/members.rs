@@ -27,7 +27,13 @@ where
         let members = self.members();
         match shared.policy.turns(&self.endpoints(&members)) {
             Some(turns) => {
-                let order = turns.order.iter().filter_map(|&index| members.get(index).copied()).collect();
+                let mut order: Vec<_> =
+                    turns.order.iter().filter_map(|&index| members.get(index).copied()).collect();
+                // Drained ones last, and of the others the first priority first.
+                order.sort_by_key(|serial| {
+                    let attributes = self.slots[serial].endpoint.attributes();
+                    (attributes.weight == 0, attributes.priority)
+                });
                 self.take_turns(Race::new(order, turns.delay));
             }
             None if self.driver.eligibility.subset.is_some() => self.take(&members),

@@ -363,6 +363,7 @@ where
                 slot.service = Some(slot.original.clone());
                 if slot.failures > 0 || slot.since.is_none() {
                     slot.since = Some(Instant::now());
+                    slot.endpoint.stats().restart_reports();
                 }
                 slot.failures = 0;
                 slot.last_error = None;

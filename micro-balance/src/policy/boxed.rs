@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
-use super::{Context, Policy, Timing, Turns};
+use super::{Context, LoadReports, Policy, Probing, Timing, Turns};
 use crate::endpoint::Endpoint;
 
 /// Any policy behind one type: for those that are named in a configuration.
@@ -28,6 +28,8 @@ trait AnyPolicy: Send + Sync {
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
     fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns>;
     fn refresh(&self) -> Option<Duration>;
+    fn load_reports(&self) -> Option<LoadReports>;
+    fn probing(&self) -> Option<Arc<Probing>>;
     fn is_strict(&self) -> bool;
     fn timing(&self) -> Option<Timing>;
 }
@@ -47,6 +49,14 @@ impl<P: Policy> AnyPolicy for P {
 
     fn refresh(&self) -> Option<Duration> {
         Policy::refresh(self)
+    }
+
+    fn load_reports(&self) -> Option<LoadReports> {
+        Policy::load_reports(self)
+    }
+
+    fn probing(&self) -> Option<Arc<Probing>> {
+        Policy::probing(self)
     }
 
     fn is_strict(&self) -> bool {
@@ -85,6 +95,14 @@ impl Policy for Boxed {
 
     fn refresh(&self) -> Option<Duration> {
         self.policy.refresh()
+    }
+
+    fn load_reports(&self) -> Option<LoadReports> {
+        self.policy.load_reports()
+    }
+
+    fn probing(&self) -> Option<Arc<Probing>> {
+        self.policy.probing()
     }
 
     fn is_strict(&self) -> bool {

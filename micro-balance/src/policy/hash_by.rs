@@ -1,11 +1,11 @@
 //! Which key of a request it is that stays with one endpoint.
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderName;
 use xxhash_rust::xxh64::Xxh64;
 
-use super::{Context, Policy, Timing, Turns};
+use super::{Context, LoadReports, Policy, Probing, Timing, Turns};
 use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 
 /// Gives the policy inside the request's key: from a header, or whatever a closure reads from the head of
@@ -134,8 +134,16 @@ impl<P: Policy> Policy for HashBy<P> {
         self.policy.turns(endpoints)
     }
 
-    fn refresh(&self) -> Option<std::time::Duration> {
+    fn refresh(&self) -> Option<Duration> {
         self.policy.refresh()
+    }
+
+    fn load_reports(&self) -> Option<LoadReports> {
+        self.policy.load_reports()
+    }
+
+    fn probing(&self) -> Option<Arc<Probing>> {
+        self.policy.probing()
     }
 
     fn is_strict(&self) -> bool {

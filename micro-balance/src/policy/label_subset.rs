@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
 use xxhash_rust::xxh64::Xxh64;
 
-use super::{Context, Policy, Timing};
+use super::{Context, LoadReports, Policy, Probing, Timing};
 use crate::endpoint::Endpoint;
 
 /// Sends a request to endpoints with the labels it asks for by its [`Wanted`] labels: a version, a tenant, a
@@ -157,6 +158,14 @@ impl<P: Policy> Policy for LabelSubset<P> {
 
     fn refresh(&self) -> Option<Duration> {
         self.policy.refresh()
+    }
+
+    fn load_reports(&self) -> Option<LoadReports> {
+        self.policy.load_reports()
+    }
+
+    fn probing(&self) -> Option<Arc<Probing>> {
+        self.policy.probing()
     }
 
     fn is_strict(&self) -> bool {

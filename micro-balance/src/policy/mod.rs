@@ -40,10 +40,13 @@ mod least_of;
 mod least_request;
 mod maglev;
 mod modulo;
+mod orca_weighted;
 mod override_host;
 mod peak_ewma;
 mod pick_first;
+mod prequal;
 mod random;
+mod random_aperture;
 mod rendezvous;
 mod request_bias;
 mod ring_hash;
@@ -52,10 +55,11 @@ mod shard;
 mod smooth;
 mod weighted_round_robin;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
+pub(crate) use self::prequal::{Finding, Probing};
 pub use self::{
     aperture::{Aperture, Part},
     boxed::Boxed,
@@ -68,10 +72,13 @@ pub use self::{
     least_request::{LeastRequest, LeastTable},
     maglev::{Maglev, Slots},
     modulo::Modulo,
+    orca_weighted::OrcaWeighted,
     override_host::{ById, Override, OverrideHost, Source},
     peak_ewma::{PeakEwma, Warmth},
     pick_first::{PickFirst, interleaved},
+    prequal::{Load, Prequal, Serials},
     random::{Random, RandomTable},
+    random_aperture::RandomAperture,
     rendezvous::{Rendezvous, Scores},
     request_bias::{Deadlines, RequestBias},
     ring_hash::{Ring, RingHash},
@@ -80,8 +87,8 @@ pub use self::{
     smooth::SmoothWeightedRoundRobin,
     weighted_round_robin::{Strides, WeightedRoundRobin},
 };
-pub use crate::ewma::Timing;
 use crate::{chance::Chance, clock::Moment, endpoint::Endpoint, parts::Parts};
+pub use crate::{ewma::Timing, load_report::LoadReports};
 
 /// Chooses an endpoint for each request.
 pub trait Policy: Send + Sync + 'static {
@@ -107,6 +114,16 @@ pub trait Policy: Send + Sync + 'static {
 
     /// How soon the table is to be made anew although nothing has happened; `None`, the default, is never.
     fn refresh(&self) -> Option<Duration> {
+        None
+    }
+
+    /// How reports of load are to be read; `None`, the default, does not read them.
+    fn load_reports(&self) -> Option<LoadReports> {
+        None
+    }
+
+    #[doc(hidden)]
+    fn probing(&self) -> Option<Arc<Probing>> {
         None
     }
 

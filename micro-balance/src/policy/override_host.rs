@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderName, header};
 
-use super::{Context, Policy, Timing};
+use super::{Context, LoadReports, Policy, Probing, Timing};
 use crate::{chosen::Chosen, endpoint::Endpoint, setting::InvalidSetting};
 
 /// Sends a request to the endpoint it names, if that is ready and not ejected, and leaves all others to the
@@ -153,6 +153,14 @@ impl<P: Policy> Policy for OverrideHost<P> {
 
     fn refresh(&self) -> Option<Duration> {
         self.policy.refresh()
+    }
+
+    fn load_reports(&self) -> Option<LoadReports> {
+        self.policy.load_reports()
+    }
+
+    fn probing(&self) -> Option<Arc<Probing>> {
+        self.policy.probing()
     }
 
     fn is_strict(&self) -> bool {

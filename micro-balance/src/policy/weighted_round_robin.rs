@@ -81,7 +81,7 @@ impl fmt::Debug for WeightedRoundRobin {
 pub struct Strides(Option<Box<[u16]>>);
 
 impl Strides {
-    fn new(weights: &[f64], clamped: bool) -> Self {
+    pub(super) fn new(weights: &[f64], clamped: bool) -> Self {
         let measured = || weights.iter().copied().filter(|weight| weight.is_finite() && *weight > 0.0);
         let count = measured().count();
         if count == 0 {

@@ -1,0 +1,119 @@
+//! Each endpoint in turn, as often as the servers' own reports of load say.
+
+use std::{fmt, time::Duration};
+
+use super::{Context, Policy, Strides, WeightedRoundRobin};
+use crate::{endpoint::Endpoint, load_report::LoadReports, setting::InvalidSetting};
+
+/// Weighs endpoints by what they report of themselves: requests a second for each unit of utilization.
+///
+/// Servers send reports in the header or trailer `endpoint-load-metrics-bin` (ORCA), which takes the
+/// protocol [`Http`](crate::Http). For servers of different strength that know their load better than a
+/// client can. An endpoint that reports nothing counts as the mean of those that do; with fewer than two that
+/// do this is round robin. gRPC's weighted round robin,
+/// <https://github.com/grpc/proposal/blob/master/A58-client-side-weighted-round-robin-lb-policy.md>.
+///
+/// ```
+/// use micro_balance::policy::OrcaWeighted;
+///
+/// let policy = OrcaWeighted::new().metric("named_metrics.queue").penalty(2.0)?;
+/// # Ok::<(), micro_balance::InvalidSetting>(())
+/// ```
+#[must_use]
+pub struct OrcaWeighted {
+    turns: WeightedRoundRobin,
+    reports: LoadReports,
+    blackout: Duration,
+    expiration: Duration,
+    update: Duration,
+}
+
+impl OrcaWeighted {
+    /// Weights count after 10 s of reports, until there was none for three minutes, and are looked at each
+    /// second. Failures count once.
+    pub fn new() -> Self {
+        Self {
+            turns: WeightedRoundRobin::new().clamped(),
+            reports: LoadReports { metrics: Vec::new(), penalty: 1.0 },
+            blackout: Duration::from_secs(10),
+            expiration: Duration::from_secs(180),
+            update: Duration::from_secs(1),
+        }
+    }
+
+    /// For how long an endpoint must have reported before its weight counts; zero for at once.
+    pub fn blackout(mut self, blackout: Duration) -> Self {
+        self.blackout = blackout;
+        self
+    }
+
+    /// After how long without a report a weight does not count any more.
+    pub fn expiration(mut self, expiration: Duration) -> Self {
+        self.expiration = expiration;
+        self
+    }
+
+    /// How often weights are looked at; 100 ms at least.
+    pub fn update(mut self, period: Duration) -> Self {
+        self.update = period.max(Duration::from_millis(100));
+        self
+    }
+
+    /// Takes this metric for utilization, the highest where there are several: `named_metrics.NAME`,
+    /// `utilization.NAME`, `cpu_utilization`, `mem_utilization` or `application_utilization`.
+    pub fn metric(mut self, name: impl Into<String>) -> Self {
+        self.reports.metrics.push(name.into());
+        self
+    }
+
+    /// How much the part of requests that fail counts as utilization; 1 unless given.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] unless `penalty` is 0 or more.
+    pub fn penalty(mut self, penalty: f64) -> Result<Self, InvalidSetting> {
+        if !(penalty >= 0.0 && penalty.is_finite()) {
+            return Err(InvalidSetting::new("the penalty for failures", penalty, "0 or more"));
+        }
+        self.reports.penalty = penalty;
+        Ok(self)
+    }
+}
+
+impl Default for OrcaWeighted {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Policy for OrcaWeighted {
+    type Table = Strides;
+
+    fn table(&self, endpoints: &[Endpoint]) -> Strides {
+        let weight = |endpoint: &Endpoint| {
+            let stats = endpoint.stats();
+            let weight = stats.reported(self.blackout, self.expiration);
+            weight.unwrap_or(0.0) * endpoint.warmth()
+        };
+        Strides::new(&endpoints.iter().map(weight).collect::<Vec<_>>(), true)
+    }
+
+    #[inline]
+    fn pick(&self, table: &Strides, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        self.turns.pick(table, endpoints, context)
+    }
+
+    fn refresh(&self) -> Option<Duration> {
+        Some(self.update)
+    }
+
+    fn load_reports(&self) -> Option<LoadReports> {
+        Some(self.reports.clone())
+    }
+}
+
+impl fmt::Debug for OrcaWeighted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrcaWeighted").field("reports", &self.reports).finish_non_exhaustive()
+    }
+}

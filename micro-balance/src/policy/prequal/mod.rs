@@ -1,0 +1,202 @@
+//! The endpoint that a probe a moment ago found best.
+
+mod pool;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use self::pool::SIZE;
+pub(crate) use self::pool::{Finding, Probing};
+use super::{Context, PeakEwma, Policy, Timing};
+use crate::{endpoint::Endpoint, ewma::Rate, setting::InvalidSetting};
+
+/// Probes endpoints beside the requests, and sends each request to the best that was found in the last second.
+///
+/// A pick first takes findings that are cold, with fewer requests in flight than most, and of these the one
+/// with the lowest latency; where all are hot, the one with the fewest requests. Each request has three
+/// endpoints probed, off its own path. For servers with many clients, each of which sees little of a server's
+/// load: that is what the server has to tell, by
+/// [`Builder::load_probe`](crate::Builder::load_probe). Without that, what this client knows of endpoints is
+/// taken instead. Prequal, <https://www.usenix.org/conference/nsdi24/presentation/wydrowski>.
+#[derive(Debug)]
+#[must_use]
+pub struct Prequal {
+    probing: Arc<Probing>,
+    probes: u32,
+    quantile: f64,
+    reuse: f64,
+    queries: AtomicUsize,
+    rate: Rate,
+}
+
+/// How an endpoint is, by its own account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Requests it is busy with, from all clients.
+    pub in_flight: u32,
+    /// How long a request took there of late, when it was about as busy.
+    pub latency: Duration,
+}
+
+/// An endpoint whose requests took longer than this, in nanoseconds by this client's own account, is sent none
+/// for a while, however fast it says it is: a failure counts as an answer after 5 s.
+const SINKHOLE: f32 = 2.5e9;
+
+impl Prequal {
+    /// Three probes a request; hot is above the 84th percentile.
+    pub fn new() -> Self {
+        let probing = Arc::default();
+        let rate = Rate::of(Duration::from_secs(10));
+        Self { probing, probes: 3, quantile: 0.84, reuse: 1.0, queries: AtomicUsize::new(0), rate }
+    }
+
+    /// How many endpoints are probed for each request.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] unless `probes` is in 1..=16.
+    pub fn probes(mut self, probes: u32) -> Result<Self, InvalidSetting> {
+        if !(1..=SIZE as u32).contains(&probes) {
+            return Err(InvalidSetting::new("the number of probes for a request", probes, "from 1 to 16"));
+        }
+        self.probes = probes;
+        Ok(self)
+    }
+
+    /// Which part of the findings is cold; 0 minds requests in flight only, and 1 latency only.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] unless `quantile` is in 0..=1.
+    pub fn quantile(mut self, quantile: f64) -> Result<Self, InvalidSetting> {
+        if !(0.0..=1.0).contains(&quantile) {
+            return Err(InvalidSetting::new("the part of findings that is cold", quantile, "from 0 to 1"));
+        }
+        self.quantile = quantile;
+        Ok(self)
+    }
+
+    /// How often one finding may be used where there are `count` endpoints: so often that the pool does not
+    /// run dry.
+    fn reuse(&self, count: usize) -> u32 {
+        let kept = (SIZE.min(count.div_ceil(2)).max(2)) as f64 / count as f64;
+        let left = (1.0 - kept) * f64::from(self.probes) - 1.0;
+        if left <= 0.0 { u32::MAX } else { ((1.0 + self.reuse) / left).max(1.0).ceil() as u32 }
+    }
+}
+
+impl Default for Prequal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Endpoints by serial number.
+#[derive(Clone, Debug)]
+pub struct Serials(Box<[(u64, u32)]>);
+
+impl Serials {
+    fn index(&self, serial: u64) -> Option<usize> {
+        let place = self.0.binary_search_by_key(&serial, |&(serial, _)| serial).ok()?;
+        self.0.get(place).map(|&(_, index)| index as usize)
+    }
+}
+
+/// A finding that can be used, and whose it is.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    finding: &'a Finding,
+    index: usize,
+    busy: u32,
+}
+
+impl Policy for Prequal {
+    type Table = Serials;
+
+    fn table(&self, endpoints: &[Endpoint]) -> Serials {
+        let serial = |(index, endpoint): (usize, &Endpoint)| (endpoint.stats().serial(), index as u32);
+        let mut serials: Vec<_> = endpoints.iter().enumerate().map(serial).collect();
+        serials.sort_unstable();
+        Serials(serials.into())
+    }
+
+    fn pick(&self, table: &Serials, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        let anybody = || Some(context.chance.below(endpoints.len()));
+        if context.attempt > 0 {
+            return anybody();
+        }
+        self.probing.want(self.probes);
+        let now = context.now.map_or(0, std::num::NonZeroU64::get);
+        let pool = self.probing.pool();
+        let mut candidates = [const { None }; SIZE];
+        let mut count = 0;
+        for finding in pool.iter().filter(|finding| finding.is_of_use(now)) {
+            if let (Some(index), Some(place)) = (table.index(finding.serial), candidates.get_mut(count)) {
+                // Silence makes it fall, so one that failed is tried again.
+                let own = endpoints.get(index)?.stats().latency().value(now, self.rate);
+                if own.is_none_or(|own| own < SINKHOLE) {
+                    *place = Some(Candidate { finding, index, busy: finding.busy.load(Relaxed) });
+                    count += 1;
+                }
+            }
+        }
+        if count < 2 {
+            return anybody();
+        }
+        let found = || candidates.iter().flatten();
+        let limit = self.limit(found().map(|candidate| candidate.busy), count);
+        let cold = found().filter(|candidate| candidate.busy <= limit);
+        let best = cold.min_by_key(|candidate| candidate.finding.latency);
+        let best = best.or_else(|| found().min_by_key(|candidate| candidate.busy))?;
+        self.use_up(best, found(), endpoints.len());
+        Some(best.index)
+    }
+
+    fn timing(&self) -> Option<Timing> {
+        PeakEwma::new().timing()
+    }
+
+    fn probing(&self) -> Option<Arc<Probing>> {
+        Some(self.probing.clone())
+    }
+}
+
+impl Prequal {
+    /// How many requests in flight a finding may have and be cold.
+    fn limit(&self, busy: impl Iterator<Item = u32>, count: usize) -> u32 {
+        let mut sorted = [u32::MAX; SIZE];
+        for (place, busy) in sorted.iter_mut().zip(busy) {
+            *place = busy;
+        }
+        sorted.sort_unstable();
+        let place = (self.quantile * count as f64).ceil() as usize;
+        // None is cold where the quantile is 0.
+        place.checked_sub(1).and_then(|place| sorted.get(place.min(count - 1)).copied()).unwrap_or(0)
+    }
+
+    /// Counts the request where it goes, and gives up one finding: the oldest or the worst, in turn.
+    fn use_up<'a>(
+        &self,
+        best: &Candidate<'_>,
+        found: impl Iterator<Item = &'a Candidate<'a>> + Clone,
+        endpoints: usize,
+    ) {
+        best.finding.busy.fetch_add(1, Relaxed);
+        if best.finding.uses.fetch_add(1, Relaxed) + 1 >= self.reuse(endpoints) {
+            best.finding.spent.store(true, Relaxed);
+        }
+        let given_up = if self.queries.fetch_add(1, Relaxed).is_multiple_of(2) {
+            found.min_by_key(|candidate| candidate.finding.at)
+        } else {
+            found.max_by_key(|candidate| (candidate.busy, candidate.finding.latency))
+        };
+        if let Some(candidate) = given_up {
+            candidate.finding.spent.store(true, Relaxed);
+        }
+    }
+}

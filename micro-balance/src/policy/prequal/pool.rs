@@ -1,0 +1,82 @@
+//! What probes have found, for picks to choose from.
+
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicBool, AtomicU32,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+use arc_swap::ArcSwap;
+use futures_util::task::AtomicWaker;
+
+/// How many findings are kept.
+pub(super) const SIZE: usize = 16;
+/// For how long a finding is of use, in nanoseconds.
+const FRESH: u64 = 1_000_000_000;
+
+/// One endpoint as a probe found it.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(super) serial: u64,
+    /// Requests it is busy with, and those sent there since.
+    pub(super) busy: AtomicU32,
+    /// In nanoseconds.
+    pub(super) latency: u64,
+    /// In nanoseconds as the balancer counts them.
+    pub(super) at: u64,
+    pub(super) uses: AtomicU32,
+    pub(super) spent: AtomicBool,
+}
+
+impl Finding {
+    pub(crate) fn new(serial: u64, busy: u32, latency: u64, at: u64) -> Self {
+        let (busy, uses) = (AtomicU32::new(busy), AtomicU32::new(0));
+        Self { serial, busy, latency, at, uses, spent: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_of_use(&self, now: u64) -> bool {
+        !self.spent.load(Relaxed) && now.saturating_sub(self.at) < FRESH
+    }
+}
+
+/// What picks and the task that probes share.
+#[derive(Debug, Default)]
+pub struct Probing {
+    pool: ArcSwap<Vec<Arc<Finding>>>,
+    /// How many probes are to be sent.
+    wanted: AtomicU32,
+    waker: AtomicWaker,
+}
+
+impl Probing {
+    pub(super) fn pool(&self) -> arc_swap::Guard<Arc<Vec<Arc<Finding>>>> {
+        self.pool.load()
+    }
+
+    /// Asks for `count` probes; neither waits nor allocates.
+    pub(super) fn want(&self, count: u32) {
+        self.wanted.fetch_add(count, Release);
+        self.waker.wake();
+    }
+
+    /// How many probes have been asked for since this was, or to be woken when some are.
+    pub(crate) fn take_wanted(&self, waker: &std::task::Waker) -> u32 {
+        self.waker.register(waker);
+        self.wanted.swap(0, Acquire)
+    }
+
+    /// Adds a finding, in place of the oldest where there are too many, and of an older one of the same
+    /// endpoint.
+    pub(crate) fn add(&self, finding: Finding) {
+        let old = self.pool.load();
+        let kept = |other: &&Arc<Finding>| other.serial != finding.serial && other.is_of_use(finding.at);
+        let mut pool: Vec<_> = old.iter().filter(kept).cloned().collect();
+        let surplus = (pool.len() + 1).saturating_sub(SIZE);
+        // The oldest stand first.
+        pool.drain(..surplus);
+        pool.push(Arc::new(finding));
+        self.pool.store(Arc::new(pool));
+    }
+}
