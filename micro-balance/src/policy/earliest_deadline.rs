@@ -11,6 +11,8 @@ use crate::endpoint::Endpoint;
 /// Envoy's weighted round robin: an endpoint is due every `1 / weight`, and who is due first goes first,
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers#weighted-round-robin>.
 ///
+/// For agreement with Envoy, and the most even order where weights change with the age of endpoints.
+///
 /// The same sequence as Envoy's for a set that stays as it is, without its queue and its lock: as weights
 /// are whole numbers the order repeats, so it is worked out when the set changes. A round has 65 536 places
 /// at most, or four for each endpoint; weights that need more are rounded.

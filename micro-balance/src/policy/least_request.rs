@@ -8,6 +8,8 @@ use crate::endpoint::Endpoint;
 /// The power of two choices: nearly as even as asking all, at the price of two
 /// (Mitzenmacher, <https://doi.org/10.1109/71.963420>). Where weights differ, heavier endpoints are drawn
 /// more often, and may have as many more requests in flight.
+///
+/// For requests that differ in length, where latency says little: streams, uploads, long polls.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeastRequest;
 

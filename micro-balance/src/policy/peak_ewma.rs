@@ -21,6 +21,9 @@ const UNKNOWN: f32 = 1e15;
 /// Draws two endpoints and takes the one expected to answer sooner: its latency, which remembers peaks,
 /// times the requests it would have in flight. The default.
 ///
+/// For nearly everything: a server that slows down or fails gets less within a few requests. Among servers
+/// that are all alike it gains nothing over [`LeastRequest`](super::LeastRequest).
+///
 /// A failure counts as an answer after the penalty, so an endpoint that fails fast gets next to nothing. One
 /// that has been avoided is tried again: fewer than one request in a hundred looks after such endpoints, and
 /// the estimate follows as soon as a quarter of a second of answers are all far better than it.

@@ -4,6 +4,10 @@ use super::{Context, Policy, alias::Alias};
 use crate::endpoint::Endpoint;
 
 /// Any endpoint, each as likely as its weight says.
+///
+/// Keeps nothing and never marches in step with other clients; for very many clients with few requests each.
+/// Single servers get more than their share for a while, so [`LeastRequest`](super::LeastRequest) is better
+/// where requests take long.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Random;
 

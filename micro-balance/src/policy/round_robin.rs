@@ -8,6 +8,8 @@ use crate::endpoint::Endpoint;
 /// Each endpoint in turn, by one cursor that all clones of the balancer share: over any whole number of
 /// rounds every endpoint gets exactly as many requests.
 ///
+/// For requests that are all alike and servers that are all alike: it neither sees nor minds a slow one.
+///
 /// The cursor starts at random, so that many clients started at once do not march in step, and goes on
 /// from where it is when the set changes.
 #[derive(Debug)]

@@ -15,6 +15,8 @@ const EFFORT: u64 = 1 << 24;
 /// as many of each as its weight says,
 /// <https://github.com/nginx/nginx/commit/52327e0627f49dbda1e8db695e63a4b0af4448b1>.
 ///
+/// For agreement with nginx, and where the order within a round matters.
+///
 /// The round is worked out when the set changes, so a pick is one addition, from any number of threads. A
 /// round has 65 536 places at most, or four for each endpoint; weights that need more are rounded. For
 /// thousands of endpoints the order of a round is [`EarliestDeadlineFirst`](super::EarliestDeadlineFirst)'s.
