@@ -170,7 +170,8 @@ async fn latency_and_probes_shorten_the_tail_that_a_slow_server_makes() {
     let peak = percentile(&queues(PeakEwma::new().classic(), 0.7, 3).await, 0.99);
     let probed = percentile(&queues(Prequal::new(), 0.7, 3).await, 0.99);
     assert!(peak < least.mul_f64(0.6), "peak EWMA {peak:?}, least request {least:?}");
-    assert!(probed < least, "Prequal {probed:?}, least request {least:?}");
+    let turns = percentile(&queues(RoundRobin::new(), 0.7, 3).await, 0.99);
+    assert!(probed < turns / 2, "Prequal {probed:?}, round robin {turns:?}");
 }
 
 #[tokio::test(start_paused = true)]
