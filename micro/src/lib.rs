@@ -1,7 +1,10 @@
-//! The toolkit: see, register and check services. One binary, `micro`, over a library that other faces share.
+//! The toolkit: see, call, register and check services. One binary, `micro`, over a library that other faces share.
 //!
 //! A [`command::Request`] says what is to be done, [`command::Command::run`] does it and gives
-//! [`Reply`](command::Reply)s, data that a face shows: the command line as tables, JSON or YAML.
+//! [`Reply`](command::Reply)s, data that a face shows: the command line as tables, JSON or YAML, by [`show`].
+//! A face that gets lines of text reads them by [`command::parse`].
+//!
+//! Calls of methods that are known at run time only are in [`call`], what can be called in [`schema`].
 //!
 //! ```
 //! use micro::command::{Command, Context, List, Replies, Reply};
@@ -16,12 +19,19 @@
 //! # }
 //! ```
 
+mod causes;
 mod near;
 
 pub mod schema;
 
+pub mod remote;
+
 pub mod call;
 
 pub mod command;
+
+pub mod show;
+
+pub mod settings;
 
 pub mod cli;

@@ -1,7 +1,13 @@
 //! What comes back.
 
-use prost_reflect::{DynamicMessage, MethodDescriptor};
+use std::fmt;
+
+use futures_core::Stream;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use prost_reflect::DynamicMessage;
 use serde::Serializer;
+use serde_json::Value;
 use tonic::metadata::MetadataMap;
 use tonic::{Response, Streaming};
 
@@ -16,7 +22,7 @@ pub enum Answer {
     /// Of a type that is known.
     Message(DynamicMessage),
     /// JSON as it came, from services that speak it.
-    Json(serde_json::Value),
+    Json(Value),
 }
 
 impl Answer {
@@ -48,26 +54,24 @@ impl Answer {
 /// The answers of a call, as they come. Dropping them cancels what is left of it.
 #[derive(Debug)]
 pub struct Answers {
-    method: MethodDescriptor,
     headers: MetadataMap,
-    body: Streaming<DynamicMessage>,
-    /// What is wrong with what is still being sent.
-    wrong: Wrong,
+    body: Body,
+}
+
+enum Body {
+    Messages { stream: Streaming<DynamicMessage>, wrong: Wrong },
+    Texts(BoxStream<'static, Result<Value, Error>>),
 }
 
 impl Answers {
-    pub(super) fn new(
-        method: MethodDescriptor,
-        response: Response<Streaming<DynamicMessage>>,
-        wrong: Wrong,
-    ) -> Self {
-        let (headers, body, _) = response.into_parts();
-        Self { method, headers, body, wrong }
+    /// `wrong` says what is wrong with what is still being sent.
+    pub(super) fn messages(response: Response<Streaming<DynamicMessage>>, wrong: Wrong) -> Self {
+        let (headers, stream, _) = response.into_parts();
+        Self { headers, body: Body::Messages { stream, wrong } }
     }
 
-    /// The method that answers.
-    pub fn method(&self) -> &MethodDescriptor {
-        &self.method
+    pub(super) fn texts(stream: impl Stream<Item = Result<Value, Error>> + Send + 'static) -> Self {
+        Self { headers: MetadataMap::new(), body: Body::Texts(stream.boxed()) }
     }
 
     /// What came before the first answer.
@@ -77,14 +81,16 @@ impl Answers {
 
     /// The next answer; none when the call is over and well.
     pub async fn next(&mut self) -> Option<Result<Answer, Error>> {
-        let answer = tokio::select! {
-            biased;
-            answer = self.body.message() => answer,
-            error = self.wrong.error() => return Some(Err(error)),
-        };
-        match answer {
-            Ok(message) => message.map(|message| Ok(Answer::Message(message))),
-            Err(status) => Some(Err(status.into())),
+        match &mut self.body {
+            Body::Messages { stream, wrong } => {
+                let answer = tokio::select! {
+                    biased;
+                    answer = stream.message() => answer,
+                    error = wrong.error() => return Some(Err(error)),
+                };
+                answer.map_err(Error::from).map(|message| message.map(Answer::Message)).transpose()
+            }
+            Body::Texts(texts) => texts.next().await.map(|text| text.map(Answer::Json)),
         }
     }
 
@@ -94,6 +100,18 @@ impl Answers {
     ///
     /// [`Error::Status`].
     pub async fn trailers(&mut self) -> Result<MetadataMap, Error> {
-        Ok(self.body.trailers().await?.unwrap_or_default())
+        match &mut self.body {
+            Body::Messages { stream, .. } => Ok(stream.trailers().await?.unwrap_or_default()),
+            Body::Texts(_) => Ok(MetadataMap::new()),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Messages { .. } => "Messages",
+            Self::Texts(_) => "Texts",
+        })
     }
 }

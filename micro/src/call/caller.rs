@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream;
 use micro_discover::Registry;
 use micro_tower::Client;
 use micro_tower::client::Builder;
@@ -13,10 +14,12 @@ use tonic::metadata::MetadataMap;
 use super::answer::Answers;
 use super::clients::Clients;
 use super::error::Error;
-use super::input::{Documents, messages};
+use super::go_micro;
+use super::input::{Documents, messages, single};
 use super::invoke::invoke;
 use super::request::Call;
 use super::target::Target;
+use crate::remote::Sidecar;
 use crate::schema::{self, Schema, Schemas};
 
 /// Calls any method of any service. Clones share its clients and schemas.
@@ -26,6 +29,7 @@ pub struct Caller {
     clients: Clients,
     schemas: Schemas,
     given: Option<Schema>,
+    through: Option<Sidecar>,
 }
 
 /// How long a server may take to say what it can be asked.
@@ -34,13 +38,25 @@ const REFLECT_WITHIN: Duration = Duration::from_secs(5);
 impl Caller {
     /// Finds services in `registry`, and learns what they can be asked from themselves.
     pub fn new(registry: Arc<dyn Registry>) -> Self {
-        Self { clients: Clients::new(registry), schemas: Schemas::default(), given: None }
+        Self { clients: Clients::new(registry), schemas: Schemas::default(), given: None, through: None }
     }
 
     /// Takes methods from `schema` first, and asks servers only for those that are not in it.
     pub fn schema(mut self, schema: Schema) -> Self {
         self.given = Some(schema);
         self
+    }
+
+    /// Lets `sidecar` make every call, which is then of one message and one answer.
+    pub fn through(mut self, sidecar: Sidecar) -> Self {
+        self.through = Some(sidecar);
+        self
+    }
+
+    /// The schema that was given.
+    #[must_use]
+    pub fn given(&self) -> Option<&Schema> {
+        self.given.as_ref()
     }
 
     /// Keeps schemas in `schemas`.
@@ -115,6 +131,45 @@ impl Caller {
         }
     }
 
+    /// By gRPC where a schema is given or the server has one; else as the record says.
+    async fn way(&self, target: &Target, endpoint: Option<&str>, method: &str) -> Result<Way, schema::Error> {
+        let records = match target {
+            // A registry that does not answer has said enough before.
+            Target::Service(name) => self.registry().get(name).await.unwrap_or_default(),
+            Target::Address(_) => Vec::new(),
+        };
+        if self.given.is_none() && go_micro::speaks(&records) {
+            return Ok(Way::GoMicro { streams: go_micro::streams(&records, method) });
+        }
+        match self.method(target, endpoint, method).await {
+            // Debug.Health and its like are never described.
+            Err(schema::Error::NoReflection(_)) if go_micro::announced(&records, method) => {
+                Ok(Way::GoMicro { streams: go_micro::streams(&records, method) })
+            }
+            found => found.map(Way::Grpc),
+        }
+    }
+
+    /// Whether `method` takes or gives a stream.
+    ///
+    /// # Errors
+    ///
+    /// As for [`method`](Self::method).
+    pub async fn streams(
+        &self,
+        target: &Target,
+        endpoint: Option<&str>,
+        method: &str,
+    ) -> Result<bool, schema::Error> {
+        if self.through.is_some() {
+            return Ok(false);
+        }
+        match self.way(target, endpoint, method).await? {
+            Way::Grpc(method) => Ok(method.is_client_streaming() || method.is_server_streaming()),
+            Way::GoMicro { streams } => Ok(streams),
+        }
+    }
+
     /// Calls, and gives the answers as they come.
     ///
     /// What is sent is checked before it is; a document that is wrong ends the call, and is its error.
@@ -123,8 +178,17 @@ impl Caller {
     ///
     /// [`Error`].
     pub async fn call(&self, call: Call, documents: Documents) -> Result<Answers, Error> {
+        if let Some(sidecar) = &self.through {
+            return by_sidecar(sidecar, call, documents).await;
+        }
         let endpoint = call.endpoint.as_deref();
-        let method = self.method(&call.target, endpoint, &call.method).await?;
+        let method = match self.way(&call.target, endpoint, &call.method).await? {
+            Way::Grpc(method) => method,
+            Way::GoMicro { streams } => {
+                let client = self.client(&call.target, endpoint);
+                return go_micro::call(client, call, documents, streams).await;
+            }
+        };
         let (messages, mut wrong) = messages(documents, &method, call.json).await?;
         let mut request = Request::new(messages);
         *request.metadata_mut() = MetadataMap::from_headers(call.headers);
@@ -136,8 +200,31 @@ impl Caller {
             response = invoke(self.client(&call.target, endpoint), &method, request) => response?,
             error = wrong.error() => return Err(error),
         };
-        Ok(Answers::new(method, response, wrong))
+        Ok(Answers::messages(response, wrong))
     }
+}
+
+/// What a method is called by.
+enum Way {
+    /// gRPC, with messages whose types are known.
+    Grpc(MethodDescriptor),
+    /// JSON, as go-micro's servers and those of [`micro_tower::wire`] read it.
+    GoMicro { streams: bool },
+}
+
+/// Longer than a sidecar lets anybody wait.
+const AT_MOST: Duration = Duration::from_secs(3600);
+
+async fn by_sidecar(sidecar: &Sidecar, call: Call, documents: Documents) -> Result<Answers, Error> {
+    let request = single(documents, &call.method).await?;
+    let limit = call.timeout.unwrap_or(AT_MOST);
+    let (service, address) = match (&call.target, &call.endpoint) {
+        (Target::Service(name), endpoint) => (name.as_str(), endpoint.clone()),
+        (Target::Address(address), _) => ("", Some(address.to_string())),
+    };
+    let answer = sidecar.call(service, &call.method, address.as_deref(), call.headers, request, limit).await;
+    let answer = answer.map_err(Error::from)?;
+    Ok(Answers::texts(stream::iter([Ok(answer)])))
 }
 
 /// What a schema is kept by. A name has no space in it.

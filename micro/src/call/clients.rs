@@ -62,7 +62,8 @@ impl Clients {
             Target::Address(address) => {
                 let fixed =
                     Fixed::new([Endpoint::new("it", address.clone())]).expect("one endpoint with an id");
-                Client::builder(address.to_string(), Arc::new(fixed))
+                // The registry's rules for names hold for this one too: no scheme, no slash.
+                Client::builder(address.authority().replace('/', "-"), Arc::new(fixed))
             }
         };
         if let Some(wanted) = endpoint.map(str::to_owned) {

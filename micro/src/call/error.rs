@@ -42,7 +42,7 @@ impl From<Status> for Error {
 }
 
 /// The code's name as in the specification, and the message.
-fn said(status: &Status) -> String {
+pub(crate) fn said(status: &Status) -> String {
     let name = name(status.code());
     match status.message() {
         "" => name.to_owned(),
@@ -51,7 +51,7 @@ fn said(status: &Status) -> String {
 }
 
 /// As the specification writes it, such as `NOT_FOUND`.
-pub(crate) fn name(code: Code) -> &'static str {
+fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

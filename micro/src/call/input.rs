@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use prost_reflect::{DynamicMessage, MethodDescriptor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tower::BoxError;
@@ -20,6 +21,18 @@ impl Documents {
     /// The documents of `stream`. An error in it ends the call.
     pub fn new(stream: impl futures_core::Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Self {
         Self(stream.boxed())
+    }
+}
+
+impl Documents {
+    /// Them as values, and what is wrong with one: the stream then stops for ever.
+    pub(super) fn values(self) -> (BoxStream<'static, Value>, Wrong) {
+        let (failed, receiver) = oneshot::channel();
+        let read = |document: Result<Bytes, BoxError>| {
+            let document = document.map_err(Error::Input)?;
+            serde_json::from_slice(&document).map_err(|error| Error::Input(error.into()))
+        };
+        (until_wrong(self, read, failed), Wrong(Some(receiver)))
     }
 }
 
@@ -64,10 +77,20 @@ impl Wrong {
     }
 }
 
+/// The one document there is, for `method`.
+pub(super) async fn single(mut documents: Documents, method: &str) -> Result<Bytes, Error> {
+    let count = |count| Error::Input(format!("{method} takes one message, and {count}").into());
+    let first = documents.0.next().await.ok_or_else(|| count("there is none"))?.map_err(Error::Input)?;
+    match documents.0.next().await {
+        Some(_) => Err(count("there are more")),
+        None => Ok(first),
+    }
+}
+
 /// The messages for `method`. Where one of them is wrong the stream stops for ever, and says so through the
 /// other half: the call is to be given up then, not ended.
 pub(super) async fn messages(
-    mut documents: Documents,
+    documents: Documents,
     method: &MethodDescriptor,
     json: Json,
 ) -> Result<(BoxStream<'static, DynamicMessage>, Wrong), Error> {
@@ -79,20 +102,24 @@ pub(super) async fn messages(
         json.read(&input, &document).map_err(|error| Error::Input(error.into()))
     };
     if !method.is_client_streaming() {
-        let count =
-            |count| Error::Input(format!("{} takes one message, and {count}", method.full_name()).into());
-        let first = documents.0.next().await.ok_or_else(|| count("there is none"))?;
-        let message = read(first)?;
-        if documents.0.next().await.is_some() {
-            return Err(count("there are more"));
-        }
+        let message = read(Ok(single(documents, method.full_name()).await?))?;
         return Ok((stream::iter([message]).boxed(), wrong));
     }
+    Ok((until_wrong(documents, read, failed), wrong))
+}
+
+/// The documents as `read` reads them. The first that it cannot is told of, and nothing comes after it.
+fn until_wrong<T: Send + 'static>(
+    documents: Documents,
+    read: impl Fn(Result<Bytes, BoxError>) -> Result<T, Error> + Clone + Send + 'static,
+    failed: oneshot::Sender<Error>,
+) -> BoxStream<'static, T> {
     let each = stream::unfold((documents.0, Some(failed)), move |(mut documents, mut failed)| {
         let read = read.clone();
         async move {
-            match read(documents.next().await?) {
-                Ok(message) => Some((message, (documents, failed))),
+            let document = documents.next().await?;
+            match read(document) {
+                Ok(one) => Some((one, (documents, failed))),
                 Err(error) => {
                     if let Some(failed) = failed.take() {
                         failed.send(error).ok();
@@ -102,7 +129,7 @@ pub(super) async fn messages(
             }
         }
     });
-    Ok((each.boxed(), wrong))
+    each.boxed()
 }
 
 #[cfg(test)]

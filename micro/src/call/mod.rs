@@ -30,6 +30,8 @@ mod codec;
 mod input;
 mod invoke;
 
+mod go_micro;
+
 mod caller;
 mod clients;
 
@@ -37,6 +39,8 @@ pub use answer::{Answer, Answers};
 pub use caller::Caller;
 pub use codec::DynamicCodec;
 pub use error::Error;
+pub(crate) use error::said;
+pub(crate) use go_micro::{ask_one, is_go_micro};
 pub use input::{Documents, documents, one};
 pub use invoke::{MOST_BYTES, invoke};
 pub use request::Call;

@@ -1,28 +1,35 @@
 //! What the command line says.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 
-use crate::command::Request;
+use super::completion::Completion;
+use super::help::Help;
+use super::manual::Manual;
+use super::{config, contexts};
+use crate::command::{Command, Failure, New, Request, Run};
+use crate::settings::{Given, Layer};
+use crate::show::Format;
 
-/// See, register and check services.
+/// See, call, register and check services.
 #[derive(Debug, Parser)]
 #[command(
     name = "micro",
     version,
     arg_required_else_help = true,
+    disable_help_subcommand = true,
     after_help = "\
 Examples:
-  micro register greeter --address 127.0.0.1:50051    announce an endpoint until Ctrl-C
-  micro list                                          every service
-  micro health greeter --output json                  ask its endpoints, for a program
-  micro watch --registry file:/srv/registry           what changes in another registry
+  micro register greeter --address 127.0.0.1:50051       announce an endpoint until Ctrl-C
+  micro list                                             every service
+  micro call greeter Greeter.Hello '{\"name\":\"John\"}'     ask one something
+  micro health greeter --output json                     ask its endpoints how they are, for a program
+  micro watch --registry file:/srv/registry              what changes in another registry
 
-Exit codes: 0 done; 1 another failure; 2 usage; 3 no such service or endpoint;
-4 a registry or an endpoint cannot be reached or does not serve.
-
-Environment: NO_COLOR turns colours off, CLICOLOR_FORCE=1 on; MICRO_LOG (off, error, warn,
-info, debug) says how much is told on standard error: warn unless set."
+Exit codes: 0 done; 1 another failure; 2 usage; 3 no such service, endpoint or method, or one that
+does not serve; 6 a registry or broker cannot be reached; 64 + N gRPC status N.
+More: micro help exit-codes, environment, formatting, configuration, calling."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -31,32 +38,64 @@ pub(super) struct Arguments {
     pub(super) order: Order,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Global options")]
 pub(super) struct Global {
     /// The registry: file: is this user's; file:/dir, fixed://host:port, etcd://host, consul://host
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "MICRO_REGISTRY",
-        hide_env_values = true,
-        default_value = "file:"
-    )]
-    pub(super) registry: String,
-    /// How answers are written
-    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
-    pub(super) output: Format,
+    /// [env: MICRO_REGISTRY] [default: file:]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) registry: Option<String>,
+    /// The broker: http:, nats://host, amqp://host [env: MICRO_BROKER] [default: http: over the registry]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) broker: Option<String>,
+    /// The broker at which endpoints are called that listen there: nats://host, amqp://host; those over HTTP
+    /// need none [env: MICRO_TRANSPORT] [default: http:]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) transport: Option<String>,
+    /// A sidecar that everything goes through [env: MICRO_PROXY_ADDRESS]
+    #[arg(long, visible_alias = "proxy_address", global = true, value_name = "ADDRESS")]
+    pub(super) proxy: Option<String>,
+    /// How answers are written [env: MICRO_OUTPUT] [default: table]
+    #[arg(long, short, global = true, value_enum)]
+    pub(super) output: Option<Format>,
+    /// Only these fields of each row, in this order; dots lead into objects
+    #[arg(long, global = true, value_delimiter = ',', value_name = "NAMES")]
+    pub(super) fields: Vec<String>,
+    /// Whether there are colours: auto, always, never [env: MICRO_COLOR] [default: auto]
+    #[arg(long, global = true, value_parser = ["auto", "always", "never"], hide_possible_values = true)]
+    pub(super) color: Option<String>,
+    /// The context to use [env: MICRO_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) context: Option<String>,
+    /// The file of settings to read [env: MICRO_CONFIG] [default: ~/.config/micro/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
 }
 
-/// How answers are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people
-    Table,
-    /// For programs; a command that goes on writes a document per line
-    Json,
-    /// For programs; a command that goes on writes a document per answer
-    Yaml,
+impl Global {
+    /// What settings are worked out from.
+    pub(super) fn given(&self) -> Result<Given, Failure> {
+        let mut flags = Layer::default();
+        let output =
+            self.output.and_then(|output| output.to_possible_value()).map(|v| v.get_name().to_owned());
+        let each = [
+            ("registry", &self.registry),
+            ("broker", &self.broker),
+            ("transport", &self.transport),
+            ("proxy", &self.proxy),
+            ("output", &output),
+            ("color", &self.color),
+        ];
+        for (name, value) in each {
+            if let Some(value) = value {
+                flags.set(name, value.clone())?;
+            }
+        }
+        let mut given = Given::here(flags)?;
+        given.context = self.context.clone().or(given.context);
+        given.file = self.config.clone().or(given.file);
+        Ok(given)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,16 +103,86 @@ pub(super) enum Format {
 pub(super) enum Order {
     #[command(flatten)]
     Request(Request),
-    /// Write a script that completes command lines
+    /// Write a new service, which builds and runs at once
     #[command(after_help = "\
 Examples:
-  micro completions bash > ~/.local/share/bash-completion/completions/micro
-  micro completions zsh  > ~/.zfunc/_micro
-  micro completions fish > ~/.config/fish/completions/micro.fish")]
-    Completions {
-        /// The shell that reads it
-        shell: Shell,
+  micro new greeter
+  cd greeter && micro run
+  micro new services/orders --fqdn order-book")]
+    New(New),
+    /// Run a service; start it again when it crashes or changes
+    #[command(after_help = "\
+Examples:
+  micro run                              the one in this directory, built by cargo
+  micro run greeter
+  micro run . --watch app.py -- python3 app.py
+  micro run greeter --output json        a document per line of its logs
+
+After a crash it is started again in half a second, after the next in one, and so on up to 30 s.
+A change is built while the service goes on; it is stopped by SIGTERM, and may take 35 s for that.")]
+    Run(Run),
+    /// Type commands one after the other
+    #[command(
+        visible_alias = "shell",
+        after_help = "\
+Examples:
+  micro cli
+  echo 'list services' | micro cli"
+    )]
+    Cli,
+    /// Show the settings in force, and where they come from
+    #[command(after_help = "\
+Examples:
+  micro config show
+  micro config validate --config ./other.toml")]
+    Config {
+        #[command(subcommand)]
+        asked: config::Asked,
     },
+    /// Keep settings under a name
+    #[command(
+        visible_alias = "ctx",
+        after_help = "\
+Examples:
+  micro context add prod --registry etcd://10.0.0.1:2379
+  micro context use prod
+  micro context -                        back to the one before
+  micro context ls"
+    )]
+    Context(contexts::Asked),
+    /// Write a script that completes command lines
+    #[command(
+        visible_alias = "completions",
+        after_help = "\
+Examples:
+  micro completion bash > ~/.local/share/bash-completion/completions/micro
+  micro completion zsh  > ~/.zfunc/_micro
+  micro completion fish > ~/.config/fish/completions/micro.fish"
+    )]
+    Completion(Completion),
+    /// Write the manual
+    #[command(after_help = "\
+Examples:
+  micro man | man -l -
+  micro man --dir ~/.local/share/man/man1")]
+    Man(Manual),
+    /// Explain a command or a topic
+    #[command(after_help = "\
+Examples:
+  micro help call
+  micro help exit-codes")]
+    Help(Help),
+}
+
+impl Order {
+    /// What runs until it is stopped and is no request: the faces that serve, and `run`.
+    pub(super) fn face(&self) -> Option<&dyn Command> {
+        match self {
+            // Gateway, sidecar, web and bot come here.
+            Self::Run(run) => Some(run),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +196,18 @@ mod tests {
         Arguments::command().debug_assert();
         for command in Arguments::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Examples:\n  micro "), "{}", command.get_name());
+            assert!(
+                help.contains("Examples:\n  micro ") || help.contains("Examples:\n  echo "),
+                "{}",
+                command.get_name()
+            );
         }
+    }
+
+    #[test]
+    fn formats_have_the_names_that_settings_know() {
+        let key = crate::settings::KEYS.iter().find(|key| key.name == "output").unwrap();
+        let names: Vec<_> = Format::value_variants().iter().map(|f| f.to_possible_value().unwrap()).collect();
+        assert_eq!(names.iter().map(|name| name.get_name()).collect::<Vec<_>>(), key.values);
     }
 }

@@ -3,8 +3,13 @@
 use std::env;
 use std::io::IsTerminal;
 
-/// Whether to write colours to `stream`.
-pub(super) fn wanted(stream: &impl IsTerminal) -> bool {
+/// Whether to write colours to `stream`; `asked` is `always`, `never` or `auto`.
+pub(super) fn wanted(stream: &impl IsTerminal, asked: Option<&str>) -> bool {
+    match asked {
+        Some("always") => return true,
+        Some("never") => return false,
+        _ => {}
+    }
     decide(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()), stream.is_terminal())
 }
 

@@ -1,20 +1,27 @@
 //! From argv to an exit code.
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use clap::{CommandFactory, Parser};
-use clap_complete::{Shell, generate};
-use tokio::sync::mpsc;
+use clap::{Parser, ValueEnum};
+use micro_tower::transport::Connector;
+use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
-use super::arguments::{Arguments, Format, Global, Order};
-use super::output::Output;
+use super::arguments::{Arguments, Global, Order};
+use super::config::Config;
+use super::contexts::Choose;
+use super::execute::{Style, execute};
+use super::live::live;
 use super::report::report;
-use super::screen::Screen;
-use super::{colour, signals, source};
-use crate::command::{Context, Failure, Kind, Replies, Reply, Request, redacted};
+use super::shell::shell;
+use super::{colour, signals};
+use crate::command::{Command, Context, Failure, Kind, Request};
+use crate::remote::Sidecar;
+use crate::settings::{KEYS, Key, Settings};
+use crate::show::Format;
 
 /// Does what the arguments say, the first of which is the program's name.
 ///
@@ -29,95 +36,138 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let done = match arguments.order {
-        Order::Completions { shell } => completions(shell),
-        Order::Request(request) => serve(&arguments.global, request),
+    let wanted = arguments.global.color.clone();
+    match serve(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => ExitCode::from(report(&failure, colour::wanted(&io::stderr(), wanted.as_deref()))),
+    }
+}
+
+fn serve(mut arguments: Arguments) -> Result<u8, Failure> {
+    let (global, order) = (&arguments.global, &mut arguments.order);
+    // What needs no settings works without them, were they wrong.
+    let alone: Option<&dyn Command> = match order {
+        Order::Completion(completion) => Some(completion),
+        Order::Man(manual) => Some(manual),
+        Order::Help(help) => Some(help),
+        Order::New(new) => Some(new),
+        _ => None,
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => ExitCode::from(report(&failure)),
+    if let Some(command) = alone {
+        return now(command, &Context::open("memory:")?.local(), style(global, None)?);
+    }
+    let given = global.given()?;
+    if let Order::Context(asked) = order {
+        let choose = Choose { asked, given: &given };
+        return now(&choose, &Context::open("memory:")?, style(global, None)?);
+    }
+    let settings = Settings::resolve(&given)?;
+    log(&settings);
+    let style = style(global, Some(&settings))?;
+    if let Order::Config { .. } = order {
+        return now(&Config(&settings), &Context::open("memory:")?, style);
+    }
+    let context = context(&settings)?.local();
+    if let Order::Run(run) = order {
+        // What the service is to find and to be found by is what this program does.
+        let keys = KEYS.iter().filter(|key| ["registry", "broker", "transport"].contains(&key.name));
+        let value = |key: &Key| Some((key.variable.to_owned(), settings.get(key.name)?.to_owned()));
+        run.variables = keys.filter_map(value).collect();
+    }
+    if let Some(face) = order.face() {
+        let style = Style { several: true, ..style };
+        return runtime(true)?.block_on(async {
+            let context = context.until(signals::stop()?);
+            execute(face, &context, style).await.map(|()| 0)
+        });
+    }
+    match order {
+        Order::Request(request) => {
+            runtime(false)?.block_on(request_once(request, context, style)).map(|()| 0)
+        }
+        Order::Cli => {
+            let colours = colour::wanted(&io::stderr(), settings.get("color"));
+            Ok(runtime(false)?.block_on(shell(&context, &style, colours)))
+        }
+        _ => Err(Failure::new(Kind::Other, "there is no such command in this program")),
     }
 }
 
-fn completions(shell: Shell) -> Result<(), Failure> {
-    let mut script = Vec::new();
-    generate(shell, &mut Arguments::command(), "micro", &mut script);
-    written(io::stdout().write_all(&script)).map(drop)
+fn now(command: &dyn Command, context: &Context, style: Style) -> Result<u8, Failure> {
+    runtime(false)?.block_on(execute(command, context, style)).map(|()| 0)
 }
 
-fn serve(global: &Global, mut request: Request) -> Result<(), Failure> {
-    log();
-    if let Some(record) = request.record_mut() {
-        *record = source::read(record)?;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Kind::Other, "cannot start").source(error))?;
-    runtime.block_on(execute(global, &request))
-}
-
-async fn execute(global: &Global, request: &Request) -> Result<(), Failure> {
-    let command = request.command();
-    let mut context = Context::open(&global.registry)?;
-    if command.is_endless() {
-        let stop = signals::stop()
-            .map_err(|error| Failure::new(Kind::Other, "cannot listen to signals").source(error))?;
-        context = context.until(stop);
-    }
-    let screen = Screen { colour: colour::wanted(&io::stdout()) };
-    let several = command.is_endless() || matches!(request, Request::Deregister(_));
-    let output = Output::new(global.output, screen, several);
-    let (replies, shown) = Replies::channel();
-    let work = async move {
-        let done = command.run(&context, &replies).await;
-        // Closes the channel, and so ends the writing.
-        drop(replies);
-        done
+async fn request_once(request: &Request, context: Context, style: Style) -> Result<(), Failure> {
+    let context = match request.command().is_endless() {
+        true => context.until(signals::stop()?),
+        false => context,
     };
-    let (done, written) = tokio::join!(work, write(shown, output, global));
-    match done {
-        Err(failure) if failure.kind() != Kind::Unread => Err(failure),
-        _ => written,
+    if let (Request::Top(top), Format::Table, true) = (request, style.format, io::stdout().is_terminal())
+        && style.fields.is_empty()
+    {
+        return live(top, &context).await;
     }
+    execute(request.command(), &context, style.of(request)).await
 }
 
-async fn write(
-    mut replies: mpsc::Receiver<Reply>,
-    mut output: Output,
-    global: &Global,
-) -> Result<(), Failure> {
-    while let Some(reply) = replies.recv().await {
-        if matches!(&reply, Reply::Services(services) if services.is_empty())
-            && global.output == Format::Table
-        {
-            let note = format!("no services in the registry {}\n", redacted(&global.registry));
-            io::stderr().write_all(note.as_bytes()).ok();
-        }
-        let gone = written(output.write(&reply))?;
-        if gone {
-            break;
-        }
-    }
-    Ok(())
+fn runtime(threads: bool) -> Result<Runtime, Failure> {
+    let mut builder = if threads { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    let built = builder.enable_all().build();
+    built.map_err(|error| Failure::new(Kind::Other, "cannot start").source(error))
 }
 
-/// Whether the reader has gone, which is its right.
-fn written(result: io::Result<()>) -> Result<bool, Failure> {
-    match result {
-        Ok(()) => Ok(false),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(true),
-        Err(error) => Err(Failure::new(Kind::Other, "cannot write to standard output").source(error)),
-    }
+/// What commands work on, as the settings say.
+fn context(settings: &Settings) -> Result<Context, Failure> {
+    let registry = settings.get("registry").unwrap_or("file:");
+    let context = match settings.get("proxy") {
+        Some(address) => {
+            let sidecar = Sidecar::new(address)
+                .map_err(|error| Failure::new(Kind::Usage, "--proxy is no address").source(error))?;
+            let shared = Arc::new(sidecar.clone());
+            let context = Context::over(shared.clone(), &format!("http://{address}"));
+            let caller = context.caller().clone().through(sidecar);
+            context.with_caller(caller).with_broker(shared)
+        }
+        None => Context::open(registry)?,
+    };
+    let context = match settings.get("transport") {
+        // Endpoints over HTTP say so by their addresses.
+        None | Some("http:" | "http") => context,
+        Some(url) => {
+            let url = url.to_owned();
+            let caller = context.caller().clone();
+            context.with_caller(
+                caller.clients(move |client| client.connector(Connector::new().broker(url.as_str()))),
+            )
+        }
+    };
+    Ok(match settings.get("broker") {
+        Some(url) => context.broker_url(url),
+        None => context,
+    })
+}
+
+fn style(global: &Global, settings: Option<&Settings>) -> Result<Style, Failure> {
+    let set = |name| settings.and_then(|settings| settings.get(name));
+    let format = match (global.output, set("output")) {
+        (Some(format), _) => format,
+        (None, Some(name)) => {
+            Format::from_str(name, false).map_err(|error| Failure::new(Kind::Config, error))?
+        }
+        (None, None) => Format::Table,
+    };
+    let colour = colour::wanted(&io::stdout(), set("color").or(global.color.as_deref()));
+    let chosen = global.output.is_some();
+    Ok(Style { format, chosen, fields: global.fields.clone(), colour, several: false })
 }
 
 /// What the library says goes to standard error.
-fn log() {
+fn log(settings: &Settings) {
     let filter = EnvFilter::try_from_env("MICRO_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(colour::wanted(&io::stderr()))
+        .with_ansi(colour::wanted(&io::stderr(), settings.get("color")))
         .with_target(false)
         .init();
 }

@@ -1,25 +1,30 @@
-//! The command line: argv becomes a [`Request`](crate::command::Request), its replies become text.
+//! The command line: argv becomes commands, their replies become text.
 //!
-//! | Exit code | What it means |
-//! |---|---|
-//! | 0 | it was done; a command that runs until it is stopped was stopped |
-//! | 1 | another failure |
-//! | 2 | usage: the command line, a record or a URL is wrong |
-//! | 3 | there is no such service or endpoint |
-//! | 4 | a registry or an endpoint could not be reached, or does not serve |
-//! | 130, 143 | SIGINT or SIGTERM ended a command that does not run until it is stopped |
+//! Data goes to standard output, everything else to standard error. Exit codes are those of
+//! [`Kind::exit_code`](crate::command::Kind::exit_code). Settings come from where [`settings`](crate::settings)
+//! says.
 //!
-//! Data goes to standard output, everything else to standard error.
+//! A face that serves (`api`, `sidecar`, `web`, `bot`) is a [`Command`](crate::command::Command), a variant of
+//! `Order` in `arguments.rs`, and an arm of `Order::face` there: it then runs on as many threads as there are
+//! processors until it is told to stop, and no other face can be talked into starting it.
 
 mod colour;
-mod screen;
-
-mod arguments;
-mod output;
-mod source;
-
 mod report;
 mod signals;
+mod topics;
+
+mod completion;
+mod config;
+mod contexts;
+mod help;
+mod manual;
+
+mod arguments;
+mod progress;
+
+mod execute;
+mod live;
+mod shell;
 
 mod main;
 

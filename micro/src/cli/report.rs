@@ -1,14 +1,18 @@
-//! Says on standard error why a command failed, and as which exit code.
+//! Says on standard error why a command failed.
 
 use std::io::{self, Write};
 
-use super::colour;
-use super::screen::{paint, printable};
-use crate::command::{Failure, Kind, chain};
+use crate::causes::chain;
+use crate::command::{Failure, Kind};
+use crate::show::{paint, printable};
 
 /// Says what happened, what was tried and what to try. Answers with the exit code.
-pub(super) fn report(failure: &Failure) -> u8 {
-    let colours = colour::wanted(&io::stderr());
+pub(super) fn report(failure: &Failure, colours: bool) -> u8 {
+    if failure.kind() == Kind::Help {
+        // It was asked for, so it is the answer.
+        io::stdout().write_all(format!("{failure}\n").as_bytes()).ok();
+        return 0;
+    }
     let mut text = format!("{} {}\n", paint(colours, "1;31", "error:"), printable(&chain(failure)));
     if let Some(tried) = failure.what_was_tried() {
         text += &format!("{} {}\n", paint(colours, "1", "tried:"), printable(tried));
@@ -18,14 +22,5 @@ pub(super) fn report(failure: &Failure) -> u8 {
     }
     // Nobody is left to be told.
     io::stderr().write_all(text.as_bytes()).ok();
-    code(failure.kind())
-}
-
-fn code(kind: Kind) -> u8 {
-    match kind {
-        Kind::Other | Kind::Unread => 1,
-        Kind::Usage => 2,
-        Kind::NotFound => 3,
-        Kind::Unavailable => 4,
-    }
+    failure.kind().exit_code()
 }

@@ -1,12 +1,14 @@
 //! The signals that tell a program to stop.
 
-use std::io;
-
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::command::{Failure, Kind};
+
 /// Ends with the first SIGINT or SIGTERM from now on. Neither ends the process by itself any more.
-pub(super) fn stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+pub(super) fn stop() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let cannot = |error| Failure::new(Kind::Other, "cannot listen to signals").source(error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}

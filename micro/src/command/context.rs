@@ -1,4 +1,4 @@
-//! What commands work on: a registry, and the moment they are told to stop.
+//! What commands work on: a registry, a broker, and the moment they are told to stop.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,17 +6,26 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, pending};
+use micro_broker::Broker;
 use micro_discover::{Error, Registry, open};
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::failure::{Failure, Kind};
+use super::local::{self, Place};
+use super::redact::redacted;
+use crate::call::{Caller, Documents, documents};
 
 /// What commands work on. Clones share it.
 #[derive(Clone)]
 pub struct Context {
     registry: Arc<dyn Registry>,
+    caller: Caller,
     /// The registry's URL, fit to be shown.
     url: String,
+    broker_url: Option<String>,
+    broker: Arc<OnceCell<Arc<dyn Broker>>>,
+    local: bool,
     stop: Shared<BoxFuture<'static, ()>>,
 }
 
@@ -35,7 +44,50 @@ impl Context {
                 .tried(format!("to open the registry {}", redacted(url)))
                 .hint("--registry file: (this user's), file:/dir, or another that micro --help names")
         })?;
-        Ok(Self { registry, url: redacted(url), stop: pending().boxed().shared() })
+        Ok(Self::over(registry, url))
+    }
+
+    /// Works on `registry`, which is shown as `url`.
+    pub fn over(registry: Arc<dyn Registry>, url: &str) -> Self {
+        Self {
+            caller: Caller::new(registry.clone()),
+            registry,
+            url: redacted(url),
+            // Subscribers and publishers of the HTTP broker find each other in the same registry.
+            broker_url: Some(format!("http:?registry={url}")),
+            broker: Arc::default(),
+            local: false,
+            stop: pending().boxed().shared(),
+        }
+    }
+
+    /// Publishes and subscribes by the broker that `url` names, see [`micro_broker::open`]. Unless set, over HTTP,
+    /// with the registry as the meeting place.
+    #[must_use]
+    pub fn broker_url(mut self, url: impl Into<String>) -> Self {
+        (self.broker_url, self.broker) = (Some(url.into()), Arc::default());
+        self
+    }
+
+    /// Publishes and subscribes by `broker`.
+    #[must_use]
+    pub fn with_broker(mut self, broker: Arc<dyn Broker>) -> Self {
+        (self.broker_url, self.broker) = (None, Arc::new(OnceCell::new_with(Some(broker))));
+        self
+    }
+
+    /// Calls by `caller`, which works on the same registry.
+    #[must_use]
+    pub fn with_caller(mut self, caller: Caller) -> Self {
+        self.caller = caller;
+        self
+    }
+
+    /// Lets arguments name files and standard input of this process: for faces whose caller owns it.
+    #[must_use]
+    pub fn local(mut self) -> Self {
+        self.local = true;
+        self
     }
 
     /// Tells commands that run until they are told to stop when that is: when `stop` ends.
@@ -50,14 +102,80 @@ impl Context {
         &self.registry
     }
 
+    /// What calls services.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// The registry's URL without its password and query.
     pub fn url(&self) -> &str {
         &self.url
     }
 
+    /// The broker.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Usage`] when the URL names none.
+    pub async fn broker(&self) -> Result<&Arc<dyn Broker>, Failure> {
+        let open = || async {
+            let url = self.broker_url.as_deref().unwrap_or("memory:");
+            micro_broker::open(url).map_err(|error| {
+                Failure::new(Kind::Usage, error.to_string())
+                    .tried(format!("to open the broker {}", redacted(url)))
+                    .hint("--broker http:, nats://127.0.0.1:4222 or amqp://127.0.0.1:5672")
+            })
+        };
+        self.broker.get_or_try_init(open).await
+    }
+
     /// Ends when commands are to stop.
     pub async fn stopped(&self) {
         self.stop.clone().await;
+    }
+
+    /// The text that `argument` gives: itself, or what is in the file of `@FILE`, or on standard input for `-`.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Usage`] when it cannot be read, or not by whoever asks.
+    pub async fn text(&self, argument: &str, what: &str) -> Result<String, Failure> {
+        self.may_read(argument, what)?;
+        local::text(argument, what).await
+    }
+
+    /// The JSON documents that `argument` gives, as [`text`](Self::text) does; those on standard input as they
+    /// come.
+    ///
+    /// # Errors
+    ///
+    /// As for [`text`](Self::text).
+    pub async fn documents(&self, argument: &str) -> Result<Documents, Failure> {
+        self.may_read(argument, "the request")?;
+        match local::place(argument) {
+            Place::Input => Ok(local::input()),
+            _ => Ok(documents(&local::text(argument, "the request").await?)),
+        }
+    }
+
+    /// Whether files may be named at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Usage`] when not.
+    pub fn may_name_files(&self, what: &str) -> Result<(), Failure> {
+        if self.local {
+            return Ok(());
+        }
+        let what = format!("{what} cannot be read from a file here");
+        Err(Failure::new(Kind::Usage, what).hint("what is in it, as the argument itself"))
+    }
+
+    fn may_read(&self, argument: &str, what: &str) -> Result<(), Failure> {
+        match local::place(argument) {
+            Place::Here(_) => Ok(()),
+            Place::File(_) | Place::Input => self.may_name_files(what),
+        }
     }
 
     /// Waits for the registry's answer to `call`, for 10 s at most. `tried` says what it was asked, as "to list".
@@ -101,37 +219,12 @@ impl fmt::Debug for Context {
     }
 }
 
-/// A URL without what may be secret: what stands before the `@` of its authority, and its query.
-pub(crate) fn redacted(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once(':') else {
-        // A text that is no URL may be anything, even a secret.
-        return "***".to_owned();
-    };
-    if scheme == "file" {
-        return url.to_owned();
-    }
-    let (rest, query) = match rest.split_once('?') {
-        Some((rest, _)) => (rest, "?***"),
-        None => (rest, ""),
-    };
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}{query}"),
-        None => format!("{scheme}:{rest}{query}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_password_in_a_url_is_never_shown() {
-        assert_eq!(redacted("etcd://user:hunter2@h:1"), "etcd://***@h:1");
-        assert_eq!(redacted("etcd:user:hunter2@h:1"), "etcd://***@h:1");
-        assert_eq!(redacted("consul://h:1?token=hunter2&passing"), "consul://h:1?***");
-        assert_eq!(redacted("fixed://a:1;weight=3,b:2"), "fixed://a:1;weight=3,b:2");
-        assert_eq!(redacted("file:/run/who@where?"), "file:/run/who@where?");
-        assert_eq!(redacted("hunter2"), "***");
+    fn a_password_in_a_url_is_in_no_failure() {
         let failure = Context::open("nosuch://user:hunter2@h:1").unwrap_err();
         assert!(!format!("{failure:?}").contains("hunter2"));
     }
@@ -142,5 +235,16 @@ mod tests {
         let failure = context.ask("to list", pending::<Result<(), Error>>()).await.unwrap_err();
         assert_eq!(failure.kind(), Kind::Unavailable);
         assert_eq!(failure.what_was_tried(), Some("to list, in the registry memory:silent"));
+    }
+
+    #[tokio::test]
+    async fn a_face_for_strangers_opens_no_file_for_them() {
+        let context = Context::open("memory:").unwrap();
+        for argument in ["@/etc/passwd", "-"] {
+            assert_eq!(context.text(argument, "the record").await.unwrap_err().kind(), Kind::Usage);
+            assert_eq!(context.documents(argument).await.unwrap_err().kind(), Kind::Usage);
+        }
+        assert_eq!(context.text("{}", "the record").await.unwrap(), "{}");
+        assert_eq!(context.local().text("@/dev/null", "the record").await.unwrap(), "");
     }
 }

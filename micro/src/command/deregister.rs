@@ -10,6 +10,7 @@ use super::get::find;
 use super::handler::{Command, Replies};
 use super::record::{Given, read};
 use super::reply::{Done, Reply};
+use super::words::after;
 use crate::near::closest;
 
 /// Takes endpoints of a service out of the registry, whoever registered them.
@@ -19,7 +20,10 @@ use crate::near::closest;
 #[non_exhaustive]
 pub struct Deregister {
     /// The service's name, or a record as for register: JSON, @FILE with JSON, or -
-    pub record: String,
+    ///
+    /// `service JSON` writes what go-micro's micro does.
+    #[arg(required = true, value_name = "RECORD")]
+    pub record: Vec<String>,
     /// The id of an endpoint to take out; may be given several times
     #[arg(long, conflicts_with = "all")]
     pub id: Vec<String>,
@@ -31,7 +35,7 @@ pub struct Deregister {
 impl Command for Deregister {
     fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async {
-            let (name, ids) = self.wanted()?;
+            let (name, ids) = self.wanted(context).await?;
             let mut found = find(context, &name, "deregister").await?;
             if !self.all {
                 keep(&mut found, &name, &ids)?;
@@ -47,9 +51,14 @@ impl Command for Deregister {
 }
 
 impl Deregister {
+    /// Whether it was asked for in the original's way.
+    pub fn is_original(&self) -> bool {
+        self.record.len() > 1 && after(&self.record, "service").is_some()
+    }
+
     /// The service, and the ids of the endpoints to take out.
-    fn wanted(&self) -> Result<(String, Vec<String>), Failure> {
-        match read(&self.record)? {
+    async fn wanted(&self, context: &Context) -> Result<(String, Vec<String>), Failure> {
+        match read(context, &self.record).await? {
             Given::Record(_) if self.all || !self.id.is_empty() => {
                 let what = "the endpoints are given twice: in the record, and by arguments";
                 Err(Failure::new(Kind::Usage, what).hint("the record alone, or a name and --id"))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads a whole number and its unit.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use tonic::Code;
 use tower::BoxError;
 
 /// Why a command failed. It prints as what happened; its causes are in [`source`](Error::source).
@@ -23,12 +24,54 @@ pub enum Kind {
     Usage,
     /// There is no such service or endpoint.
     NotFound,
-    /// A registry or an endpoint could not be reached or does not serve. It may later.
+    /// Some endpoint does not serve.
+    NotServing,
+    /// A registry or a broker could not be reached. It may later.
     Unavailable,
+    /// Who asked may not.
+    Denied,
+    /// Time ran out before anything was answered.
+    Timeout,
+    /// A setting is wrong: in a file, a context or the environment.
+    Config,
+    /// A service answered with this gRPC status, or was not reached, which is `UNAVAILABLE`.
+    Status(Code),
+    /// None: it is the help that was asked for.
+    Help,
     /// Nobody takes the replies any more.
     Unread,
     /// Anything else.
     Other,
+}
+
+impl Kind {
+    /// The exit code of a program that failed so; 64 and more are 64 plus the number of a gRPC status.
+    ///
+    /// | code | says |
+    /// |---|---|
+    /// | 0 | done; a command that runs until it is stopped was stopped |
+    /// | 1 | another failure |
+    /// | 2 | usage: the command line, a record, a request or a URL is wrong |
+    /// | 3 | no such service, endpoint or method, or one that does not serve |
+    /// | 4 | not allowed |
+    /// | 5 | no answer in time from a registry or a broker |
+    /// | 6 | a registry or a broker cannot be reached |
+    /// | 8 | a setting is wrong |
+    /// | 64 + N | gRPC status N, such as 67 for `INVALID_ARGUMENT` and 78 for `UNAVAILABLE` |
+    /// | 130, 143 | SIGINT or SIGTERM ended a command that does not run until it is stopped |
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Help => 0,
+            Self::Other | Self::Unread => 1,
+            Self::Usage => 2,
+            Self::NotFound | Self::NotServing => 3,
+            Self::Denied => 4,
+            Self::Timeout => 5,
+            Self::Unavailable => 6,
+            Self::Config => 8,
+            Self::Status(code) => 64 + code as u8,
+        }
+    }
 }
 
 impl Failure {
@@ -86,23 +129,10 @@ impl Error for Failure {
     }
 }
 
-/// An error and its causes in one line; a cause whose words are already there is left out.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::chain;
 
     #[test]
     fn a_chain_says_each_cause_once() {

@@ -1,6 +1,5 @@
 //! `health`: asks every endpoint of a service how it is.
 
-use std::error::Error;
 use std::time::Duration;
 
 use clap::Args;
@@ -21,6 +20,8 @@ use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
 use super::reply::{Checked, Reply, State};
+use crate::call::{ask_one, is_go_micro};
+use crate::causes::root;
 
 /// Asks each endpoint of a service whether it serves, by gRPC health checks (grpc.health.v1).
 #[derive(Args, Clone, Debug)]
@@ -48,6 +49,7 @@ impl Health {
     async fn check(&self, version: String, endpoint: Endpoint) -> Checked {
         let connector = Connector::http2().connect_timeout(self.timeout).service(self.name.as_str());
         let mut checked = Checked {
+            service: self.name.clone(),
             version,
             address: endpoint.address.to_string(),
             state: State::Timeout,
@@ -56,11 +58,38 @@ impl Health {
             error: None,
             id: endpoint.id.clone(),
         };
+        if is_go_micro(&endpoint) {
+            self.ask_debug(&endpoint, &mut checked).await;
+            return checked;
+        }
         if timeout(self.timeout, self.ask(connector.connect(&endpoint), &mut checked)).await.is_err() {
             let part = if checked.connect_ms.is_some() { "answer" } else { "connection" };
             checked.error = Some(format!("no {part} within {:?}", self.timeout));
         }
         checked
+    }
+
+    /// As go-micro's servers are asked.
+    async fn ask_debug(&self, endpoint: &Endpoint, checked: &mut Checked) {
+        let began = Instant::now();
+        let answer = ask_one(&self.name, endpoint, "Debug.Health", self.timeout).await;
+        checked.latency_ms = Some(millis(began));
+        match answer {
+            Ok(answer) if answer["status"] == "ok" => checked.state = State::Serving,
+            Ok(answer) => {
+                checked.state = State::NotServing;
+                checked.error = Some(answer["status"].as_str().unwrap_or("no status").to_owned());
+            }
+            Err(status) => {
+                checked.state = match status.code() {
+                    Code::Unavailable => State::Unreachable,
+                    Code::DeadlineExceeded => State::Timeout,
+                    Code::Unimplemented | Code::NotFound => State::Unimplemented,
+                    _ => State::Failed,
+                };
+                checked.error = Some(status.message().to_owned());
+            }
+        }
     }
 
     async fn ask(&self, mut connection: Connection, checked: &mut Checked) {
@@ -99,15 +128,6 @@ impl Health {
     }
 }
 
-/// The first cause: that the endpoint is meant, and was connected to, is said already.
-fn root(error: &(dyn Error + 'static)) -> String {
-    let mut root = error;
-    while let Some(cause) = root.source() {
-        root = cause;
-    }
-    root.to_string()
-}
-
 /// To a microsecond.
 fn millis(since: Instant) -> f64 {
     (since.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
@@ -129,7 +149,7 @@ impl Command for Health {
                 return Ok(());
             }
             let what = format!("{} of {all} endpoints of {:?} do not serve", all - well, self.name);
-            Err(Failure::new(Kind::Unavailable, what)
+            Err(Failure::new(Kind::NotServing, what)
                 .tried("grpc.health.v1.Health/Check on each endpoint")
                 .hint(format!("micro get {}, or a longer --timeout", self.name)))
         })

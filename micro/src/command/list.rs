@@ -14,7 +14,11 @@ use super::reply::{Listed, Reply};
 /// Lists every service that has a live endpoint, by name.
 #[derive(Args, Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct List {}
+pub struct List {
+    /// Nothing, or `services`, which writes their names alone, as go-micro's micro does
+    #[arg(value_name = "services", value_parser = ["services"])]
+    pub noun: Option<String>,
+}
 
 impl Command for List {
     fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {

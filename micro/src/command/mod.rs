@@ -1,34 +1,64 @@
 //! What can be done, whichever face asks: one trait, [`Command`], and one list, [`Request`].
+//!
+//! A face that has a line of text instead of arguments reads it by [`parse`].
 
 mod failure;
+mod redact;
 mod reply;
+
+mod local;
 
 mod context;
 mod handler;
 
-mod duration;
+pub(crate) mod duration;
 mod missing;
+mod words;
+
 mod record;
 
-mod deregister;
 mod get;
+
+mod called;
+mod measure;
+
+mod call;
+mod deregister;
+mod describe;
 mod health;
 mod list;
+mod new;
+mod publish;
 mod register;
+mod run;
+mod stats;
+mod subscribe;
 mod watch;
 
 mod request;
 
+mod line;
+
+pub use call::{Call, Source};
 pub use context::Context;
-pub(crate) use context::redacted;
 pub use deregister::Deregister;
-pub(crate) use failure::chain;
+pub use describe::Describe;
 pub use failure::{Failure, Kind};
 pub use get::Get;
 pub use handler::{Command, Replies};
 pub use health::Health;
+pub use line::{parse, parse_words};
 pub use list::List;
+pub use new::New;
+pub use publish::Publish;
+pub(crate) use redact::redacted;
 pub use register::Register;
-pub use reply::{Changed, Checked, Done, Event, Listed, Reply, State};
+pub use reply::{
+    Answered, Changed, Checked, Created, Described, Done, Event, Heard, Listed, Log, Measured, Metadata,
+    NamedContext, NodeAnswer, Published, Reply, Setting, State, Text,
+};
 pub use request::Request;
+pub use run::Run;
+pub use stats::{Stats, Top};
+pub use subscribe::Subscribe;
 pub use watch::Watch;

@@ -1,8 +1,11 @@
-//! How a record is given: as JSON, or by a name alone.
+//! How a record is given: as JSON, ours or go-micro's, or by a name alone.
 
 use micro_discover::Service;
 
+use super::context::Context;
 use super::failure::{Failure, Kind};
+use super::words::after;
+use crate::remote;
 
 /// What an argument that gives a record says.
 #[derive(Debug)]
@@ -13,13 +16,27 @@ pub(super) enum Given {
     Record(Box<Service>),
 }
 
-/// Reads a name, or a record in JSON, which starts with `{`.
-pub(super) fn read(text: &str) -> Result<Given, Failure> {
+/// Reads a name, or a record in JSON, which starts with `{`; the words of one may have come apart.
+pub(super) async fn read(context: &Context, words: &[String]) -> Result<Given, Failure> {
+    let words = match after(words, "service") {
+        Some(rest) if words.len() > 1 && rest.iter().all(|word| word.trim().is_empty()) => {
+            return Err(Failure::new(Kind::Usage, "require service definition").hint(SHAPE));
+        }
+        Some(rest) if words.len() > 1 => rest,
+        _ => words,
+    };
+    let argument = words.join(" ");
+    let text = context.text(&argument, "the record").await?;
     let text = text.trim();
     if !text.starts_with('{') {
-        return Ok(Given::Name(text.to_owned()));
+        if text == argument.trim() && words.len() == 1 {
+            return Ok(Given::Name(text.to_owned()));
+        }
+        let what = format!("{argument:?} does not hold a record: JSON that starts with {{");
+        return Err(Failure::new(Kind::Usage, what).hint(SHAPE));
     }
-    let record: Service = serde_json::from_str(text).map_err(|error| {
+    let value = serde_json::from_str(text).map_err(tower::BoxError::from);
+    let record = value.and_then(remote::record::read).map_err(|error| {
         Failure::new(Kind::Usage, "the JSON is not a record of a service").source(error).hint(SHAPE)
     })?;
     record.validate().map_err(|error| Failure::new(Kind::Usage, error.to_string()).hint(SHAPE))?;

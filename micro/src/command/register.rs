@@ -12,6 +12,7 @@ use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
 use super::record::{Given, read};
 use super::reply::{Done, Reply};
+use super::words::after;
 
 /// Registers an endpoint, and renews it until the command is stopped; then deregisters it.
 ///
@@ -20,7 +21,10 @@ use super::reply::{Done, Reply};
 #[non_exhaustive]
 pub struct Register {
     /// The service's name, or a whole record: JSON, @FILE with JSON, or - for JSON from standard input
-    pub record: String,
+    ///
+    /// `service JSON` registers for good, and writes what go-micro's micro does.
+    #[arg(required = true, value_name = "RECORD")]
+    pub record: Vec<String>,
     /// Where the endpoint listens: host:port, https://host:port, unix:/path
     #[arg(long, short)]
     pub address: Option<Address>,
@@ -45,13 +49,14 @@ pub struct Register {
     /// A method of the service, such as /greeter.Greeter/Hello; may be given several times
     #[arg(long)]
     pub method: Vec<String>,
-    /// For how long others believe in the endpoint when this command falls silent; 0 for good
-    #[arg(long, default_value = "15s", value_parser = duration::parse)]
-    pub ttl: Duration,
+    /// For how long others believe in the endpoint when this command falls silent; 0 for good [default: 15s]
+    #[arg(long, env = "MICRO_REGISTER_TTL", hide_env_values = true, value_parser = duration::parse)]
+    pub ttl: Option<Duration>,
 }
 
 /// Shorter leases would be renewed several times a second.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
+const USUAL_TTL: Duration = Duration::from_secs(15);
 
 impl Command for Register {
     fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {
@@ -59,16 +64,26 @@ impl Command for Register {
     }
 
     fn is_endless(&self) -> bool {
-        !self.ttl.is_zero()
+        !self.ttl().is_zero()
     }
 }
 
 impl Register {
+    /// Whether it was asked for in the original's way.
+    pub fn is_original(&self) -> bool {
+        self.record.len() > 1 && after(&self.record, "service").is_some()
+    }
+
+    fn ttl(&self) -> Duration {
+        self.ttl.unwrap_or(if self.is_original() { Duration::ZERO } else { USUAL_TTL })
+    }
+
     async fn register(&self, context: &Context, replies: &Replies) -> Result<(), Failure> {
-        let service = self.service()?;
+        let service = self.service(context).await?;
         let registry = context.registry().clone();
-        let held = !self.ttl.is_zero();
-        if held && self.ttl < SHORTEST_TTL {
+        let ttl = self.ttl();
+        let held = !ttl.is_zero();
+        if held && ttl < SHORTEST_TTL {
             return Err(Failure::new(Kind::Usage, "a TTL is 1s at least").hint("--ttl 15s, or 0 for good"));
         }
         if !held && registry.backend() == "memory" {
@@ -77,12 +92,12 @@ impl Register {
         }
         // Told at once when it cannot be done; later troubles are waited out by the announcement.
         let tried = format!("to register {:?}", service.name);
-        context.ask(&tried, registry.announce(&service, self.ttl)).await?;
+        context.ask(&tried, registry.announce(&service, ttl)).await?;
         let done = |done| Reply::Done(Done { done, service: service.clone(), held });
         if !held {
             return replies.send(done("registered")).await;
         }
-        let announce = Announce::new(registry, service.clone()).ttl(self.ttl);
+        let announce = Announce::new(registry, service.clone()).ttl(ttl);
         let announcement = context.ask(&tried, announce.start()).await?;
         let shown = replies.send(done("registered")).await;
         if shown.is_ok() {
@@ -94,8 +109,8 @@ impl Register {
     }
 
     /// The record that the arguments give.
-    fn service(&self) -> Result<Service, Failure> {
-        match read(&self.record)? {
+    async fn service(&self, context: &Context) -> Result<Service, Failure> {
+        match read(context, &self.record).await? {
             Given::Record(_) if self.describes() => {
                 let what = "the record is given twice: as JSON, and by arguments";
                 Err(Failure::new(Kind::Usage, what).hint("the JSON alone, or a name and --address"))

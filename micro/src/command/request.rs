@@ -2,12 +2,17 @@
 
 use clap::Subcommand;
 
+use super::call::Call;
 use super::deregister::Deregister;
+use super::describe::Describe;
 use super::get::Get;
 use super::handler::Command;
 use super::health::Health;
 use super::list::List;
+use super::publish::Publish;
 use super::register::Register;
+use super::stats::{Stats, Top};
+use super::subscribe::Subscribe;
 use super::watch::Watch;
 
 /// A command and its arguments: every one there is.
@@ -21,18 +26,68 @@ pub enum Request {
 Examples:
   micro list
   micro list --output json
+  micro list services                    names alone, as go-micro's micro writes them
   micro list --registry file:/srv/registry"
     )]
     List(List),
     /// Show a service: versions, methods, endpoints
-    #[command(
-        visible_alias = "describe",
-        after_help = "\
+    #[command(after_help = "\
 Examples:
   micro get greeter
-  micro get greeter --output yaml"
-    )]
+  micro get greeter --output yaml
+  micro get service greeter              as go-micro's micro writes it")]
     Get(Get),
+    /// Show what a service can be asked: its methods and messages
+    #[command(after_help = "\
+Examples:
+  micro describe greeter
+  micro describe greeter Greeter.Hello --template    with an example to fill in
+  micro describe greeter greeter.HelloRequest
+  micro describe 127.0.0.1:50051
+
+The server is asked by reflection, v1 or v1alpha; --proto and --protoset say it where it does not answer.")]
+    Describe(Describe),
+    /// Call a method, with JSON in and out
+    #[command(
+        visible_alias = "query",
+        after_help = "\
+Examples:
+  micro call greeter Greeter.Hello '{\"name\":\"John\"}'
+  micro call greeter/Greeter.Hello name=John tags:='[1,2]'
+  micro call greeter Greeter.Hello -d @request.json -H 'x-tenant: a' --timeout 2s
+  micro call greeter Greeter.Hello --each-node          every endpoint, a row for each
+  micro call greeter Greeter.Hello --endpoint greeter-1
+  micro call 127.0.0.1:50051 Greeter.Hello --proto greeter.proto
+  tail -f names.ndjson | micro call greeter Greeter.Chat -d -
+
+A method is named by as much as tells it from others: Hello, Greeter.Hello, greeter.Greeter/Hello.
+Methods that take or give streams are called the same way: a message is a JSON document.
+
+Exit code 64 + N says that the call ended with gRPC status N: micro help exit-codes."
+    )]
+    Call(Call),
+    /// Call a method that answers with a stream: as call, without a limit of time
+    #[command(after_help = "\
+Examples:
+  micro stream greeter Greeter.Many '{\"count\":3}'
+  micro stream greeter Greeter.Chat -d -               a document per line, both ways")]
+    Stream(Call),
+    /// Publish an event
+    #[command(after_help = "\
+Examples:
+  micro publish orders.created '{\"id\":7}'
+  micro publish orders.created @order.json --broker nats://127.0.0.1:4222
+  micro publish orders.created tick --count 10")]
+    Publish(Publish),
+    /// Show events as they are published
+    #[command(after_help = "\
+Examples:
+  micro subscribe 'orders.*'
+  micro subscribe orders.created --count 1 --output json
+  micro subscribe 'orders.>' --group billing --broker nats://127.0.0.1:4222
+
+An event is acknowledged once it is written. Ctrl-C ends the command with exit code 0.")]
+    Subscribe(Subscribe),
     /// Show what changes, a line per change
     #[command(after_help = "\
 Examples:
@@ -65,8 +120,26 @@ Examples:
   micro health greeter --service greeter.Greeter --timeout 500ms
   micro health greeter --output json
 
-Exit code 0 says that every endpoint serves, 4 that one does not, 3 that there is no such service.")]
+Exit code 0 says that every endpoint serves, 3 that one does not, or that there is no such service.")]
     Health(Health),
+    /// Show what each endpoint of a service says of itself
+    #[command(after_help = "\
+Examples:
+  micro stats greeter
+  micro stats greeter --output original      as go-micro's micro writes it
+
+Endpoints are asked for Debug.Stats, which servers of go-micro and of micro_tower::wire answer, and
+others whether they serve. Exit code 3 says that one does not.")]
+    Stats(Stats),
+    /// Show services, endpoints, rates and latencies, live
+    #[command(after_help = "\
+Examples:
+  micro top
+  micro top greeter --interval 500ms
+  micro top --count 2 --output json       a document per round, for a program
+
+On a terminal it is a table that moves: q ends it, s sorts by the next column, p holds it still.")]
+    Top(Top),
 }
 
 impl Request {
@@ -79,17 +152,37 @@ impl Request {
             Self::Register(command) => command,
             Self::Deregister(command) => command,
             Self::Health(command) => command,
+            Self::Describe(command) => command,
+            Self::Call(command) | Self::Stream(command) => command,
+            Self::Publish(command) => command,
+            Self::Subscribe(command) => command,
+            Self::Stats(command) => command,
+            Self::Top(command) => command,
         }
     }
 
-    /// The argument that gives a record, if it has one. A face may read it from where its caller can, as the
-    /// command line does with `@file`: commands themselves never open files.
-    pub fn record_mut(&mut self) -> Option<&mut String> {
+    /// Whether there is a command that is called `name`.
+    pub fn has(name: &str) -> bool {
+        let all = Self::augment_subcommands(clap::Command::new("micro"));
+        all.find_subcommand(name).is_some()
+    }
+
+    /// Whether it may give several replies: JSON is then a document per line.
+    pub fn gives_several(&self) -> bool {
+        let several =
+            matches!(self, Self::Call(_) | Self::Stream(_) | Self::Publish(_) | Self::Deregister(_));
+        several || self.command().is_endless()
+    }
+
+    /// Whether it was asked for in the words of go-micro's micro, and so is to be answered in them:
+    /// `list services`, `get service NAME`, `register service JSON`, `deregister service JSON`.
+    pub fn is_original(&self) -> bool {
         match self {
-            Self::Register(Register { record, .. }) | Self::Deregister(Deregister { record, .. }) => {
-                Some(record)
-            }
-            _ => None,
+            Self::List(command) => command.noun.is_some(),
+            Self::Get(command) => command.is_original(),
+            Self::Register(command) => command.is_original(),
+            Self::Deregister(command) => command.is_original(),
+            _ => false,
         }
     }
 }

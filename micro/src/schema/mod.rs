@@ -42,7 +42,11 @@ mod reflection;
 mod cache;
 mod found;
 
+pub mod print;
+mod template;
+
 pub use cache::Schemas;
 pub use error::Error;
 pub use found::Schema;
 pub use json::{Json, JsonError};
+pub use template::template;

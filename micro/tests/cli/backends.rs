@@ -71,6 +71,18 @@ fn every_command_works_over(url: &str) {
     assert_eq!(watch.line(), "removed  greeter  a  127.0.0.1:1  zone=eu");
     assert_eq!(place.ok(&[&["list"][..], &registry].concat()), "");
 
+    // What is found there is called there.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let address = runtime.block_on(crate::peer::serve("a", crate::peer::Reflection::V1));
+    let echo = ["register", "echo", "--address", &address, "--id", "a", "--ttl", "0"];
+    place.ok(&[&echo[..], &registry].concat());
+    let call = ["call", "echo", "Echo.Unary", "text=hi", "--output", "json"];
+    assert_eq!(place.ok(&[&call[..], &registry].concat()), "{\"text\":\"hi\"}\n");
+    let stream = ["stream", "echo", "Echo.Many", "number:=3", "--output", "json"];
+    assert_eq!(place.ok(&[&stream[..], &registry].concat()).lines().count(), 3);
+    assert!(place.ok(&[&["health", "echo"][..], &registry].concat()).contains("serving"));
+    place.ok(&[&["deregister", "echo", "--all"][..], &registry].concat());
+
     place.ok(&[&register[..], &["--ttl", "0"], &registry].concat());
     place.ok(&[&["deregister", "greeter", "--id", "a"][..], &registry].concat());
     assert_eq!(place.ok(&[&["list"][..], &registry].concat()), "");
@@ -128,7 +140,7 @@ fn a_server_that_is_not_there_is_unavailable_and_no_secret_is_repeated() {
     let place = Place::new();
     for url in ["etcd://user:hunter2@127.0.0.1:1", "consul://127.0.0.1:1?token=hunter2"] {
         let run = place.run(&["list", "--registry", url]);
-        assert_eq!((run.code, run.out.as_str()), (Some(4), ""), "{run:?}");
+        assert_eq!((run.code, run.out.as_str()), (Some(6), ""), "{run:?}");
         assert!(run.err.contains("tried: to list services, in the registry "), "{run:?}");
         assert!(run.err.contains("Connection refused") && !run.err.contains("hunter2"), "{run:?}");
     }

@@ -38,7 +38,7 @@ fn what_breaks_a_rule_is_a_usage_error_that_says_which() {
         (&["lst"], "a similar subcommand exists: 'list'"),
         (&["get"], "<NAME>"),
         (&["get", "a/b"], "service name \"a/b\""),
-        (&["list", "--output", "xml"], "[possible values: table, json, yaml]"),
+        (&["list", "--output", "xml"], "[possible values: table, wide, json, ndjson, yaml, name, original]"),
         (&["list", "--registry", "nosuch://user:hunter2@h"], "scheme \"nosuch\""),
         (&["list", "--registry", "hunter2"], "a URL without a scheme"),
         (&["register", "greeter"], "where the endpoint listens is not said"),
@@ -68,7 +68,7 @@ fn a_registry_that_cannot_be_used_is_unavailable() {
     std::fs::write(place.path("file"), "").unwrap();
     let url = format!("file:{}", place.path("file").display());
     let run = place.run(&["register", "greeter", "-a", "h:1", "--registry", &url]);
-    assert_eq!((run.code, run.out.as_str()), (Some(4), ""), "{run:?}");
+    assert_eq!((run.code, run.out.as_str()), (Some(6), ""), "{run:?}");
     assert!(run.err.contains("error: the file registry cannot"), "{run:?}");
     assert!(run.err.contains(&format!("tried: to register \"greeter\", in the registry {url}\n")), "{run:?}");
     assert!(run.err.contains("try:   again later"), "{run:?}");

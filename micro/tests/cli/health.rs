@@ -67,7 +67,7 @@ fn every_way_to_be_unwell_has_its_word_and_the_command_fails() {
 
     let arguments = ["health", "greeter", "--service", GREETER, "--output", "json", "--timeout", "3s"];
     let run = place.run(&arguments);
-    assert_eq!(run.code, Some(4), "{run:?}");
+    assert_eq!(run.code, Some(3), "{run:?}");
     let expected = [
         ("a-serving", "serving"),
         ("b-draining", "not_serving"),
@@ -89,6 +89,6 @@ fn a_grpc_service_that_the_server_does_not_have_is_unknown() {
     serve(&runtime, &place, "a", ServingStatus::Serving);
     let run =
         place.run(&["health", "greeter", "--service", "no.Such", "--output", "json", "--timeout", "30s"]);
-    assert_eq!(run.code, Some(4), "{run:?}");
+    assert_eq!(run.code, Some(3), "{run:?}");
     assert_eq!(states(&run), pairs(&[("a", "service_unknown")]), "{run:?}");
 }

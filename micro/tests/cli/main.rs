@@ -1,12 +1,27 @@
 //! The `micro` program, run as a process over a registry in a directory of the test.
 
-#![allow(clippy::unwrap_used, reason = "test helpers too fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test helpers too fail by panicking")]
+
+#[path = "../peer/mod.rs"]
+mod peer;
 
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod backends;
+mod call;
+mod echo;
 mod errors;
+mod events;
+mod formats;
+mod go_micro;
 mod health;
+mod original;
 mod output;
 mod program;
+mod proxy;
+mod python;
 mod records;
+mod run;
+mod settings;
+mod shell;
+mod stats;
 mod stay;

@@ -24,6 +24,8 @@ fn colours_come_only_when_asked_for_and_never_with_no_color() {
     };
     assert!(!list(&[]).contains('\u{1b}'), "a pipe is no terminal");
     assert!(list(&[("CLICOLOR_FORCE", "1")]).contains('\u{1b}'));
+    assert!(place.ok(&["list", "--color", "always"]).contains('\u{1b}'));
+    assert!(!list(&[("CLICOLOR_FORCE", "1"), ("MICRO_COLOR", "never")]).contains('\u{1b}'));
     assert!(!list(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).contains('\u{1b}'));
 }
 
@@ -32,7 +34,24 @@ fn every_command_explains_itself_with_examples() {
     let place = Place::new();
     let help = place.ok(&["--help"]);
     assert!(help.contains("Exit codes: 0 done"), "{help}");
-    for command in ["list", "get", "watch", "register", "deregister", "health", "completions"] {
+    for command in [
+        "list",
+        "get",
+        "describe",
+        "call",
+        "stream",
+        "publish",
+        "subscribe",
+        "watch",
+        "register",
+        "deregister",
+        "health",
+        "config",
+        "context",
+        "completion",
+        "man",
+        "help",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in the help");
         let help = place.ok(&[command, "--help"]);
         assert!(help.contains(&format!("Examples:\n  micro {command}")), "{help}");
@@ -50,7 +69,7 @@ fn no_command_is_a_question_for_help() {
 fn each_shell_gets_completions() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        assert!(place.ok(&["completions", shell]).contains("deregister"), "{shell}");
+        assert!(place.ok(&["completion", shell]).contains("deregister"), "{shell}");
     }
 }
 

@@ -116,7 +116,7 @@ METHOD                  REQUEST       RESPONSE  METADATA
     for record in [GREETER, &file, "-"] {
         let run = place.feed(&["register", record, "--ttl", "0"], GREETER);
         assert_eq!(run.code, Some(0), "{run:?}");
-        assert_eq!(place.ok(&["describe", "greeter"]), shown);
+        assert_eq!(place.ok(&["get", "greeter"]), shown);
         let run = place.feed(&["deregister", record], GREETER);
         assert_eq!(run.code, Some(0), "{run:?}");
         assert_eq!(place.ok(&["list"]), "");

@@ -75,7 +75,7 @@ pub(crate) fn set() -> Vec<u8> {
 pub(crate) fn routes(name: &str, reflection: Reflection) -> Routes {
     let set: &'static [u8] = set().leak();
     let echo = Echo { schema: Schema::decode(set).unwrap(), name: name.to_owned() };
-    let mut routes = Routes::new(echo);
+    let mut routes = Routes::new(echo).add_service(Debug);
     let builder = || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(set);
     match reflection {
         Reflection::None => {}
@@ -91,6 +91,59 @@ pub(crate) async fn serve(name: &str, reflection: Reflection) -> String {
     let address = bound.local_address().to_string();
     tokio::spawn(bound.serve_until(routes(name, reflection).prepare(), std::future::pending()));
     address
+}
+
+/// `Debug.Stats` as servers of go-micro v1 and later answer it.
+#[derive(Clone)]
+struct Debug;
+
+impl NamedService for Debug {
+    const NAME: &'static str = "Debug";
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Stats {
+    #[prost(uint64, tag = "2")]
+    started: u64,
+    #[prost(uint64, tag = "3")]
+    uptime: u64,
+    #[prost(uint64, tag = "4")]
+    memory: u64,
+    #[prost(uint64, tag = "5")]
+    threads: u64,
+    #[prost(uint64, tag = "7")]
+    requests: u64,
+}
+
+impl tonic::server::UnaryService<()> for Debug {
+    type Response = Stats;
+    type Future = std::future::Ready<Result<Response<Stats>, Status>>;
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        let started = 1_136_214_245;
+        std::future::ready(Ok(Response::new(Stats {
+            started,
+            uptime: 61,
+            memory: 1 << 20,
+            threads: 3,
+            requests: 7,
+        })))
+    }
+}
+
+impl Service<HttpRequest<Body>> for Debug {
+    type Response = HttpResponse<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
+        let codec: tonic_prost::ProstCodec<Stats, ()> = tonic_prost::ProstCodec::default();
+        Box::pin(async move { Ok(Grpc::new(codec).unary(Debug, request).await) })
+    }
 }
 
 #[derive(Clone)]

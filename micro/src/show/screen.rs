@@ -6,7 +6,13 @@ use std::fmt::Display;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets::NOTHING};
 use micro_discover::{Endpoint, Service, Shape};
 
-use crate::command::{Changed, Checked, Done, Event, Listed, Reply, State};
+use super::fields;
+use super::original;
+use super::writer::tabs;
+use crate::command::{
+    Changed, Checked, Created, Described, Done, Event, Heard, Listed, Log, Measured, Metadata, NamedContext,
+    NodeAnswer, Reply, Setting, State,
+};
 
 /// Shows replies.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +29,72 @@ impl Screen {
             Reply::Changed(changed) => self.changed(changed),
             Reply::Health(checked) => self.health(checked),
             Reply::Done(done) => show_done(done),
+            // What JSON has no words for is shown as what it is.
+            Reply::Answer(answer) => tabs(answer).unwrap_or_else(|_| format!("{:?}\n", answer.answer)),
+            Reply::Nodes(nodes) => self.nodes(nodes),
+            Reply::Metadata(metadata) => show_metadata(metadata),
+            Reply::Described(all) => all.iter().map(show_described).collect::<Vec<_>>().join("\n"),
+            Reply::Published(_) => "ok\n".to_owned(),
+            Reply::Heard(heard) => show_heard(heard),
+            Reply::Settings(settings) => {
+                let row = |s: &Setting| {
+                    vec![text(&s.key), text(s.value.as_deref().unwrap_or("-")), text(&s.origin)]
+                };
+                self.table(&["KEY", "VALUE", "ORIGIN"], settings.iter().map(row))
+            }
+            Reply::Contexts(contexts) => {
+                let row = |c: &NamedContext| {
+                    vec![text(if c.current { "*" } else { "" }), text(&c.name), text(labels(&c.settings))]
+                };
+                self.table(&["CURRENT", "NAME", "SETTINGS"], contexts.iter().map(row))
+            }
+            Reply::Text(text) => text.text.clone(),
+            Reply::Stats(measured) => self.table(&COLUMNS, measured.iter().map(|m| self.measured(m))),
+            Reply::Created(created) => show_created(created),
+            Reply::Log(log) => self.log(log),
         }
+    }
+
+    fn measured(self, measured: &Measured) -> Vec<Cell> {
+        let (name, colour) = state(measured.state);
+        let mut cells: Vec<_> = columns(measured).into_iter().map(text).collect();
+        cells[STATE] = Cell::new(name).fg(colour);
+        cells
+    }
+
+    fn log(self, log: &Log) -> String {
+        let colour = match log.stream {
+            "micro" => "36",
+            "stderr" | "build" => "33",
+            _ => "32",
+        };
+        let mark = if log.stream == "micro" { "*" } else { "|" };
+        format!(
+            "{} {}\n",
+            paint(self.colour, colour, &format!("{} {mark}", printable(&log.name))),
+            steady(&log.line)
+        )
+    }
+
+    fn nodes(self, nodes: &[NodeAnswer]) -> String {
+        let row = |n: &NodeAnswer| {
+            let said = match &n.error {
+                Some(error) => Cell::new(printable(error)).fg(Color::Red),
+                None => {
+                    let each =
+                        n.answers.iter().map(|a| serde_json::to_string(a).unwrap_or_else(|e| e.to_string()));
+                    text(each.collect::<Vec<_>>().join(" "))
+                }
+            };
+            vec![text(&n.id), text(&n.address), text(millis(Some(n.latency_ms))), said]
+        };
+        self.table(&["ENDPOINT", "ADDRESS", "LATENCY", "ANSWER"], nodes.iter().map(row))
+    }
+
+    /// A table of texts.
+    pub(super) fn plain(self, header: &[String], rows: impl Iterator<Item = Vec<String>>) -> String {
+        let header: Vec<_> = header.iter().map(String::as_str).collect();
+        self.table(&header, rows.map(|row| row.into_iter().map(text).collect()))
     }
 
     fn services(self, services: &[Listed]) -> String {
@@ -129,6 +200,75 @@ fn show_done(done: &Done) -> String {
     done.service.endpoints.iter().map(line).collect()
 }
 
+/// The columns of `stats` and `top`.
+pub(crate) const COLUMNS: [&str; 12] = [
+    "SERVICE", "ENDPOINT", "ADDRESS", "VERSION", "STATE", "REQ/S", "ERR/S", "REQUESTS", "ERRORS", "LATENCY",
+    "UPTIME", "MEMORY",
+];
+const STATE: usize = 4;
+
+/// An endpoint's figures, one for each of [`COLUMNS`].
+pub(crate) fn columns(m: &Measured) -> [String; 12] {
+    let number = |n: Option<u64>| n.map_or("-".to_owned(), |n| n.to_string());
+    let rate = |n: Option<f64>| n.map_or("-".to_owned(), |n| format!("{n:.1}"));
+    [
+        m.service.clone(),
+        m.id.clone(),
+        m.address.clone(),
+        m.version.clone(),
+        state(m.state).0.to_owned(),
+        rate(m.requests_per_second),
+        rate(m.errors_per_second),
+        number(m.requests),
+        number(m.errors),
+        millis(m.latency_ms),
+        m.uptime_seconds.map_or("-".to_owned(), original::duration),
+        m.memory_bytes.map_or("-".to_owned(), |bytes| format!("{:.1} MiB", bytes as f64 / 1048576.0)),
+    ]
+}
+
+/// The original's words.
+fn show_created(created: &Created) -> String {
+    let line = |file: &String| format!("creating {}\n", printable(file));
+    let files: String = created.files.iter().map(line).collect();
+    format!("creating service {}\n{files}", printable(&created.name))
+}
+
+/// A line of a program of ours, whose colours it may keep.
+fn steady(line: &str) -> String {
+    let keep = |c: char| c == '\u{1b}' || c == '\t' || !c.is_control();
+    line.chars().filter(|c| keep(*c)).collect()
+}
+
+fn show_metadata(metadata: &Metadata) -> String {
+    let line = |(name, value): &(String, String)| {
+        // Whoever asked for them may see what was sent back, but not what a terminal would do with it.
+        format!("{} {}: {}\n", metadata.kind, printable(name), printable(value))
+    };
+    metadata.entries.iter().map(line).collect()
+}
+
+fn show_described(described: &Described) -> String {
+    let mut shown = String::new();
+    if described.kind == "service" {
+        shown += &format!("// {}\n", described.name);
+    }
+    shown += &described.proto;
+    if let Some(template) = &described.template {
+        shown += &format!("\n{template:#}\n");
+    }
+    shown
+}
+
+fn show_heard(heard: &Heard) -> String {
+    let body = match (&heard.body, &heard.body_base64) {
+        (Some(body), _) => fields::cell(body),
+        (None, Some(bytes)) => format!("base64:{bytes}"),
+        (None, None) => String::new(),
+    };
+    format!("{}  {}\n", printable(&heard.topic), printable(&body))
+}
+
 fn state(state: State) -> (&'static str, Color) {
     match state {
         State::Serving => ("serving", Color::Green),
@@ -163,13 +303,13 @@ fn text(value: impl Display) -> Cell {
 }
 
 /// What others wrote, without what could steer a terminal.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().flat_map(|c| if steers(c) { c.escape_unicode().collect() } else { vec![c] }).collect()
 }
 
 /// `text` in an ANSI colour, if there are colours.
-pub(super) fn paint(colour: bool, code: &str, text: &str) -> String {
+pub(crate) fn paint(colour: bool, code: &str, text: &str) -> String {
     if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 

@@ -1,0 +1,89 @@
+//! Runs a command and writes its replies.
+
+use std::io::{self, ErrorKind, Write};
+
+use tokio::sync::mpsc;
+
+use super::progress::waiting;
+use crate::command::{Command, Context, Failure, Kind, Replies, Reply, Request};
+use crate::show::{Format, Show};
+
+/// How replies are to be written.
+#[derive(Clone, Debug)]
+pub(super) struct Style {
+    pub(super) format: Format,
+    /// Whether whoever asked chose the format.
+    pub(super) chosen: bool,
+    pub(super) fields: Vec<String>,
+    pub(super) colour: bool,
+    pub(super) several: bool,
+}
+
+impl Style {
+    /// The style of `request`'s replies: what is asked for in the original's words is answered in them.
+    pub(super) fn of(mut self, request: &Request) -> Self {
+        if request.is_original() && !self.chosen && self.format == Format::Table {
+            self.format = Format::Original;
+        }
+        self.several = request.gives_several();
+        self
+    }
+}
+
+/// Runs `command`, and writes what it gives as it gives it.
+pub(super) async fn execute(command: &dyn Command, context: &Context, style: Style) -> Result<(), Failure> {
+    let (replies, shown) = Replies::channel();
+    let work = async move {
+        let done = command.run(context, &replies).await;
+        // Closes the channel, and so ends the writing.
+        drop(replies);
+        done
+    };
+    let (done, written) = tokio::join!(work, write(shown, style, context.url()));
+    match done {
+        Err(failure) if failure.kind() != Kind::Unread => Err(failure),
+        _ => written,
+    }
+}
+
+async fn write(mut replies: mpsc::Receiver<Reply>, style: Style, registry: &str) -> Result<(), Failure> {
+    let for_people = matches!(style.format, Format::Table | Format::Wide);
+    let mut show = Show::new(style.format).colour(style.colour).several(style.several).fields(style.fields);
+    // Who gives answers as they come says enough by them.
+    let patient = for_people && !style.several;
+    while let Some(reply) = next(&mut replies, patient).await {
+        if matches!(&reply, Reply::Services(services) if services.is_empty()) && for_people {
+            aside(&format!("no services in the registry {registry}\n"));
+        }
+        if matches!(reply, Reply::Metadata(_)) {
+            // Beside the data, in every format.
+            aside(&Show::new(Format::Table).text(&reply)?);
+            continue;
+        }
+        let gone = written(
+            io::stdout().write_all(show.text(&reply)?.as_bytes()).and_then(|()| io::stdout().flush()),
+        )?;
+        if gone {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn next(replies: &mut mpsc::Receiver<Reply>, patient: bool) -> Option<Reply> {
+    if patient { waiting(replies.recv()).await } else { replies.recv().await }
+}
+
+fn aside(text: &str) {
+    // Nobody is left to be told.
+    io::stderr().write_all(text.as_bytes()).ok();
+}
+
+/// Whether the reader has gone, which is its right.
+fn written(result: io::Result<()>) -> Result<bool, Failure> {
+    match result {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(true),
+        Err(error) => Err(Failure::new(Kind::Other, "cannot write to standard output").source(error)),
+    }
+}

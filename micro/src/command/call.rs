@@ -1,0 +1,259 @@
+//! `call` and `stream`: asks a service something.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use futures_core::future::BoxFuture;
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
+
+use super::called::{Parts, failure};
+use super::context::Context;
+use super::duration;
+use super::failure::{Failure, Kind};
+use super::get::find;
+use super::handler::{Command, Replies};
+use super::reply::{Answered, Metadata, NodeAnswer, Reply};
+use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents};
+use crate::causes::chain;
+use crate::schema::{Json, Schema};
+
+/// Calls a method of a service, whichever kind it is, with JSON in and out.
+#[derive(Args, Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Call {
+    /// SERVICE METHOD [JSON], SERVICE/METHOD [JSON], or an address for the service
+    #[arg(required = true, value_name = "SERVICE METHOD [JSON]")]
+    pub words: Vec<String>,
+    /// What to send: JSON, @FILE, or - for standard input; several documents for a method that takes a stream
+    #[arg(long, short)]
+    pub data: Option<String>,
+    /// A header to send, or @FILE with one a line; may be given several times
+    #[arg(long, short = 'H', value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+    /// Only the endpoint with this id or address
+    #[arg(long, value_name = "ID")]
+    pub endpoint: Option<String>,
+    /// The server's address, whatever the registry says
+    #[arg(long, short)]
+    pub address: Option<micro_discover::Address>,
+    /// Each endpoint by itself, a row for each
+    #[arg(long, conflicts_with_all = ["endpoint", "address"])]
+    pub each_node: bool,
+    /// How long the call may take [default: 10s for one answer, no limit for a stream]
+    #[arg(long, env = "MICRO_CLIENT_REQUEST_TIMEOUT", hide_env_values = true, value_parser = duration::parse)]
+    pub timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(super) source: Source,
+    /// Write fields that are at their default too
+    #[arg(long)]
+    pub emit_defaults: bool,
+    /// Name fields as in the .proto
+    #[arg(long)]
+    pub proto_names: bool,
+    /// Write enums as numbers
+    #[arg(long)]
+    pub enums_as_ints: bool,
+    /// Read over fields of the request that the message does not have
+    #[arg(long)]
+    pub allow_unknown: bool,
+    /// Show headers and trailers too, on standard error
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// Where methods are known from, beside the server's own word.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Source {
+    /// A .proto file that has the method; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub proto: Vec<PathBuf>,
+    /// Where .proto files and their imports are; may be given several times
+    #[arg(long, short = 'I', value_name = "DIR")]
+    pub import_path: Vec<PathBuf>,
+    /// A descriptor set that has the method; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub protoset: Vec<PathBuf>,
+}
+
+impl Source {
+    /// The context's caller, with what the files say.
+    pub(super) async fn caller(&self, context: &Context) -> Result<Caller, Failure> {
+        let caller = context.caller().clone();
+        if self.proto.is_empty() && self.protoset.is_empty() {
+            return Ok(caller);
+        }
+        context.may_name_files("the schema")?;
+        let wrong = |error: crate::schema::Error| Failure::new(Kind::Usage, chain(&error));
+        if !self.proto.is_empty() {
+            let schema = Schema::compile(self.proto.iter(), self.import_path.iter()).map_err(wrong)?;
+            return Ok(caller.schema(schema));
+        }
+        // Sets add up byte by byte.
+        let mut sets = Vec::new();
+        for path in &self.protoset {
+            sets.extend(super::local::file(path).await?);
+        }
+        Ok(caller.schema(Schema::decode(&sets).map_err(wrong)?))
+    }
+}
+
+const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many endpoints are asked at a time.
+const AT_A_TIME: usize = 16;
+
+impl Command for Call {
+    fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async {
+            let parts = Parts::read(&self.words)?;
+            let caller = self.source.caller(context).await?;
+            if self.each_node {
+                return self.each(context, &caller, &parts, replies).await;
+            }
+            self.one(context, &caller, &parts, replies).await
+        })
+    }
+}
+
+impl Call {
+    async fn one(
+        &self,
+        context: &Context,
+        caller: &Caller,
+        parts: &Parts,
+        replies: &Replies,
+    ) -> Result<(), Failure> {
+        let target = match &self.address {
+            Some(address) => Target::Address(address.clone()),
+            None => parts.target.clone(),
+        };
+        // What nobody has is said at once, with the name that was perhaps meant.
+        if let Target::Service(name) = &target {
+            find(context, name, "call").await?;
+        }
+        let wrong = |error| failure(error, parts, context);
+        let endpoint = self.endpoint.as_deref();
+        let streaming =
+            caller.streams(&target, endpoint, &parts.method).await.map_err(|error| wrong(error.into()))?;
+        let mut call = self.asked(target, parts, context).await?;
+        if let Some(endpoint) = endpoint {
+            call = call.endpoint(endpoint);
+        }
+        if let Some(timeout) = self.timeout.or((!streaming).then_some(USUAL_TIMEOUT)) {
+            call = call.timeout(timeout);
+        }
+        let documents = self.documents(context, parts).await?;
+        let mut answers = caller.call(call, documents).await.map_err(wrong)?;
+        if self.verbose {
+            replies.send(Reply::Metadata(Metadata::new("header", answers.headers()))).await?;
+        }
+        while let Some(answer) = answers.next().await {
+            let answer = answer.map_err(wrong)?;
+            replies.send(Reply::Answer(Answered { answer, form: self.form() })).await?;
+        }
+        if self.verbose {
+            let trailers = answers.trailers().await.map_err(wrong)?;
+            replies.send(Reply::Metadata(Metadata::new("trailer", &trailers))).await?;
+        }
+        Ok(())
+    }
+
+    async fn asked(&self, target: Target, parts: &Parts, context: &Context) -> Result<Asked, Failure> {
+        let headers = self.headers(context).await?;
+        Ok(Asked::new(target, parts.method.as_str()).headers(headers).json(self.form()))
+    }
+
+    /// Asks every endpoint the same, and shows them all before it says whether one of them failed.
+    async fn each(
+        &self,
+        context: &Context,
+        caller: &Caller,
+        parts: &Parts,
+        replies: &Replies,
+    ) -> Result<(), Failure> {
+        let Target::Service(name) = &parts.target else {
+            return Err(Failure::new(Kind::Usage, "an address is one node").hint("the name of a service"));
+        };
+        let found = find(context, name, "call").await?;
+        let text = match self.data.as_deref().or(parts.json.as_deref()) {
+            Some(data) => context.text(data, "the request").await?,
+            None => "{}".to_owned(),
+        };
+        let call = self.asked(parts.target.clone(), parts, context).await?;
+        let call = call.timeout(self.timeout.unwrap_or(USUAL_TIMEOUT));
+        let endpoints = found.into_iter().flat_map(|service| service.endpoints);
+        let ask = |endpoint: micro_discover::Endpoint| {
+            let (call, documents) = (call.clone().endpoint(endpoint.id.as_str()), documents(&text));
+            async move {
+                let began = Instant::now();
+                let answers = gather(caller, call, documents).await;
+                let latency_ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+                (endpoint, latency_ms, answers)
+            }
+        };
+        let all: Vec<_> = stream::iter(endpoints).map(ask).buffered(AT_A_TIME).collect().await;
+        let (mut rows, mut worst) = (Vec::new(), None);
+        for (endpoint, latency_ms, answers) in all {
+            let (answers, error) = match answers {
+                Ok(answers) => (answers, None),
+                Err(error) => {
+                    let said = chain(&error);
+                    worst.get_or_insert(error);
+                    (Vec::new(), Some(said))
+                }
+            };
+            let answers = answers.into_iter().map(|answer| Answered { answer, form: self.form() }).collect();
+            let address = endpoint.address.to_string();
+            rows.push(NodeAnswer { id: endpoint.id, address, latency_ms, answers, error });
+        }
+        replies.send(Reply::Nodes(rows)).await?;
+        worst.map_or(Ok(()), |error| Err(failure(error, parts, context)))
+    }
+
+    async fn documents(&self, context: &Context, parts: &Parts) -> Result<Documents, Failure> {
+        match (&self.data, &parts.json) {
+            (Some(_), Some(_)) => {
+                let what = "the request is given twice: as an argument, and by --data";
+                Err(Failure::new(Kind::Usage, what))
+            }
+            (Some(data), None) | (None, Some(data)) => context.documents(data).await,
+            (None, None) => Ok(documents("{}")),
+        }
+    }
+
+    async fn headers(&self, context: &Context) -> Result<HeaderMap, Failure> {
+        let mut headers = HeaderMap::new();
+        for given in &self.header {
+            let text = context.text(given, "the header").await?;
+            for line in text.lines().filter(|line| !line.trim().is_empty()) {
+                // What stands behind the colon may be secret.
+                let wrong = || Failure::new(Kind::Usage, "a header is NAME: VALUE").hint("-H 'x-tenant: a'");
+                let (name, value) = line.split_once(':').ok_or_else(wrong)?;
+                let name: HeaderName = name.trim().parse().map_err(|_| wrong())?;
+                let mut value: HeaderValue = value.trim().parse().map_err(|_| wrong())?;
+                value.set_sensitive(true);
+                headers.append(name, value);
+            }
+        }
+        Ok(headers)
+    }
+
+    fn form(&self) -> Json {
+        Json::new()
+            .defaults(self.emit_defaults)
+            .proto_names(self.proto_names)
+            .enum_numbers(self.enums_as_ints)
+            .allow_unknown(self.allow_unknown)
+    }
+}
+
+async fn gather(caller: &Caller, call: Asked, documents: Documents) -> Result<Vec<Answer>, Error> {
+    let mut answers = caller.call(call, documents).await?;
+    let mut all = Vec::new();
+    while let Some(answer) = answers.next().await {
+        all.push(answer?);
+    }
+    Ok(all)
+}

@@ -1,0 +1,99 @@
+//! A choice of fields out of replies that are data.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+
+use crate::command::{Failure, Kind};
+use crate::near::closest;
+
+/// A row with the fields that were chosen, in that order.
+#[derive(Debug)]
+pub(super) struct Row<'a>(pub(super) Vec<(&'a str, Value)>);
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// The rows of `value`, a list or one, with `fields` of each; dots lead into objects.
+pub(super) fn pick<'a>(value: &Value, fields: &'a [String]) -> Result<Vec<Row<'a>>, Failure> {
+    let rows = match value {
+        Value::Array(rows) => rows.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    for field in fields {
+        if !rows.is_empty() && rows.iter().all(|row| find(row, field).is_none()) && has_keys(rows) {
+            return Err(missing(rows, field));
+        }
+    }
+    let row = |row: &Value| {
+        Row(fields.iter().map(|name| (name.as_str(), find(row, name).cloned().unwrap_or_default())).collect())
+    };
+    Ok(rows.iter().map(row).collect())
+}
+
+/// Every field of the rows of `value`, in order.
+pub(super) fn all(value: &Value) -> Vec<String> {
+    let rows = match value {
+        Value::Array(rows) => rows.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let mut names = Vec::new();
+    for key in rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys()) {
+        if !names.contains(key) {
+            names.push(key.clone());
+        }
+    }
+    names
+}
+
+/// A value as a cell: text as it is, everything else as JSON.
+pub(super) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn find<'a>(row: &'a Value, field: &str) -> Option<&'a Value> {
+    // A key may have dots itself.
+    row.get(field).or_else(|| field.split('.').try_fold(row, |row, part| row.get(part)))
+}
+
+fn has_keys(rows: &[Value]) -> bool {
+    rows.iter().any(|row| row.as_object().is_some_and(|row| !row.is_empty()))
+}
+
+fn missing(rows: &[Value], field: &str) -> Failure {
+    let names = all(&Value::Array(rows.to_vec()));
+    let failure = Failure::new(Kind::Usage, format!("there is no field {field:?}"));
+    match closest(field, names.iter().map(String::as_str)) {
+        Some(like) => failure.hint(format!("--fields {like}")),
+        None => failure.hint(format!("--fields {}", names.join(","))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_picked_in_the_order_asked_for_and_a_wrong_one_is_named() {
+        let value = json!([{"name": "a", "at": {"zone": "eu"}, "n": 1}, {"name": "b"}]);
+        let fields = ["at.zone".to_owned(), "name".to_owned()];
+        let rows = pick(&value, &fields).unwrap();
+        let text = serde_json::to_string(&rows).unwrap();
+        assert_eq!(text, r#"[{"at.zone":"eu","name":"a"},{"at.zone":null,"name":"b"}]"#);
+        let failure = pick(&value, &["nme".to_owned()]).unwrap_err();
+        assert_eq!(failure.what_to_try(), Some("--fields name"));
+        assert!(pick(&json!([]), &["x".to_owned()]).unwrap().is_empty());
+    }
+}

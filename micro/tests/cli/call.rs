@@ -1,0 +1,170 @@
+//! Calling methods, and asking what they are.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::echo::Echo;
+use crate::peer::{PROTO, Reflection, set};
+
+#[test]
+fn a_method_is_called_in_every_way_to_write_it() {
+    let echo = Echo::new();
+    let ways: [&[&str]; 8] = [
+        &["call", "echo", "Echo.Unary", r#"{"text":"hi","number":"7"}"#],
+        &["query", "echo", "Unary", r#"{"text":"#, r#""hi","number":7}"#],
+        &["call", "echo/test.v1.Echo/Unary", "text=hi", "number:=7"],
+        &["call", &echo.address, "/test.v1.Echo/Unary", r#"{"text":"hi","number":7}"#],
+        &["call", &format!("http://{}/Echo.Unary", echo.address), r#"{"text":"hi","number":7}"#],
+        &["call", "echo", "Unary", "-d", r#"{"text":"hi","number":7}"#],
+        &["call", "echo", "Unary", "--address", &echo.address, r#"{"text":"hi","number":7}"#],
+        &["stream", "echo", "Unary", r#"{"text":"hi","number":7}"#],
+    ];
+    for way in ways {
+        assert_eq!(echo.place.ok(way), "{\n\t\"text\": \"hi\",\n\t\"number\": \"7\"\n}\n", "{way:?}");
+    }
+    let json = echo.place.ok(&["call", "echo", "Unary", "text=hi", "--output", "json"]);
+    assert_eq!(json, "{\"text\":\"hi\"}\n");
+    let yaml = echo.place.ok(&["call", "echo", "Unary", "text=hi", "--output", "yaml"]);
+    assert_eq!(yaml, "text: hi\n");
+    let chosen =
+        echo.place.ok(&["call", "echo", "Unary", "text=hi", "number:=7", "-o", "json", "--fields", "number"]);
+    assert_eq!(chosen, "{\"number\":\"7\"}\n");
+}
+
+#[test]
+fn streams_go_both_ways_a_document_each() {
+    let echo = Echo::new();
+    let many = echo.place.ok(&["stream", "echo", "Many", r#"{"number":2,"text":"x"}"#, "-o", "json"]);
+    assert_eq!(many, "{\"text\":\"x\"}\n{\"text\":\"x\",\"number\":\"1\"}\n");
+    let two = "{\"number\":40,\"text\":\"x\"}\n{\"number\":2,\n\"text\":\"x\"}";
+    let sum = echo.place.feed(&["call", "echo", "Sum", "-d", "-", "-o", "json"], two);
+    assert_eq!((sum.code, sum.out.as_str()), (Some(0), "{\"text\":\"x\",\"number\":\"42\"}\n"), "{sum:?}");
+    std::fs::write(echo.place.path("two.json"), two).unwrap();
+    let file = format!("@{}", echo.place.path("two.json").display());
+    assert_eq!(echo.place.ok(&["call", "echo", "Chat", &file, "-o", "ndjson"]).lines().count(), 2);
+}
+
+#[test]
+fn a_conversation_is_answered_while_its_input_is_open() {
+    let echo = Echo::new();
+    let mut chat = echo.place.command(&["call", "echo", "Chat", "-d", "-", "-o", "json"]);
+    let mut chat = chat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = chat.stdin.take().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(chat.stdout.take().unwrap()));
+    for word in ["first", "second"] {
+        input.write_all(format!("{{\"text\":\"{word}\"}}\n").as_bytes()).unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), format!("{{\"text\":\"{word}\"}}"));
+    }
+    drop(input);
+    assert!(lines.next().is_none());
+    assert_eq!(chat.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn one_endpoint_is_aimed_at_and_each_is_asked() {
+    let echo = Echo::new();
+    for id in ["a", "b"] {
+        let answer = echo.place.ok(&["call", "echo", "Unary", "--endpoint", id, "-o", "json"]);
+        assert_eq!(answer, format!("{{\"text\":\"{id}\"}}\n"));
+    }
+    let each = echo.place.ok(&["call", "echo", "Unary", "--each-node"]);
+    let rows: Vec<_> = each.lines().map(|row| row.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!(rows[0], ["ENDPOINT", "ADDRESS", "LATENCY", "ANSWER"]);
+    let ends = |row: &[&str]| (row[0].to_owned(), row.last().unwrap().to_string());
+    assert_eq!(ends(&rows[1]), ("a".into(), r#"{"text":"a"}"#.into()));
+    assert_eq!(ends(&rows[2]), ("b".into(), r#"{"text":"b"}"#.into()));
+}
+
+#[test]
+fn every_status_is_an_exit_code_and_says_whom_it_was_about() {
+    let echo = Echo::new();
+    for (number, name) in
+        [(3, "INVALID_ARGUMENT"), (5, "NOT_FOUND"), (7, "PERMISSION_DENIED"), (16, "UNAUTHENTICATED")]
+    {
+        let run = echo.place.run(&["call", "echo", "Fail", &format!("number:={number}")]);
+        assert_eq!((run.code, run.out.as_str()), (Some(64 + number), ""), "{run:?}");
+        assert!(run.err.contains(&format!("error: {name}: as you asked\n")), "{run:?}");
+        assert!(
+            run.err.contains("tried: to call Fail of the service \"echo\", found in the registry file:"),
+            "{run:?}"
+        );
+    }
+    let run = echo.place.run(&["call", "echo", "Slow", "number:=60000", "--timeout", "100ms"]);
+    assert_eq!(run.code, Some(68), "{run:?}");
+    // Nobody listens there.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let run = echo.place.run(&["call", &nobody, "Echo.Unary"]);
+    assert_eq!(run.code, Some(78), "{run:?}");
+    assert!(run.err.contains(&nobody), "{run:?}");
+}
+
+#[test]
+fn what_is_mistyped_is_suggested_and_what_is_wrong_is_said_before_it_is_sent() {
+    let echo = Echo::new();
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&["call", "ehco", "Unary"], 3, "try:   micro call echo"),
+        (&["call", "echo", "Unry"], 3, "try:   micro call echo test.v1.Echo/Unary"),
+        (&["describe", "echo", "Wrds"], 3, "try:   micro describe echo Words"),
+        (&["call", "echo"], 2, "error: require service and method"),
+        (&["call", "echo", "Unary", "nmber=1"], 2, "unrecognized field name 'nmber'"),
+        (&["call", "echo", "Unary", "{"], 2, "EOF"),
+        (&["call", "echo", "Unary", "{}", "-d", "{}"], 2, "given twice"),
+        (&["call", "echo", "Unary", "-H", "secret"], 2, "a header is NAME: VALUE"),
+    ];
+    for (arguments, code, why) in cases {
+        let run = echo.place.run(arguments);
+        assert_eq!((run.code, run.out.as_str()), (Some(code), ""), "{arguments:?}: {run:?}");
+        assert!(run.err.contains(why) && !run.err.contains("secret"), "{arguments:?}: {run:?}");
+    }
+}
+
+#[test]
+fn headers_go_there_and_come_back_beside_the_data() {
+    let echo = Echo::new();
+    std::fs::write(echo.place.path("headers"), "x-token: from-a-file\n").unwrap();
+    let file = format!("@{}", echo.place.path("headers").display());
+    for (header, value) in [("x-token: given", "given"), (&file, "from-a-file")] {
+        let run = echo.place.run(&["call", "echo", "Unary", "text=hi", "-H", header, "-v", "-o", "json"]);
+        assert_eq!((run.code, run.out.as_str()), (Some(0), "{\"text\":\"hi\"}\n"), "{run:?}");
+        assert!(run.err.contains(&format!("header x-token: {value}\n")), "{run:?}");
+    }
+}
+
+#[test]
+fn without_reflection_files_say_what_can_be_called() {
+    let echo = Echo::with(Reflection::None);
+    let run = echo.place.run(&["call", "echo", "Unary"]);
+    assert_eq!(run.code, Some(64 + 12), "{run:?}");
+    assert!(run.err.contains("try:   --proto FILE or --protoset FILE"), "{run:?}");
+    std::fs::write(echo.place.path("echo.proto"), PROTO).unwrap();
+    std::fs::write(echo.place.path("echo.bin"), set()).unwrap();
+    let path = |name: &str| echo.place.path(name).display().to_string();
+    for (flag, file) in [("--proto", path("echo.proto")), ("--protoset", path("echo.bin"))] {
+        let answer = echo.place.ok(&["call", "echo", "Unary", "text=hi", "-o", "json", flag, &file]);
+        assert_eq!(answer, "{\"text\":\"hi\"}\n");
+    }
+    std::fs::write(echo.place.path("bad.proto"), "syntax = 'proto3';\nmessage {").unwrap();
+    let run = echo.place.run(&["call", "echo", "Unary", "--proto", &path("bad.proto")]);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(run.err.contains("bad.proto"), "{run:?}");
+}
+
+#[test]
+fn a_service_describes_itself_as_a_proto_would() {
+    let echo = Echo::new();
+    let service = echo.place.ok(&["describe", "echo"]);
+    assert!(
+        service.contains("service Echo {\n  rpc Unary(test.v1.Words) returns (test.v1.Words);\n"),
+        "{service}"
+    );
+    let method = echo.place.ok(&["describe", "echo", "Chat", "--template"]);
+    assert!(
+        method.starts_with("rpc Chat(stream test.v1.Words) returns (stream test.v1.Words);\n"),
+        "{method}"
+    );
+    assert!(method.contains("  map<string, int32> counts = 4;\n"), "{method}");
+    assert!(method.contains("\"mood\": \"MOOD_UNSPECIFIED\""), "{method}");
+    assert!(echo.place.ok(&["describe", "echo", "Mood"]).contains("MOOD_GOOD = 1;"));
+    let json = echo.place.ok(&["describe", "echo", "-o", "json", "--fields", "name,kind"]);
+    assert!(json.contains("\"name\": \"test.v1.Echo\",\n    \"kind\": \"service\""), "{json}");
+}

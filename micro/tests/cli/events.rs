@@ -1,0 +1,52 @@
+//! Publishing and subscribing, over the broker that needs no server.
+
+use std::time::{Duration, Instant};
+
+use crate::program::{Place, Running};
+
+/// Publishes until `subscriber` has heard it: it may not listen yet.
+fn heard(place: &Place, subscriber: &mut Running, publish: &[&str]) -> String {
+    let started = Instant::now();
+    while !subscriber.has_ended() {
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing was heard");
+        assert_eq!(place.ok(publish), "ok\n");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (status, out) = subscriber.end();
+    assert_eq!(status.code(), Some(0));
+    out
+}
+
+#[test]
+fn what_is_published_is_heard_with_its_headers() {
+    let place = Place::new();
+    let mut subscriber = place.start(&["subscribe", "orders.*", "--count", "1", "-o", "json"]);
+    let publish = ["publish", "orders.created", r#"{"id": 7}"#, "-H", "x-tenant: a"];
+    let out = heard(&place, &mut subscriber, &publish);
+    assert!(out.contains(r#""topic":"orders.created""#), "{out}");
+    assert!(out.contains(r#""x-tenant":"a""#) && out.contains(r#""body":{"id":7}"#), "{out}");
+}
+
+#[test]
+fn for_people_an_event_is_a_line() {
+    let place = Place::new();
+    let mut subscriber = place.start(&["subscribe", "orders.created", "--count", "1"]);
+    assert_eq!(
+        heard(&place, &mut subscriber, &["publish", "orders.created", "hello", "world"]),
+        "orders.created  hello world\n"
+    );
+}
+
+#[test]
+fn what_is_no_topic_or_no_message_is_a_usage_error() {
+    let place = Place::new();
+    for (arguments, why) in [
+        (&["publish", "orders"][..], "error: require topic and message"),
+        (&["publish", "a..b", "x"], "topic"),
+        (&["publish", "a", "x", "--broker", "nosuch:"], "nosuch"),
+    ] {
+        let run = place.run(arguments);
+        assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{run:?}");
+        assert!(run.err.contains(why), "{run:?}");
+    }
+}
