@@ -15,7 +15,7 @@ use futures_util::future::{join_all, pending};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use micro_discover::{Memory, Service};
+use micro_discover::{Endpoint, Memory, Registry as _, Service};
 use micro_tower::{Client, Server, server::ServeError, transport::Connector};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -80,11 +80,23 @@ impl Running {
         let server = Server::new().listen(url).propagation(Duration::from_millis(50));
         let server = server.announce(Arc::new(registry.clone()), Service::new("echo"));
         let bound = server.bind().await.unwrap();
-        let counting = counts.clone();
+        let (address, counting) = (bound.address(), counts.clone());
         let service = service_fn(move |request| echo(counting.clone(), request));
         let ended = tokio::spawn(bound.serve_until(service, async {
             let _ = told.await;
         }));
+        let announced = async || {
+            let is_there = |endpoint: &Endpoint| endpoint.address.to_string() == address;
+            let records = registry.get("echo").await.unwrap();
+            records.iter().flat_map(|record| &record.endpoints).any(is_there)
+        };
+        timeout(LONG, async {
+            while !announced().await {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .expect("it is announced");
         Self { counts, stop, ended }
     }
 
