@@ -14,10 +14,11 @@ use crate::{
     chance::Chance,
     eject::Ejections,
     eligible::Fallbacks,
+    endpoint::Endpoint,
     policy::{PeakEwma, Policy},
-    protocol::{Opaque, Protocol},
+    protocol::{HashKey, Opaque, Protocol},
     response::ResponseFuture,
-    snapshot::{Shared, Snapshot},
+    snapshot::{Shared, Snapshot, Wish},
     view::View,
 };
 
@@ -89,6 +90,30 @@ impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
     /// How often each detector of [`Ejection`](crate::Ejection) found an endpoint, ejected or not.
     pub fn ejections(&self) -> Vec<Ejections> {
         self.shared.settings.tally.all().collect()
+    }
+}
+
+impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
+    /// How many endpoints there are to choose from right now.
+    pub fn ready_endpoints(&self) -> usize {
+        self.shared.snapshot.load().len()
+    }
+
+    /// The endpoint that the next request would go to, and its service, without sending anything; `None` while
+    /// there is nobody. It may not be ready any more once it is used.
+    ///
+    /// For those who bring requests there by themselves. What they send is not counted.
+    #[inline]
+    pub fn pick(&mut self, key: Option<HashKey>) -> Option<(&Endpoint, &S)> {
+        let Self { shared, seen, chance, .. } = self;
+        let version = shared.version.load(Acquire);
+        if !matches!(seen, Seen::Version(known, _) if *known == version) {
+            *seen = Seen::Version(version, shared.snapshot.load_full());
+        }
+        let Seen::Version(_, snapshot) = seen else { return None };
+        let hash = key.map(|key| key.0);
+        let wish = Wish { tried: None, avoid: None, hash, now: shared.now(), parts: None };
+        snapshot.pick(&shared.policy, &wish, chance, &shared.fallbacks)
     }
 }
 

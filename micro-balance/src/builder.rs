@@ -24,6 +24,7 @@ use crate::{
     eligible::{Counters, Eligibility, Locality, Priority, SlowStart, Subset},
     endpoint::Attributes,
     health::{Check, HealthCheck, Supervisor},
+    meter::Meter,
     policy::{Load, PeakEwma, Policy},
     prober::{self, LoadProbe},
     protocol::{Opaque, Protocol},
@@ -50,6 +51,7 @@ pub struct Builder<D: Discover, Req, P = PeakEwma, T = Opaque> {
     probe: Option<Probe<D::Service>>,
     supervisor: Option<Arc<Supervisor<D::Service>>>,
     load_probe: Option<LoadProbe<D::Service>>,
+    figures: Option<Duration>,
     request: PhantomData<fn(Req)>,
 }
 
@@ -96,6 +98,7 @@ impl<D: Discover, Req> Builder<D, Req> {
             probe: None,
             supervisor: None,
             load_probe: None,
+            figures: None,
             request: PhantomData,
         }
     }
@@ -144,6 +147,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             probe: self.probe,
             supervisor: self.supervisor,
             load_probe: self.load_probe,
+            figures: self.figures,
             request: PhantomData,
         }
     }
@@ -244,6 +248,17 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         self
     }
 
+    /// Tells its figures to the [`metrics`] facade every so often; not unless given.
+    ///
+    /// By `service` and `endpoint`: `micro_balance_picks_total`, `_failures_total`, `_endpoint_ejections_total`,
+    /// `_in_flight`, `_latency_seconds`, `_weight` and `_endpoint_ready`; by `service`: `_endpoints` of each
+    /// `state`, and `_ejections_total` by `reason`, `enforced` or not. Requests do not pay for it: the balancer's
+    /// own task reads what is counted anyway.
+    pub fn metrics(mut self, every: Duration) -> Self {
+        self.figures = Some(every);
+        self
+    }
+
     /// Starts the balancer.
     ///
     /// # Panics
@@ -287,6 +302,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             reconnect: self.reconnect,
             describe: self.describe,
             probe: self.probe,
+            meter: self.figures.map(|every| Meter::new(every, self.name.as_ref())),
             supervisor: self.supervisor,
             chance: chance.clone(),
             name: self.name,

@@ -32,6 +32,7 @@ mod protocol;
 mod endpoint;
 mod stats;
 mod view;
+mod meter;
 mod in_flight;
 mod ewma;
 mod load_report;

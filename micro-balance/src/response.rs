@@ -11,16 +11,19 @@ use std::{
 use pin_project::pin_project;
 use tower::BoxError;
 use tower_service::Service;
+use tracing::Span;
 
 use crate::{
     chance::Chance,
     classify::Outcome,
+    endpoint::Endpoint,
     in_flight::InFlight,
     policy::Policy,
     protocol::Protocol,
     search::Search,
     sent::Unsent,
     snapshot::{Shared, Snapshot, Wish},
+    tried::Tried,
 };
 
 /// How often one request may come back unsent before the caller is told.
@@ -33,6 +36,8 @@ pub struct ResponseFuture<S: Service<Req>, Req, P: Policy, T> {
     #[pin]
     state: State<S, Req, P, T>,
     hand_backs: u8,
+    /// Names endpoint and attempt to whoever listens.
+    span: Span,
 }
 
 #[pin_project(project = StateProject)]
@@ -83,7 +88,9 @@ where
             if let Some(tried) = tried {
                 tried.add(stats.serial());
             }
-            return Self::calling(service.call(request), call, 0);
+            let span = attempt(shared.name.as_deref(), endpoint, tried);
+            let future = span.in_scope(|| service.call(request));
+            return Self::calling(future, call, 0, span);
         }
         if probes {
             stats.release_probe();
@@ -93,8 +100,8 @@ where
     }
 
     #[inline]
-    fn calling(future: S::Future, call: InFlight, hand_backs: u8) -> Self {
-        Self { state: State::Calling { future, call: Some(call) }, hand_backs }
+    fn calling(future: S::Future, call: InFlight, hand_backs: u8, span: Span) -> Self {
+        Self { state: State::Calling { future, call: Some(call) }, hand_backs, span }
     }
 
     #[cold]
@@ -106,7 +113,7 @@ where
         hand_backs: u8,
     ) -> Self {
         let search = Search::new(shared.clone(), request, chance.clone(), avoid);
-        Self { state: State::Searching(Box::new(search)), hand_backs }
+        Self { state: State::Searching(Box::new(search)), hand_backs, span: Span::none() }
     }
 }
 
@@ -124,6 +131,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let this = self.as_mut().project();
+            let entered = this.span.enter();
             let next = match this.state.project() {
                 StateProject::Calling { future, call } => match ready!(future.poll(cx)) {
                     Ok(response) => {
@@ -135,6 +143,7 @@ where
                         Ok(search) => Self {
                             state: State::Searching(Box::new(search)),
                             hand_backs: *this.hand_backs + 1,
+                            span: Span::none(),
                         },
                         Err(error) => return Poll::Ready(Err(error)),
                     },
@@ -143,12 +152,27 @@ where
                     let (endpoint, mut service, request) = ready!(search.poll(cx))?;
                     let started = search.shared().now();
                     let call = InFlight::start(endpoint.stats().clone(), started, false);
-                    Self::calling(service.call(request), call, *this.hand_backs)
+                    let tried = search.shared().protocol.tried(&request);
+                    let span = attempt(search.shared().name.as_deref(), &endpoint, tried);
+                    let future = span.in_scope(|| service.call(request));
+                    Self::calling(future, call, *this.hand_backs, span)
                 }
             };
+            drop(entered);
             self.set(next);
         }
     }
+}
+
+/// The span of one attempt, if anybody wants to see it.
+#[inline]
+fn attempt(service: Option<&str>, endpoint: &Endpoint, tried: Option<&Tried>) -> Span {
+    tracing::debug_span!(
+        "attempt",
+        service,
+        endpoint = endpoint.id(),
+        attempt = tried.map_or(1, |tried| tried.len().max(1)),
+    )
 }
 
 /// Prepares to send a request elsewhere if `error` brings it back; records the failure if not.

@@ -26,6 +26,24 @@ pub enum State {
     HalfOpen,
 }
 
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Idle, Self::Connecting, Self::Ready, Self::Unhealthy, Self::Ejected, Self::HalfOpen];
+
+    /// Its name in figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Ready => "ready",
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
 /// One endpoint at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

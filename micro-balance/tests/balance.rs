@@ -501,6 +501,19 @@ async fn a_service_that_is_only_busy_wakes_the_request_itself() {
     assert!((100..200).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pick_names_who_is_next_and_sends_nothing() {
+    let (fakes, _hand, changes) = fakes(["a", "b"], FAST);
+    let mut balance: Balance<_, (), _> = Balance::builder(changes).policy(RoundRobin::starting_at(0)).build();
+    assert!(balance.pick(None).is_none(), "nobody is there yet");
+    settle().await;
+    let picked: Vec<_> =
+        (0..4).map(|_| balance.pick(None).map(|(endpoint, _)| endpoint.id().to_owned()).unwrap()).collect();
+    assert_eq!(count(picked.iter().map(String::as_str)), [("a", 2), ("b", 2)].into());
+    assert_eq!(fakes.map(|fake| fake.calls()), [0, 0]);
+    assert_eq!(balance.ready_endpoints(), 2);
+}
+
 #[test]
 fn everything_that_handles_requests_can_be_cloned_and_shared() {
     fn check<T: Clone + Send + Sync + 'static>() {}

@@ -48,6 +48,7 @@ use crate::{
     endpoint::{Attributes, Endpoint},
     error::chain,
     health::Supervisor,
+    meter::Meter,
     policy::Policy,
     settings::Settings,
     snapshot::{Shared, Snapshot},
@@ -69,6 +70,7 @@ pub(crate) struct Driver<K, S, P: Policy, T> {
     pub(crate) reconnect: Reconnect,
     pub(crate) describe: Describe<K, S>,
     pub(crate) probe: Option<Probe<S>>,
+    pub(crate) meter: Option<Meter>,
     pub(crate) supervisor: Option<Arc<Supervisor<S>>>,
     pub(crate) chance: Chance,
     pub(crate) name: Option<Arc<str>>,
@@ -88,6 +90,8 @@ enum Event {
     Probed(u64, Result<(), BoxError>),
     /// It is time to compare endpoints.
     Interval,
+    /// It is time to tell figures.
+    Figures,
 }
 
 type Reports = (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>);
@@ -134,6 +138,7 @@ where
         let mut discover = Some(discover);
         let mut state = State::new(self, connect::<S, Req>, reports);
         state.await_interval();
+        state.tell_figures();
         loop {
             // What is there already goes into one snapshot, but a stream that never pauses must not keep
             // what it says from being seen.
@@ -248,6 +253,15 @@ where
         new.then(|| slow_start.step())
     }
 
+    /// Tells how things are, now and from time to time.
+    fn tell_figures(&mut self) {
+        let Some(meter) = &mut self.driver.meter else { return };
+        let views: Vec<_> = self.slots.values().map(|slot| slot.listed().view()).collect();
+        meter.tell(&views, &self.driver.settings.tally);
+        let every = meter.every();
+        self.after(every, Event::Figures);
+    }
+
     fn touch(&mut self) {
         self.dirty.get_or_insert_with(Instant::now);
     }
@@ -350,6 +364,7 @@ where
             }
             Event::Probed(serial, result) => self.decide(serial, result.is_ok()),
             Event::Interval => self.on_interval(),
+            Event::Figures => self.tell_figures(),
         }
     }
 

@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::{
     backoff::Backoff,
     budget::Budget,
+    figures::Figures,
     head::Head,
     replay::{Replay, ReplayBody},
     when::{Kind, Verdict, When},
@@ -40,6 +41,7 @@ pub(crate) struct Config {
     pub(crate) budget: Budget,
     pub(crate) backoff: Backoff,
     pub(crate) chance: Arc<Chance>,
+    pub(crate) figures: Option<Figures>,
     pub(crate) deadline: fn() -> Option<Instant>,
 }
 
@@ -167,8 +169,14 @@ where
             return None;
         }
         if !config.budget.withdraw() {
+            if let Some(figures) = &config.figures {
+                figures.refused(&config.budget);
+            }
             tracing::debug!(attempts = self.attempts, "not retrying: the budget is spent");
             return None;
+        }
+        if let Some(figures) = &config.figures {
+            figures.retried(&config.budget);
         }
         self.paid += 1;
         self.owed = true;
@@ -188,6 +196,9 @@ where
             return None;
         }
         self.unsent += 1;
+        if let Some(figures) = &self.config.figures {
+            figures.sent_again();
+        }
         tracing::debug!(times = self.unsent, ?wait, "nothing was sent: sending again");
         Some(wait)
     }

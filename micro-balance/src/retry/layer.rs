@@ -18,6 +18,7 @@ use super::{
     backoff::Backoff,
     budget::Budget,
     call::{Call, Config},
+    figures::Figures,
     peek::PeekBody,
     replay::ReplayBody,
     response::ResponseFuture,
@@ -58,6 +59,7 @@ impl RetryLayer {
             budget: Budget::default(),
             backoff: Backoff::default(),
             chance: Arc::new(Chance::new(fastrand::u64(..))),
+            figures: None,
             deadline: || None,
         };
         Self { config, at_most: 5 }
@@ -112,6 +114,13 @@ impl RetryLayer {
     /// Where to learn by when a call has to be over, beside its `grpc-timeout`; asked before each retry.
     pub fn deadline(mut self, deadline: fn() -> Option<Instant>) -> Self {
         self.config.deadline = deadline;
+        self
+    }
+
+    /// Tells the [`metrics`] facade of retries, by this name of the service: `micro_balance_retries_total`,
+    /// `_retries_refused_total` where the budget does not afford one, and `_retry_budget_left`.
+    pub fn metrics(mut self, service: impl Into<Arc<str>>) -> Self {
+        self.config.figures = Some(Figures::new(service.into()));
         self
     }
 

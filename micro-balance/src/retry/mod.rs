@@ -8,6 +8,7 @@
 mod backoff;
 mod budget;
 mod call;
+mod figures;
 mod head;
 mod layer;
 mod peek;

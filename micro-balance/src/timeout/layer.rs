@@ -35,7 +35,7 @@ pub struct TimeoutLayer {
 }
 
 impl TimeoutLayer {
-    /// Limits a call with all its attempts: goes around a retry layer.
+    /// Limits a call with all its attempts: goes around a retry layer. [`Duration::MAX`] is no limit.
     pub fn per_call(limit: Duration) -> Self {
         Self { phase: Phase::Call, limit }
     }
@@ -114,6 +114,9 @@ where
         // The answer goes first: a response ready at the last moment is a response.
         if let Some(Poll::Ready(result)) = this.inner.as_mut().as_pin_mut().map(|inner| inner.poll(cx)) {
             return Poll::Ready(result.map_err(Into::into));
+        }
+        if limit == Duration::MAX {
+            return Poll::Pending;
         }
         if this.sleep.is_none() {
             // A limit beyond the end of time is none; tokio's own far future is 30 years away.

@@ -13,6 +13,7 @@ use micro_balance::{
     health::{Check, HealthCheck},
     policy::{PeakEwma, Policy},
     retry::RetryLayer,
+    timeout::TimeoutLayer,
 };
 use micro_discover::{Endpoint, Endpoints, Filter, Registry, Watch};
 use tower::discover::Discover;
@@ -39,6 +40,8 @@ pub struct Builder<D = Endpoints, P = PeakEwma> {
     failfast: Option<Duration>,
     seed: Option<u64>,
     health: Option<(HealthCheck, HealthOf)>,
+    metrics: Option<Duration>,
+    attempt: TimeoutLayer,
 }
 
 impl Client {
@@ -65,6 +68,8 @@ impl Client {
             failfast: None,
             seed: None,
             health: None,
+            metrics: None,
+            attempt: TimeoutLayer::per_attempt(Duration::MAX),
         }
     }
 }
@@ -91,6 +96,8 @@ impl<D, P> Builder<D, P> {
             failfast: self.failfast,
             seed: self.seed,
             health: self.health,
+            metrics: self.metrics,
+            attempt: self.attempt,
         }
     }
 
@@ -104,6 +111,15 @@ impl<D, P> Builder<D, P> {
     /// deadline holds anyway. Without it, a call that has no deadline waits for ever.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.deadline = self.deadline.timeout(timeout);
+        self
+    }
+
+    /// Gives each attempt this long until its answer begins; the next goes elsewhere, if the call may be repeated.
+    /// Without it, an attempt lasts as long as the call may.
+    ///
+    /// What saves calls to an endpoint that has frozen: its connections stand, and nothing comes back.
+    pub fn attempt_timeout(mut self, limit: Duration) -> Self {
+        self.attempt = TimeoutLayer::per_attempt(limit);
         self
     }
 
@@ -139,6 +155,12 @@ impl<D, P> Builder<D, P> {
         self
     }
 
+    /// Tells the `metrics` facade of endpoints every so often, and of each retry.
+    pub fn metrics(mut self, every: Duration) -> Self {
+        self.metrics = Some(every);
+        self
+    }
+
     /// For how long calls wait for an endpoint while none is ready.
     pub fn failfast(mut self, limit: Duration) -> Self {
         self.failfast = Some(limit);
@@ -164,6 +186,10 @@ impl<D, P> Builder<D, P> {
     {
         let connected = ConnectedEndpoints::new(self.discover, self.connector.service(self.name.clone()));
         let labels = connected.labels();
+        let mut retry = self.retry;
+        if self.metrics.is_some() {
+            retry = retry.metrics(self.name.clone());
+        }
         let mut balance = Balance::builder(connected)
             .service_name(self.name)
             .ejection(self.ejection)
@@ -179,10 +205,13 @@ impl<D, P> Builder<D, P> {
         if let Some(seed) = self.seed {
             balance = balance.seed(seed);
         }
+        if let Some(every) = self.metrics {
+            balance = balance.metrics(every);
+        }
         if let Some((schedule, check)) = self.health {
             balance = balance.health_check(schedule, check);
         }
-        Client::new(self.deadline, self.retry, balance.build())
+        Client::new(self.deadline, retry, self.attempt, balance.build())
     }
 }
 

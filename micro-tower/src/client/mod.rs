@@ -16,6 +16,7 @@ use micro_balance::{
     Balance, Http, View,
     policy::{PeakEwma, Policy},
     retry::{ReplayBody, Retry, RetryLayer},
+    timeout::{Timeout, TimeoutLayer},
 };
 use tower::{BoxError, ServiceBuilder};
 use tower_service::Service;
@@ -37,16 +38,22 @@ type Attempt = ReplayBody<tonic::body::Body>;
 /// Picks an endpoint for each attempt.
 type Balancer<P> = Balance<Connection<Attempt>, Request<Attempt>, P, Http>;
 /// The way of a request, from the caller inwards.
-type Path<P> = ClientMetadata<GrpcErrors<ClientDeadline<Retry<AttemptDeadline<Balancer<P>>>>>>;
+type Path<P> = ClientMetadata<GrpcErrors<ClientDeadline<Retry<Timeout<AttemptDeadline<Balancer<P>>>>>>>;
 
 /// The way of a request, from the caller inwards.
-fn path<P: Policy>(deadline: DeadlineLayer, retry: RetryLayer, balancer: Balancer<P>) -> Path<P> {
+fn path<P: Policy>(
+    deadline: DeadlineLayer,
+    retry: RetryLayer,
+    attempt: TimeoutLayer,
+    balancer: Balancer<P>,
+) -> Path<P> {
     ServiceBuilder::new()
         .layer(MetadataLayer)
         .layer(GrpcErrorsLayer)
         .layer(deadline)
         // No attempt is waited for that could not be made in time.
         .layer(retry.deadline(|| Deadline::current().map(Deadline::instant)))
+        .layer(attempt)
         .layer(AttemptDeadlineLayer)
         .service(balancer)
 }
@@ -75,8 +82,8 @@ pub struct Client<P: Policy = PeakEwma> {
 }
 
 impl<P: Policy> Client<P> {
-    fn new(deadline: DeadlineLayer, retry: RetryLayer, balancer: Balancer<P>) -> Self {
-        Self { path: path(deadline, retry, balancer.clone()), balancer }
+    fn new(deadline: DeadlineLayer, retry: RetryLayer, attempt: TimeoutLayer, balancer: Balancer<P>) -> Self {
+        Self { path: path(deadline, retry, attempt, balancer.clone()), balancer }
     }
 
     /// Sends `request`, whatever its body is. A client is always ready, so this is all it takes.

@@ -1,0 +1,182 @@
+//! What a balancer shows of itself: figures for the `metrics` facade, and spans for `tracing`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
+use micro_balance::{Balance, Ejection, policy::RoundRobin};
+use support::{FAST, Mood, fakes, settle};
+use tokio::time::sleep;
+use tower::ServiceExt;
+use tracing::{
+    Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+/// Where a span is made for the first time is noted for the whole process: the tests go one after the other.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Keeps the last value of everything, by name and labels.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<BTreeMap<String, f64>>>);
+
+struct One(Kept, String);
+
+impl Kept {
+    fn of(&self, name: &str) -> Option<f64> {
+        self.0.lock().unwrap().get(name).copied()
+    }
+
+    fn one(&self, key: &Key) -> Arc<One> {
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        Arc::new(One(self.clone(), format!("{} {}", key.name(), labels.join(" "))))
+    }
+}
+
+impl One {
+    fn change(&self, change: impl FnOnce(f64) -> f64) {
+        let mut kept = self.0.0.lock().unwrap();
+        let value = kept.entry(self.1.clone()).or_default();
+        *value = change(*value);
+    }
+}
+
+impl CounterFn for One {
+    fn increment(&self, more: u64) {
+        self.change(|value| value + more as f64);
+    }
+
+    fn absolute(&self, value: u64) {
+        self.change(|_| value as f64);
+    }
+}
+
+impl GaugeFn for One {
+    fn increment(&self, more: f64) {
+        self.change(|value| value + more);
+    }
+
+    fn decrement(&self, less: f64) {
+        self.change(|value| value - less);
+    }
+
+    fn set(&self, value: f64) {
+        self.change(|_| value);
+    }
+}
+
+impl Recorder for Kept {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.one(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.one(key))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+#[test]
+fn figures_tell_of_every_endpoint_and_of_ejections() {
+    let _alone = ALONE.lock();
+    let kept = Kept::default();
+    metrics::with_local_recorder(&kept, || {
+        paused().block_on(async {
+            let ([a, _b], hand, changes) = fakes(["a", "b"], FAST);
+            let balance = Balance::builder(changes)
+                .policy(RoundRobin::new())
+                .ejection(Ejection::default().consecutive_failures(3))
+                .service_name("greeter")
+                .metrics(Duration::from_secs(1))
+                .build();
+            settle().await;
+            a.set(Mood::Fails(Duration::ZERO));
+            for _ in 0..10 {
+                let _ = balance.clone().oneshot(()).await;
+                settle().await;
+            }
+            sleep(Duration::from_secs(1)).await;
+            let of = |name: &str| kept.of(&format!("micro_balance_{name}")).unwrap();
+            assert_eq!(of("picks_total service=greeter endpoint=a"), 3.0);
+            assert_eq!(of("failures_total service=greeter endpoint=a"), 3.0);
+            assert_eq!(of("picks_total service=greeter endpoint=b"), 7.0);
+            assert_eq!(of("endpoint_ready service=greeter endpoint=a"), 0.0);
+            assert_eq!(of("endpoint_ready service=greeter endpoint=b"), 1.0);
+            assert_eq!(of("endpoints service=greeter state=ejected"), 1.0);
+            let reason = "service=greeter reason=consecutive_failures";
+            assert_eq!(of(&format!("ejections_total {reason} enforced=true")), 1.0);
+
+            hand.remove("b");
+            sleep(Duration::from_secs(2)).await;
+            assert_eq!(of("endpoint_ready service=greeter endpoint=b"), 0.0, "it is gone");
+        });
+    });
+}
+
+/// Writes down each span that is made.
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<Vec<String>>>);
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        write!(self.0, " {field}={value:?}").unwrap();
+    }
+}
+
+impl Subscriber for Spans {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.is_span()
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        let mut text = Text(span.metadata().name().to_owned());
+        span.record(&mut text);
+        let mut spans = self.0.lock().unwrap();
+        spans.push(text.0);
+        span::Id::from_u64(spans.len() as u64)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn a_span_names_the_endpoint_and_the_attempt() {
+    let _alone = ALONE.lock();
+    let spans = Spans::default();
+    tracing::subscriber::with_default(spans.clone(), || {
+        paused().block_on(async {
+            let (_fakes, _hand, changes) = fakes(["a"], FAST);
+            let balance = Balance::builder(changes).service_name("greeter").build();
+            settle().await;
+            balance.oneshot(()).await.unwrap();
+        });
+    });
+    assert_eq!(*spans.0.lock().unwrap(), ["attempt service=\"greeter\" endpoint=\"a\" attempt=1"]);
+}
