@@ -33,6 +33,7 @@
 
 mod balancing;
 mod choice;
+mod layers;
 mod policy;
 mod value;
 
@@ -41,6 +42,7 @@ use serde::{Deserialize, Deserializer};
 pub use self::{
     balancing::Balancing,
     choice::choice,
+    layers::{Ask, HealthChecks, Layers, Timeouts},
     policy::PolicyConfig,
     value::{checked, duration, maybe_duration, percent},
 };

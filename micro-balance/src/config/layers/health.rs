@@ -1,0 +1,116 @@
+//! When and how endpoints are asked whether they are well.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{part, some};
+use crate::{
+    config::{choice, maybe_duration},
+    health::HealthCheck,
+};
+
+/// When and how endpoints are asked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Checks")]
+#[non_exhaustive]
+pub struct HealthChecks {
+    /// When.
+    pub schedule: HealthCheck,
+    /// How.
+    pub ask: Ask,
+}
+
+/// How an endpoint is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ask {
+    /// By a TCP connection.
+    Tcp,
+    /// For a page, as by [`HttpCheck`](crate::health::HttpCheck).
+    Http {
+        /// The page.
+        path: String,
+    },
+    /// By gRPC's health protocol, for this service or the whole server.
+    Grpc {
+        /// The full name of the service.
+        service: String,
+        /// By `Check` in place of `Watch`.
+        unary: bool,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checks {
+    #[serde(default, deserialize_with = "maybe_duration")]
+    interval: Option<Duration>,
+    #[serde(default, deserialize_with = "maybe_duration")]
+    unhealthy_interval: Option<Duration>,
+    #[serde(default, deserialize_with = "maybe_duration")]
+    idle_interval: Option<Duration>,
+    #[serde(default, deserialize_with = "maybe_duration")]
+    timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "maybe_duration")]
+    initial_jitter: Option<Duration>,
+    #[serde(default, deserialize_with = "part")]
+    jitter: Option<f64>,
+    #[serde(default, deserialize_with = "some")]
+    healthy_threshold: Option<u32>,
+    #[serde(default, deserialize_with = "some")]
+    unhealthy_threshold: Option<u32>,
+    #[serde(deserialize_with = "choice")]
+    ask: Kind,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Tcp(Tcp),
+    Http(Page),
+    Grpc(Named),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tcp {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    path: String,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Default)]
+struct Named {
+    service: String,
+    unary: bool,
+}
+
+impl From<Checks> for HealthChecks {
+    fn from(checks: Checks) -> Self {
+        let set = |schedule: HealthCheck,
+                   value: Option<Duration>,
+                   set: fn(HealthCheck, Duration) -> HealthCheck| {
+            value.map_or(schedule, |value| set(schedule, value))
+        };
+        let mut schedule = HealthCheck::default();
+        schedule = set(schedule, checks.interval, HealthCheck::interval);
+        schedule = set(schedule, checks.unhealthy_interval, HealthCheck::unhealthy_interval);
+        schedule = set(schedule, checks.idle_interval, HealthCheck::idle_interval);
+        schedule = set(schedule, checks.timeout, HealthCheck::timeout);
+        schedule = set(schedule, checks.initial_jitter, HealthCheck::initial_jitter);
+        schedule = checks.jitter.map_or(schedule, |part| schedule.jitter(part));
+        schedule = checks.healthy_threshold.map_or(schedule, |count| schedule.healthy_threshold(count));
+        schedule = checks.unhealthy_threshold.map_or(schedule, |count| schedule.unhealthy_threshold(count));
+        let ask = match checks.ask {
+            Kind::Tcp(Tcp {}) => Ask::Tcp,
+            Kind::Http(Page { path }) => Ask::Http { path },
+            Kind::Grpc(Named { service, unary }) => Ask::Grpc { service, unary },
+        };
+        Self { schedule, ask }
+    }
+}

@@ -1,0 +1,123 @@
+//! How many requests are let through at once.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::{part, some};
+use crate::{
+    config::{choice, maybe_duration},
+    limit::{Aimd, Gradient2, LimitLayer, Vegas},
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Fixed(Fixed),
+    Aimd(AimdSettings),
+    Vegas(VegasSettings),
+    Gradient2(GradientSettings),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Fixed {
+    #[serde(deserialize_with = "some")]
+    limit: Option<u32>,
+    queue: Option<u32>,
+    #[serde(deserialize_with = "maybe_duration")]
+    wait: Option<Duration>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct AimdSettings {
+    #[serde(deserialize_with = "some")]
+    initial: Option<u32>,
+    #[serde(deserialize_with = "some")]
+    min: Option<u32>,
+    #[serde(deserialize_with = "some")]
+    max: Option<u32>,
+    #[serde(deserialize_with = "part")]
+    backoff_ratio: Option<f64>,
+    #[serde(deserialize_with = "maybe_duration")]
+    timeout: Option<Duration>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct VegasSettings {
+    #[serde(deserialize_with = "some")]
+    initial: Option<u32>,
+    #[serde(deserialize_with = "some")]
+    max: Option<u32>,
+    alpha: Option<u32>,
+    beta: Option<u32>,
+    #[serde(deserialize_with = "part")]
+    smoothing: Option<f64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct GradientSettings {
+    #[serde(deserialize_with = "some")]
+    initial: Option<u32>,
+    #[serde(deserialize_with = "some")]
+    min: Option<u32>,
+    #[serde(deserialize_with = "some")]
+    max: Option<u32>,
+    #[serde(deserialize_with = "part")]
+    smoothing: Option<f64>,
+    queue: Option<u32>,
+    tolerance: Option<f64>,
+}
+
+pub(super) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitLayer>, D::Error> {
+    let range = |min: Option<u32>, max: Option<u32>| {
+        let (min, max) = (min.unwrap_or(20), max.unwrap_or(200));
+        if min <= max {
+            Ok((min, max))
+        } else {
+            Err(D::Error::custom(format_args!("min {min} is over max {max}")))
+        }
+    };
+    Ok(Some(match choice(from)? {
+        Kind::Fixed(Fixed { limit, queue, wait }) => {
+            let layer = LimitLayer::new(limit.unwrap_or(1024));
+            match (queue, wait) {
+                (None, None) => layer,
+                (Some(queue), Some(wait)) => layer.queue(queue, wait),
+                _ => return Err(D::Error::custom("`queue` and `wait` go together")),
+            }
+        }
+        Kind::Aimd(settings) => {
+            let (min, max) = range(settings.min, settings.max)?;
+            let mut aimd = Aimd::default().range(min, max);
+            aimd = set(aimd, settings.initial, Aimd::initial);
+            aimd = set(aimd, settings.backoff_ratio, Aimd::backoff_ratio);
+            LimitLayer::adaptive(set(aimd, settings.timeout, Aimd::timeout))
+        }
+        Kind::Vegas(settings) => {
+            let mut vegas = set(Vegas::default(), settings.initial, Vegas::initial);
+            vegas = set(vegas, settings.max, Vegas::max);
+            vegas = set(vegas, settings.alpha, Vegas::alpha);
+            vegas = set(vegas, settings.beta, Vegas::beta);
+            LimitLayer::adaptive(set(vegas, settings.smoothing, Vegas::smoothing))
+        }
+        Kind::Gradient2(settings) => {
+            let (min, max) = range(settings.min, settings.max)?;
+            let mut gradient =
+                set(Gradient2::default().range(min, max), settings.initial, Gradient2::initial);
+            gradient = set(gradient, settings.smoothing, Gradient2::smoothing);
+            gradient = set(gradient, settings.queue, Gradient2::queue);
+            LimitLayer::adaptive(set(gradient, settings.tolerance, Gradient2::tolerance))
+        }
+    }))
+}
+
+fn set<A, T>(algorithm: A, value: Option<T>, set: fn(A, T) -> A) -> A {
+    match value {
+        Some(value) => set(algorithm, value),
+        None => algorithm,
+    }
+}

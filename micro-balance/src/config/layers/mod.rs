@@ -1,0 +1,104 @@
+//! The layers around a balancer, and its ejection and health checks.
+
+mod backoff;
+mod budget;
+mod ejection;
+mod health;
+mod hedge;
+mod limit;
+mod retry;
+mod shed;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+pub use self::health::{Ask, HealthChecks};
+use self::{
+    ejection::ejection,
+    hedge::hedge,
+    limit::limit,
+    retry::retry,
+    shed::{failfast, throttle},
+};
+use super::{checked, maybe_duration};
+use crate::{
+    eject::Ejection, failfast::FailfastLayer, hedge::HedgeLayer, limit::LimitLayer, retry::RetryLayer,
+    throttle::ThrottleLayer,
+};
+
+/// What protects callers and endpoints from each other. A part that is left out is off, but for ejection, which
+/// has its defaults then.
+///
+/// ```toml
+/// [ejection]
+/// consecutive_failures = 3
+///
+/// [health_check]
+/// ask.http.path = "/healthz"
+///
+/// [timeout]
+/// call = "5s"
+/// attempt = "1s"
+///
+/// [retry]
+/// attempts = 3
+/// budget.window = { ratio = 0.1, min_per_second = 5, ttl = "2s" }
+///
+/// [limit.vegas]
+/// initial = 20
+/// ```
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Layers {
+    /// When an endpoint that does badly is left out.
+    #[serde(deserialize_with = "ejection")]
+    pub ejection: Ejection,
+    /// How endpoints are asked whether they are well.
+    pub health_check: Option<HealthChecks>,
+    /// How long things may take.
+    pub timeout: Timeouts,
+    /// What is sent again.
+    #[serde(deserialize_with = "retry")]
+    pub retry: Option<RetryLayer>,
+    /// What is sent twice because it takes long.
+    #[serde(deserialize_with = "hedge")]
+    pub hedge: Option<HedgeLayer>,
+    /// How many requests are let through at once.
+    #[serde(deserialize_with = "limit")]
+    pub limit: Option<LimitLayer>,
+    /// Turns away what would be turned away anyway.
+    #[serde(deserialize_with = "throttle")]
+    pub throttle: Option<ThrottleLayer>,
+    /// For how long requests wait for a service that is not ready.
+    #[serde(deserialize_with = "failfast")]
+    pub failfast: Option<FailfastLayer>,
+}
+
+/// Limits of time; none unless given.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// Of a call with all its attempts.
+    #[serde(deserialize_with = "maybe_duration")]
+    pub call: Option<Duration>,
+    /// Of each attempt.
+    #[serde(deserialize_with = "maybe_duration")]
+    pub attempt: Option<Duration>,
+    /// Between two frames of an answer.
+    #[serde(deserialize_with = "maybe_duration")]
+    pub idle: Option<Duration>,
+}
+
+/// A count of at least one.
+fn some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    checked(from, |count: &u32| if *count > 0 { Ok(()) } else { Err("at least 1") }).map(Some)
+}
+
+/// A part from 0 to 1.
+fn part<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    checked(from, |part: &f64| if (0.0..=1.0).contains(part) { Ok(()) } else { Err("a part is 0 to 1") })
+        .map(Some)
+}

@@ -1,0 +1,39 @@
+//! What is turned away early.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+use crate::{
+    config::{duration, maybe_duration},
+    failfast::FailfastLayer,
+    throttle::ThrottleLayer,
+};
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Throttling {
+    k: Option<f64>,
+    #[serde(deserialize_with = "maybe_duration")]
+    window: Option<Duration>,
+}
+
+pub(super) fn throttle<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ThrottleLayer>, D::Error> {
+    let Throttling { k, window } = Throttling::deserialize(from)?;
+    let layer = window.map_or_else(ThrottleLayer::new, |window| ThrottleLayer::new().window(window));
+    k.map_or(Ok(layer.clone()), |k| layer.k(k)).map(Some).map_err(D::Error::custom)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Failfast {
+    #[serde(deserialize_with = "duration")]
+    limit: Duration,
+    queue: Option<u32>,
+}
+
+pub(super) fn failfast<'de, D: Deserializer<'de>>(from: D) -> Result<Option<FailfastLayer>, D::Error> {
+    let Failfast { limit, queue } = Failfast::deserialize(from)?;
+    let layer = FailfastLayer::new(limit);
+    Ok(Some(queue.map_or(layer.clone(), |queue| layer.queue(queue))))
+}
