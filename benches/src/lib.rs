@@ -13,7 +13,10 @@
 pub mod word;
 
 pub mod broker;
+pub mod tails;
 pub mod e2e;
+pub mod churn;
+pub mod contend;
 pub mod pick;
 pub mod transport;
 

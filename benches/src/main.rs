@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use benches::{
     e2e,
     options::{Options, machine},
+    tails,
     word::WORDS,
 };
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -13,8 +14,13 @@ use tower::BoxError;
 fn main() -> Result<ExitCode, BoxError> {
     let matches = command().get_matches();
     let Some((name, matches)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
-    if name == e2e::SERVER {
-        e2e::serve()?;
+    let serve: Option<fn() -> Result<(), BoxError>> = match name {
+        e2e::SERVER => Some(e2e::serve),
+        tails::SERVER => Some(tails::serve),
+        _ => None,
+    };
+    if let Some(serve) = serve {
+        serve()?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut held = true;
@@ -61,4 +67,5 @@ fn command() -> Command {
         .arg(number("workers", "e2e: threads of the client's runtime, 0 for the current thread [0]"))
         .subcommands(WORDS.iter().map(|word| Command::new(word.name).about(word.about)))
         .subcommand(Command::new(e2e::SERVER).hide(true))
+        .subcommand(Command::new(tails::SERVER).hide(true))
 }

@@ -2,7 +2,7 @@
 
 use tower::BoxError;
 
-use crate::{bar::Bar, broker, e2e, options::Options, pick, transport};
+use crate::{bar::Bar, broker, churn, contend, e2e, options::Options, pick, tails, transport};
 
 /// A bench and how it is called.
 #[derive(Debug)]
@@ -18,7 +18,18 @@ pub struct Word {
 /// Every bench.
 pub const WORDS: &[Word] = &[
     Word { name: "pick", about: "CPU and allocations of a balanced request, without I/O", run: pick::run },
+    Word { name: "contend", about: "CPU of a pick while other threads pick as well", run: contend::run },
+    Word {
+        name: "churn",
+        about: "what a change among many endpoints costs, and an endpoint's memory",
+        run: churn::run,
+    },
     Word { name: "e2e", about: "client CPU of a unary gRPC call over loopback", run: e2e::run },
+    Word {
+        name: "tails",
+        about: "failures and latencies while one of ten servers is in trouble",
+        run: tails::run,
+    },
     Word { name: "broker", about: "events beside tokio broadcast, async-nats and lapin", run: broker::run },
     Word { name: "transport", about: "latency of a unary gRPC call over NATS", run: transport::run },
 ];

@@ -10,7 +10,7 @@ use tower::{Service, discover::ServiceList};
 
 /// Answers a number with itself.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mock;
+pub(crate) struct Mock;
 
 impl Service<u64> for Mock {
     type Response = u64;
@@ -27,6 +27,6 @@ impl Service<u64> for Mock {
 }
 
 /// What discovers `count` of them.
-pub(super) fn mocks(count: usize) -> ServiceList<Vec<Mock>> {
+pub(crate) fn mocks(count: usize) -> ServiceList<Vec<Mock>> {
     ServiceList::new::<u64>(vec![Mock; count])
 }

@@ -3,7 +3,7 @@
 mod case;
 mod cell;
 mod measure;
-mod mock;
+pub(crate) mod mock;
 mod on;
 mod ours;
 mod peers;

@@ -1,0 +1,79 @@
+//! What a pick costs while other threads pick from the same balancer, and what it costs at the least.
+
+mod case;
+mod threads;
+
+use tower::BoxError;
+
+use self::{case::Case, threads::nanos};
+use crate::{
+    bar::Bar,
+    options::Options,
+    rotation::rotate,
+    statistics::{median, paired_ratio},
+    versions,
+};
+
+/// Numbers of endpoints.
+const COUNTS: [usize; 4] = [2, 10, 100, 10_000];
+
+/// Measures every case with one thread and with two.
+///
+/// # Errors
+///
+/// When a runtime cannot be built.
+pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
+    let rounds = options.rounds(3, 15);
+    println!("{}", versions::of(&["tower", "tokio", "arc-swap", "micro-balance"]));
+    println!("CPU ns of each thread per operation, {rounds} rounds, medians; threads are pinned");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let mut bars = Vec::new();
+    let mut small = Vec::new();
+    for count in COUNTS {
+        let cases = runtime.block_on(case::cases(count))?;
+        let measured = rotate(cases.len(), rounds, |at| (nanos(&cases[at], 1), nanos(&cases[at], 2)));
+        let figures = |at: usize, two: bool| -> Vec<f64> {
+            measured[at].iter().map(|&(one, both)| if two { both } else { one }).collect()
+        };
+        println!("\n{:<40}{:>12}{:>12}{:>8}", format!("N={count}"), "1 thread", "2 threads", "x");
+        for (at, case) in cases.iter().enumerate() {
+            let (one, two) = (figures(at, false), figures(at, true));
+            println!(
+                "{:<40}{:>12.1}{:>12.1}{:>8.2}",
+                case.name(),
+                median(&one),
+                median(&two),
+                paired_ratio(&two, &one)
+            );
+        }
+        bars.extend(claims(count, &figures));
+        let picks = figures(Case::PICK, false);
+        if count == 10 {
+            small = picks;
+        } else if count == 10_000 {
+            bars.push(Bar::at_most("contend/pick/10000-of-10", paired_ratio(&picks, &small), 1.25));
+        }
+    }
+    Ok(bars)
+}
+
+fn claims(count: usize, figures: &impl Fn(usize, bool) -> Vec<f64>) -> Vec<Bar> {
+    if count != 10 {
+        return Vec::new();
+    }
+    let two_of_one = |case| paired_ratio(&figures(case, true), &figures(case, false));
+    vec![
+        Bar::at_most(
+            "contend/pick-of-fetch-add",
+            paired_ratio(&figures(Case::PICK, false), &figures(Case::ADD, false)),
+            2.0,
+        ),
+        Bar::at_most("contend/least-request/two-of-one", two_of_one(Case::REQUEST), 1.5),
+        Bar::at_most("contend/round-robin/two-of-one", two_of_one(Case::ROUND), 1.5),
+        Bar::at_most(
+            "contend/least-request/of-mutex",
+            paired_ratio(&figures(Case::REQUEST, true), &figures(Case::MUTEX, true)),
+            1.0 / 6.0,
+        ),
+    ]
+}
