@@ -29,11 +29,14 @@ use tower::discover::ServiceList;
 
 type Words = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
+/// Where the words of a stream go.
+type Mouth = mpsc::UnboundedSender<Result<HealthCheckResponse, Status>>;
+
 /// A server whose words the test puts into its mouth.
 #[derive(Clone, Debug, Default)]
 struct Scripted {
     /// Where the words of the present stream go; `None` before there is one.
-    mouth: Arc<Mutex<Option<mpsc::UnboundedSender<Result<HealthCheckResponse, Status>>>>>,
+    mouth: Arc<Mutex<Option<Mouth>>>,
     first: Arc<Mutex<Vec<Result<ServingStatus, Status>>>>,
     watched: Arc<AtomicUsize>,
 }
