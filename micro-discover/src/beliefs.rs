@@ -40,6 +40,7 @@ impl Beliefs {
     }
 
     /// Believes what is kept somewhere, and was written this long ago. Without a TTL it holds for ever.
+    #[cfg(feature = "nats")]
     pub(crate) fn read(&mut self, said: &Said, age: Duration) {
         let left = said.ttl.map(|ttl| Instant::now() + ttl.saturating_sub(age).min(YEAR));
         self.put(said, left);
@@ -63,6 +64,7 @@ impl Beliefs {
     }
 
     /// Stops believing in an endpoint, whatever it was.
+    #[cfg(feature = "nats")]
     pub(crate) fn forget_id(&mut self, service: &str, id: &str) {
         self.known.remove(&(service.to_owned(), id.to_owned()));
     }
@@ -72,6 +74,12 @@ impl Beliefs {
         for (key, belief) in other.known {
             self.known.entry(key).or_insert(belief);
         }
+    }
+
+    /// How many endpoints are believed in.
+    #[cfg(feature = "mdns")]
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
     }
 
     /// When the next endpoint stops being believed in.
@@ -118,11 +126,9 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Notes what was believed of `name`; nothing, if the connection had not been restored since.
-    pub(crate) fn lose(&self, name: &str, beliefs: Option<Beliefs>) {
-        if let Some(beliefs) = beliefs {
-            self.lost.lock().expect(NO_PANIC).insert(name.to_owned(), beliefs);
-        }
+    /// Notes what was believed of `name`.
+    pub(crate) fn lose(&self, name: &str, beliefs: Beliefs) {
+        self.lost.lock().expect(NO_PANIC).insert(name.to_owned(), beliefs);
     }
 
     /// What to go on believing in beside what is heard now.
@@ -156,13 +162,22 @@ mod tests {
         let mut beliefs = Beliefs::default();
         beliefs.hear(&said("a", Some(10)));
         beliefs.hear(&said("go", None));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(ids(&mut beliefs), "a go");
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(ids(&mut beliefs), "go");
+        tokio::time::advance(UNASKED).await;
+        assert_eq!(ids(&mut beliefs), "");
+    }
+
+    #[cfg(feature = "nats")]
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_somewhere_is_as_old_as_it_is_there() {
+        let mut beliefs = Beliefs::default();
         beliefs.read(&said("kept", Some(10)), Duration::from_secs(4));
         beliefs.read(&said("ever", None), Duration::MAX);
+        assert_eq!(ids(&mut beliefs), "ever kept");
         tokio::time::advance(Duration::from_secs(6)).await;
-        assert_eq!(ids(&mut beliefs), "a ever go");
-        tokio::time::advance(Duration::from_secs(4)).await;
-        assert_eq!(ids(&mut beliefs), "ever go");
-        tokio::time::advance(UNASKED).await;
         assert_eq!(ids(&mut beliefs), "ever");
     }
 
@@ -171,7 +186,7 @@ mod tests {
         let (memory, mut before) = (Memory::default(), Beliefs::default());
         before.hear(&said("a", Some(10)));
         before.hear(&said("b", Some(10)));
-        memory.lose("greeter", Some(before));
+        memory.lose("greeter", before);
         tokio::time::advance(Duration::from_secs(600)).await;
         let mut now = Beliefs::default();
         now.fill(memory.recall("greeter"));

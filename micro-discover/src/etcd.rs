@@ -16,7 +16,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use self::leases::Leases;
 use self::members::Members;
 use self::rpc::Options;
-use self::table::Seen;
+use self::table::{Layout, Seen};
 use self::watcher::Watcher;
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
@@ -51,6 +51,7 @@ pub struct EtcdBuilder {
     user: Option<(String, String)>,
     tls: Option<ClientTlsConfig>,
     grace: Duration,
+    layout: Layout,
 }
 
 impl Etcd {
@@ -58,10 +59,11 @@ impl Etcd {
     /// before it is first used.
     pub fn builder<M: Into<String>>(members: impl IntoIterator<Item = M>) -> EtcdBuilder {
         let members = members.into_iter().map(Into::into).collect();
-        EtcdBuilder { members, user: None, tls: None, grace: Duration::from_secs(10) }
+        let (grace, layout) = (Duration::from_secs(10), Layout::default());
+        EtcdBuilder { members, user: None, tls: None, grace, layout }
     }
 
-    /// What follows `etcd://` or `etcds://`: `user:password@h1:2379,h2:2379?ca=/ca.pem&grace=20`.
+    /// What follows `etcd://` or `etcds://`: `user:password@h1:2379,h2:2379?ca=/ca.pem&grace=20&compat=v0`.
     pub(crate) fn parse(rest: &str, tls: bool) -> Result<Self, Error> {
         configured(Url::parse(rest), tls).map_err(invalid)?.build()
     }
@@ -73,7 +75,7 @@ impl Etcd {
     }
 }
 
-const OPTIONS: &str = "ca, cert, key, grace";
+const OPTIONS: &str = "ca, cert, compat, key, grace";
 
 fn configured(mut url: Url, tls: bool) -> Result<EtcdBuilder, Invalid> {
     if !url.path.is_empty() {
@@ -98,6 +100,11 @@ fn configured(mut url: Url, tls: bool) -> Result<EtcdBuilder, Invalid> {
     }
     if let Some(grace) = url.seconds("grace")? {
         builder = builder.grace(grace);
+    }
+    match url.take("compat").as_deref() {
+        None => {}
+        Some("v0") => builder = builder.compat_v0(),
+        Some(other) => return Err(Invalid::new(format!("compat {}: it is not v0", quoted(other)))),
     }
     url.end(OPTIONS)?;
     Ok(builder)
@@ -140,6 +147,13 @@ impl EtcdBuilder {
         self
     }
 
+    /// Puts endpoints where go-micro's plugin before v1.12 looks for them, `/micro-registry/`, with the port apart from
+    /// the address. Both layouts are read in any case.
+    pub fn compat_v0(mut self) -> Self {
+        self.layout = Layout::V0;
+        self
+    }
+
     /// The registry.
     ///
     /// # Errors
@@ -158,7 +172,11 @@ impl EtcdBuilder {
         }
         let options = Options { user: self.user, tls: self.tls };
         let members = Arc::new(Members::new(members, options));
-        Ok(Etcd { members, leases: Arc::default(), seen: Arc::new(Seen::new(self.grace)) })
+        Ok(Etcd {
+            members,
+            leases: Arc::new(Leases::new(self.layout)),
+            seen: Arc::new(Seen::new(self.grace)),
+        })
     }
 }
 
@@ -243,7 +261,19 @@ mod tests {
 
     #[test]
     fn a_url_without_members_or_with_a_bad_one_is_refused() {
-        for url in ["", ",", "h:0", "h:99999", "unix:/x", "root@h", "a b", "h/path", "h?x=1", "h?grace=no"] {
+        for url in [
+            "",
+            ",",
+            "h:0",
+            "h:99999",
+            "unix:/x",
+            "root@h",
+            "a b",
+            "h/path",
+            "h?x=1",
+            "h?grace=no",
+            "h?compat=v9",
+        ] {
             let error = Etcd::parse(url, false).unwrap_err();
             assert!(matches!(error, Error::Invalid { .. }), "{url}");
         }

@@ -12,7 +12,9 @@ use crate::address::Address;
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Endpoint, Method, Service, Shape};
 #[cfg(feature = "nats")]
-use crate::said::{Gone, Said};
+use crate::said::Gone;
+#[cfg(any(feature = "mdns", feature = "nats"))]
+use crate::said::Said;
 
 type Labels = BTreeMap<String, String>;
 
@@ -37,7 +39,7 @@ struct Record {
 
 /// What go-micro calls an endpoint: our method.
 #[derive(Serialize, Deserialize)]
-struct Call {
+pub(crate) struct Call {
     name: String,
     #[serde(default)]
     request: Option<Value>,
@@ -80,8 +82,24 @@ pub(crate) fn encode(service: &Service) -> Vec<u8> {
     json(&Record::from(service))
 }
 
+/// The record as go-micro wrote it up to v1.7: the port apart from the address.
+#[cfg(feature = "etcd")]
+pub(crate) fn encode_v0(service: &Service) -> Vec<u8> {
+    let mut record = Record::from(service);
+    let nodes = record.nodes.iter_mut().flatten();
+    for (node, endpoint) in nodes.zip(&service.endpoints) {
+        // What says its scheme would lose it.
+        if let (Some(host), Some(port)) = (endpoint.address.host(), endpoint.address.port())
+            && !node.address.contains("://")
+        {
+            (node.address, node.port) = (host.to_owned(), Some(u32::from(port)));
+        }
+    }
+    json(&record)
+}
+
 /// The record as JSON, with what we add.
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "mdns", feature = "nats"))]
 pub(crate) fn encode_said(said: &Said) -> Vec<u8> {
     let ttl = said.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
     json(&Record { ttl, owner: said.owner.clone(), ..Record::from(&said.service) })
@@ -106,7 +124,7 @@ pub(crate) fn decode(json: &[u8]) -> Result<Service, Invalid> {
 /// # Errors
 ///
 /// As for [`decode`].
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "mdns", feature = "nats"))]
 pub(crate) fn decode_said(json: &[u8]) -> Result<Said, Invalid> {
     let mut record = read(json)?;
     let (ttl, owner) = (record.ttl.map(std::time::Duration::from_millis), record.owner.take());
@@ -288,6 +306,21 @@ mod tests {
         assert_eq!(json["nodes"][0]["address"], "127.0.0.1:46243");
         assert_eq!(json["endpoints"][0]["request"]["values"][0]["type"], "string");
         assert_eq!(decode(&encode(&record)).unwrap(), record);
+    }
+
+    #[cfg(feature = "etcd")]
+    #[test]
+    fn ours_for_v0_is_what_v1_wrote_itself() {
+        let record = decode(V1.as_bytes()).unwrap();
+        let ours: serde_json::Value = serde_json::from_slice(&encode_v0(&record)).unwrap();
+        let theirs: serde_json::Value = serde_json::from_str(V1).unwrap();
+        assert_eq!(ours["nodes"], theirs["nodes"]);
+        let odd = [
+            Endpoint::new("a", "https://[::1]:1".parse().unwrap()),
+            Endpoint::new("b", "[::1]:2".parse().unwrap()),
+        ];
+        let record = odd.into_iter().fold(Service::new("greeter"), Service::endpoint);
+        assert_eq!(decode(&encode_v0(&record)).unwrap(), record);
     }
 
     #[test]

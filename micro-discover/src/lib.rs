@@ -56,7 +56,7 @@ mod endpoints;
 mod filter;
 
 // The registries, and how a URL names one.
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "mdns", feature = "nats"))]
 mod beliefs;
 #[cfg(feature = "consul")]
 mod consul;
@@ -67,20 +67,26 @@ mod etcd;
 #[cfg(feature = "file")]
 mod file;
 mod fixed;
-#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes", feature = "nats"))]
+#[cfg(any(feature = "mdns", feature = "nats"))]
+mod follow;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes", feature = "mdns", feature = "nats"))]
 mod gomicro;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod memory;
 mod merge;
 #[cfg(feature = "nats")]
 mod nats;
 mod open;
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "mdns", feature = "nats"))]
 mod owned;
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "consul", feature = "mdns"))]
+mod packed;
+#[cfg(any(feature = "mdns", feature = "nats"))]
 mod said;
-#[cfg(any(feature = "consul", feature = "etcd", feature = "nats"))]
+#[cfg(any(feature = "consul", feature = "etcd", feature = "mdns", feature = "nats"))]
 mod url;
 
 // Registries made of registries.
@@ -106,6 +112,8 @@ pub use fixed::Fixed;
 pub use invalid::Invalid;
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{Family, Forbidden, Initial, Kubernetes, PodAnnotations, Port};
+#[cfg(feature = "mdns")]
+pub use mdns::Mdns;
 pub use memory::Memory;
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsBucket};

@@ -20,6 +20,7 @@ use self::owned::Owned;
 use self::query::{Watcher, ask};
 use self::wire::Subjects;
 use crate::beliefs::Memory;
+use crate::follow::sets;
 use crate::invalid::Invalid;
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry, check_announced};
@@ -136,7 +137,7 @@ impl Registry for Nats {
         if let Err(what) = check_service_name(name) {
             return stream::iter([Err(invalid(what))]).boxed();
         }
-        stream::unfold(Watcher::new(self.shared.clone(), name.to_owned()), Watcher::next).boxed()
+        sets(Watcher::new(self.shared.clone(), name.to_owned()))
     }
 
     fn backend(&self) -> &'static str {

@@ -15,11 +15,12 @@ use crate::registry::{Error, Registry};
 /// | `file:` | the directory of this user, see `File::of_user` |
 /// | `file:/dir`, `file:///dir` | that directory |
 /// | `fixed://a:1,https://b:2;weight=3;zone=eu` | [`Fixed`]: these endpoints, whatever the name |
-/// | `etcd://h1:2379,h2?grace=20`, `etcd://user:password@h` | an etcd cluster (feature `etcd`); `etcds:` over TLS, with `?ca=/ca.pem&cert=/me.pem&key=/me.key` |
+/// | `etcd://h1:2379,h2?grace=20`, `etcd://user:password@h` | an etcd cluster (feature `etcd`), where `compat=v0` puts records as go-micro did before v1.12; `etcds:` over TLS, with `?ca=/ca.pem&cert=/me.pem&key=/me.key` |
 /// | `consul://h1:8500,h2?token=…&dc=…&ns=…&passing` | Consul by its agents (feature `consul`); `consuls:` over TLS as with etcd; `check=tcp` or `check=http&path=/health`, with `interval=5`, lets the agent look instead of wait for renewals |
 /// | `nats://h1:4222,h2`, `nats://user:password@h`, `nats://token@h` | services that answer for themselves over NATS, as go-micro's (feature `nats`); `?prefix=micro.registry.nats` speaks to its older ones, `?tls&ca=/ca.pem` encrypts |
 /// | `nats+kv://h1:4222,h2/bucket?replicas=3` | a JetStream bucket, `micro-registry` when nothing is said (feature `nats`) |
 /// | `dns://10.0.0.10:53/greeter.shop?port=80` | what a name server knows, as SRV records where no port is said: every part may be left out, see `Dns` |
+/// | `mdns:`, `mdns://?domain=local&interface=eth0` | whoever answers on the local network, as go-micro's (feature `mdns`), see `Mdns` |
 /// | `kubernetes://namespace/service?port=grpc` | the Services of a namespace, or this one: every part may be left out, see `Kubernetes` |
 /// | `kubernetes-pods://namespace` | records that pods carry as annotations, as go-micro keeps them, see `PodAnnotations` |
 ///
@@ -44,6 +45,8 @@ pub fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
         "etcds" => Ok(Arc::new(crate::etcd::Etcd::parse(rest, true)?)),
         #[cfg(feature = "dns")]
         "dns" => Ok(Arc::new(crate::dns::Dns::parse(rest)?)),
+        #[cfg(feature = "mdns")]
+        "mdns" => Ok(Arc::new(crate::mdns::Mdns::parse(rest)?)),
         #[cfg(feature = "kubernetes")]
         "kubernetes" => Ok(Arc::new(crate::kubernetes::Kubernetes::parse(rest)?)),
         #[cfg(feature = "consul")]
@@ -77,6 +80,8 @@ fn known() -> String {
         "nats:, nats+kv:",
         #[cfg(feature = "dns")]
         "dns:",
+        #[cfg(feature = "mdns")]
+        "mdns:",
         #[cfg(feature = "kubernetes")]
         "kubernetes:, kubernetes-pods:",
     ];

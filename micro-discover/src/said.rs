@@ -23,3 +23,12 @@ pub(crate) struct Gone {
     /// Who says so.
     pub(crate) owner: Option<String>,
 }
+
+#[cfg(feature = "mdns")]
+impl From<Said> for Gone {
+    fn from(said: Said) -> Self {
+        let Service { name, version, endpoints, .. } = said.service;
+        let place = |endpoint: crate::record::Endpoint| (endpoint.id, endpoint.address.to_string());
+        Self { name, version, nodes: endpoints.into_iter().map(place).collect(), owner: said.owner }
+    }
+}

@@ -37,6 +37,16 @@ macro_rules! contract {
                 super::$behaviour(micro_discover::open(&server.url()).unwrap()).await;
             })*
         }
+        #[cfg(feature = "mdns")]
+        mod mdns {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                // A port of its own is a network of its own.
+                let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+                let url = format!("mdns://?interface=lo&port={port}");
+                super::$behaviour(micro_discover::open(&url).unwrap()).await;
+            })*
+        }
         #[cfg(feature = "nats")]
         mod nats {
             $(#[tokio::test]

@@ -5,6 +5,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use micro_discover::{Announce, Announcement, Endpoint, Registry, Service, Status, Watch, open};
@@ -242,4 +244,34 @@ async fn a_lease_that_is_lost_is_made_again_with_the_next_heartbeat() {
     post(server.ports[0], "/v3/lease/revoke", &format!("{{\"ID\":\"{id}\"}}"));
     seen.until(<[String]>::is_empty).await;
     seen.until_there("a").await;
+}
+
+/// go-micro's defect R10: of all events that come together its watcher tells the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r10_endpoints_that_vanish_in_one_event_all_vanish() {
+    let Some(server) = Etcd::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let seen = Seen::by(&registry);
+    let endpoint = |n| Endpoint::new(format!("r{n}"), "127.0.0.1:80".parse().unwrap());
+    let record = (0..10).map(endpoint).fold(Service::new("greeter"), Service::endpoint);
+    registry.announce(&record, TTL * 12).await.unwrap();
+    registry.announce(&greeter("stays"), TTL * 12).await.unwrap();
+    seen.until(|set| set.len() == 11).await;
+    let key = |id: &str| STANDARD.encode(format!("/micro/registry/greeter/{id}"));
+    let (from, to) = (key("r"), key("s"));
+    post(server.ports[0], "/v3/kv/deleterange", &format!("{{\"key\":\"{from}\",\"range_end\":\"{to}\"}}"));
+    seen.until(|set| set == ["stays"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_for_go_micro_v0_are_where_it_looks_and_read_by_all_of_us() {
+    let Some(server) = Etcd::start() else { return };
+    let (old, new) = (open(&format!("{}?compat=v0", server.url())).unwrap(), open(&server.url()).unwrap());
+    old.announce(&greeter("a"), TTL).await.unwrap();
+    let key = STANDARD.encode("/micro-registry/greeter/a");
+    let found = post(server.ports[0], "/v3/kv/range", &format!("{{\"key\":\"{key}\"}}"));
+    assert!(found.contains("\"count\":\"1\""), "{found}");
+    assert_eq!(new.get("greeter").await.unwrap(), [greeter("a")]);
+    old.withdraw(&greeter("a")).await.unwrap();
+    assert_eq!(new.get("greeter").await.unwrap(), []);
 }

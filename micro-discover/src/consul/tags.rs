@@ -4,17 +4,10 @@
 //! it has no place for, such as a zone, is in our tag `r-`, which it does not look at.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-
-use flate2::Compression;
-use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
 
 use crate::gomicro;
+use crate::packed::{pack, unpack};
 use crate::record::{Endpoint, Method, Service};
-
-const LARGEST: u64 = 1 << 20;
 
 /// The tags of a record with one endpoint.
 pub(super) fn write(record: &Service, endpoint: &Endpoint) -> Vec<String> {
@@ -31,7 +24,9 @@ pub(super) fn write(record: &Service, endpoint: &Endpoint) -> Vec<String> {
 
 /// Our own record, if that is among the tags.
 pub(super) fn whole(tags: &[String]) -> Option<Service> {
-    tags.iter().filter_map(|tag| tag.strip_prefix("r-")).find_map(|tag| gomicro::decode(&unpack(tag)?).ok())
+    tags.iter()
+        .filter_map(|tag| tag.strip_prefix("r-"))
+        .find_map(|tag| gomicro::decode(&unpack(tag.as_bytes())?).ok())
 }
 
 /// The version go-micro gave, if any.
@@ -61,28 +56,9 @@ fn of_kind(tags: &[String], kind: char) -> Vec<Vec<u8>> {
             return None;
         }
         let text = &rest[1..];
-        if mark == '-' { unpack(text) } else { Some(text.as_bytes().to_vec()) }
+        if mark == '-' { unpack(text.as_bytes()) } else { Some(text.as_bytes().to_vec()) }
     };
     tags.iter().filter_map(read).collect()
-}
-
-fn pack(bytes: &[u8]) -> String {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    let packed = encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("a vector takes everything");
-    packed.iter().fold(String::with_capacity(packed.len() * 2), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a string takes everything");
-        hex
-    })
-}
-
-fn unpack(hex: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> =
-        hex.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    let packed: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
-    let mut bytes = Vec::new();
-    let mut decoder = ZlibDecoder::new(packed.as_slice()).take(LARGEST);
-    decoder.read_to_end(&mut bytes).ok().map(|_| bytes)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use futures_util::stream;
 
 use super::members::{Members, Trouble};
 use super::rpc::Client;
-use super::table::key;
+use super::table::Layout;
 use super::wire::{
     Compare, DeleteRequest, Equal, GrantRequest, GrantResponse, KeepAliveResponse, LeaseRequest, Op,
     PutRequest, RangeRequest, RequestOp, RevokeResponse, TxnRequest, TxnResponse,
@@ -19,9 +19,10 @@ use crate::record::Service;
 use crate::registry::Error;
 
 /// The leases of this process, by the key that hangs on it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Leases {
     held: Mutex<BTreeMap<String, Lease>>,
+    layout: Layout,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,11 +41,16 @@ const NO_PANIC: &str = "nothing under this lock can panic";
 type Wanted = (String, Vec<u8>);
 
 impl Leases {
+    pub(super) fn new(layout: Layout) -> Self {
+        Self { held: Mutex::default(), layout }
+    }
+
     /// Puts the endpoints of `service`, or renews the lease they are on.
     pub(super) async fn put(&self, members: &Members, service: &Service, ttl: Duration) -> Result<(), Error> {
         let seconds = i64::try_from(ttl.as_millis().div_ceil(1000)).unwrap_or(i64::MAX).min(365 * 24 * 3600);
+        let layout = self.layout;
         let wanted: Vec<Wanted> = split(service)
-            .map(|record| (key(&record.name, &record.endpoints[0].id), gomicro::encode(&record)))
+            .map(|record| (layout.key(&record.name, &record.endpoints[0].id), layout.value(&record)))
             .collect();
         let put = async {
             if let Some(lease) = self.shared(&wanted, seconds) {
@@ -103,7 +109,7 @@ impl Leases {
 
     /// Deletes the endpoints that are still as `service` says.
     pub(super) async fn remove(&self, members: &Members, service: &Service) -> Result<(), Error> {
-        let keys: Vec<_> = service.endpoints.iter().map(|e| key(&service.name, &e.id)).collect();
+        let keys: Vec<_> = service.endpoints.iter().map(|e| self.layout.key(&service.name, &e.id)).collect();
         for keys in keys.chunks(KEYS_AT_ONCE) {
             delete(members, keys, service).await.map_err(|trouble| trouble.cannot("withdraw"))?;
         }

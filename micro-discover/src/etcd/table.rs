@@ -22,9 +22,31 @@ pub(super) fn prefixes(name: Option<&str>) -> [String; 2] {
     })
 }
 
-/// Where we put an endpoint.
-pub(super) fn key(service: &str, id: &str) -> String {
-    format!("{}{service}/{id}", ROOTS[0])
+/// How endpoints are put: as one of go-micro's eras does. Both are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Layout {
+    #[default]
+    Current,
+    V0,
+}
+
+impl Layout {
+    /// Where an endpoint is put.
+    pub(super) fn key(self, service: &str, id: &str) -> String {
+        let root = match self {
+            Self::Current => ROOTS[0],
+            Self::V0 => ROOTS[1],
+        };
+        format!("{root}{service}/{id}")
+    }
+
+    /// What is put there.
+    pub(super) fn value(self, record: &Service) -> Vec<u8> {
+        match self {
+            Self::Current => gomicro::encode(record),
+            Self::V0 => gomicro::encode_v0(record),
+        }
+    }
 }
 
 /// One record per key.

@@ -22,6 +22,7 @@ use self::entries::{Watcher, key, read};
 use super::invalid;
 use super::link::{ANSWER, Link, Trouble};
 use crate::beliefs::{Memory, is_same};
+use crate::follow::sets;
 use crate::gomicro::{decode_said, encode_said};
 use crate::invalid::{Invalid, quoted};
 use crate::merge::split;
@@ -191,7 +192,7 @@ impl Registry for NatsBucket {
         if let Err(what) = check_service_name(name) {
             return stream::iter([Err(invalid(what))]).boxed();
         }
-        stream::unfold(Watcher::new(self.shared.clone(), name.to_owned()), Watcher::next).boxed()
+        sets(Watcher::new(self.shared.clone(), name.to_owned()))
     }
 
     fn backend(&self) -> &'static str {

@@ -12,8 +12,8 @@ use super::Shared;
 use super::link::Trouble;
 use super::wire::{Change, question, read_change};
 use crate::beliefs::Beliefs;
+use crate::follow::Source;
 use crate::gomicro::decode_said;
-use crate::record::Service;
 use crate::registry::Error;
 
 /// How long answers are waited for before what has come is taken for all there is: go-micro waits 100 ms.
@@ -97,8 +97,6 @@ pub(super) struct Watcher {
     shared: Arc<Shared>,
     name: String,
     live: Option<Live>,
-    last: Option<Vec<Service>>,
-    failed: bool,
 }
 
 /// A watch that runs.
@@ -107,40 +105,16 @@ struct Live {
     inbox: Inbox,
     changes: SelectAll<Subscriber>,
     loss: BoxFuture<'static, Trouble>,
-    beliefs: Beliefs,
     asked: u32,
     ask_at: Instant,
 }
 
 impl Watcher {
     pub(super) fn new(shared: Arc<Shared>, name: String) -> Self {
-        Self { shared, name, live: None, last: None, failed: false }
+        Self { shared, name, live: None }
     }
 
-    /// Waits for a set that differs from the last one. Ends after an error.
-    pub(super) async fn next(mut self) -> Option<(Result<Vec<Service>, Error>, Self)> {
-        if self.failed {
-            return None;
-        }
-        loop {
-            let news = match &mut self.live {
-                None => self.start().await,
-                Some(live) => follow(live, &self.shared, &self.name).await,
-            };
-            if let Err(trouble) = news {
-                self.failed = true;
-                self.shared.memory.lose(&self.name, self.live.take().map(|live| live.beliefs));
-                return Some((Err(trouble.cannot("watch")), self));
-            }
-            let set = self.live.as_mut().map(|live| live.beliefs.services());
-            if set != self.last {
-                self.last.clone_from(&set);
-                return set.map(|set| (Ok(set), self));
-            }
-        }
-    }
-
-    async fn start(&mut self) -> Result<(), Trouble> {
+    async fn begin(&mut self) -> Result<Beliefs, Trouble> {
         let shared = &self.shared;
         let client = shared.link.client().await?;
         let loss = Box::pin(shared.link.loss());
@@ -154,37 +128,55 @@ impl Watcher {
         collect(shared, &mut inbox, Some(&self.name), &mut beliefs).await?;
         beliefs.fill(shared.memory.recall(&self.name));
         let (changes, ask_at) = (stream::select_all(changes), Instant::now() + ASK_AT_FIRST);
-        self.live = Some(Live { client, inbox, changes, loss, beliefs, asked: 1, ask_at });
-        Ok(())
+        self.live = Some(Live { client, inbox, changes, loss, asked: 1, ask_at });
+        Ok(beliefs)
     }
 }
 
-/// Waits until the set may have changed.
-async fn follow(live: &mut Live, shared: &Shared, name: &str) -> Result<(), Trouble> {
-    let end = live.beliefs.next_end();
-    tokio::select! {
-        trouble = &mut live.loss => return Err(trouble),
-        change = live.changes.next() => {
-            let change = change.ok_or_else(|| Trouble::Lost("closed".to_owned()))?;
-            match read_change(&change.payload) {
-                Some(Change::Put(said)) if said.service.name == name => live.beliefs.hear(&said),
-                Some(Change::Gone(gone)) if gone.name == name => live.beliefs.forget(&gone),
-                _ => {}
-            }
-        }
-        answer = live.inbox.answers.next() => {
-            let answer = answer.ok_or_else(|| Trouble::Lost("closed".to_owned()))?;
-            hear(&answer, Some(name), &mut live.beliefs);
-        }
-        () = sleep_until(live.ask_at) => {
-            put_question(shared, &live.client, &live.inbox, Some(name)).await?;
-            live.asked += 1;
-            live.ask_at = Instant::now() + if live.asked < AT_FIRST { ASK_AT_FIRST } else { ASK };
-            if live.asked == AT_FIRST {
-                shared.memory.settle(name);
-            }
-        }
-        () = async { sleep_until(end.expect("only asked when there is one")).await }, if end.is_some() => {}
+impl Source for Watcher {
+    async fn start(&mut self) -> Result<Beliefs, Error> {
+        self.begin().await.map_err(|trouble| trouble.cannot("watch"))
     }
-    Ok(())
+
+    async fn follow(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
+        match &mut self.live {
+            Some(live) => live.follow(&self.shared, &self.name, beliefs).await,
+            None => Err(Trouble::Lost("never made".to_owned())),
+        }
+        .map_err(|trouble| trouble.cannot("watch"))
+    }
+
+    fn lose(&mut self, beliefs: Beliefs) {
+        self.shared.memory.lose(&self.name, beliefs);
+    }
+}
+
+impl Live {
+    /// Waits until the set may have changed.
+    async fn follow(&mut self, shared: &Shared, name: &str, beliefs: &mut Beliefs) -> Result<(), Trouble> {
+        tokio::select! {
+            trouble = &mut self.loss => return Err(trouble),
+            change = self.changes.next() => {
+                let change = change.ok_or_else(|| Trouble::Lost("closed".to_owned()))?;
+                match read_change(&change.payload) {
+                    Some(Change::Put(said)) if said.service.name == name => beliefs.hear(&said),
+                    Some(Change::Gone(gone)) if gone.name == name => beliefs.forget(&gone),
+                    _ => {}
+                }
+            }
+            answer = self.inbox.answers.next() => {
+                let answer = answer.ok_or_else(|| Trouble::Lost("closed".to_owned()))?;
+                hear(&answer, Some(name), beliefs);
+            }
+            () = sleep_until(self.ask_at) => {
+                put_question(shared, &self.client, &self.inbox, Some(name)).await?;
+                self.asked = self.asked.saturating_add(1);
+                self.ask_at = Instant::now() + if self.asked < AT_FIRST { ASK_AT_FIRST } else { ASK };
+                if self.asked == AT_FIRST {
+                    shared.memory.settle(name);
+                }
+            }
+        }
+        Ok(())
+    }
 }

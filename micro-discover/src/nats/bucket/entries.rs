@@ -11,13 +11,13 @@ use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
 use async_nats::jetstream::kv::Store;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::Shared;
 use crate::beliefs::Beliefs;
+use crate::follow::Source;
 use crate::gomicro::decode_said;
 use crate::nats::link::{ANSWER, Trouble};
-use crate::record::Service;
 use crate::registry::Error;
 
 /// For how long after its end an entry is left where it is.
@@ -152,66 +152,57 @@ pub(super) struct Watcher {
     shared: Arc<Shared>,
     name: String,
     live: Option<Live>,
-    last: Option<Vec<Service>>,
-    failed: bool,
 }
 
 struct Live {
     entries: Entries,
     prefix: String,
     loss: BoxFuture<'static, Trouble>,
-    beliefs: Beliefs,
 }
 
 impl Watcher {
     pub(super) fn new(shared: Arc<Shared>, name: String) -> Self {
-        Self { shared, name, live: None, last: None, failed: false }
+        Self { shared, name, live: None }
     }
 
-    /// Waits for a set that differs from the last one. Ends after an error.
-    pub(super) async fn next(mut self) -> Option<(Result<Vec<Service>, Error>, Self)> {
-        if self.failed {
-            return None;
-        }
-        loop {
-            let news = match &mut self.live {
-                None => self.start().await,
-                Some(live) => follow(live).await,
-            };
-            if let Err(trouble) = news {
-                self.failed = true;
-                self.shared.memory.lose(&self.name, self.live.take().map(|live| live.beliefs));
-                return Some((Err(trouble.cannot("watch")), self));
-            }
-            let set = self.live.as_mut().map(|live| live.beliefs.services());
-            if set != self.last {
-                self.last.clone_from(&set);
-                return set.map(|set| (Ok(set), self));
-            }
-        }
-    }
-
-    async fn start(&mut self) -> Result<(), Trouble> {
+    async fn begin(&mut self) -> Result<Beliefs, Trouble> {
         let (client, store) = self.shared.store().await?;
         let loss = Box::pin(self.shared.link.loss());
         let mut entries = Entries::of(&client, &store, Some(&self.name)).await?;
         let mut beliefs = entries.current(&store).await?;
         beliefs.fill(self.shared.memory.recall(&self.name));
-        self.live = Some(Live { entries, prefix: store.prefix.clone(), loss, beliefs });
-        Ok(())
+        self.live = Some(Live { entries, prefix: store.prefix.clone(), loss });
+        Ok(beliefs)
     }
 }
 
-/// Waits until the set may have changed.
-async fn follow(live: &mut Live) -> Result<(), Trouble> {
-    let end = live.beliefs.next_end();
-    tokio::select! {
-        trouble = &mut live.loss => Err(trouble),
-        message = live.entries.next() => {
-            apply(&message?, &live.prefix, Duration::ZERO, &mut live.beliefs);
-            Ok(())
+impl Source for Watcher {
+    async fn start(&mut self) -> Result<Beliefs, Error> {
+        self.begin().await.map_err(|trouble| trouble.cannot("watch"))
+    }
+
+    async fn follow(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
+        match &mut self.live {
+            Some(live) => live.follow(beliefs).await,
+            None => Err(Trouble::Lost("never made".to_owned())),
         }
-        () = async { sleep_until(end.expect("only asked when there is one")).await }, if end.is_some() => Ok(()),
+        .map_err(|trouble| trouble.cannot("watch"))
+    }
+
+    fn lose(&mut self, beliefs: Beliefs) {
+        self.shared.memory.lose(&self.name, beliefs);
+    }
+}
+
+impl Live {
+    /// Waits until the set may have changed.
+    async fn follow(&mut self, beliefs: &mut Beliefs) -> Result<(), Trouble> {
+        let message = tokio::select! {
+            trouble = &mut self.loss => return Err(trouble),
+            message = self.entries.next() => message?,
+        };
+        apply(&message, &self.prefix, Duration::ZERO, beliefs);
+        Ok(())
     }
 }
 

@@ -1,0 +1,71 @@
+//! Whole sets, out of beliefs that news change.
+
+use futures_core::stream::BoxStream;
+use futures_util::stream::{self, StreamExt};
+use tokio::time::sleep_until;
+
+use crate::beliefs::Beliefs;
+use crate::record::Service;
+use crate::registry::Error;
+
+/// Where news of one service come from.
+pub(crate) trait Source: Send + 'static {
+    /// Learns what there is to begin with.
+    fn start(&mut self) -> impl Future<Output = Result<Beliefs, Error>> + Send;
+
+    /// Waits for news and takes them. May be dropped at any await and called again.
+    fn follow(&mut self, beliefs: &mut Beliefs) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Notes what was believed when it failed.
+    fn lose(&mut self, beliefs: Beliefs);
+}
+
+/// The set there is, and each that differs from the one before. Ends after an error.
+pub(crate) fn sets(source: impl Source) -> BoxStream<'static, Result<Vec<Service>, Error>> {
+    let following = Following { source, beliefs: None, last: None, failed: false };
+    stream::unfold(following, Following::next).boxed()
+}
+
+struct Following<S> {
+    source: S,
+    beliefs: Option<Beliefs>,
+    last: Option<Vec<Service>>,
+    failed: bool,
+}
+
+impl<S: Source> Following<S> {
+    async fn next(mut self) -> Option<(Result<Vec<Service>, Error>, Self)> {
+        if self.failed {
+            return None;
+        }
+        loop {
+            if let Err(error) = self.wait().await {
+                self.failed = true;
+                if let Some(beliefs) = self.beliefs.take() {
+                    self.source.lose(beliefs);
+                }
+                return Some((Err(error), self));
+            }
+            let set = self.beliefs.as_mut().map(Beliefs::services);
+            if set != self.last {
+                self.last.clone_from(&set);
+                return set.map(|set| (Ok(set), self));
+            }
+        }
+    }
+
+    /// Waits until the set may have changed.
+    async fn wait(&mut self) -> Result<(), Error> {
+        let Some(beliefs) = &mut self.beliefs else {
+            self.beliefs = Some(self.source.start().await?);
+            return Ok(());
+        };
+        match beliefs.next_end() {
+            None => self.source.follow(beliefs).await,
+            Some(end) => tokio::select! {
+                news = self.source.follow(beliefs) => news,
+                () = sleep_until(end) => Ok(()),
+            },
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! go-micro's own default registry finds our services on the network, and we find its.
+#![cfg(feature = "mdns")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use micro_discover::{Endpoint, Method, Service, open};
+
+/// The peer's program, or none where it cannot be built.
+fn peer() -> Option<PathBuf> {
+    if Command::new("go").arg("version").output().is_err() {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs go on PATH");
+        println!("skipped: no go on PATH");
+        return None;
+    }
+    let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("gomicro-registry");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/go");
+    let built =
+        Command::new("go").current_dir(source).args(["build", "-o"]).arg(&program).arg(".").output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    Some(program)
+}
+
+/// A name that nobody else on the network has.
+fn unique(name: &str) -> String {
+    format!("micro.test.{name}-{:08x}", fastrand::u32(..))
+}
+
+/// What the peer prints, asked until it prints something: it waits for answers 100 ms.
+fn ask(peer: &PathBuf, args: &[&str], wanted: &str) -> Vec<String> {
+    let start = Instant::now();
+    loop {
+        let output = Command::new(peer).args(args).stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| line.contains(wanted)).map(str::to_owned).collect();
+        if !lines.is_empty() || start.elapsed() > Duration::from_secs(40) {
+            return lines;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn go_micro_finds_and_lists_what_we_announce() {
+    let Some(peer) = peer() else { return };
+    let name = unique("ours");
+    let registry = open("mdns:").unwrap();
+    let endpoint = Endpoint::new("node-1", "127.0.0.1:8080".parse().unwrap()).metadata("k", "v");
+    let record = Service::new(&name).version("1.0").method(Method::new("Greeter.Hello")).endpoint(endpoint);
+    registry.announce(&record, Duration::from_secs(600)).await.unwrap();
+    let asked = name.clone();
+    let (nodes, services) = tokio::task::spawn_blocking(move || {
+        (ask(&peer, &["get", &asked], ""), ask(&peer, &["list"], &asked))
+    })
+    .await
+    .unwrap();
+    assert_eq!(nodes, ["1.0 node-1 127.0.0.1:8080 v Greeter.Hello"]);
+    assert_eq!(services, [name]);
+    registry.withdraw(&record).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn we_find_watch_and_miss_what_go_micro_announces() {
+    let Some(peer) = peer() else { return };
+    let name = unique("theirs");
+    let registry = open("mdns:").unwrap();
+    let mut sets = registry.watch(&name);
+    assert_eq!(sets.next().await.unwrap().unwrap(), []);
+    let mut command = Command::new(peer);
+    command.args(["register", &name, "node-1", "127.0.0.1:8080"]);
+    let mut running = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let endpoint = Endpoint::new("node-1", "127.0.0.1:8080".parse().unwrap()).metadata("transport", "http");
+    let method = Method::new("Greeter.Hello").metadata("stream", "false");
+    let wanted = [Service::new(&name).version("1.2.3").method(method).endpoint(endpoint)];
+    let minute = Duration::from_secs(60);
+    let found = tokio::time::timeout(minute, async { sets.next().await.unwrap().unwrap() });
+    assert_eq!(found.await.expect("found in time"), wanted);
+    assert_eq!(registry.get(&name).await.unwrap(), wanted);
+    assert!(registry.list().await.unwrap().contains(&wanted[0]));
+    // It says good-bye when it ends.
+    drop(running.stdin.take());
+    let missed = tokio::time::timeout(minute, async { sets.next().await.unwrap().unwrap() });
+    assert_eq!(missed.await.expect("missed in time"), []);
+    running.wait().unwrap();
+}
