@@ -4,7 +4,6 @@ use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::{Read, Write};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -22,6 +21,7 @@ use tower::BoxError;
 use tower_service::Service;
 
 use super::{
+    guard::Guard,
     health::Served,
     listener::{Accepted, Listener},
     settings::Limits,
@@ -89,10 +89,10 @@ where
     ) {
         match accepted {
             Accepted::Tcp(stream, remote) => self.tcp(stream, remote, closing).await,
-            Accepted::Unix(stream) => serve(TokioIo::new(stream), self.service, self.limits, closing).await,
-            Accepted::Memory(stream) => serve(TokioIo::new(stream), self.service, self.limits, closing).await,
+            Accepted::Unix(stream) => serve(stream, self.service, self.limits, closing).await,
+            Accepted::Memory(stream) => serve(stream, self.service, self.limits, closing).await,
             #[cfg(any(feature = "nats", feature = "rabbitmq"))]
-            Accepted::Broker(pipe) => serve(TokioIo::new(pipe), self.service, self.limits, closing).await,
+            Accepted::Broker(pipe) => serve(pipe, self.service, self.limits, closing).await,
         }
     }
 
@@ -104,7 +104,7 @@ where
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             match timeout(self.limits.header_timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => serve(TokioIo::new(stream), service, self.limits, closing).await,
+                Ok(Ok(stream)) => serve(stream, service, self.limits, closing).await,
                 Ok(Err(error)) => tracing::debug!(%remote, %error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!(%remote, "a TLS handshake took too long"),
             }
@@ -120,12 +120,12 @@ where
         if silent {
             return;
         }
-        serve(TokioIo::new(stream), service, self.limits, closing).await;
+        serve(stream, service, self.limits, closing).await;
     }
 }
 
 /// Serves what is said on `io`: go-micro's RPC where that is wanted, and HTTP.
-async fn serve<I, S>(io: TokioIo<I>, service: Served<S>, limits: Limits, closing: watch::Receiver<bool>)
+async fn serve<I, S>(io: I, service: Served<S>, limits: Limits, closing: watch::Receiver<bool>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
@@ -135,24 +135,21 @@ where
     if !limits.wire {
         return http(io, service, limits, closing).await;
     }
-    let taken = front::take(io.into_inner(), service.clone(), limits.header_timeout, closing.clone());
+    let taken = front::take(io, service.clone(), limits.header_timeout, closing.clone());
     if let Some(io) = taken.await {
-        http(TokioIo::new(io), service, limits, closing).await;
+        http(io, service, limits, closing).await;
     }
 }
 
 async fn http<I, S>(io: I, service: Served<S>, limits: Limits, mut closing: watch::Receiver<bool>)
 where
-    I: Read + Write + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
     S: Clone + Send + 'static,
 {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size((limits.header_bytes as usize).max(8 << 10));
+    // How long a head may take is the guard's to watch, which sees its first byte.
+    builder.http1().header_read_timeout(None).max_buf_size((limits.header_bytes as usize).max(8 << 10) * 2);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -160,16 +157,25 @@ where
         .max_header_list_size(limits.header_bytes)
         .keep_alive_interval(limits.ping_interval)
         .keep_alive_timeout(limits.ping_timeout);
+    let (service, pace) = service.paced();
+    let io = TokioIo::new(Guard::new(io, &limits));
     let service = TowerToHyperService::new(service);
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
-    let told = async {
-        let _ = closing.wait_for(|closing| *closing).await;
-    };
+    let mut stuck = pin!(pace.stuck(&limits));
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = told => {
+        () = stuck.as_mut() => return tracing::debug!("a connection was cut: the client takes nothing"),
+        () = async {
+            tokio::select! {
+                _ = closing.wait_for(|closing| *closing) => {}
+                () = pace.idle(&limits) => {}
+            }
+        } => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                result = connection.as_mut() => result,
+                () = stuck.as_mut() => return tracing::debug!("a connection was cut: the client takes nothing"),
+            }
         }
     };
     if let Err(error) = result {

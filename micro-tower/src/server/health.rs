@@ -17,7 +17,10 @@ use tonic_health::{pb::health_server::HealthServer, server::HealthReporter};
 use tower::BoxError;
 use tower_service::Service;
 
-use super::checks::Checks;
+use super::{
+    checks::Checks,
+    pace::{self, Pace, PacedBody},
+};
 use crate::metadata::{Trailers, TrailersBody};
 
 const HEALTH: &str = "/grpc.health.v1.Health/";
@@ -28,19 +31,28 @@ pub(super) struct Served<S> {
     inner: S,
     health: Option<HealthServer<Checks>>,
     peer: TcpConnectInfo,
+    pace: Pace,
 }
 
 impl<S> Served<S> {
     /// Answers health checks from `health`, if given, until `closing` becomes true.
     pub(super) fn new(inner: S, health: Option<HealthReporter>, closing: watch::Receiver<bool>) -> Self {
         let health = health.map(|reporter| HealthServer::new(Checks::new(reporter, closing)));
-        Self { inner, health, peer: TcpConnectInfo { local_addr: None, remote_addr: None } }
+        let peer = TcpConnectInfo { local_addr: None, remote_addr: None };
+        Self { inner, health, peer, pace: Pace::new() }
     }
 
     /// The same for requests from `remote`.
     pub(super) fn on(mut self, local: Option<SocketAddr>, remote: SocketAddr) -> Self {
         self.peer = TcpConnectInfo { local_addr: local, remote_addr: Some(remote) };
         self
+    }
+
+    /// The same for one connection, and what its requests are doing.
+    pub(super) fn paced(mut self) -> (Self, Pace) {
+        self.pace = Pace::new();
+        let pace = self.pace.clone();
+        (self, pace)
     }
 }
 
@@ -60,19 +72,27 @@ where
     }
 
     fn call(&mut self, request: Request<C>) -> Self::Future {
+        let under_way = self.pace.begin();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer.clone());
-        match &mut self.health {
-            Some(health) if request.uri().path().starts_with(HEALTH) => {
-                ServedFuture::Health(health.call(request))
-            }
-            _ => ServedFuture::Inner(self.inner.call(request)),
-        }
+        let answer = match &mut self.health {
+            Some(health) if request.uri().path().starts_with(HEALTH) => Answer::Health(health.call(request)),
+            _ => Answer::Inner(self.inner.call(request)),
+        };
+        ServedFuture { answer, request: Some(under_way) }
     }
 }
 
+/// Response of [`Served`].
+#[pin_project]
+pub(super) struct ServedFuture<F> {
+    #[pin]
+    answer: Answer<F>,
+    request: Option<pace::Request>,
+}
+
 #[pin_project(project = Project)]
-pub(super) enum ServedFuture<F> {
+enum Answer<F> {
     Health(#[pin] BoxFuture<Response<Body>, std::convert::Infallible>),
     Inner(#[pin] F),
 }
@@ -86,20 +106,35 @@ where
     type Output = Result<Response<Body>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match self.project() {
-            Project::Health(response) => ready!(response.poll(cx)).map_err(Into::into),
-            Project::Inner(response) => ready!(response.poll(cx)).map(erase).map_err(Into::into),
+        let this = self.project();
+        Poll::Ready(match this.answer.project() {
+            Project::Health(response) => ready!(response.poll(cx))
+                .map(|response| finish(response, this.request.take()))
+                .map_err(Into::into),
+            Project::Inner(response) => ready!(response.poll(cx))
+                .map(|response| finish(response, this.request.take()))
+                .map_err(Into::into),
         })
     }
 }
 
-/// Gives the body the one type there is on the wire, and the [`Trailers`] of its response.
-fn erase<B>(mut response: Response<B>) -> Response<Body>
+/// Gives the body the one type there is on the wire, and the [`Trailers`] of its response; `request` ends where it does.
+fn finish<B>(mut response: Response<B>, request: Option<pace::Request>) -> Response<Body>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     match response.extensions_mut().remove::<Trailers>() {
-        Some(trailers) => response.map(|body| Body::new(TrailersBody::new(body, trailers))),
-        None => response.map(Body::new),
+        Some(trailers) => response.map(|body| paced(TrailersBody::new(body, trailers), request)),
+        None => response.map(|body| paced(body, request)),
+    }
+}
+
+fn paced<B>(body: B, request: Option<pace::Request>) -> Body
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    match request {
+        Some(request) if !body.is_end_stream() => Body::new(PacedBody::new(body, request)),
+        _ => Body::new(body),
     }
 }

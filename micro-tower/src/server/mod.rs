@@ -5,10 +5,12 @@ mod checks;
 #[cfg(feature = "tls")]
 mod clients;
 mod connections;
+mod guard;
 mod health;
 mod hooks;
 mod listener;
 mod place;
+mod pace;
 mod settings;
 mod shutdown;
 #[cfg(feature = "tls")]
@@ -233,6 +235,25 @@ impl Server {
     /// How long a client may take to say what it wants; 10 s unless set. Counts for TLS too.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.limits.header_timeout = timeout;
+        self
+    }
+
+    /// How many bytes of an HTTP/1 body a client has to send each second on average, where they are waited for;
+    /// 100 unless set. The time of [`header_timeout`](Self::header_timeout) comes on top.
+    pub fn body_rate(mut self, bytes: u64) -> Self {
+        self.limits.body_rate = bytes;
+        self
+    }
+
+    /// How long a client may take nothing of an answer that is there for it; 10 s unless set.
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.stall_timeout = timeout;
+        self
+    }
+
+    /// How long a connection may be without a request; 60 s unless set.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.idle_timeout = timeout;
         self
     }
 

@@ -1,0 +1,146 @@
+//! What a connection's requests are doing: whether there are any, and whether the client takes its answers.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+use tokio::time::{Instant, sleep};
+
+use super::settings::Limits;
+
+/// The requests of one connection. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Pace(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    began: Instant,
+    in_flight: AtomicUsize,
+    /// Answers of which the client was handed something, and that were not asked for more.
+    handed: AtomicUsize,
+    /// When something last happened, in milliseconds since the beginning; 0 while nothing has.
+    moved: AtomicU64,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        let (in_flight, handed, moved) = Default::default();
+        Self(Arc::new(Shared { began: Instant::now(), in_flight, handed, moved }))
+    }
+
+    /// One more request, until what this gives is dropped.
+    pub(super) fn begin(&self) -> Request {
+        self.0.in_flight.fetch_add(1, Relaxed);
+        Request(self.clone())
+    }
+
+    /// Ends when the connection has had no request for too long: from the beginning, or since the last.
+    pub(super) async fn idle(&self, limits: &Limits) {
+        loop {
+            let limit =
+                if self.0.moved.load(Relaxed) == 0 { limits.header_timeout } else { limits.idle_timeout };
+            let quiet = self.quiet();
+            if self.0.in_flight.load(Relaxed) == 0 && quiet >= limit {
+                return;
+            }
+            let left = if self.0.in_flight.load(Relaxed) == 0 { limit - quiet } else { limit };
+            sleep(left.max(Duration::from_millis(10))).await;
+        }
+    }
+
+    /// Ends when the client has taken nothing for too long of what there is for it.
+    pub(super) async fn stuck(&self, limits: &Limits) {
+        loop {
+            let quiet = if self.0.handed.load(Relaxed) > 0 { self.quiet() } else { Duration::ZERO };
+            if quiet >= limits.stall_timeout {
+                return;
+            }
+            sleep((limits.stall_timeout - quiet).max(Duration::from_millis(10))).await;
+        }
+    }
+
+    fn quiet(&self) -> Duration {
+        let moved = Duration::from_millis(self.0.moved.load(Relaxed));
+        self.0.began.elapsed().saturating_sub(moved)
+    }
+
+    fn moved(&self) {
+        let millis = self.0.began.elapsed().as_millis();
+        self.0.moved.store(u64::try_from(millis).unwrap_or(u64::MAX).max(1), Relaxed);
+    }
+}
+
+/// A request that has not been answered to its end.
+#[derive(Debug)]
+pub(super) struct Request(Pace);
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.0.moved();
+        self.0.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The body of an answer, which says when the client takes it.
+#[pin_project(PinnedDrop)]
+pub(super) struct PacedBody<B> {
+    #[pin]
+    inner: B,
+    request: Request,
+    handed: bool,
+}
+
+impl<B> PacedBody<B> {
+    pub(super) fn new(inner: B, request: Request) -> Self {
+        Self { inner, request, handed: false }
+    }
+}
+
+impl<B: Body> Body for PacedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let pace = &this.request.0;
+        if std::mem::take(this.handed) {
+            pace.0.handed.fetch_sub(1, Relaxed);
+            pace.moved();
+        }
+        let frame = this.inner.poll_frame(cx);
+        if matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data()) {
+            *this.handed = true;
+            pace.0.handed.fetch_add(1, Relaxed);
+            pace.moved();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[pin_project::pinned_drop]
+impl<B> PinnedDrop for PacedBody<B> {
+    fn drop(self: Pin<&mut Self>) {
+        if self.handed {
+            self.request.0.0.handed.fetch_sub(1, Relaxed);
+        }
+    }
+}
