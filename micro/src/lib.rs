@@ -28,6 +28,14 @@ pub mod remote;
 
 pub mod call;
 
+pub mod proxy;
+
+pub mod transcode;
+
+pub mod rpc;
+
+pub mod api;
+
 pub mod command;
 
 pub mod show;

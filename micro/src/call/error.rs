@@ -51,7 +51,7 @@ pub(crate) fn said(status: &Status) -> String {
 }
 
 /// As the specification writes it, such as `NOT_FOUND`.
-fn name(code: Code) -> &'static str {
+pub(crate) fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

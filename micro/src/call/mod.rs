@@ -39,6 +39,7 @@ pub use answer::{Answer, Answers};
 pub use caller::Caller;
 pub use codec::DynamicCodec;
 pub use error::Error;
+pub(crate) use error::name as code_name;
 pub(crate) use error::said;
 pub(crate) use go_micro::{ask_one, is_go_micro};
 pub use input::{Documents, documents, one};

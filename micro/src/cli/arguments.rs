@@ -8,7 +8,7 @@ use super::completion::Completion;
 use super::help::Help;
 use super::manual::Manual;
 use super::{config, contexts};
-use crate::command::{Command, Failure, New, Request, Run};
+use crate::command::{Api, Command, Failure, New, Request, Run};
 use crate::settings::{Given, Layer};
 use crate::show::Format;
 
@@ -121,6 +121,16 @@ Examples:
 After a crash it is started again in half a second, after the next in one, and so on up to 30 s.
 A change is built while the service goes on; it is stopped by SIGTERM, and may take 35 s for that.")]
     Run(Run),
+    /// Serve the API gateway until Ctrl-C
+    #[command(after_help = "\
+Examples:
+  micro api
+  micro api --address 0.0.0.0:8080 --namespace go.micro.api
+  micro api --cors https://shop.example --access-log combined
+  curl http://127.0.0.1:8080/greeter/hello
+
+SIGTERM or Ctrl-C finishes what was begun; a second one stops at once.")]
+    Api(Api),
     /// Type commands one after the other
     #[command(
         visible_alias = "shell",
@@ -178,8 +188,9 @@ impl Order {
     /// What runs until it is stopped and is no request: the faces that serve, and `run`.
     pub(super) fn face(&self) -> Option<&dyn Command> {
         match self {
-            // Gateway, sidecar, web and bot come here.
+            // Sidecar, web and bot come here.
             Self::Run(run) => Some(run),
+            Self::Api(api) => Some(api),
             _ => None,
         }
     }

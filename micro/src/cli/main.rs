@@ -76,25 +76,23 @@ fn serve(mut arguments: Arguments) -> Result<u8, Failure> {
     }
     if let Some(face) = order.face() {
         let style = Style { several: true, ..style };
-        return runtime(true)?.block_on(async {
+        return runtime(face.workers())?.block_on(async {
             let context = context.until(signals::stop()?);
             execute(face, &context, style).await.map(|()| 0)
         });
     }
     match order {
-        Order::Request(request) => {
-            runtime(false)?.block_on(request_once(request, context, style)).map(|()| 0)
-        }
+        Order::Request(request) => runtime(1)?.block_on(request_once(request, context, style)).map(|()| 0),
         Order::Cli => {
             let colours = colour::wanted(&io::stderr(), settings.get("color"));
-            Ok(runtime(false)?.block_on(shell(&context, &style, colours)))
+            Ok(runtime(1)?.block_on(shell(&context, &style, colours)))
         }
         _ => Err(Failure::new(Kind::Other, "there is no such command in this program")),
     }
 }
 
 fn now(command: &dyn Command, context: &Context, style: Style) -> Result<u8, Failure> {
-    runtime(false)?.block_on(execute(command, context, style)).map(|()| 0)
+    runtime(1)?.block_on(execute(command, context, style)).map(|()| 0)
 }
 
 async fn request_once(request: &Request, context: Context, style: Style) -> Result<(), Failure> {
@@ -110,8 +108,12 @@ async fn request_once(request: &Request, context: Context, style: Style) -> Resu
     execute(request.command(), &context, style.of(request)).await
 }
 
-fn runtime(threads: bool) -> Result<Runtime, Failure> {
-    let mut builder = if threads { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+/// A runtime of so many threads; 0 is one per processor.
+fn runtime(workers: usize) -> Result<Runtime, Failure> {
+    let mut builder = if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if workers > 1 {
+        builder.worker_threads(workers);
+    }
     let built = builder.enable_all().build();
     built.map_err(|error| Failure::new(Kind::Other, "cannot start").source(error))
 }

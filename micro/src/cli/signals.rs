@@ -4,7 +4,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::command::{Failure, Kind};
 
-/// Ends with the first SIGINT or SIGTERM from now on. Neither ends the process by itself any more.
+/// Ends with the first SIGINT or SIGTERM from now on. A second one ends the process at once.
 pub(super) fn stop() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let cannot = |error| Failure::new(Kind::Other, "cannot listen to signals").source(error);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
@@ -14,5 +14,12 @@ pub(super) fn stop() -> Result<impl Future<Output = ()> + Send + 'static, Failur
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        tokio::spawn(async move {
+            let code = tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+            };
+            std::process::exit(code);
+        });
     })
 }

@@ -22,6 +22,11 @@ pub trait Command: Debug + Send + Sync {
     fn is_endless(&self) -> bool {
         false
     }
+
+    /// How many threads it wants to work on; 0 is one per processor.
+    fn workers(&self) -> usize {
+        1
+    }
 }
 
 /// Where a command's replies go: to the face that asked for it.

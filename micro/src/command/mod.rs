@@ -17,6 +17,7 @@ mod words;
 
 mod record;
 
+mod api;
 mod get;
 
 mod called;
@@ -39,6 +40,7 @@ mod request;
 
 mod line;
 
+pub use api::Api;
 pub use call::{Call, Source};
 pub use context::Context;
 pub use deregister::Deregister;
@@ -54,8 +56,8 @@ pub use publish::Publish;
 pub(crate) use redact::redacted;
 pub use register::Register;
 pub use reply::{
-    Answered, Changed, Checked, Created, Described, Done, Event, Heard, Listed, Log, Measured, Metadata,
-    NamedContext, NodeAnswer, Published, Reply, Setting, State, Text,
+    Answered, Changed, Checked, Created, Described, Done, Event, Heard, Listed, Listening, Log, Measured,
+    Metadata, NamedContext, NodeAnswer, Published, Reply, Setting, State, Text,
 };
 pub use request::Request;
 pub use run::Run;

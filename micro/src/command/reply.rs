@@ -1,6 +1,7 @@
 //! What commands answer: plain data, which each face shows in its way.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -50,6 +51,8 @@ pub enum Reply {
     Created(Created),
     /// A service that is run wrote a line, or something happened to it.
     Log(Log),
+    /// A face listens.
+    Listening(Listening),
 }
 
 /// What an endpoint says of itself; what it does not say is not there.
@@ -376,4 +379,24 @@ pub struct Done {
     pub service: Service,
     /// Whether the record goes when this command ends.
     pub held: bool,
+}
+
+/// A face that listens for requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Listening {
+    /// Which face, such as `api`.
+    pub face: &'static str,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The same as a URL.
+    pub url: String,
+}
+
+impl Listening {
+    /// The face `face` listens on `address`, over TLS or not.
+    pub fn new(face: &'static str, address: SocketAddr, tls: bool) -> Self {
+        let scheme = if tls { "https" } else { "http" };
+        Self { face, address, url: format!("{scheme}://{address}") }
+    }
 }

@@ -63,6 +63,10 @@ impl Command for Run {
     fn is_endless(&self) -> bool {
         true
     }
+
+    fn workers(&self) -> usize {
+        0
+    }
 }
 
 /// The service, as it is now.

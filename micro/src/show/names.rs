@@ -17,6 +17,7 @@ pub(super) fn names(reply: &Reply) -> Vec<String> {
         Reply::Settings(settings) => settings.iter().map(|s| s.key.clone()).collect(),
         Reply::Contexts(contexts) => contexts.iter().map(|c| c.name.clone()).collect(),
         Reply::Stats(measured) => measured.iter().map(|m| m.id.clone()).collect(),
+        Reply::Listening(listening) => vec![listening.url.clone()],
         Reply::Created(created) => created.files.clone(),
         Reply::Answer(_) | Reply::Metadata(_) | Reply::Text(_) | Reply::Log(_) => Vec::new(),
     }

@@ -52,6 +52,7 @@ impl Screen {
             Reply::Stats(measured) => self.table(&COLUMNS, measured.iter().map(|m| self.measured(m))),
             Reply::Created(created) => show_created(created),
             Reply::Log(log) => self.log(log),
+            Reply::Listening(listening) => format!("{} listens on {}\n", listening.face, listening.url),
         }
     }
 

@@ -1,0 +1,145 @@
+//! Requests that are calls of methods: the handlers `rpc` and `api`, and JSON for a gRPC method's own path.
+
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use prost_reflect::MethodDescriptor;
+use tonic::body::Body;
+use tonic::client::Grpc;
+use tonic::metadata::MetadataMap;
+use tonic_prost::ProstCodec;
+
+use super::catalog::Catalog;
+use super::gateway::ID;
+use super::message::{ApiRequest, ApiResponse};
+use crate::call::Error;
+use crate::proxy::{Fault, Peer, Upstream, Wire};
+use crate::rpc::{by_name, failure};
+use crate::schema;
+use crate::transcode::{Found, Transcoding, metadata, transcode};
+
+/// What `upstream` calls `name`; asked anew if it does not know it.
+async fn method(
+    catalog: &Catalog,
+    upstream: &Upstream,
+    name: &str,
+) -> Result<MethodDescriptor, schema::Error> {
+    match catalog.schema(upstream).await?.method(name) {
+        Err(schema::Error::NoMethod { .. }) => catalog.newer_schema(upstream).await?.method(name),
+        found => found,
+    }
+}
+
+/// Calls `name` with the body of `request`: JSON or protobuf, or the fields of a query.
+pub(super) async fn rpc(
+    catalog: &Catalog,
+    upstream: &Upstream,
+    name: &str,
+    request: Request<Body>,
+    how: &Transcoding,
+) -> Response<Body> {
+    let kind =
+        request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let known = [
+        "",
+        "application/json",
+        "application/json+protobuf",
+        "application/proto",
+        "application/protobuf",
+        "application/x-protobuf",
+    ];
+    let get = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !get && request.method() != Method::POST {
+        return Fault::new(ID, StatusCode::METHOD_NOT_ALLOWED, "a method is called by POST, or by GET")
+            .response();
+    }
+    if !get && !known.contains(&kind.as_str()) {
+        return Fault::new(ID, StatusCode::BAD_REQUEST, format!("Unsupported Content-Type {kind}"))
+            .response();
+    }
+    if upstream.facts().is_go_micro() {
+        return go_micro(upstream, name, request, how).await.unwrap_or_else(|fault| fault.response());
+    }
+    match method(catalog, upstream, name).await {
+        Ok(method) => {
+            let found = if get { Found::query(method) } else { Found::whole(method) };
+            transcode(upstream.client(Wire::Http2).clone(), found, request, how).await
+        }
+        Err(schema::Error::NoReflection(_)) => {
+            go_micro(upstream, name, request, how).await.unwrap_or_else(|fault| fault.response())
+        }
+        Err(error) => unknown(error, upstream).response(),
+    }
+}
+
+/// Calls `name` with the JSON of `request`, of a service that speaks go-micro's RPC or JSON by name.
+async fn go_micro(
+    upstream: &Upstream,
+    name: &str,
+    request: Request<Body>,
+    how: &Transcoding,
+) -> Result<Response<Body>, Fault> {
+    let (parts, body) = request.into_parts();
+    let body = Limited::new(body, how.most_bytes).collect().await;
+    let body = body.map_err(|error| Fault::new(ID, StatusCode::BAD_REQUEST, error.to_string()))?.to_bytes();
+    let body = if body.trim_ascii().is_empty() { "{}".into() } else { body };
+    by_name(upstream, name, &parts.headers, body, how.timeout).await
+}
+
+/// Calls `name` with the request as a message, and answers what the answer says.
+pub(super) async fn api(
+    catalog: &Catalog,
+    upstream: &Upstream,
+    name: &str,
+    request: Request<Body>,
+    peer: &Peer,
+    how: &Transcoding,
+) -> Response<Body> {
+    let method = match method(catalog, upstream, name).await {
+        Ok(method) => method,
+        Err(error) => return unknown(error, upstream).response(),
+    };
+    match tokio::time::timeout(how.timeout, call(upstream, &method, request, peer, how)).await {
+        Ok(Ok(answer)) => answer.into_response(),
+        Ok(Err(status)) => failure(ID, &status.into()).response(),
+        Err(_) => late(how.timeout).response(),
+    }
+}
+
+async fn call(
+    upstream: &Upstream,
+    method: &MethodDescriptor,
+    request: Request<Body>,
+    peer: &Peer,
+    how: &Transcoding,
+) -> Result<ApiResponse, tonic::Status> {
+    let (parts, body) = request.into_parts();
+    let body = Limited::new(body, how.most_bytes).collect().await;
+    let body = body.map_err(|error| tonic::Status::invalid_argument(error.to_string()))?.to_bytes();
+    let message = ApiRequest::new(&parts, &body, peer)?;
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let path = path.try_into().map_err(|_| tonic::Status::internal("the method's name is no path"))?;
+    let mut asked = tonic::Request::new(message);
+    *asked.metadata_mut() = MetadataMap::from_headers(metadata(&parts.headers));
+    asked.set_timeout(how.timeout);
+    let mut grpc = Grpc::new(upstream.client(Wire::Http2).clone());
+    grpc.ready().await.map_err(tonic::Status::from_error)?;
+    let codec: ProstCodec<ApiRequest, ApiResponse> = ProstCodec::default();
+    Ok(grpc.unary(asked, path, codec).await?.into_inner())
+}
+
+fn late(timeout: Duration) -> Fault {
+    Fault::new(ID, StatusCode::GATEWAY_TIMEOUT, format!("there was no answer within {timeout:?}"))
+}
+
+/// A method that is not there is 404; a service that does not describe itself cannot be called by JSON.
+fn unknown(error: schema::Error, upstream: &Upstream) -> Fault {
+    match error {
+        schema::Error::NoMethod { .. } | schema::Error::Ambiguous { .. } => {
+            Fault::new(ID, StatusCode::NOT_FOUND, format!("service {}: {error}", upstream.name()))
+        }
+        error => failure(ID, &Error::Schema(error)),
+    }
+}

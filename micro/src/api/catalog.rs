@@ -1,0 +1,172 @@
+//! What the services of the registry can be asked as JSON: their schemas, and the routes that they name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
+
+use super::settings::Namespace;
+use crate::proxy::{Directory, Upstream, Wire};
+use crate::schema::{Error, Schema, Schemas};
+use crate::transcode::Routes;
+
+/// How often the registry is asked which services there are.
+const EACH: Duration = Duration::from_secs(2);
+/// How long a service may take to describe itself.
+const WITHIN: Duration = Duration::from_secs(5);
+/// When one that does not is asked again.
+const AGAIN: Duration = Duration::from_secs(30);
+/// How many are asked at a time, and how many services are looked at.
+const AT_A_TIME: usize = 8;
+const MOST: usize = 4096;
+
+/// The schemas of services, fetched before they are needed. Clones share them.
+#[derive(Clone)]
+pub(super) struct Catalog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    directory: Directory,
+    namespace: Namespace,
+    schemas: Schemas,
+    routes: ArcSwap<Routes<Arc<str>>>,
+    known: Mutex<BTreeMap<Arc<str>, Known>>,
+}
+
+/// What is known of a service: its schema, or since when it has none, and of which records.
+struct Known {
+    schema: Option<Schema>,
+    asked: Instant,
+    endpoints: usize,
+}
+
+/// Looks after a catalog until this is dropped.
+pub(super) struct Watching(AbortHandle);
+
+impl Catalog {
+    pub(super) fn new(directory: Directory, namespace: Namespace) -> Self {
+        let inner = Inner {
+            directory,
+            namespace,
+            schemas: Schemas::default(),
+            routes: ArcSwap::default(),
+            known: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Starts to keep the routes of all services.
+    pub(super) fn watch(&self) -> Watching {
+        let weak = Arc::downgrade(&self.inner);
+        let watching = async move {
+            while let Some(inner) = weak.upgrade() {
+                inner.refresh().await;
+                drop(inner);
+                sleep(EACH).await;
+            }
+        };
+        Watching(tokio::spawn(watching).abort_handle())
+    }
+
+    /// The routes there are now.
+    pub(super) fn routes(&self) -> Guard<Arc<Routes<Arc<str>>>> {
+        self.inner.routes.load()
+    }
+
+    /// What `upstream` can be asked.
+    pub(super) async fn schema(&self, upstream: &Upstream) -> Result<Schema, Error> {
+        self.inner.schemas.get(upstream.name(), || reflect(upstream)).await
+    }
+
+    /// The same, asked anew if it was not just now.
+    pub(super) async fn newer_schema(&self, upstream: &Upstream) -> Result<Schema, Error> {
+        self.inner.schemas.refresh(upstream.name(), || reflect(upstream)).await
+    }
+}
+
+async fn reflect(upstream: &Upstream) -> Result<Schema, Error> {
+    Schema::reflect(upstream.client(Wire::Http2).clone(), WITHIN).await
+}
+
+impl Inner {
+    /// Asks who has come, and those what they can be asked.
+    async fn refresh(&self) {
+        let Ok(Ok(services)) = tokio::time::timeout(WITHIN, self.directory.registry().list()).await else {
+            return;
+        };
+        let names: HashMap<String, ()> = services
+            .into_iter()
+            .map(|service| (service.name, ()))
+            .filter(|(name, ())| self.namespace.has(name))
+            .collect();
+        let mut known = self.known.lock().await;
+        let before = known.len();
+        known.retain(|name, _| names.contains_key(&**name));
+        let mut changed = known.len() != before;
+        let mut asked = stream::iter(names.into_keys().take(MOST))
+            .map(|name| self.look(name))
+            .buffer_unordered(AT_A_TIME);
+        let mut upstreams = Vec::new();
+        while let Some(upstream) = asked.next().await {
+            upstreams.extend(upstream.filter(|upstream| is_due(known.get(upstream.name()), upstream)));
+        }
+        let mut described = stream::iter(upstreams)
+            .map(|upstream| async move {
+                let schema = self.schemas.refresh(upstream.name(), || reflect(&upstream)).await.ok();
+                (upstream, schema)
+            })
+            .buffer_unordered(AT_A_TIME);
+        while let Some((upstream, schema)) = described.next().await {
+            changed |= schema.is_some();
+            let entry = Known { schema, asked: Instant::now(), endpoints: endpoints(&upstream) };
+            known.insert(upstream.name().clone(), entry);
+        }
+        if changed {
+            let schemas =
+                known.iter().filter_map(|(name, known)| Some((name.clone(), known.schema.as_ref()?)));
+            self.routes.store(Arc::new(Routes::new(schemas)));
+        }
+    }
+
+    async fn look(&self, name: String) -> Option<Arc<Upstream>> {
+        let upstream = self.directory.look_up(&name).await.ok()?;
+        // Others say that they speak something else.
+        let may =
+            matches!(upstream.facts().protocol.as_deref(), None | Some("grpc" | "h2" | "h2c" | "http2"));
+        may.then_some(upstream)
+    }
+}
+
+/// Whether a service is new, or has other endpoints, or it is time to ask again.
+fn is_due(known: Option<&Known>, upstream: &Upstream) -> bool {
+    known.is_none_or(|known| known.endpoints != endpoints(upstream) || known.asked.elapsed() >= AGAIN)
+}
+
+/// Tells one set of endpoints from another.
+fn endpoints(upstream: &Upstream) -> usize {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    for endpoint in upstream.facts().endpoints() {
+        (&endpoint.id, &endpoint.address).hash(&mut hasher);
+    }
+    hasher.finish() as usize
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Catalog")
+    }
+}

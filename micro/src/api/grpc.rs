@@ -1,0 +1,68 @@
+//! Which service a gRPC call is for.
+
+use http::{Request, header};
+
+use super::settings::Namespace;
+
+/// What a gRPC request comes as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// gRPC itself.
+    Native,
+    /// gRPC-Web, binary or text.
+    Web,
+}
+
+impl Kind {
+    /// What `request` is, if it is gRPC.
+    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
+        let kind = request.headers().get(header::CONTENT_TYPE)?.as_bytes();
+        let rest = kind
+            .get(..16)
+            .filter(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+            .map(|_| &kind[16..])?;
+        match rest {
+            [] | [b'+' | b';' | b' ', ..] => Some(Self::Native),
+            [b'-', ..] => Some(Self::Web),
+            _ => None,
+        }
+    }
+}
+
+/// The names in the registry that the service of `/package.Service/Method` may have, the likeliest first: its package,
+/// its whole name, its own in small letters, or else the host that the request is for.
+pub(super) fn names<B>(namespace: &Namespace, request: &Request<B>) -> Vec<String> {
+    let path = request.uri().path();
+    let full = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let (package, own) = full.rsplit_once('.').unwrap_or(("", full));
+    let host = request.uri().authority().map(|authority| authority.host()).unwrap_or_default();
+    let candidates = [package.to_owned(), full.to_owned(), own.to_ascii_lowercase(), host.to_owned()];
+    let mut names = Vec::new();
+    for candidate in candidates.iter().filter(|name| is_name(name)) {
+        names.extend(namespace.names(candidate).filter(|name| !names.contains(name)).collect::<Vec<_>>());
+    }
+    names
+}
+
+/// Whether `path` is that of a gRPC method, `/package.Service/Method`.
+pub(super) fn is_method(path: &str) -> bool {
+    let word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let mut parts = path.trim_start_matches('/').split('/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(service), Some(method), None) => {
+            service.contains('.') && service.split('.').all(word) && word(method)
+        }
+        _ => false,
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let clean = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    // An address of an IP network is where the caller found us, and no service.
+    name.split('.').all(clean) && !name.starts_with(|first: char| first.is_ascii_digit())
+}

@@ -1,0 +1,55 @@
+//! The API gateway: HTTP and gRPC from outside to the services of a registry.
+//!
+//! A [`Gateway`] is a tower service; [`Gateway::router`] makes it an axum router to be mounted in an application, and
+//! `micro api` serves it. Requests are routed by path, as go-micro does ([`route`]), or by what methods announce:
+//!
+//! | label of a method | what it says |
+//! |---|---|
+//! | `handler` | `rpc`, `api`, `event`, `http` (also `proxy`), `web` |
+//! | `method` | HTTP methods, with commas between them; any unless given |
+//! | `host` | hosts, with commas between them; any unless given |
+//! | `path` | regular expressions, with commas between them: one of them has to be found in the path |
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/healthz`, `/livez` | 200 while the process runs |
+//! | `/readyz` | 200 while the gateway takes requests, 503 once it is about to stop |
+//! | `/metrics` | what is counted, for Prometheus |
+//! | `/stats` | the last two minutes, as JSON or a page |
+//! | `/rpc` | a call by name: see [`rpc`](crate::rpc) |
+//!
+//! What methods say in `google.api.http` is a route too, and `POST /package.Service/Method` takes JSON; services are asked for
+//! their methods by reflection: see [`transcode`](crate::transcode).
+//!
+//! gRPC passes through, and so does gRPC-Web, which is translated. A service that is not registered is 404, one of which
+//! nobody is ready 503, one that takes too long 504. Only what the registry names can be reached.
+
+pub mod route;
+
+mod settings;
+
+mod stats;
+
+mod cors;
+mod own;
+
+mod handler;
+mod grpc;
+
+mod catalog;
+mod message;
+
+mod called;
+
+mod access;
+
+mod gateway;
+mod response;
+
+pub use access::{AccessLog, LogFormat};
+pub use cors::{Cors, InvalidCors};
+pub use gateway::Gateway;
+pub use handler::Handler;
+pub use response::ResponseFuture;
+pub use settings::Builder;
+pub use stats::Stats;

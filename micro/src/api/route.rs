@@ -1,0 +1,188 @@
+//! From a path to the service and method it means: go-micro's rules.
+//!
+//! | rule | `/foo/bar` | `/v1/foo/bar` | `/foo/bar/baz/cat` |
+//! |---|---|---|---|
+//! | [`api_route`] | `foo`, `Foo.Bar` | `v1.foo`, `Foo.Bar` | `foo.bar`, `Baz.Cat` |
+//! | [`proxy_route`] | `foo` | `v1.foo` | `foo` |
+//! | [`event_route`] | `foo`, `bar` | `v1.foo`, `foo.bar` | `foo`, `bar.baz.cat` |
+
+/// A service and one of its methods, such as `foo` and `Foo.Bar`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiRoute {
+    /// The service's name without its namespace.
+    pub service: String,
+    /// The method.
+    pub method: String,
+}
+
+/// A topic and what happened there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRoute {
+    /// The topic without its namespace; empty for the namespace itself.
+    pub topic: String,
+    /// What happened.
+    pub action: String,
+}
+
+/// Which service and method `path` means to the handlers that call methods. None where it names no service.
+pub fn api_route(path: &str) -> Option<ApiRoute> {
+    let parts = parts(path);
+    let (service, method) = match parts.as_slice() {
+        [] => return None,
+        [one] => (vec![*one], vec![*one]),
+        [first, _] => (vec![*first], parts.clone()),
+        [version, name, last] if is_version(version) => (vec![*version, *name], vec![*name, *last]),
+        [service @ .., name, last] => (service.to_vec(), vec![*name, *last]),
+    };
+    if !service.iter().all(|part| is_name(part)) {
+        return None;
+    }
+    let method: Vec<_> = method.into_iter().map(camel).collect();
+    Some(ApiRoute { service: service.join("."), method: method.join(".") })
+}
+
+/// Which service `path` means to the handlers that pass requests on. None where it names no service.
+pub fn proxy_route(path: &str) -> Option<String> {
+    let parts = parts(path);
+    let (service, alias) = match parts.as_slice() {
+        [] => return None,
+        [version, name, ..] if is_version(version) => (format!("{version}.{name}"), *name),
+        [name, ..] => ((*name).to_owned(), *name),
+    };
+    is_alias(alias).then_some(service)
+}
+
+/// Which topic and action `path` means to the handler that publishes events.
+pub fn event_route(path: &str) -> EventRoute {
+    let parts = parts(path);
+    let (topic, action) = match parts.as_slice() {
+        [] => return EventRoute { topic: String::new(), action: "event".to_owned() },
+        [version, rest @ ..] if is_version(version) && !rest.is_empty() => {
+            (format!("{version}.{}", rest[0]), rest)
+        }
+        [first, rest @ ..] => ((*first).to_owned(), rest),
+    };
+    EventRoute { topic, action: action.join(".") }
+}
+
+/// The whole name of `service` in `namespace`: joined by a dot; a namespace that ends in one needs none, and one that
+/// ends in `-` has no dots in its names.
+pub fn join(namespace: &str, service: &str) -> String {
+    match namespace.as_bytes().last() {
+        None => service.to_owned(),
+        _ if service.is_empty() => namespace.trim_end_matches(['.', '-']).to_owned(),
+        Some(b'.') => format!("{namespace}{service}"),
+        Some(b'-') => format!("{namespace}{service}").replace('.', "-"),
+        Some(_) => format!("{namespace}.{service}"),
+    }
+}
+
+/// What stands between slashes; nothing twice.
+fn parts(path: &str) -> Vec<&str> {
+    path.split('/').filter(|part| !part.is_empty()).collect()
+}
+
+/// `v1`, `v22`.
+fn is_version(part: &str) -> bool {
+    part.strip_prefix('v').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Letters, digits, and `-` between them.
+fn is_alias(part: &str) -> bool {
+    part.split('-').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+/// What may stand between the dots of a service's name. Dots in a path's part could reach out of the namespace's tree.
+fn is_name(part: &str) -> bool {
+    part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+/// `foo-bar` as `FooBar`.
+fn camel(part: &str) -> String {
+    let title = |word: &str| {
+        let mut letters = word.chars();
+        letters
+            .next()
+            .map(|first| first.to_uppercase().chain(letters).collect::<String>())
+            .unwrap_or_default()
+    };
+    part.split('-').map(title).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_found_as_go_micro_finds_them() {
+        let cases = [
+            ("/foo", "foo", "Foo"),
+            ("/foo/bar", "foo", "Foo.Bar"),
+            ("/foo/foo/bar", "foo", "Foo.Bar"),
+            ("/foo/bar/baz", "foo", "Bar.Baz"),
+            ("/foo/bar/baz-xyz", "foo", "Bar.BazXyz"),
+            ("/foo-bar/baz", "foo-bar", "FooBar.Baz"),
+            ("/foo/bar/baz/cat", "foo.bar", "Baz.Cat"),
+            ("/foo/bar/baz/cat/car", "foo.bar.baz", "Cat.Car"),
+            ("/v1/foo/bar", "v1.foo", "Foo.Bar"),
+            ("/v1/foo/bar/baz", "v1.foo", "Bar.Baz"),
+            ("/v1/foo/bar/baz/cat", "v1.foo.bar", "Baz.Cat"),
+            ("/foo//bar/", "foo", "Foo.Bar"),
+        ];
+        for (path, service, method) in cases {
+            let route = ApiRoute { service: service.to_owned(), method: method.to_owned() };
+            assert_eq!(api_route(path), Some(route), "{path}");
+        }
+        assert_eq!(api_route("/"), None);
+        assert_eq!(api_route("/a.b/c"), None);
+        assert_eq!(api_route("/a%20b/c"), None);
+    }
+
+    #[test]
+    fn services_are_found_as_go_micro_finds_them() {
+        let cases = [
+            ("/f", Some("f")),
+            ("/f-b", Some("f-b")),
+            ("/foo/bar", Some("foo")),
+            ("/foo-bar", Some("foo-bar")),
+            ("/foo-bar-baz", Some("foo-bar-baz")),
+            ("/foo/bar/baz", Some("foo")),
+            ("/v1/foo/bar", Some("v1.foo")),
+            ("/v1/foo/bar/baz", Some("v1.foo")),
+            ("/v1/foo/bar/baz/cat", Some("v1.foo")),
+            ("/", None),
+            ("/-foo", None),
+            ("/foo-", None),
+            ("/foo--bar", None),
+            ("/foo.bar/x", None),
+            ("/foo@evil/x", None),
+            ("/foo:80/x", None),
+        ];
+        for (path, service) in cases {
+            assert_eq!(proxy_route(path).as_deref(), service, "{path}");
+        }
+    }
+
+    #[test]
+    fn topics_are_found_as_go_micro_finds_them() {
+        let cases = [
+            ("/", "ns", "event"),
+            ("/foo", "ns.foo", ""),
+            ("/foo/bar", "ns.foo", "bar"),
+            ("/foo/bar/baz", "ns.foo", "bar.baz"),
+            ("/v1/foo/bar", "ns.v1.foo", "foo.bar"),
+        ];
+        for (path, topic, action) in cases {
+            let route = event_route(path);
+            assert_eq!((join("ns", &route.topic).as_str(), route.action.as_str()), (topic, action), "{path}");
+        }
+    }
+
+    #[test]
+    fn namespaces_join_by_how_they_end() {
+        assert_eq!(join("", "foo"), "foo");
+        assert_eq!(join("go.micro.api", "v1.foo"), "go.micro.api.v1.foo");
+        assert_eq!(join("go.micro.api.", "foo"), "go.micro.api.foo");
+        assert_eq!(join("go.micro-", "v1.foo"), "go-micro-v1-foo");
+    }
+}

@@ -1,0 +1,164 @@
+//! What a gateway can be told before it starts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use micro_discover::Registry;
+
+use super::access::AccessLog;
+use super::catalog::Catalog;
+use super::cors::Cors;
+use super::gateway::{Gateway, ID, Parts};
+use super::handler::Handler;
+use super::own::Own;
+use super::route::join;
+use crate::proxy::{Directory, DirectoryBuilder, Forwarding, Origins, Tunnels};
+use crate::rpc::Rpc;
+
+/// The namespace of go-micro's gateway.
+const NAMESPACE: &str = "go.micro.api";
+/// How many WebSockets there may be at a time.
+const TUNNELS: usize = 10_000;
+
+/// Sets up a [`Gateway`].
+#[must_use = "a gateway does nothing until it is built"]
+pub struct Builder {
+    directory: DirectoryBuilder,
+    pub(super) namespace: Namespace,
+    pub(super) handler: Handler,
+    pub(super) cors: Cors,
+    pub(super) origins: Vec<String>,
+    pub(super) timeout: Duration,
+    pub(super) tls: bool,
+    pub(super) trust_forwarded: bool,
+    pub(super) access_log: Option<AccessLog>,
+    prometheus: Option<PrometheusHandle>,
+}
+
+/// Where names of services come from.
+#[derive(Clone, Debug)]
+pub(super) struct Namespace {
+    name: String,
+    /// Whether a name may stand for itself.
+    bare: bool,
+}
+
+impl Namespace {
+    /// Whether what the registry calls `name` can be reached at all.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.bare || name.starts_with(join(&self.name, "a").trim_end_matches('a'))
+    }
+
+    /// The names that `service` may have in the registry, the likeliest first.
+    pub(super) fn names(&self, service: &str) -> impl Iterator<Item = String> + use<> {
+        let bare = (self.bare && !self.name.is_empty()).then(|| service.to_owned());
+        std::iter::once(join(&self.name, service)).chain(bare)
+    }
+}
+
+impl Builder {
+    /// A gateway to the services of `registry`.
+    pub(super) fn new(registry: Arc<dyn Registry>) -> Self {
+        Self {
+            directory: Directory::builder(registry),
+            namespace: Namespace { name: NAMESPACE.to_owned(), bare: true },
+            handler: Handler::Meta,
+            cors: Cors::default(),
+            origins: Vec::new(),
+            timeout: Duration::from_secs(30),
+            tls: false,
+            trust_forwarded: false,
+            access_log: None,
+            prometheus: None,
+        }
+    }
+
+    /// Serves only what is called `namespace` and a dot before its name; an empty one is everything. Unless set,
+    /// `/greeter/…` is `go.micro.api.greeter` if there is one, or else `greeter`.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Namespace { name: namespace.into(), bare: false };
+        self
+    }
+
+    /// Sends every request this way; what services announce unless set.
+    pub fn handler(mut self, handler: Handler) -> Self {
+        self.handler = handler;
+        self
+    }
+
+    /// Pages of other hosts that may send requests and read answers; none unless set.
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.origins.extend(cors.origins().map(str::to_owned));
+        self.cors = cors;
+        self
+    }
+
+    /// How long a service may take to begin its answer; 30 s unless set. gRPC calls say it themselves.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Says that requests come over TLS, so that services are told.
+    pub fn tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Believes `x-forwarded-proto`, `x-forwarded-host` and `forwarded` of requests: for gateways behind another.
+    pub fn trust_forwarded(mut self, trust: bool) -> Self {
+        self.trust_forwarded = trust;
+        self
+    }
+
+    /// Writes a line per request to `log`.
+    pub fn access_log(mut self, log: AccessLog) -> Self {
+        self.access_log = Some(log);
+        self
+    }
+
+    /// Answers `/metrics` with what `recorder` has; it has to be installed before.
+    pub fn prometheus(mut self, recorder: PrometheusHandle) -> Self {
+        self.prometheus = Some(recorder);
+        self
+    }
+
+    /// Changes how services are reached.
+    pub fn upstreams(mut self, set: impl FnOnce(DirectoryBuilder) -> DirectoryBuilder) -> Self {
+        self.directory = set(self.directory);
+        self
+    }
+
+    /// Starts to watch.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
+    pub fn build(self) -> Gateway {
+        // That nobody is ready is known before time runs out.
+        let failfast = (self.timeout / 2).min(Duration::from_secs(2));
+        let directory = self.directory.clone().failfast(failfast).build();
+        let forwarding = Forwarding {
+            id: ID,
+            timeout: self.timeout,
+            origins: Origins::new(self.origins.clone()),
+            tunnels: Tunnels::new(TUNNELS),
+        };
+        let own = Own::new(self.prometheus.clone());
+        let catalog = Catalog::new(directory.clone(), self.namespace.clone());
+        let rpc = Rpc::new(directory.clone(), self.timeout);
+        Gateway::new(self, Parts { directory, forwarding, own, catalog, rpc })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("namespace", &self.namespace)
+            .field("handler", &self.handler)
+            .field("cors", &self.cors)
+            .finish_non_exhaustive()
+    }
+}

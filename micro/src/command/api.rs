@@ -1,0 +1,188 @@
+//! `api`: serves the gateway.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use futures_core::future::BoxFuture;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use micro_tower::Server;
+use micro_tower::server::ServerTls;
+use micro_tower::transport::InvalidTls;
+use tokio::time::{interval, sleep};
+
+use super::context::Context;
+use super::duration;
+use super::failure::{Failure, Kind};
+use super::handler::{Command, Replies};
+use super::reply::{Listening, Reply};
+use crate::api::{AccessLog, Cors, Gateway, Handler, LogFormat};
+
+/// Serves the API gateway until it is told to stop: HTTP, gRPC, gRPC-Web and WebSockets to registered services.
+#[derive(Args, Clone, Debug)]
+#[non_exhaustive]
+pub struct Api {
+    /// Where to listen
+    #[arg(long = "address", env = "MICRO_API_ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
+    pub address: SocketAddr,
+    /// What services are called before their names [default: go.micro.api, or nothing]
+    #[arg(long, env = "MICRO_API_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// How requests go to services: meta, api, rpc, http, web or event
+    #[arg(long, env = "MICRO_API_HANDLER", default_value = "meta")]
+    pub handler: Handler,
+    /// Pages of other hosts that may use the gateway: origins with commas between them, or *
+    #[arg(long, env = "MICRO_API_CORS", value_delimiter = ',')]
+    pub cors: Vec<String>,
+    /// Lets those pages send cookies
+    #[arg(long, env = "MICRO_API_CORS_CREDENTIALS")]
+    pub cors_credentials: bool,
+    /// How long a service may take to begin its answer
+    #[arg(long, env = "MICRO_API_TIMEOUT", default_value = "30s", value_parser = duration::parse)]
+    pub timeout: Duration,
+    /// Believes x-forwarded-proto and x-forwarded-host: for a gateway behind another
+    #[arg(long, env = "MICRO_API_TRUST_FORWARDED")]
+    pub trust_forwarded: bool,
+    /// Writes a line per request to standard output: combined or json
+    #[arg(long, env = "MICRO_API_ACCESS_LOG")]
+    pub access_log: Option<LogFormat>,
+    /// How many threads serve [default: one per processor]
+    #[arg(long, env = "MICRO_API_WORKERS", default_value_t = 0, hide_default_value = true)]
+    pub workers: usize,
+    /// Serves over TLS with the certificates in this PEM file; both files are read again when they change
+    #[arg(long, env = "MICRO_TLS_CERT_FILE", requires = "tls_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// The key of the certificate
+    #[arg(long, env = "MICRO_TLS_KEY_FILE", requires = "tls_cert_file")]
+    pub tls_key_file: Option<PathBuf>,
+    /// Serves only clients with a certificate of an authority in this PEM file
+    #[arg(long, env = "MICRO_TLS_CLIENT_CA_FILE", requires = "tls_cert_file")]
+    pub tls_client_ca_file: Option<PathBuf>,
+    /// How long to go on after the word to stop, with /readyz saying 503, before connections are told
+    #[arg(long, env = "MICRO_API_SHUTDOWN_DELAY", default_value = "0s", value_parser = duration::parse)]
+    pub shutdown_delay: Duration,
+    /// How long requests may take to finish after that
+    #[arg(long, env = "MICRO_API_GRACE", default_value = "30s", value_parser = duration::parse)]
+    pub grace: Duration,
+}
+
+/// How often what was measured is put away.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+impl Api {
+    fn gateway(&self, context: &Context, prometheus: Option<PrometheusHandle>) -> Result<Gateway, Failure> {
+        let cors = Cors::new(self.cors.iter().map(String::as_str), self.cors_credentials);
+        let cors = cors.map_err(|error| {
+            Failure::new(Kind::Usage, error.to_string()).hint("--cors https://shop.example")
+        })?;
+        let mut gateway = Gateway::builder(context.registry().clone())
+            .handler(self.handler)
+            .cors(cors)
+            .timeout(self.timeout)
+            .tls(self.tls_cert_file.is_some())
+            .trust_forwarded(self.trust_forwarded);
+        if let Some(namespace) = &self.namespace {
+            gateway = gateway.namespace(namespace);
+        }
+        if let Some(format) = self.access_log {
+            gateway = gateway.access_log(AccessLog::new(format, io::stdout()));
+        }
+        if let Some(prometheus) = prometheus {
+            gateway = gateway.prometheus(prometheus);
+        }
+        Ok(gateway.build())
+    }
+
+    async fn serve(&self, context: &Context, replies: &Replies) -> Result<(), Failure> {
+        let prometheus = recorder();
+        let gateway = self.gateway(context, prometheus.clone())?;
+        let (stopping, delay) = (gateway.clone(), self.shutdown_delay);
+        let server = Server::new().address(self.address).health(false).grace(self.grace).before_stop(
+            move || async move {
+                stopping.stop();
+                sleep(delay).await;
+                Ok(())
+            },
+        );
+        let tls = self.tls()?;
+        let secure = tls.is_some();
+        let server = match tls {
+            Some(tls) => server.tls(tls),
+            None => server,
+        };
+        let bound = server.bind().await.map_err(|error| {
+            Failure::new(Kind::Other, error.to_string())
+                .source(error)
+                .hint("another --address (MICRO_API_ADDRESS)")
+        })?;
+        replies.send(Reply::Listening(Listening::new("api", bound.local_address(), secure))).await?;
+        let stopped = context.clone();
+        let serving = bound.serve_until(gateway.clone(), async move { stopped.stopped().await });
+        let served = tokio::select! {
+            served = serving => served,
+            () = upkeep(prometheus) => Ok(()),
+        };
+        served.map_err(|error| Failure::new(Kind::Other, "the gateway cannot go on").source(error))?;
+        gateway.drain(self.grace).await;
+        Ok(())
+    }
+}
+
+impl Api {
+    /// The certificate to serve with, which the server keeps up to date with its files.
+    fn tls(&self) -> Result<Option<ServerTls>, Failure> {
+        let (Some(chain), Some(key)) = (&self.tls_cert_file, &self.tls_key_file) else { return Ok(None) };
+        let unusable = |error: InvalidTls| Failure::new(Kind::Usage, error.to_string()).source(error);
+        let tls = ServerTls::files(chain, key).map_err(unusable)?;
+        let Some(authority) = &self.tls_client_ca_file else { return Ok(Some(tls)) };
+        let unread = |error: io::Error| {
+            Failure::new(Kind::Usage, format!("cannot read {}", authority.display())).source(error)
+        };
+        let roots = fs::read(authority).map_err(unread)?;
+        tls.clients_of(&roots).map(Some).map_err(unusable)
+    }
+}
+
+impl Command for Api {
+    fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(self.serve(context, replies))
+    }
+
+    fn is_endless(&self) -> bool {
+        true
+    }
+
+    fn workers(&self) -> usize {
+        self.workers
+    }
+}
+
+/// What records measurements in this process; none where another does already.
+fn recorder() -> Option<PrometheusHandle> {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).ok().map(|()| handle)
+}
+
+/// Puts measurements away, so that they do not pile up while nobody asks for them. Never ends.
+async fn upkeep(prometheus: Option<PrometheusHandle>) {
+    let mut ticks = interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        if let Some(prometheus) = &prometheus {
+            prometheus.run_upkeep();
+        }
+    }
+}
+
+/// Reads `host:port`, and `:port`, which is this machine's loopback.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let whole = text.strip_prefix(':').map(|port| format!("127.0.0.1:{port}"));
+    let whole = whole.as_deref().unwrap_or(text).replace("localhost:", "127.0.0.1:");
+    whole
+        .parse()
+        .map_err(|_| "an address is a port behind an IP address, as 127.0.0.1:8080, or :8080".to_owned())
+}

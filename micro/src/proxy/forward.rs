@@ -1,0 +1,222 @@
+//! Carries a request to a service and its answer back, as they come.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{
+    Extensions, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
+};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use micro_balance::classify::is_grpc;
+use micro_tower::client;
+use pin_project::pin_project;
+use tokio::time::{self, Sleep};
+use tonic::body::Body;
+use tower::BoxError;
+
+use super::body::Forwarded;
+use super::failure::{BrokenRequest, Late, answer_failure};
+use super::fault::Fault;
+use super::headers::{clean_request, clean_response};
+use super::meter::Active;
+use super::origin::Origins;
+use super::peer::Peer;
+use super::tunnel::{self, Tunnels};
+use super::upstream::{Upstream, Wire};
+
+/// How requests are passed on.
+#[derive(Clone, Debug)]
+pub struct Forwarding {
+    /// The face that errors come from, such as `go.micro.api`.
+    pub id: &'static str,
+    /// How long a service may take to begin its answer. gRPC calls say that themselves.
+    pub timeout: Duration,
+    /// Pages of other hosts that may open WebSockets.
+    pub origins: Origins,
+    /// The WebSockets there are.
+    pub tunnels: Tunnels,
+}
+
+/// Passes `request` of `peer` on to `upstream`: streams both ways, and tunnels a WebSocket.
+///
+/// Path and query stay as they are; so does the host. What belongs to the client's connection is taken away, and the
+/// client is named in `x-forwarded-for`. gRPC goes over HTTP/2, whatever `wire` says.
+pub fn forward(
+    upstream: &Arc<Upstream>,
+    wire: Wire,
+    mut request: Request<Body>,
+    peer: &Peer,
+    how: &Forwarding,
+) -> Forward {
+    let upgrade = tunnel::asked(&mut request);
+    let grpc = is_grpc(request.headers());
+    let (mut parts, body) = request.into_parts();
+    let body = if body.is_end_stream() { body } else { Body::new(body.map_err(BrokenRequest)) };
+    if let Err(fault) = prepare(&mut parts, peer, how) {
+        return Forward(State::Done(Some(fault.response())));
+    }
+    if let Some(client) = upgrade {
+        let request = Request::from_parts(parts, body);
+        return Forward(State::Tunnel(open(upstream.clone(), request, client, how.clone()).boxed()));
+    }
+    let wire = if grpc { Wire::Http2 } else { wire };
+    let active = upstream.meter().begin();
+    let response = upstream.client(wire).send(Request::from_parts(parts, body));
+    let timeout = if grpc { None } else { Some(how.timeout) };
+    Forward(State::Sent { response, timeout, sleep: None, grpc, active: Some(active), id: how.id })
+}
+
+/// Makes a request of a client one of ours.
+fn prepare(parts: &mut Parts, peer: &Peer, how: &Forwarding) -> Result<(), Fault> {
+    let refuse = |status, detail| Err(Fault::new(how.id, status, detail));
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "this method is not passed on");
+    }
+    if !settle_host(parts) {
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "the request does not say which host it is for, or says it twice",
+        );
+    }
+    // Before they are taken away, the connection's headers may not be forged into those that are added.
+    clean_request(&mut parts.headers);
+    peer.introduce(&mut parts.headers);
+    let path = std::mem::take(&mut parts.uri).into_parts().path_and_query;
+    parts.uri = path.map_or_else(Uri::default, Uri::from);
+    parts.extensions = Extensions::new();
+    Ok(())
+}
+
+/// Leaves one `host`, whether the client said it in the target or in a header. False where it did not, or says two.
+fn settle_host(parts: &mut Parts) -> bool {
+    let mut said = parts.headers.get_all(header::HOST).iter();
+    match (parts.uri.authority(), said.next(), said.next()) {
+        (_, _, Some(_)) => false,
+        (Some(authority), Some(host), None) => {
+            host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+        }
+        (Some(authority), None, None) => {
+            let Ok(host) = HeaderValue::from_str(authority.as_str()) else { return false };
+            let clean = !authority.as_str().contains('@');
+            parts.headers.insert(header::HOST, host);
+            clean
+        }
+        (None, Some(host), None) => !host.is_empty() || parts.version < Version::HTTP_11,
+        (None, None, None) => parts.version < Version::HTTP_11,
+    }
+}
+
+/// Asks `upstream` to become a WebSocket too, and joins the two.
+async fn open(
+    upstream: Arc<Upstream>,
+    mut request: Request<Body>,
+    client: hyper::upgrade::OnUpgrade,
+    how: Forwarding,
+) -> Response<Body> {
+    let refuse = |status, detail| Fault::new(how.id, status, detail).response();
+    if !how.origins.may_connect(request.headers()) {
+        return refuse(StatusCode::FORBIDDEN, "a page of another host may not open a WebSocket here");
+    }
+    let Some(permit) = how.tunnels.reserve() else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "there are too many WebSockets");
+    };
+    tunnel::ask(request.headers_mut());
+    let active = upstream.meter().begin();
+    let sending = upstream.client(Wire::Http1).send(request);
+    let mut response = match time::timeout(how.timeout, sending).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return failed(error, false, &active, how.id),
+        Err(_) => return failed(Late(how.timeout).into(), false, &active, how.id),
+    };
+    let Some(service) = tunnel::granted(&mut response) else {
+        return answered(response, false, active, how.id);
+    };
+    active.answered(response.status());
+    how.tunnels.open(permit, client, service);
+    clean_response(response.headers_mut());
+    tunnel::ask(response.headers_mut());
+    response.map(|_| Body::empty())
+}
+
+/// Makes an answer of a service one of ours.
+fn answered(
+    mut response: Response<client::ResponseBody>,
+    grpc: bool,
+    active: Active,
+    id: &'static str,
+) -> Response<Body> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let detail = "the service switched protocols, and was not asked to";
+        return Fault::new(id, StatusCode::BAD_GATEWAY, detail).response();
+    }
+    active.answered(response.status());
+    clean_response(response.headers_mut());
+    response.map(|body| Body::new(Forwarded::new(body, grpc, active)))
+}
+
+fn failed(error: BoxError, grpc: bool, active: &Active, id: &'static str) -> Response<Body> {
+    let response = answer_failure(id, error, grpc);
+    active.answered(response.status());
+    response
+}
+
+/// Response of [`forward`].
+#[pin_project]
+pub struct Forward(#[pin] State);
+
+#[pin_project(project = Project)]
+enum State {
+    Done(Option<Response<Body>>),
+    Sent {
+        #[pin]
+        response: client::ResponseFuture,
+        timeout: Option<Duration>,
+        #[pin]
+        sleep: Option<Sleep>,
+        grpc: bool,
+        active: Option<Active>,
+        id: &'static str,
+    },
+    Tunnel(BoxFuture<'static, Response<Body>>),
+}
+
+impl Future for Forward {
+    type Output = Response<Body>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Body>> {
+        match self.project().0.project() {
+            Project::Done(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            Project::Tunnel(opening) => opening.poll_unpin(cx),
+            Project::Sent { response, timeout, mut sleep, grpc, active, id } => {
+                if let Poll::Ready(result) = response.poll(cx) {
+                    let Some(active) = active.take() else { return Poll::Pending };
+                    return Poll::Ready(match result {
+                        Ok(response) => answered(response, *grpc, active, id),
+                        Err(error) => failed(error, *grpc, &active, id),
+                    });
+                }
+                let Some(timeout) = *timeout else { return Poll::Pending };
+                if sleep.is_none() {
+                    sleep.set(Some(time::sleep(timeout)));
+                }
+                let Some(sleep) = sleep.as_pin_mut() else { return Poll::Pending };
+                ready!(sleep.poll(cx));
+                let Some(active) = active.take() else { return Poll::Pending };
+                Poll::Ready(failed(Late(timeout).into(), *grpc, &active, id))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Forward")
+    }
+}

@@ -1,0 +1,35 @@
+//! Passes requests on to registered services: what the faces that stand in front of services share.
+//!
+//! [`Directory`] says which services there are, [`Upstream`] is one of them with its clients, and [`forward`] carries
+//! a request there and its answer back, nothing of them held whole. Only what a registry names can be reached.
+
+mod fault;
+mod path;
+
+mod headers;
+mod origin;
+mod peer;
+
+mod meter;
+mod upstream;
+
+mod directory;
+
+mod body;
+mod failure;
+
+mod tunnel;
+
+mod forward;
+
+pub use body::Forwarded;
+pub use directory::{Directory, DirectoryBuilder, Unreachable};
+pub use failure::answer_failure;
+pub use fault::Fault;
+pub use forward::{Forward, Forwarding, forward};
+pub use meter::{Active, Meter};
+pub use origin::Origins;
+pub use path::check as check_path;
+pub use peer::{Peer, REQUEST_ID, request_id};
+pub use tunnel::Tunnels;
+pub use upstream::{Facts, Upstream, Wire};

@@ -1,0 +1,122 @@
+//! Who sent a request, and what the next server is told of that.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
+use tonic::transport::server::TcpConnectInfo;
+
+/// The header that tells one request from all others, on all its ways.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// A request id that is longer is replaced.
+const LONGEST_ID: usize = 128;
+
+/// Who sent a request, and how it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peer {
+    /// Where it came from, if that is known.
+    pub address: Option<SocketAddr>,
+    /// Whether it came over TLS.
+    pub tls: bool,
+    /// Whether what the peer says of those before it is believed.
+    pub trusted: bool,
+}
+
+impl Peer {
+    /// The peer that the server put into the extensions of a request.
+    pub fn of(extensions: &Extensions) -> Self {
+        let address = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        Self { address, tls: false, trusted: false }
+    }
+
+    /// Tells the next server: adds the peer to `x-forwarded-for`, and sets the others unless a trusted peer has.
+    pub(super) fn introduce(&self, headers: &mut HeaderMap) {
+        if let Some(address) = self.address {
+            forwarded_for(headers, address.ip());
+        }
+        if !self.trusted {
+            headers.remove(header::FORWARDED);
+        }
+        if !(self.trusted && headers.contains_key(FORWARDED_PROTO)) {
+            let proto = if self.tls { "https" } else { "http" };
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
+        }
+        if !(self.trusted && headers.contains_key(FORWARDED_HOST)) {
+            match headers.get(header::HOST).cloned() {
+                Some(host) => headers.insert(FORWARDED_HOST, host),
+                None => headers.remove(FORWARDED_HOST),
+            };
+        }
+    }
+}
+
+/// Adds `address` behind those that are named already.
+fn forwarded_for(headers: &mut HeaderMap, address: IpAddr) {
+    let mut list = String::new();
+    for value in headers.get_all(FORWARDED_FOR) {
+        list.extend([value.to_str().unwrap_or_default(), ", "]);
+    }
+    list += &address.to_string();
+    if let Ok(list) = HeaderValue::try_from(list) {
+        headers.insert(FORWARDED_FOR, list);
+    }
+}
+
+/// The request's id; one that has none, or one that is too long or not text, gets another.
+pub fn request_id(headers: &mut HeaderMap) -> HeaderValue {
+    let usable = |id: &&HeaderValue| (1..=LONGEST_ID).contains(&id.len()) && id.to_str().is_ok();
+    if let Some(id) = headers.get(REQUEST_ID).filter(usable) {
+        return id.clone();
+    }
+    let id = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..)));
+    let id = id.expect("hexadecimal digits are a header value");
+    headers.insert(REQUEST_ID, id.clone());
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer() -> Peer {
+        Peer { address: Some("192.0.2.9:1234".parse().unwrap()), tls: false, trusted: false }
+    }
+
+    #[test]
+    fn a_peer_stands_behind_whom_it_names() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", HeaderValue::from_static("203.0.113.1"));
+        headers.append("x-forwarded-for", HeaderValue::from_static("203.0.113.2"));
+        headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        headers.insert("host", HeaderValue::from_static("shop.example"));
+        headers.insert("forwarded", HeaderValue::from_static("for=10.0.0.1"));
+        peer().introduce(&mut headers);
+        assert_eq!(headers["x-forwarded-for"], "203.0.113.1, 203.0.113.2, 192.0.2.9");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-forwarded-host"], "shop.example");
+        assert!(!headers.contains_key("forwarded"));
+    }
+
+    #[test]
+    fn a_trusted_peer_is_believed() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        Peer { trusted: true, ..peer() }.introduce(&mut headers);
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.9");
+    }
+
+    #[test]
+    fn every_request_has_an_id() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(request_id(&mut headers).len(), 32);
+        headers.insert(REQUEST_ID, HeaderValue::from_static("mine"));
+        assert_eq!(request_id(&mut headers), "mine");
+        headers.insert(REQUEST_ID, HeaderValue::try_from("x".repeat(200)).unwrap());
+        assert_eq!(request_id(&mut headers).len(), 32);
+    }
+}

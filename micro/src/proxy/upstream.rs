@@ -1,0 +1,201 @@
+//! One registered service, and the clients that reach it.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::StreamExt;
+use micro_balance::retry::RetryLayer;
+use micro_discover::{Endpoint, Endpoints, Registry, Service, Watch};
+use micro_tower::Client;
+use micro_tower::transport::{Connector, HttpVersion};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_stream::wrappers::WatchStream;
+
+use super::meter::Meter;
+
+/// What a service is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// HTTP/1.1, which every web server speaks.
+    Http1,
+    /// HTTP/2, which gRPC needs.
+    Http2,
+}
+
+/// How upstreams are reached.
+#[derive(Clone, Debug)]
+pub(super) struct Reach {
+    pub(super) connector: Connector,
+    pub(super) retry: RetryLayer,
+    pub(super) failfast: Duration,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self {
+            connector: Connector::new().http1_connections(1024, 256),
+            retry: RetryLayer::new(),
+            failfast: Duration::from_secs(2),
+        }
+    }
+}
+
+/// One registered service: its records as they are now, and clients that balance over its endpoints.
+pub struct Upstream {
+    name: Arc<str>,
+    reach: Reach,
+    current: Arc<Current>,
+    sets: watch::Receiver<Vec<Service>>,
+    http1: OnceLock<Client>,
+    http2: OnceLock<Client>,
+    meter: Meter,
+    task: AbortHandle,
+}
+
+/// What the registry says.
+struct Current {
+    facts: ArcSwap<Facts>,
+    /// Since when it has said that there is no endpoint.
+    empty_since: ArcSwap<Option<Instant>>,
+}
+
+impl Upstream {
+    /// Watches the service `name`, of which `records` are known already.
+    pub(super) fn new(name: &str, records: Vec<Service>, registry: Arc<dyn Registry>, reach: Reach) -> Self {
+        let current = Arc::new(Current { facts: ArcSwap::default(), empty_since: ArcSwap::default() });
+        current.set(&records);
+        let (send, sets) = watch::channel(records);
+        let task = tokio::spawn(follow(Watch::new(registry, name), current.clone(), send)).abort_handle();
+        let meter = Meter::new(name);
+        let (http1, http2) = (OnceLock::new(), OnceLock::new());
+        Self { name: name.into(), reach, current, sets, http1, http2, meter, task }
+    }
+
+    /// What the service is called.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What the registry says of it now.
+    pub fn facts(&self) -> Arc<Facts> {
+        self.current.facts.load_full()
+    }
+
+    /// For how long the registry has said that there is no endpoint, if it does.
+    pub fn empty_for(&self) -> Option<Duration> {
+        self.current.empty_since.load().map(|since| since.elapsed())
+    }
+
+    /// What plain HTTP requests reach it by: what its label `protocol` says, or else HTTP/1.
+    pub fn wire(&self) -> Wire {
+        self.current.facts.load().wire
+    }
+
+    /// Whether it is a web server and nothing else: no request to it is a call.
+    pub fn is_plain(&self) -> bool {
+        self.current.facts.load().plain
+    }
+
+    /// The client that speaks `wire`, which connects when it is first asked for.
+    pub fn client(&self, wire: Wire) -> &Client {
+        let (client, version) = match wire {
+            Wire::Http1 => (&self.http1, HttpVersion::Http1),
+            Wire::Http2 => (&self.http2, HttpVersion::Http2),
+        };
+        client.get_or_init(|| {
+            let endpoints = Endpoints::new(WatchStream::new(self.sets.clone()));
+            Client::builder_over(self.name.clone(), endpoints)
+                .connector(self.reach.connector.clone().http_version(version))
+                .retry(self.reach.retry.clone())
+                .failfast(self.reach.failfast)
+                .build()
+        })
+    }
+
+    /// What is counted of the requests to it.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+}
+
+/// What is known of a service, worked out once.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// A record per version.
+    pub records: Vec<Service>,
+    /// What its label `protocol` says.
+    pub protocol: Option<String>,
+    /// What its label `handler` says.
+    pub handler: Option<String>,
+    wire: Wire,
+    plain: bool,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl Facts {
+    fn new(records: Vec<Service>) -> Self {
+        let (protocol, handler) = (label(&records, "protocol"), label(&records, "handler"));
+        let wire = match protocol.as_deref() {
+            Some("h2" | "h2c" | "http2" | "grpc") => Wire::Http2,
+            _ => Wire::Http1,
+        };
+        let called = records.iter().any(|record| !record.methods.is_empty());
+        let plain =
+            !called && handler.is_none() && !matches!(protocol.as_deref(), Some("grpc" | "mucp" | "rpc"));
+        Self { records, protocol, handler, wire, plain }
+    }
+
+    /// Whether it speaks go-micro's RPC, which has no reflection.
+    pub fn is_go_micro(&self) -> bool {
+        matches!(self.protocol.as_deref(), Some("mucp" | "rpc"))
+    }
+
+    /// The endpoints of all versions.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.records.iter().flat_map(|record| &record.endpoints)
+    }
+}
+
+/// The first value of the label `key`, of an endpoint or else of a version.
+fn label(records: &[Service], key: &str) -> Option<String> {
+    let endpoints = records.iter().flat_map(|record| &record.endpoints);
+    let found = endpoints.map(|endpoint| &endpoint.metadata).find_map(|labels| labels.get(key));
+    found.or_else(|| records.iter().find_map(|record| record.metadata.get(key))).cloned()
+}
+
+impl Current {
+    fn set(&self, records: &[Service]) {
+        self.facts.store(Arc::new(Facts::new(records.to_vec())));
+        let empty = records.iter().all(|record| record.endpoints.is_empty());
+        let since = self.empty_since.load().filter(|_| empty);
+        self.empty_since.store(Arc::new(since.or_else(|| empty.then(Instant::now))));
+    }
+}
+
+async fn follow(mut watch: Watch, current: Arc<Current>, sets: watch::Sender<Vec<Service>>) {
+    while let Some(records) = watch.next().await {
+        current.set(&records);
+        sets.send_replace(records);
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("name", &self.name).finish_non_exhaustive()
+    }
+}

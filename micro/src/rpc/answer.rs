@@ -1,0 +1,170 @@
+//! Carries out what is asked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use micro_discover::Registry;
+use micro_tower::wire;
+use tonic::body::Body;
+
+use super::request::RpcRequest;
+use crate::call::{Call, Caller, Error, Target, one};
+use crate::proxy::{Directory, Fault, Unreachable, Upstream, Wire};
+use crate::schema::Json;
+use crate::transcode::{http_status, metadata};
+
+/// What errors come from.
+const ID: &str = "go.micro.rpc";
+/// The longest body that is read.
+const MOST_BYTES: usize = 4 << 20;
+
+/// Answers `/rpc`. Clones share its clients.
+#[derive(Clone)]
+pub struct Rpc {
+    caller: Caller,
+    directory: Directory,
+    timeout: Duration,
+}
+
+impl Rpc {
+    /// Calls the services of `directory`, each for `timeout` at most unless the client says less.
+    pub fn new(directory: Directory, timeout: Duration) -> Self {
+        let registry: Arc<dyn Registry> = directory.registry().clone();
+        Self { caller: Caller::new(registry), directory, timeout }
+    }
+
+    /// The answer to `request`, whatever its path.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        if request.method() != Method::POST {
+            let mut response = Response::new(Body::new("Method not allowed\n".to_owned()));
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+            return response;
+        }
+        let (parts, body) = request.into_parts();
+        let kind =
+            parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let body = match Limited::new(body, MOST_BYTES).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return bad(error.to_string()),
+        };
+        match RpcRequest::read(kind, &body) {
+            Ok(asked) => self.call(asked, &parts.headers).await.unwrap_or_else(|fault| fault.response()),
+            Err(why) => bad(why),
+        }
+    }
+
+    /// Calls what is asked, with what `headers` have to say behind this hop.
+    ///
+    /// # Errors
+    ///
+    /// What go-micro would say.
+    pub async fn call(&self, asked: RpcRequest, headers: &HeaderMap) -> Result<Response<Body>, Fault> {
+        // The caller watches whatever it is asked for, so that has to be there.
+        let upstream =
+            self.directory.look_up(&asked.service).await.map_err(|unreachable| match unreachable {
+                Unreachable::Unknown(_) => Fault::new(ID, StatusCode::NOT_FOUND, unreachable.to_string()),
+                _ => Fault::new(ID, StatusCode::SERVICE_UNAVAILABLE, unreachable.to_string()),
+            })?;
+        let request = if asked.request.trim().is_empty() { "{}".to_owned() } else { asked.request };
+        let limit = timeout(headers).map_or(self.timeout, |asked| asked.min(self.timeout));
+        if upstream.facts().is_go_micro() && asked.address.is_empty() {
+            return by_name(&upstream, &asked.method, headers, request.into(), limit).await;
+        }
+        let mut call =
+            Call::new(Target::Service(asked.service), asked.method).headers(metadata(headers)).timeout(limit);
+        if !asked.address.is_empty() {
+            call = call.endpoint(asked.address);
+        }
+        let mut answers = self.caller.call(call, one(request)).await.map_err(|error| failure(ID, &error))?;
+        let answer = match answers.next().await {
+            Some(answer) => answer.map_err(|error| failure(ID, &error))?,
+            None => {
+                return Err(Fault::new(
+                    ID,
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "error during request: no answer",
+                ));
+            }
+        };
+        // What went wrong may be said behind it.
+        if let Some(Err(error)) = answers.next().await {
+            return Err(failure(ID, &error));
+        }
+        let json = answer.json(&Json::new());
+        let json =
+            json.map_err(|error| Fault::new(ID, StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        Ok(answered(json.into()))
+    }
+}
+
+/// Calls `method` of `upstream` in go-micro's words, whichever version of it is spoken there: JSON in, JSON out.
+///
+/// # Errors
+///
+/// The service's own, or one of ours.
+pub async fn by_name(
+    upstream: &Upstream,
+    method: &str,
+    headers: &HeaderMap,
+    request: Bytes,
+    limit: Duration,
+) -> Result<Response<Body>, Fault> {
+    let client = wire::Client::new(upstream.client(Wire::Http2).clone());
+    match tokio::time::timeout(limit, client.call_text(method, metadata(headers), request)).await {
+        Ok(answer) => Ok(answered(answer?)),
+        Err(_) => {
+            let detail = format!("{method} did not answer within {limit:?}");
+            Err(Fault::new(ID, StatusCode::GATEWAY_TIMEOUT, detail))
+        }
+    }
+}
+
+fn answered(json: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::new(Full::new(json)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn bad(why: impl Into<String>) -> Response<Body> {
+    Fault::new(ID, StatusCode::BAD_REQUEST, why).response()
+}
+
+/// What go-micro's clients say in `timeout`: whole seconds.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get("timeout")?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// A failed call as go-micro's error: the service's own where it is one, or else one of the face `id`.
+pub fn failure(id: &'static str, error: &Error) -> Fault {
+    if let Error::Status(status) = error
+        && let Some(fault) = Fault::parse(status.message())
+    {
+        return fault;
+    }
+    Fault::new(id, http_status(error.code()), format!("error during request: {}", chain(error)))
+}
+
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rpc").field("caller", &self.caller).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,199 @@
+//! Carries out a request as a gRPC call.
+
+use std::time::Duration;
+
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use micro_balance::grpc_timeout;
+use micro_tower::Client;
+use prost_reflect::DynamicMessage;
+use tonic::body::Body;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+
+use super::input::{Input, message};
+use super::output::output;
+use super::route::Found;
+use super::status::Problem;
+use super::stream::{Form, Several};
+use crate::call::invoke;
+
+/// How requests are carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct Transcoding {
+    /// How long a call with one answer may take, unless the client says.
+    pub timeout: Duration,
+    /// How long the body of a request may be, in bytes.
+    pub most_bytes: usize,
+}
+
+impl Default for Transcoding {
+    /// 30 s and 4 MiB, as gRPC servers take by default.
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(30), most_bytes: 4 << 20 }
+    }
+}
+
+/// Calls the method `found` by `client` with what `request` gives, and answers with what comes back.
+pub async fn transcode(
+    client: Client,
+    found: Found,
+    request: Request<Body>,
+    how: &Transcoding,
+) -> Response<Body> {
+    let pool = found.method.parent_pool().clone();
+    let (form, streams) = (Form::wanted(request.headers()), found.method.is_server_streaming());
+    match call(client, &found, request, how).await {
+        Ok(response) if streams => {
+            let (metadata, answers, _) = response.into_parts();
+            let body = Several::new(answers, found.response_body, pool, form);
+            answer(Body::new(body), form.kind(), metadata)
+        }
+        Ok(response) => match only(response).await.and_then(|(metadata, message)| {
+            let output = output(&message, &found.response_body)?;
+            Ok(answer(Body::new(http_body_util::Full::new(output.data)), &output.kind, metadata))
+        }) {
+            Ok(response) => response,
+            Err(status) => failed(&status, Some(&pool)),
+        },
+        Err(status) => failed(&status, Some(&pool)),
+    }
+}
+
+type Answers = tonic::Response<tonic::Streaming<DynamicMessage>>;
+
+async fn call(
+    client: Client,
+    found: &Found,
+    request: Request<Body>,
+    how: &Transcoding,
+) -> Result<Answers, Status> {
+    if found.method.is_client_streaming() {
+        return Err(Status::unimplemented("this method takes a stream, which one request cannot give"));
+    }
+    let (parts, body) = request.into_parts();
+    let body = read(body, how.most_bytes).await?;
+    let kind =
+        parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let input =
+        Input { verb: &parts.method, query: parts.uri.query().unwrap_or_default(), kind, body: &body };
+    let message = message(found, &input).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let mut request = tonic::Request::new(stream::iter([message]));
+    let asked = timeout(&parts.headers)?;
+    if let Some(timeout) = asked.or_else(|| (!found.method.is_server_streaming()).then_some(how.timeout)) {
+        request.set_timeout(timeout);
+    }
+    let given = std::mem::take(request.metadata_mut()).into_headers();
+    let mut headers = metadata(&parts.headers);
+    headers.extend(given);
+    *request.metadata_mut() = MetadataMap::from_headers(headers);
+    invoke(client, &found.method, request).await
+}
+
+/// The whole of a body, which is no longer than `most` bytes.
+async fn read(body: Body, most: usize) -> Result<bytes::Bytes, Status> {
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_long(most));
+    }
+    match Limited::new(body, most).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_long(most)),
+        Err(error) => Err(Status::invalid_argument(format!("the body broke off: {error}"))),
+    }
+}
+
+fn too_long(most: usize) -> Status {
+    Status::resource_exhausted(format!("the body is longer than {most} bytes"))
+}
+
+/// The one answer of a call that has one.
+async fn only(response: Answers) -> Result<(MetadataMap, DynamicMessage), Status> {
+    let (metadata, mut answers, _) = response.into_parts();
+    let message = answers.message().await?.ok_or_else(|| Status::internal("there was no answer"))?;
+    // Its status comes behind it.
+    while answers.message().await?.is_some() {}
+    Ok((metadata, message))
+}
+
+fn answer(body: Body, kind: &str, metadata: MetadataMap) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let mut last = None;
+    for (name, value) in metadata.into_headers() {
+        last = name.or(last);
+        if let Some(name) = last.clone().filter(|name| travels(name) && !name.as_str().starts_with("grpc-")) {
+            headers.append(name, value);
+        }
+    }
+    let kind = HeaderValue::from_str(kind).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn failed(status: &Status, pool: Option<&prost_reflect::DescriptorPool>) -> Response<Body> {
+    metrics::counter!("micro_gateway_transcode_errors_total").increment(1);
+    let mut response = Problem::new(status, pool).response();
+    if status.code() == Code::ResourceExhausted && status.message().starts_with("the body is longer") {
+        *response.status_mut() = http::StatusCode::PAYLOAD_TOO_LARGE;
+    }
+    response
+}
+
+/// What the client says in `grpc-timeout`, or in seconds in `x-request-timeout`.
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
+    if let Some(value) = headers.get("grpc-timeout") {
+        let timeout = grpc_timeout::decode(value);
+        return timeout.map(Some).ok_or_else(|| Status::invalid_argument("malformed grpc-timeout"));
+    }
+    let Some(value) = headers.get("x-request-timeout") else { return Ok(None) };
+    let seconds = value.to_str().ok().and_then(|text| text.parse::<f64>().ok());
+    let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    timeout.map(Some).ok_or_else(|| Status::invalid_argument("x-request-timeout is a number of seconds"))
+}
+
+/// The headers of a request that its call carries: what says nothing of this hop, and `grpc-metadata-…` without that.
+pub(crate) fn metadata(headers: &HeaderMap) -> HeaderMap {
+    let mut metadata = HeaderMap::new();
+    for (name, value) in headers {
+        let name = match name.as_str().strip_prefix("grpc-metadata-") {
+            Some(rest) => HeaderName::try_from(rest).unwrap_or_else(|_| name.clone()),
+            None => name.clone(),
+        };
+        if travels(&name) && !name.as_str().starts_with("grpc-") {
+            metadata.append(name, value.clone());
+        }
+    }
+    metadata
+}
+
+/// Whether a header means anything behind this hop.
+fn travels(name: &HeaderName) -> bool {
+    const STAY: [&str; 22] = [
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "expect",
+        "host",
+        "keep-alive",
+        "origin",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "referer",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "x-request-timeout",
+    ];
+    !STAY.contains(&name.as_str())
+}

@@ -1,0 +1,100 @@
+//! Which method a request means.
+
+use std::sync::Arc;
+
+use http::Method;
+use prost_reflect::MethodDescriptor;
+
+use super::rule::{Binding, Body, bindings};
+use crate::schema::Schema;
+
+/// The ways to call the methods of several services, the ones that say more first.
+#[derive(Clone, Debug)]
+pub struct Routes<T> {
+    routes: Vec<Arc<Route<T>>>,
+}
+
+#[derive(Debug)]
+struct Route<T> {
+    owner: T,
+    method: MethodDescriptor,
+    binding: Binding,
+}
+
+/// A method, and what the request gives it besides its body.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub(super) method: MethodDescriptor,
+    /// Fields that the path gives.
+    pub(super) fields: Vec<(String, String)>,
+    pub(super) body: Body,
+    pub(super) response_body: String,
+}
+
+impl Found {
+    /// `method` with the whole message as its body.
+    pub fn whole(method: MethodDescriptor) -> Self {
+        Self { method, fields: Vec::new(), body: Body::Whole, response_body: String::new() }
+    }
+
+    /// `method` with fields in the query, and no body.
+    pub fn query(method: MethodDescriptor) -> Self {
+        Self { body: Body::None, ..Self::whole(method) }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &MethodDescriptor {
+        &self.method
+    }
+}
+
+impl<T> Default for Routes<T> {
+    fn default() -> Self {
+        Self { routes: Vec::new() }
+    }
+}
+
+impl<T: Clone + std::fmt::Display> Routes<T> {
+    /// The ways that the methods of `schemas` name; each belongs to its owner. Of two that are the same the first stays.
+    pub fn new<'a>(schemas: impl IntoIterator<Item = (T, &'a Schema)>) -> Self {
+        let mut routes: Vec<Arc<Route<T>>> = Vec::new();
+        for (owner, schema) in schemas {
+            for method in schema.services().iter().flat_map(|service| service.methods()) {
+                let (good, bad) = bindings(&method);
+                for invalid in bad {
+                    tracing::warn!(service = %owner, method = method.full_name(), %invalid, "a route was left out");
+                }
+                for binding in good {
+                    let same = |other: &&Arc<Route<T>>| {
+                        other.binding.verb == binding.verb && other.binding.template == binding.template
+                    };
+                    if let Some(other) = routes.iter().find(same) {
+                        tracing::warn!(service = %owner, method = method.full_name(), other = other.method.full_name(), "two methods have one route");
+                        continue;
+                    }
+                    routes.push(Arc::new(Route { owner: owner.clone(), method: method.clone(), binding }));
+                }
+            }
+        }
+        routes.sort_by(|one, other| one.binding.template.before(&other.binding.template));
+        Self { routes }
+    }
+
+    /// The method that `verb` and `path` mean, and whose it is.
+    pub fn find(&self, verb: &Method, path: &str) -> Option<(T, Found)> {
+        self.routes.iter().find_map(|route| {
+            if route.binding.verb.as_ref().is_some_and(|known| known != verb) {
+                return None;
+            }
+            let fields = route.binding.template.matches(path)?;
+            let fields = fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
+            let Binding { body, response_body, .. } = route.binding.clone();
+            Some((route.owner.clone(), Found { method: route.method.clone(), fields, body, response_body }))
+        })
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+}

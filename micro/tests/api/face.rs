@@ -1,0 +1,113 @@
+//! The gateway's process, and a client that says exactly what a test wants.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::program::{Place, Running};
+
+/// A gateway that runs until the end of the test.
+pub(crate) struct Face {
+    pub(crate) address: SocketAddr,
+    running: Running,
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Face {
+    /// Starts `micro api` with `arguments` over the registry of `place`.
+    pub(crate) fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut running = place.start(&[&["api", "--address", "127.0.0.1:0"], arguments].concat());
+        let line = running.line();
+        let address = line.strip_prefix("api listens on http://").expect("the first line says where");
+        Self { address: address.parse().unwrap(), running }
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+    }
+
+    /// Sends `request` as it is, and reads until the gateway closes.
+    pub(crate) fn say(&self, request: impl AsRef<[u8]>) -> Vec<u8> {
+        let mut stream = self.connect();
+        // The gateway may close before it has read everything.
+        let _ = stream.write_all(request.as_ref());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        answer
+    }
+
+    /// One request with `headers`, each a line, and `body`.
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+        let length =
+            if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: gateway.example\r\nconnection: close\r\n{headers}{length}\r\n"
+        );
+        Answer::of(&self.say([head.as_bytes(), body].concat()))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, "", b"")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
+    }
+
+    /// Waits for its end: its exit code, and what it still wrote.
+    pub(crate) fn end(&mut self) -> (Option<i32>, String) {
+        let (status, rest) = self.running.end();
+        (status.code(), rest)
+    }
+}
+
+impl Answer {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(bytes)));
+        let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut body = bytes[end + 4..].to_vec();
+        if head.contains("\r\ntransfer-encoding: chunked") {
+            body = unchunked(&body);
+        }
+        Self { status, head, body }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| line.strip_prefix(&format!("{name}: ")))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// The data of a chunked body; what is missing at its end is not made up.
+fn unchunked(mut rest: &[u8]) -> Vec<u8> {
+    let mut data = Vec::new();
+    while let Some(line) = rest.windows(2).position(|two| two == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        if size == 0 || rest.len() < line + 2 + size + 2 {
+            break;
+        }
+        data.extend_from_slice(&rest[line + 2..line + 2 + size]);
+        rest = &rest[line + 2 + size + 2..];
+    }
+    data
+}

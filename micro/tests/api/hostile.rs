@@ -1,0 +1,161 @@
+//! Clients that mean no good.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use crate::face::Face;
+use crate::program::Place;
+use crate::service::Services;
+
+/// Requests that two servers could read in two ways; each hides another behind it.
+const SMUGGLED: [&str; 26] = [
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\nx",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nContent-Length : 1\r\n\r\nx",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\r\n : chunked\r\n\r\n0\r\n\r\n",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST /foo/x HTTP/1.1\r\nHost: a\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST /foo/x HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "GET /foo/x HTTP/1.1\r\n\r\n",
+    "GET /foo/x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "GET /foo/x HTTP/1.1\r\nHost: a@b\r\n\r\n",
+    "GET /foo/x HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+    "GET /foo/x HTTP/1.1\r\nHost: a\r\n X: folded\r\n\r\n",
+    "GET /foo/x HTTP/2.0\r\nHost: a\r\n\r\n",
+    "GET /foo/x\r\n\r\n",
+    "GET  /foo/x HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET http://b/foo/x HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /foo/../bar HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /foo/x#y HTTP/1.1\r\nHost: a\r\n\r\n",
+    "TRACE /foo/x HTTP/1.1\r\nHost: a\r\n\r\n",
+];
+
+#[test]
+fn no_request_hides_another() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.mirror("foo");
+    let face = Face::start(&place, &[]);
+    for attack in SMUGGLED {
+        let hidden = "GET /foo/hidden HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let answer = String::from_utf8_lossy(&face.say(format!("{attack}{hidden}"))).into_owned();
+        let first: u16 = answer.split(' ').nth(1).unwrap_or("0").parse().unwrap();
+        assert!((400..500).contains(&first), "{attack:?}: {answer}");
+        let framing = !attack.starts_with("TRACE") && !attack.contains("..") && !attack.contains("http://b");
+        assert!(!framing || !answer.contains("/foo/hidden"), "{attack:?}: {answer}");
+    }
+    let bad_chunk = "POST /foo/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\r\n0\r\n\r\nGET /foo/hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert!(!String::from_utf8_lossy(&face.say(bad_chunk)).contains("/foo/hidden"));
+    assert_eq!(face.get("/foo/x").status, 200);
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_others_are_served() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.mirror("foo");
+    let face = Face::start(&place, &[]);
+    let many = "X: y\r\n".repeat(1000);
+    let long = format!("X: {}\r\n", "y".repeat(1 << 20));
+    for headers in [many, long] {
+        let answer = face.say(format!("GET /foo/x HTTP/1.1\r\nHost: a\r\n{headers}\r\n"));
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    assert_eq!(face.get("/foo/x").status, 200);
+}
+
+#[test]
+fn who_dribbles_or_says_nothing_is_cut_while_others_are_served() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.mirror("foo");
+    services.echo("echo");
+    let face = Face::start(&place, &[]);
+    let starts = [
+        "",
+        "GET /foo/x HTTP/1.1\r\nHost: a\r\n",
+        "POST /echo/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
+    ];
+    let began = Instant::now();
+    let mut slow: Vec<_> = starts.iter().cycle().take(60).map(|start| (start, face.connect())).collect();
+    for (start, stream) in &mut slow {
+        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        stream.write_all(start.as_bytes()).unwrap();
+    }
+    let mut answers = 0;
+    while !slow.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(40), "{} are still there", slow.len());
+        slow.retain_mut(|(start, stream)| {
+            if !start.is_empty() && stream.write_all(b"X").is_err() {
+                return false;
+            }
+            let mut space = [0; 1000];
+            !matches!(stream.read(&mut space), Ok(0)) && stream.take_error().unwrap().is_none()
+        });
+        assert_eq!(face.get("/foo/x").status, 200);
+        answers += 1;
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert!(began.elapsed() > Duration::from_secs(5) && answers > 10);
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+#[test]
+fn floods_of_frames_are_cut() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.mirror("foo");
+    let face = Face::start(&place, &[]);
+    let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, b"")].concat();
+    // :method GET, :scheme http, :path /, and :authority as a literal.
+    let head = b"\x82\x86\x84\x41\x01a";
+    let floods: [(&str, Vec<u8>); 5] = [
+        ("ping", frame(6, 0, 0, b"12345678")),
+        ("settings", frame(4, 0, 0, b"")),
+        ("priority", frame(2, 0, 3, &[0, 0, 0, 0, 1])),
+        ("reset", [frame(1, 5, 0, head), frame(3, 0, 0, &[0, 0, 0, 8])].concat()),
+        ("continuation", frame(9, 0, 1, b"")),
+    ];
+    for (name, flood) in floods {
+        let mut stream = face.connect();
+        stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(&preface).unwrap();
+        if name == "continuation" {
+            stream.write_all(&frame(1, 1, 1, head)).unwrap();
+        }
+        let mut reader = stream.try_clone().unwrap();
+        let reading = std::thread::spawn(move || reader.read_to_end(&mut Vec::new()));
+        let mut sent = 0_u32;
+        let cut = (0..200_000_u32).any(|at| {
+            let mut bytes = flood.clone();
+            if name == "reset" {
+                let id = (2 * at + 1).to_be_bytes();
+                bytes[5..9].copy_from_slice(&id);
+                let second = 9 + head.len();
+                bytes[second + 5..second + 9].copy_from_slice(&id);
+            }
+            sent = at;
+            stream.write_all(&bytes).is_err()
+        });
+        assert!(cut, "{name}: {sent} frames were taken");
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+        let _ = reading.join().unwrap();
+        assert_eq!(face.get("/foo/x").status, 200, "{name}");
+    }
+}

@@ -1,0 +1,48 @@
+//! What the gateway says of itself.
+
+use crate::face::Face;
+use crate::program::Place;
+use crate::service::Services;
+
+#[test]
+fn it_says_that_it_lives_and_what_it_did() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.mirror("foo");
+    let face = Face::start(&place, &[]);
+    for path in ["/healthz", "/livez", "/readyz"] {
+        assert_eq!((face.get(path).status, face.get(path).text().as_str()), (200, "ok\n"), "{path}");
+    }
+    assert_eq!(face.ask("POST", "/healthz", "", b"").status, 405);
+    assert_eq!((face.get("/foo/x").status, face.get("/unknown/x").status), (200, 404));
+
+    let metrics = face.get("/metrics").text();
+    let counted = r#"micro_gateway_requests_total{service="foo",status="2xx"} 1"#;
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+    assert!(metrics.contains("micro_gateway_request_duration_seconds"), "{metrics}");
+    assert!(!metrics.contains("unknown"), "names that nobody has are not counted: {metrics}");
+
+    let stats = face.ask("GET", "/stats", "content-type: application/json\r\n", b"").json();
+    let last = stats["counters"].as_array().unwrap().iter();
+    let sum =
+        |code: &str| last.clone().map(|count| count["status_codes"][code].as_u64().unwrap()).sum::<u64>();
+    assert!(sum("20x") >= 7 && sum("40x") == 2, "{stats}");
+    assert!(stats["started"].as_u64().unwrap() > 0 && stats["memory"].as_str().unwrap().ends_with("mb"));
+    assert!(face.get("/stats").text().contains("<table>"));
+}
+
+#[test]
+fn a_line_is_written_per_request() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.mirror("foo");
+    let mut face = Face::start(&place, &["--access-log", "combined"]);
+    face.ask("GET", "/foo/x?y", "user-agent: a \"test\"\r\nx-request-id: mine\r\n", b"");
+    face.signal(rustix::process::Signal::TERM);
+    let (code, rest) = face.end();
+    assert_eq!(code, Some(0));
+    let line = rest.lines().next().unwrap();
+    assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
+    assert!(line.contains("\"GET /foo/x?y HTTP/1.1\" 200 ") && line.contains(r#""a \"test\"""#), "{line}");
+    assert!(line.ends_with(" mine"), "{line}");
+}

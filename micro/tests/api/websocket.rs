@@ -1,0 +1,76 @@
+//! WebSockets through the gateway.
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpListener;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{accept_async, connect_async};
+
+use crate::face::Face;
+use crate::program::Place;
+use crate::service::Services;
+
+/// A service that says every message back.
+fn parrot(services: &Services, name: &str) {
+    let listener = services.runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    services.announce(name, listener.local_addr().unwrap());
+    services.runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(socket) = accept_async(stream).await else { return };
+                let (mut sink, mut messages) = socket.split();
+                while let Some(Ok(message)) = messages.next().await {
+                    if message.is_text() || message.is_binary() {
+                        sink.send(message).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn messages_go_both_ways_and_the_end_is_heard() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    parrot(&services, "chat");
+    let face = Face::start(&place, &[]);
+    services.runtime.block_on(async {
+        let (mut socket, _) = connect_async(format!("ws://{}/chat/room", face.address)).await.unwrap();
+        for text in ["one", "two"] {
+            socket.send(Message::text(text)).await.unwrap();
+            assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(text));
+        }
+        let large = Message::binary(vec![7; 1_000_000]);
+        socket.send(large.clone()).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), large);
+        socket.close(None).await.unwrap();
+        assert!(matches!(socket.next().await, Some(Ok(Message::Close(_)))));
+    });
+}
+
+#[test]
+fn a_page_of_another_host_opens_none() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    parrot(&services, "chat");
+    let face = Face::start(&place, &["--cors", "https://friend.example"]);
+    let own = format!("http://{}", face.address);
+    for (origin, may) in [
+        (own.as_str(), true),
+        ("https://friend.example", true),
+        ("https://evil.example", false),
+        ("null", false),
+    ] {
+        let mut request = format!("ws://{}/chat/room", face.address).into_client_request().unwrap();
+        request.headers_mut().insert("origin", origin.parse().unwrap());
+        let result = services.runtime.block_on(connect_async(request));
+        match result {
+            Ok(_) => assert!(may, "{origin}"),
+            Err(Error::Http(response)) => {
+                assert_eq!((may, response.status().as_u16()), (false, 403), "{origin}")
+            }
+            Err(error) => panic!("{origin}: {error}"),
+        }
+    }
+}
