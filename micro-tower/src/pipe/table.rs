@@ -41,6 +41,7 @@ pub(super) enum Arrival {
 /// What a server says of a pipe that it has accepted: its number there, and where its messages go.
 #[derive(Debug)]
 pub(super) struct Accepted {
+    #[cfg_attr(not(feature = "rabbitmq"), allow(dead_code, reason = "over NATS, the place says it"))]
     pub(super) pipe: u64,
     pub(super) at: Option<String>,
 }

@@ -57,6 +57,10 @@ impl Drop for Socket {
 
 impl Listener {
     /// Listens at `place`, as the service called `name` where it takes a name to be called.
+    #[cfg_attr(
+        not(any(feature = "nats", feature = "rabbitmq")),
+        allow(unused_variables, reason = "names are for brokers, which come by feature")
+    )]
     pub(super) async fn bind(place: Place, name: &str) -> Result<Self, ServeError> {
         let source = match &place {
             Place::Tcp(address) => {

@@ -71,6 +71,10 @@ impl Target {
     }
 
     /// Which broker the endpoint says that it is called at.
+    #[cfg_attr(
+        not(any(feature = "nats", feature = "rabbitmq")),
+        allow(dead_code, reason = "brokers come by feature")
+    )]
     pub(super) fn broker(&self) -> Option<&str> {
         self.broker.as_deref()
     }
