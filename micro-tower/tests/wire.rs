@@ -431,3 +431,52 @@ async fn a_timeout_in_nanoseconds_ends_a_call() {
         "{heard}"
     );
 }
+
+#[tokio::test]
+async fn streams_of_one_connection_are_told_apart() {
+    let greeter = running(router()).await;
+    let post = |id: u8, rest: &str, body: &str| {
+        format!(
+            "POST / HTTP/1.1\r\nContent-Type: application/json\r\nMicro-Method: Greeter.Echo\r\nMicro-Id: {id}\r\n\
+             Micro-Stream: {id}\r\nContent-Length: {}\r\n{rest}\r\n{body}",
+            body.len()
+        )
+    };
+    let end = "Micro-Error: EOS\r\n";
+    let said = [
+        post(1, "", "{}"),
+        post(2, "", "{}"),
+        post(2, "", r#"{"name":"two-a"}"#),
+        post(1, "", r#"{"name":"one-a"}"#),
+        post(2, "", r#"{"name":"two-b"}"#),
+        post(2, end, ""),
+        post(1, end, ""),
+    ]
+    .concat();
+    let mut stream = TcpStream::connect(greeter.address).await.unwrap();
+    stream.write_all(said.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    while text(&heard).matches("\r\nMicro-Error: EOS").count() < 2 {
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut heard)).await;
+        assert!(read.is_ok_and(|read| read.unwrap() > 0), "{}", text(&heard));
+    }
+    let heard = text(&heard);
+    let of = |id: u8| {
+        let answers =
+            heard.split("HTTP/1.1 200 OK\r\n").filter(|it| it.contains(&format!("Micro-Stream: {id}\r\n")));
+        answers.map(|it| it.rsplit("\r\n\r\n").next().unwrap().trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(1), [r#"{"greeting":"one-a"}"#, ""]);
+    assert_eq!(of(2), [r#"{"greeting":"two-a"}"#, r#"{"greeting":"two-b"}"#, ""]);
+}
+
+#[tokio::test]
+async fn a_service_is_announced_in_go_micros_words() {
+    use micro_discover::Registry as _;
+    let greeter = running(router()).await;
+    let found = greeter.registry.get("greeter").await.unwrap();
+    let labels = &found[0].endpoints[0].metadata;
+    for (name, value) in [("protocol", "mucp"), ("server", "mucp"), ("transport", "http")] {
+        assert_eq!(labels[name], value);
+    }
+}

@@ -4,7 +4,10 @@
 mod golden;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -37,15 +40,25 @@ async fn client(address: std::net::SocketAddr, labels: &[(&str, &str)]) -> wire:
     wire::Client::new(client)
 }
 
+/// A server of recorded answers.
+struct Recorded {
+    address: std::net::SocketAddr,
+    heard: mpsc::UnboundedReceiver<Vec<u8>>,
+    connections: Arc<AtomicUsize>,
+}
+
 /// A server that answers each connection's first request with what was recorded, and tells what it heard.
-async fn recorded(answers: Vec<Vec<u8>>) -> (std::net::SocketAddr, mpsc::UnboundedReceiver<Vec<u8>>) {
+async fn recorded(answers: Vec<Vec<u8>>) -> Recorded {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (tell, heard) = mpsc::unbounded_channel();
     let answers = Arc::new(Mutex::new(answers.into_iter()));
+    let connections = Arc::new(AtomicUsize::new(0));
+    let accepted = connections.clone();
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
+            accepted.fetch_add(1, Relaxed);
             let (tell, answers) = (tell.clone(), answers.clone());
             tokio::spawn(async move {
                 let mut bytes = Vec::new();
@@ -59,7 +72,7 @@ async fn recorded(answers: Vec<Vec<u8>>) -> (std::net::SocketAddr, mpsc::Unbound
             });
         }
     });
-    (address, heard)
+    Recorded { address, heard, connections }
 }
 
 /// Whether `bytes` are a request with the body it announces.
@@ -102,14 +115,16 @@ async fn called(
     let all = exchanges(log);
     let names: Vec<_> = calls.iter().map(|(name, ..)| *name).collect();
     let recordings = named(&all, &names);
-    let (address, mut heard) = recorded(recordings.iter().map(|it| it.answered.clone()).collect()).await;
-    let client = client(address, labels).await;
+    let mut server = recorded(recordings.iter().map(|it| it.answered.clone()).collect()).await;
+    let client = client(server.address, labels).await;
     let mut answers = Vec::new();
     for ((_, method, request), recording) in calls.iter().zip(&recordings) {
         let answer = client.call_text(method, from.clone(), Bytes::from_static(request.as_bytes())).await;
         answers.push(answer.map(|answer| String::from_utf8(answer.into()).unwrap()));
-        assert_eq!(plain(&heard.recv().await.unwrap()), plain(&recording.sent), "{}", recording.name);
+        assert_eq!(plain(&server.heard.recv().await.unwrap()), plain(&recording.sent), "{}", recording.name);
     }
+    // A method's errors are none of the connection's.
+    assert_eq!(server.connections.load(Relaxed), 1);
     answers
 }
 
@@ -162,13 +177,13 @@ async fn streams_of_every_version_end_where_their_server_says() {
     ] {
         let all = exchanges(log);
         let recording = named(&all, &[name])[0];
-        let (address, mut heard) = recorded(vec![recording.answered.clone()]).await;
-        let client = client(address, labels).await;
+        let mut server = recorded(vec![recording.answered.clone()]).await;
+        let client = client(server.address, labels).await;
         let requests = stream::iter(["a", "b"]).map(|name| json!({ "name": name }));
         let answers = client.stream_json("Greeter.Stream", HeaderMap::new(), requests).await.unwrap();
         let answers: Vec<_> = answers.map(|answer| answer.unwrap()["greeting"].clone()).collect().await;
         assert_eq!(answers, ["s-a", "s-b"], "{name}");
-        let said = String::from_utf8(heard.recv().await.unwrap()).unwrap();
+        let said = String::from_utf8(server.heard.recv().await.unwrap()).unwrap();
         assert_eq!(said.contains("Micro-Stream: "), name.starts_with("v6"), "{said}");
     }
 }

@@ -47,8 +47,12 @@ impl Dialect {
     }
 }
 
-/// Says of an endpoint of ours what it speaks, in go-micro's words and in ours.
+/// Says of an endpoint of ours what it speaks, in go-micro's words and in ours. Where go-micro's HTTP cannot come,
+/// there is nothing to say.
 pub(crate) fn labelled(mut endpoint: Endpoint) -> Endpoint {
+    if !matches!(endpoint.address.scheme(), "http" | "https") {
+        return endpoint;
+    }
     for (name, value) in
         [("protocol", "mucp"), ("server", "mucp"), ("transport", "http"), (SPEAKS, "grpc json mucp")]
     {

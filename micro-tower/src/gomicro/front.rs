@@ -73,12 +73,15 @@ where
 /// Reads the first head, or as much as tells that it is none of go-micro's, and says whether it is.
 async fn begins(io: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<bool> {
     const POST: &[u8] = b"POST / HTTP/1.";
+    let mut seen = 0;
     loop {
         let length = buffer.len().min(POST.len());
-        if buffer[..length] != POST[..length] {
+        if buffer[..length] != POST[..length] || buffer.len() > http1::LONGEST_HEAD {
             return Ok(false);
         }
-        match http1::head(buffer, Side::Client) {
+        let whole = http1::may_end(buffer, seen);
+        seen = buffer.len();
+        match if whole { http1::head(buffer, Side::Client) } else { Ok(None) } {
             Ok(Some(head)) => return Ok(is_ours(&head)),
             Ok(None) => {}
             // HTTP says why it does not understand.

@@ -5,7 +5,7 @@
 
 use std::{fmt::Write as _, io};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -70,9 +70,6 @@ pub(crate) fn head(buffer: &[u8], side: Side) -> io::Result<Option<Head>> {
         }
     };
     let httparse::Status::Complete(length) = status else {
-        if buffer.len() > LONGEST_HEAD {
-            return Err(invalid(format!("a head of more than {LONGEST_HEAD} bytes")));
-        }
         return Ok(None);
     };
     let mut headers = HeaderMap::with_capacity(fields.len());
@@ -111,51 +108,75 @@ fn body_length(headers: &HeaderMap) -> io::Result<Length> {
     }
 }
 
-/// Takes the message that begins with `head` off the front of `buffer`; `None` while it is not all there.
-pub(crate) fn message(buffer: &mut BytesMut, head: &Head) -> io::Result<Option<Message>> {
+/// Whether a head may end in `buffer`, of which the first `seen` bytes have been looked at.
+pub(crate) fn may_end(buffer: &[u8], seen: usize) -> bool {
+    let fresh = &buffer[seen.saturating_sub(3).min(buffer.len())..];
+    fresh.windows(2).any(|pair| pair == b"\n\n") || fresh.windows(3).any(|three| three == b"\n\r\n")
+}
+
+/// How much of a body has been read.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// How far behind the head everything is in `body`.
+    read: usize,
+    body: BytesMut,
+}
+
+/// Takes the message that begins with `head` off the front of `buffer`; `None` while it is not all there. What has been
+/// read of it is kept in `progress`, so that each byte is looked at once.
+pub(crate) fn message(
+    buffer: &mut BytesMut,
+    head: &Head,
+    progress: &mut Progress,
+) -> io::Result<Option<Message>> {
     let rest = &buffer[head.length..];
-    let (body, taken) = match head.body {
+    match head.body {
         Length::Exact(length) if rest.len() < length => return Ok(None),
         Length::Exact(length) => {
             buffer.advance(head.length);
             let body = buffer.split_to(length).freeze();
             return Ok(Some(Message { headers: head.headers.clone(), body }));
         }
-        Length::Chunked => match chunks(rest)? {
-            Some(whole) => whole,
-            None => return Ok(None),
-        },
-    };
-    buffer.advance(head.length + taken);
-    Ok(Some(Message { headers: head.headers.clone(), body }))
+        Length::Chunked if !chunks(rest, progress)? => return Ok(None),
+        Length::Chunked => {}
+    }
+    let Progress { read, body } = std::mem::take(progress);
+    buffer.advance(head.length + read);
+    Ok(Some(Message { headers: head.headers.clone(), body: body.freeze() }))
 }
 
-/// A body in chunks, and how long it was with everything around it.
-fn chunks(bytes: &[u8]) -> io::Result<Option<(Bytes, usize)>> {
-    let mut body = BytesMut::new();
-    let mut at = 0;
+/// Reads on in a body in chunks, and says whether it is at its end.
+fn chunks(bytes: &[u8], progress: &mut Progress) -> io::Result<bool> {
+    let Progress { read, body } = progress;
     loop {
-        let size = httparse::parse_chunk_size(&bytes[at..]).map_err(|_| invalid("no chunk"))?;
+        let rest = bytes.get(*read..).unwrap_or_default();
+        let size = httparse::parse_chunk_size(rest).map_err(|_| invalid("no chunk"))?;
         let httparse::Status::Complete((line, size)) = size else {
-            return if bytes.len() - at > 128 { Err(invalid("no end of a chunk's size")) } else { Ok(None) };
+            return if rest.len() > 128 { Err(invalid("no end of a chunk's size")) } else { Ok(false) };
         };
-        let size = usize::try_from(size).ok().filter(|size| body.len() + size <= LONGEST);
+        let size = usize::try_from(size).ok().filter(|size| *size <= LONGEST - body.len());
         let size = size.ok_or_else(|| invalid(format!("a body of more than {LONGEST} bytes")))?;
-        at += line;
+        let rest = &rest[line..];
         if size == 0 {
             // No trailers: go-micro has none.
-            return match bytes[at..] {
-                [b'\r', b'\n', ..] => Ok(Some((body.freeze(), at + 2))),
-                [] | [b'\r'] => Ok(None),
+            return match rest {
+                [b'\r', b'\n', ..] => {
+                    *read += line + 2;
+                    Ok(true)
+                }
+                [] | [b'\r'] => Ok(false),
                 _ => Err(invalid("trailers")),
             };
         }
-        match &bytes[at..] {
-            rest if rest.len() < size + 2 => return Ok(None),
+        match rest {
+            rest if rest.len() < size + 2 => return Ok(false),
             rest if &rest[size..size + 2] != b"\r\n" => return Err(invalid("a chunk longer than it says")),
             rest => body.extend_from_slice(&rest[..size]),
         }
-        at += size + 2;
+        *read += line + size + 2;
+        if *read > 4 * body.len() + LONGEST_HEAD {
+            return Err(invalid("chunks that are mostly frames"));
+        }
     }
 }
 
@@ -166,21 +187,28 @@ pub(crate) struct Reader<R> {
     buffer: BytesMut,
     side: Side,
     head: Option<Head>,
+    progress: Progress,
+    /// How much of the buffer was looked at for the end of a head.
+    seen: usize,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// Begins with what is in `buffer`.
     pub(crate) fn new(io: R, buffer: BytesMut, side: Side) -> Self {
-        Self { io, buffer, side, head: None }
+        Self { io, buffer, side, head: None, progress: Progress::default(), seen: 0 }
     }
 
     /// The next head, without its body. Dropping the future loses nothing.
     pub(crate) async fn head(&mut self) -> io::Result<Option<&Head>> {
         while self.head.is_none() {
-            match head(&self.buffer, self.side)? {
-                Some(head) => self.head = Some(head),
-                None if !self.fill().await? => return Ok(None),
-                None => {}
+            let whole = may_end(&self.buffer, self.seen);
+            self.seen = self.buffer.len();
+            if whole && let Some(head) = head(&self.buffer, self.side)? {
+                (self.head, self.seen) = (Some(head), 0);
+            } else if self.seen > LONGEST_HEAD {
+                return Err(invalid(format!("a head of more than {LONGEST_HEAD} bytes")));
+            } else if !self.fill().await? {
+                return Ok(None);
             }
         }
         Ok(self.head.as_ref())
@@ -192,7 +220,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             return Ok(None);
         }
         while let Some(head) = &self.head {
-            if let Some(message) = message(&mut self.buffer, head)? {
+            if let Some(message) = message(&mut self.buffer, head, &mut self.progress)? {
                 return Ok(self.head.take().map(|head| (head, message)));
             }
             if !self.fill().await? {
@@ -282,7 +310,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> io::Result<Option<Message>> {
         let Some(head) = head(bytes, Side::Client)? else { return Ok(None) };
-        message(&mut BytesMut::from(bytes), &head)
+        message(&mut BytesMut::from(bytes), &head, &mut Progress::default())
     }
 
     #[test]
@@ -293,6 +321,26 @@ mod tests {
         }
         let message = read(whole).unwrap().unwrap();
         assert_eq!((&message.body[..], message.micro("id")), (&b"abcde"[..], Some("1")));
+    }
+
+    #[tokio::test]
+    async fn a_message_may_come_byte_by_byte() {
+        let whole =
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".repeat(2);
+        let (mut peer, io) = tokio::io::duplex(1);
+        tokio::spawn(async move { tokio::io::AsyncWriteExt::write_all(&mut peer, whole.as_bytes()).await });
+        let mut reader = Reader::new(io, BytesMut::new(), Side::Client);
+        for _ in 0..2 {
+            assert_eq!(reader.next().await.unwrap().unwrap().1.body, "abcde");
+        }
+        assert!(reader.next().await.unwrap().is_none() && reader.is_between());
+    }
+
+    #[test]
+    fn what_is_mostly_frames_is_refused() {
+        let mut bytes = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        bytes.extend_from_slice(&b"1\r\na\r\n".repeat(100_000));
+        assert!(read(&bytes).is_err());
     }
 
     #[test]

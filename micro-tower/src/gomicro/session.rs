@@ -57,10 +57,19 @@ enum Out {
 /// The calls of one peer.
 pub(super) struct Session<S> {
     service: S,
-    open: HashMap<String, mpsc::Sender<Bytes>>,
+    open: HashMap<String, Open>,
     answers: SelectAll<BoxStream<'static, Out>>,
     /// A message that its handler is not ready for.
     held: Option<(mpsc::Sender<Bytes>, Bytes)>,
+    /// A call that begins when those before it have been answered: answers carry no name that can be relied on.
+    next: Option<(Call, Message)>,
+}
+
+/// A call that has not been answered to its end.
+struct Open {
+    feed: mpsc::Sender<Bytes>,
+    /// Whether its messages are told apart from those of others.
+    declared: bool,
 }
 
 impl<S, B> Session<S>
@@ -70,7 +79,7 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     pub(super) fn new(service: S) -> Self {
-        Self { service, open: HashMap::new(), answers: SelectAll::new(), held: None }
+        Self { service, open: HashMap::new(), answers: SelectAll::new(), held: None, next: None }
     }
 
     /// Serves what `source` brings until it ends, or `closing` is true and nothing is open. Dropping the future
@@ -83,7 +92,8 @@ where
     ) -> io::Result<()> {
         loop {
             let idle = self.answers.is_empty();
-            let room = self.held.is_none() && self.open.len() < MOST_CALLS && !source.is_last();
+            let held = self.held.is_some() || self.next.is_some();
+            let room = !held && self.open.len() < MOST_CALLS && !source.is_last();
             if idle && source.is_last() {
                 return Ok(());
             }
@@ -91,40 +101,52 @@ where
                 biased;
                 Some(out) = self.answers.next(), if !idle => match out {
                     Out::Answer(message) => sink.send(message).await?,
-                    Out::Done(id) => drop(self.open.remove(&id)),
+                    Out::Done(id) => self.done(&id),
                 },
                 () = release(&mut self.held), if self.held.is_some() => {}
                 () = told(&mut closing), if idle => return Ok(()),
                 message = source.next(idle), if room => match message? {
-                    Some(message) => self.take(&message),
+                    Some(message) => self.take(message),
                     None => return Ok(()),
                 },
             }
         }
     }
 
-    fn take(&mut self, message: &Message) {
-        let call = match detect::read(message) {
+    fn take(&mut self, message: Message) {
+        let call = match detect::read(&message) {
             Ok(call) => call,
-            Err(no) => return self.answer(refusal(message, &no)),
+            Err(no) => return self.answer(refusal(&message, &no)),
         };
-        if let Some(feed) = self.open.get(&call.id) {
+        if let Some(open) = self.open.get_mut(&call.id) {
             if call.error.is_none() {
-                self.held = Some((feed.clone(), call.payload));
+                self.held = Some((open.feed.clone(), call.payload));
             } else {
                 // The peer has said all it will, or gives up: either way the handler's stream ends.
-                self.open.insert(call.id.clone(), mpsc::channel(1).0);
+                open.feed = mpsc::channel(1).0;
             }
+        } else if call.error.is_none() {
+            self.next = Some((call, message));
+            self.begin();
+        }
+    }
+
+    /// Begins the next call unless it has to wait for others.
+    fn begin(&mut self) {
+        if self.open.values().any(|open| !open.declared) {
             return;
         }
-        if call.error.is_some() {
-            return;
-        }
+        let Some((call, message)) = self.next.take() else { return };
         let (feed, fed) = mpsc::channel(WAITING);
-        self.open.insert(call.id.clone(), feed);
+        self.open.insert(call.id.clone(), Open { feed, declared: call.stream });
         let id = call.id.clone();
-        let answers = serve(self.service.clone(), &call, message, fed).map(Out::Answer);
+        let answers = serve(self.service.clone(), &call, &message, fed).map(Out::Answer);
         self.answers.push(answers.chain(once(async { Out::Done(id) })).boxed());
+    }
+
+    fn done(&mut self, id: &str) {
+        self.open.remove(id);
+        self.begin();
     }
 
     fn answer(&mut self, message: Message) {
