@@ -47,18 +47,20 @@ impl Dialect {
     }
 }
 
-/// Says of an endpoint of ours what it speaks, in go-micro's words and in ours. Where go-micro's HTTP cannot come,
-/// there is nothing to say.
+/// Says of an endpoint of ours what it speaks, in go-micro's words and in ours.
 pub(crate) fn labelled(mut endpoint: Endpoint) -> Endpoint {
-    if !matches!(endpoint.address.scheme(), "http" | "https") {
-        return endpoint;
-    }
     for (name, value) in
         [("protocol", "mucp"), ("server", "mucp"), ("transport", "http"), (SPEAKS, "grpc json mucp")]
     {
         endpoint.metadata.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
     endpoint
+}
+
+/// The same for an inbox at a NATS server.
+#[cfg(feature = "nats")]
+pub(crate) fn labelled_for_nats(endpoint: Endpoint) -> Endpoint {
+    endpoint.metadata("protocol", "mucp").metadata("server", "mucp").metadata("transport", "nats")
 }
 
 /// Says that a request is part of a stream.

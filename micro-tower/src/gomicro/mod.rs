@@ -1,7 +1,7 @@
 //! go-micro's RPC as it is on the wire, from v0 to v6, translated to gRPC and back at the edge.
 //!
 //! A [`Message`] is what go-micro's transports carry: headers and a body. [`detect`] reads what a message asks for,
-//! [`session`] makes gRPC requests of the messages of one peer and messages of the responses. What serves them,
+//! [`session`] keeps the calls of one peer, [`serve`] makes a gRPC request of each and messages of its response. What serves them,
 //! with all its layers, never learns that the caller was not gRPC.
 
 pub(crate) mod answer;
@@ -11,8 +11,11 @@ pub(crate) mod front;
 pub(crate) mod http1;
 pub(crate) mod json_rpc;
 pub(crate) mod message;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
 pub(crate) mod prefixed;
 pub(crate) mod proto_rpc;
+pub(crate) mod serve;
 pub(crate) mod session;
 
 pub(crate) use self::message::Message;

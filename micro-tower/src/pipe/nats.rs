@@ -65,6 +65,11 @@ impl Nats {
         }))
     }
 
+    /// The connection itself, for what is said over it in other words.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// Opens a pipe to whoever listens at `subject`. May take for ever.
     pub(crate) async fn dial(self: &Arc<Self>, subject: &str) -> Result<Pipe, BoxError> {
         if self.client.connection_state() != State::Connected {

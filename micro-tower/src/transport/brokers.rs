@@ -50,6 +50,13 @@ impl Brokers {
 
     #[cfg(feature = "nats")]
     pub(super) async fn nats(&self, target: &Target) -> Result<Stream, BoxError> {
+        let nats = self.nats_for(target).await?;
+        Ok(Stream::Broker(Box::new(nats.dial(target.address().authority()).await?)))
+    }
+
+    /// The connection to the NATS server that `target` is called at.
+    #[cfg(feature = "nats")]
+    pub(super) async fn nats_for(&self, target: &Target) -> Result<Arc<Nats>, BoxError> {
         let url = self.url(target, &["nats", "tls"], "nats://127.0.0.1:4222");
         let (connection, url) = (cell(&self.nats, url), url.to_owned());
         // Goes on where this is given up, for the next who asks.
@@ -57,8 +64,7 @@ impl Brokers {
             let connected = connection.get_or_try_init(|| Nats::connect(&url)).await;
             connected.cloned().map_err(|source| Unreachable { url: without_secrets(&url), source })
         });
-        let nats = nats.await??;
-        Ok(Stream::Broker(Box::new(nats.dial(target.address().authority()).await?)))
+        Ok(nats.await??)
     }
 
     #[cfg(not(feature = "nats"))]

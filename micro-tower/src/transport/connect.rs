@@ -206,6 +206,12 @@ impl Connector {
         Ok(connector.oneshot(uri).await?.into_inner())
     }
 
+    /// The NATS server that `target` is called at.
+    #[cfg(feature = "nats")]
+    pub(super) async fn nats(&self, target: &Target) -> Result<async_nats::Client, BoxError> {
+        Ok(self.brokers.nats_for(target).await?.client())
+    }
+
     #[cfg(feature = "tls")]
     async fn secure(&self, target: &Target) -> Result<(Io, HttpVersion), BoxError> {
         let tls = match &self.tls {

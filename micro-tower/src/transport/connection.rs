@@ -226,15 +226,15 @@ async fn make<B: RequestBody>(
     settings: &Connector,
     target: &Target,
 ) -> Result<(), BoxError> {
-    let (io, version) = settings.dial(target).await?;
-    let calm = endpoint.upgrade().map_or(0, |endpoint| endpoint.calm.load(Ordering::Relaxed));
     if let Some(gomicro) = endpoint.upgrade().and_then(|endpoint| endpoint.gomicro.clone()) {
-        gomicro.put(io);
+        gomicro.connect(settings, target).await?;
         if let Some(endpoint) = endpoint.upgrade() {
             endpoint.http1_open.store(true, Ordering::Relaxed);
         }
         return Ok(());
     }
+    let (io, version) = settings.dial(target).await?;
+    let calm = endpoint.upgrade().map_or(0, |endpoint| endpoint.calm.load(Ordering::Relaxed));
     if version == HttpVersion::Http1 {
         let sender = Http1::<B>::handshake(io, settings).await?;
         if let Some(endpoint) = endpoint.upgrade() {

@@ -31,7 +31,7 @@
 //!
 //! Over gRPC and HTTP/2 that is all. [`Service`](crate::Service) has to be told
 //! [`wire`](crate::service::Builder::wire) to listen for go-micro's HTTP/1 with its streams, and to be announced as
-//! go-micro's clients expect.
+//! go-micro's clients expect. `NatsInbox`, by feature `nats`, serves them over NATS.
 //!
 //! # Calling
 //!
@@ -55,10 +55,14 @@ mod debug;
 mod grpc;
 mod handler;
 mod method;
+#[cfg(feature = "nats")]
+mod nats;
 mod reflection;
 mod router;
 mod transcode;
 
+#[cfg(feature = "nats")]
+pub use self::nats::NatsInbox;
 pub use self::{
     client::{Answers, Client},
     handler::{Handler, Requests, StreamHandler, With, both, raw, with},

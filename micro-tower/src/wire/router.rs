@@ -26,7 +26,7 @@ use super::{
     method,
     transcode::{InvalidDescriptors, Transcoder},
 };
-use crate::gomicro::{self, Message, Opening, Streams, front, session};
+use crate::gomicro::{self, Message, Opening, Streams, front, serve};
 
 /// Any other service, for what is not ours.
 type Other = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
@@ -186,7 +186,7 @@ impl Router {
         };
         // Boxed: the router serves the gRPC request that the message is.
         let message = Message { headers: head.headers, body };
-        let answered: BoxFuture<'static, Message> = Box::pin(session::answer_once(self, message));
+        let answered: BoxFuture<'static, Message> = Box::pin(serve::answer_once(self, message));
         let answer = answered.await;
         let mut response = Response::new(Body::new(http_body_util::Full::new(answer.body)));
         *response.headers_mut() = answer.headers;
@@ -208,15 +208,10 @@ impl Router {
             (None, Some((other, transcoder))) if transcoder.has(&name) => {
                 transcoder.call(other.clone(), &name, request).await?
             }
-            // Its health and reflection, which are in no descriptors.
-            (None, Some((other, _))) if service.contains('.') => other.clone().oneshot(request).await?,
-            (None, None) if service.contains('.') && self.table.fallback.is_some() => {
-                match &self.table.fallback {
-                    Some(fallback) => fallback.clone().oneshot(request).await?,
-                    None => grpc::refusal(self.table.missing(service, method)),
-                }
-            }
-            _ => grpc::refusal(self.table.missing(service, method)),
+            _ => match self.table.other(service) {
+                Some(other) => other.clone().oneshot(request).await?,
+                None => grpc::refusal(self.table.missing(service, method)),
+            },
         };
         counted.answered(&response);
         Ok(response)
@@ -224,6 +219,12 @@ impl Router {
 }
 
 impl Table {
+    /// Who may know a service that is in no descriptors, as health and reflection are: go-micro's have no package.
+    fn other(&self, service: &str) -> Option<&Other> {
+        let grpc = self.grpc.as_ref().map(|(other, _)| other);
+        grpc.or(self.fallback.as_ref()).filter(|_| service.contains('.'))
+    }
+
     /// go-micro's words for what is not there.
     fn missing(&self, service: &str, method: &str) -> Status {
         let service = service.rsplit('.').next().unwrap_or(service);

@@ -1,13 +1,15 @@
 //! go-micro's error, and its way to a gRPC status and an HTTP status and back.
 
+mod details;
+
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use http::StatusCode;
-use prost::Message;
 use serde::{Deserialize, Serialize};
 use tonic::{Code, Status};
+
+use self::details::{details, found_in};
 
 /// Why a call failed, in go-micro's words: `{"id":"greeter.hello","code":400,"detail":"bad name","status":"Bad
 /// Request"}`.
@@ -261,56 +263,10 @@ fn escape(json: &str) -> String {
     text
 }
 
-/// `google.rpc.Status`, which `grpc-status-details-bin` holds.
-#[derive(Clone, PartialEq, Message)]
-struct Details {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "bytes", tag = "2")]
-    value: Bytes,
-}
-
-/// `errors.Error` of go-micro.
-#[derive(Clone, PartialEq, Message)]
-struct Error {
-    #[prost(string, tag = "1")]
-    id: String,
-    #[prost(int32, tag = "2")]
-    code: i32,
-    #[prost(string, tag = "3")]
-    detail: String,
-    #[prost(string, tag = "4")]
-    status: String,
-}
-
-const TYPE: &str = "type.googleapis.com/errors.Error";
-
-fn details(code: Code, message: String, fault: &Fault) -> Bytes {
-    let Fault { id, code: number, detail, status, .. } = fault.clone();
-    let value = Error { id, code: number, detail, status }.encode_to_vec().into();
-    let any = Any { type_url: TYPE.to_owned(), value };
-    Details { code: code.into(), message, details: vec![any] }.encode_to_vec().into()
-}
-
-fn found_in(details: &[u8]) -> Option<Fault> {
-    let details = Details::decode(details).ok()?.details;
-    let any = details.iter().find(|any| any.type_url.ends_with("/errors.Error"))?;
-    let Error { id, code, detail, status } = Error::decode(any.value.clone()).ok()?;
-    Some(Fault { id, code, detail, status, grpc: None })
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]

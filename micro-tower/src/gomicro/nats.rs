@@ -1,0 +1,229 @@
+//! go-micro's messages as it sends them over NATS: JSON, from one inbox to another.
+
+use std::{collections::BTreeMap, collections::HashMap, io, time::Duration};
+
+use async_nats::{Client, Subject, Subscriber};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::Body as HttpBody;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tonic::body::Body;
+use tower::BoxError;
+use tower_service::Service;
+
+use super::{
+    LONGEST, Message,
+    http1::canonical,
+    message::text,
+    session::{Session, Sink, Source, told},
+};
+
+/// How long a peer without a call is remembered: it has no way to say that it is gone.
+const IDLE: Duration = Duration::from_secs(60);
+/// How many messages of one peer wait; a peer that sends more is forgotten.
+const WAITING: usize = 256;
+/// How many peers there are at a time.
+const MOST_PEERS: usize = 10_000;
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(rename = "Header", default)]
+    header: Option<BTreeMap<String, String>>,
+    #[serde(rename = "Body", default)]
+    body: Option<String>,
+}
+
+/// A message as go-micro writes it.
+pub(crate) fn encode(message: &Message) -> Vec<u8> {
+    let mut header = BTreeMap::new();
+    for (name, value) in &message.headers {
+        // One value each; and there is no HTTP here to rewrite the name of this one.
+        let name = canonical(name.as_str()).replace("Micro-Id", "Micro-ID");
+        header.entry(name).or_insert_with(|| text(value).unwrap_or_default().to_owned());
+    }
+    let body = (!message.body.is_empty()).then(|| STANDARD.encode(&message.body));
+    let written = Written { header: Some(header), body };
+    serde_json::to_vec(&written).expect("text is always JSON")
+}
+
+/// Reads a message; what cannot be a header is left out.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Message> {
+    let Written { header, body } = serde_json::from_slice(bytes).ok()?;
+    let body = STANDARD.decode(body.unwrap_or_default()).ok().filter(|body| body.len() <= LONGEST)?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in header.unwrap_or_default() {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes()))
+        {
+            headers.insert(name, value);
+        }
+    }
+    Some(Message { headers, body: body.into() })
+}
+
+/// Serves what comes to `inbox` until `closing` becomes true and what was begun has ended.
+pub(crate) async fn serve<S, B>(
+    client: Client,
+    mut inbox: Subscriber,
+    service: S,
+    mut closing: watch::Receiver<bool>,
+) where
+    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let mut peers: HashMap<String, mpsc::Sender<Message>> = HashMap::new();
+    let mut sessions = JoinSet::new();
+    loop {
+        let next = tokio::select! {
+            next = inbox.next() => next,
+            Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
+                if let Ok(reply) = ended
+                    && peers.get(&reply).is_some_and(mpsc::Sender::is_closed)
+                {
+                    peers.remove(&reply);
+                }
+                continue;
+            }
+            () = told(&mut closing) => None,
+        };
+        let Some(received) = next else { break };
+        let (Some(reply), Some(message)) = (received.reply, decode(&received.payload)) else { continue };
+        let reply = reply.to_string();
+        let message = match peers.get(&reply).map(|peer| peer.try_send(message.clone())) {
+            Some(Ok(())) => continue,
+            Some(Err(mpsc::error::TrySendError::Full(_))) => {
+                tracing::warn!(%reply, "a peer sends faster than it is answered, and is forgotten");
+                peers.remove(&reply);
+                continue;
+            }
+            // Its session has just ended: this is the first message of the next.
+            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => message,
+        };
+        if peers.len() >= MOST_PEERS {
+            tracing::warn!("too many peers at a time: one is not answered");
+            continue;
+        }
+        let (feed, fed) = mpsc::channel(WAITING);
+        // There is room for the first.
+        let _ = feed.try_send(message);
+        peers.insert(reply.clone(), feed);
+        let (service, client, closing) = (service.clone(), client.clone(), closing.clone());
+        sessions.spawn(async move {
+            let (mut source, mut sink) = (Peer(fed), Reply { client, to: Subject::from(reply.as_str()) });
+            let _ = Session::new(service).run(&mut source, &mut sink, closing).await;
+            reply
+        });
+    }
+    drop(peers);
+    while sessions.join_next().await.is_some() {}
+    // Where the server is gone there is nobody to tell.
+    let _ = timeout(IDLE, client.flush()).await;
+}
+
+struct Peer(mpsc::Receiver<Message>);
+
+impl Source for Peer {
+    async fn next(&mut self, idle: bool) -> io::Result<Option<Message>> {
+        if !idle {
+            return Ok(self.0.recv().await);
+        }
+        Ok(timeout(IDLE, self.0.recv()).await.unwrap_or(None))
+    }
+
+    fn is_last(&self) -> bool {
+        // No more will come, but what has is answered.
+        self.0.is_closed() && self.0.is_empty()
+    }
+}
+
+struct Reply {
+    client: Client,
+    to: Subject,
+}
+
+impl Sink for Reply {
+    async fn send(&mut self, mut message: Message) -> io::Result<()> {
+        // Here answers do not repeat what was asked.
+        const SAID: [&str; 6] =
+            ["content-type", "micro-id", "micro-error", "x-micro-error", "micro-stream", "x-micro-id"];
+        let gone: Vec<_> =
+            message.headers.keys().filter(|name| !SAID.contains(&name.as_str())).cloned().collect();
+        for name in gone {
+            message.headers.remove(name);
+        }
+        if let Some(id) = message.headers.get("micro-id").cloned() {
+            message.headers.insert("x-micro-id", id);
+        }
+        let sent = self.client.publish(self.to.clone(), encode(&message).into());
+        timeout(IDLE, sent).await?.map_err(io::Error::other)
+    }
+}
+
+/// A conversation with a server's inbox.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    client: Client,
+    to: Subject,
+    inbox: Subject,
+    answers: Subscriber,
+}
+
+impl Talk {
+    pub(crate) async fn open(client: Client, to: &str) -> Result<Self, BoxError> {
+        let inbox = Subject::from(client.new_inbox());
+        let answers = client.subscribe(inbox.clone()).await?;
+        Ok(Self { client, to: Subject::from(to), inbox, answers })
+    }
+
+    pub(crate) async fn send(&self, message: &Message) -> io::Result<()> {
+        let sent =
+            self.client.publish_with_reply(self.to.clone(), self.inbox.clone(), encode(message).into());
+        sent.await.map_err(io::Error::other)
+    }
+
+    /// `None` where the NATS server says that nobody listens, or is gone.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Message>> {
+        let Some(answer) = self.answers.next().await else { return Ok(None) };
+        if answer.status == Some(async_nats::StatusCode::NO_RESPONDERS) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens at its inbox"));
+        }
+        let message = decode(&answer.payload);
+        message
+            .map(Some)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no message of go-micro's"))
+    }
+
+    /// Whether nothing was heard since the last answer.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.answers.next().now_or_never().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recorded_messages_are_written_as_they_were() {
+        for written in [
+            r#"{"Header":{"Accept":"application/json","Content-Type":"application/json","Micro-Endpoint":"Greeter.Hello","Micro-ID":"0","Micro-Method":"Greeter.Hello","Micro-Service":"greeter","Timeout":"5000000000"},"Body":"eyJuYW1lIjoiSm9obiJ9Cg=="}"#,
+            r#"{"Header":{"Content-Type":"application/json","Micro-ID":"0","X-Micro-ID":"0"},"Body":"eyJncmVldGluZyI6IkhlbGxvIEpvaG4ifQo="}"#,
+        ] {
+            let message = decode(written.as_bytes()).unwrap();
+            assert_eq!(message.micro("id"), Some("0"));
+            assert_eq!(String::from_utf8(encode(&message)).unwrap(), written);
+        }
+        for other in ["", "{", "7", r#"{"Body":"!"}"#, r#"{"Header":[]}"#] {
+            assert!(decode(other.as_bytes()).is_none(), "{other}");
+        }
+        let empty = decode(br#"{"Header":null,"Body":null}"#).unwrap();
+        assert_eq!(encode(&empty), br#"{"Header":{},"Body":null}"#);
+    }
+}
