@@ -115,10 +115,14 @@ impl GoMicro {
         let service = settings.service.as_deref().unwrap_or_default();
         let (head, body) = request.into_parts();
         let mut requests = Frames::new(body, LONGEST);
-        let first = requests.next().await.transpose()?;
-        // What has said all at once is no stream, unless it says so.
-        let rest = if declared { Some(None) } else { requests.next().now_or_never() };
-        let stream = !matches!(rest, Some(None)) || declared;
+        // What has said all at once is no stream, unless it says so: then it may wait for an answer to say anything.
+        let (first, rest) = if declared {
+            (None, Some(None))
+        } else {
+            let first = requests.next().await.transpose()?;
+            (first, requests.next().now_or_never())
+        };
+        let stream = declared || !matches!(rest, Some(None));
         let seq = self.calls.fetch_add(1, Relaxed);
         let Some(ask) = Ask::new(self.dialect, service, head.uri.path(), &head.headers, seq, stream) else {
             return Ok(refusal(&Status::unimplemented("the path names no method")));
