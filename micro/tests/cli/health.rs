@@ -63,7 +63,7 @@ fn every_way_to_be_unwell_has_its_word_and_the_command_fails() {
     // Takes connections and says nothing, for ever.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     register(&place, "d-silent", &silent.local_addr().unwrap().to_string());
-    register(&place, "e-other", "nats://subject");
+    register(&place, "e-other", "pigeon://loft");
 
     let arguments = ["health", "greeter", "--service", GREETER, "--output", "json", "--timeout", "3s"];
     let run = place.run(&arguments);
@@ -78,7 +78,7 @@ fn every_way_to_be_unwell_has_its_word_and_the_command_fails() {
     assert_eq!(states(&run), pairs(&expected), "{run:?}");
     assert!(run.err.starts_with("error: 4 of 5 endpoints of \"greeter\" do not serve\ntried: "), "{run:?}");
     assert!(
-        run.out.contains("Connection refused") && run.out.contains("HTTP cannot reach nats://"),
+        run.out.contains("Connection refused") && run.out.contains("there is no transport for pigeon://"),
         "{run:?}"
     );
 }
