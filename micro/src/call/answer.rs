@@ -59,7 +59,7 @@ pub struct Answers {
 }
 
 enum Body {
-    Messages { stream: Streaming<DynamicMessage>, wrong: Wrong },
+    Messages { stream: Box<Streaming<DynamicMessage>>, wrong: Wrong },
     Texts(BoxStream<'static, Result<Value, Error>>),
 }
 
@@ -67,7 +67,7 @@ impl Answers {
     /// `wrong` says what is wrong with what is still being sent.
     pub(super) fn messages(response: Response<Streaming<DynamicMessage>>, wrong: Wrong) -> Self {
         let (headers, stream, _) = response.into_parts();
-        Self { headers, body: Body::Messages { stream, wrong } }
+        Self { headers, body: Body::Messages { stream: Box::new(stream), wrong } }
     }
 
     pub(super) fn texts(stream: impl Stream<Item = Result<Value, Error>> + Send + 'static) -> Self {

@@ -133,7 +133,7 @@ impl Call {
         if let Target::Service(name) = &target {
             find(context, name, "call").await?;
         }
-        let wrong = |error| failure(error, parts, context);
+        let wrong = |error: Error| failure(&error, parts, context);
         let endpoint = self.endpoint.as_deref();
         let streaming =
             caller.streams(&target, endpoint, &parts.method).await.map_err(|error| wrong(error.into()))?;
@@ -209,7 +209,7 @@ impl Call {
             rows.push(NodeAnswer { id: endpoint.id, address, latency_ms, answers, error });
         }
         replies.send(Reply::Nodes(rows)).await?;
-        worst.map_or(Ok(()), |error| Err(failure(error, parts, context)))
+        worst.map_or(Ok(()), |error| Err(failure(&error, parts, context)))
     }
 
     async fn documents(&self, context: &Context, parts: &Parts) -> Result<Documents, Failure> {

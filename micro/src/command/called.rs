@@ -92,7 +92,7 @@ fn object(pairs: &[String]) -> Result<Value, Failure> {
 }
 
 /// Says whom and what the call was for, and what to try.
-pub(super) fn failure(error: Error, parts: &Parts, context: &Context) -> Failure {
+pub(super) fn failure(error: &Error, parts: &Parts, context: &Context) -> Failure {
     let Parts { target, method, .. } = parts;
     let tried = match target {
         Target::Service(name) => {
@@ -100,7 +100,7 @@ pub(super) fn failure(error: Error, parts: &Parts, context: &Context) -> Failure
         }
         Target::Address(address) => format!("to call {method} at {address}"),
     };
-    let (kind, hint) = match &error {
+    let (kind, hint) = match error {
         Error::Schema(schema::Error::NoMethod { like, methods, .. }) => {
             let hint = match like {
                 Some(like) => format!("micro call {target} {like}"),
@@ -117,21 +117,21 @@ pub(super) fn failure(error: Error, parts: &Parts, context: &Context) -> Failure
             Some("--proto FILE or --protoset FILE, which say what the server does not".to_owned()),
         ),
         Error::Schema(schema::Error::Reflection(status)) => {
-            (Kind::Status(status.code()), Some(format!("micro health {target}, or a longer --timeout")))
+            (Kind::Status(status.code()), Some(health(target)))
         }
         Error::Schema(_) | Error::Output(_) => (Kind::Other, None),
         Error::Input(_) => (Kind::Usage, Some(format!("micro describe {target} {method}"))),
         Error::Status(status) => (
             Kind::Status(status.code()),
             match status.code() {
-                tonic::Code::Unavailable => Some(format!("micro health {target}")),
+                tonic::Code::Unavailable => Some(health(target)),
                 tonic::Code::DeadlineExceeded => Some("a longer --timeout".to_owned()),
                 tonic::Code::Unauthenticated => Some("-H 'authorization: Bearer …', or -H @FILE".to_owned()),
                 _ => None,
             },
         ),
     };
-    let what = match &error {
+    let what = match error {
         // A status speaks for itself, and says its cause again.
         Error::Schema(schema @ (schema::Error::NoReflection(status) | schema::Error::Reflection(status))) => {
             format!("{schema}: {}", said(status))
@@ -143,6 +143,14 @@ pub(super) fn failure(error: Error, parts: &Parts, context: &Context) -> Failure
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+/// What says more of one that was not reached.
+fn health(target: &Target) -> String {
+    match target {
+        Target::Service(name) => format!("micro health {name}"),
+        Target::Address(address) => format!("another address, or start what is to listen on {address}"),
     }
 }
 

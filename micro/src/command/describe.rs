@@ -75,7 +75,7 @@ impl Describe {
             method: symbol.unwrap_or("reflection").to_owned(),
             json: None,
         };
-        let wrong = |error: schema::Error| failure(Error::Schema(error), &parts(), context);
+        let wrong = |error: schema::Error| failure(&Error::Schema(error), &parts(), context);
         caller.reflected(target, self.endpoint.as_deref()).await.map_err(wrong)
     }
 

@@ -169,5 +169,5 @@ fn detail(answer: &Bytes) -> String {
     let text = String::from_utf8_lossy(answer).trim().to_owned();
     let json: Option<Value> = serde_json::from_str(&text).ok();
     let said = json.as_ref().and_then(|json| json.get("detail").or_else(|| json.get("message"))?.as_str());
-    said.map_or(text.clone(), str::to_owned)
+    said.map(str::to_owned).unwrap_or(text)
 }
