@@ -125,6 +125,7 @@ impl Inner {
             .buffer_unordered(AT_A_TIME);
         while let Some((upstream, schema)) = described.next().await {
             changed |= schema.is_some();
+            upstream.described(schema.is_some());
             let entry = Known { schema, asked: Instant::now(), endpoints: endpoints(&upstream) };
             known.insert(upstream.name().clone(), entry);
         }

@@ -60,6 +60,7 @@ impl Handler {
             Some("grpc" | "mucp" | "rpc") => Self::Rpc,
             Some(_) => Self::Http,
             None if facts.records.iter().any(|record| !record.methods.is_empty()) => Self::Rpc,
+            None if upstream.is_described() => Self::Rpc,
             None => Self::Http,
         }
     }

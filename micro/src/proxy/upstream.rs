@@ -1,6 +1,7 @@
 //! One registered service, and the clients that reach it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub struct Upstream {
     http1: OnceLock<Client>,
     http2: OnceLock<Client>,
     meter: Meter,
+    described: AtomicBool,
     task: AbortHandle,
 }
 
@@ -72,7 +74,8 @@ impl Upstream {
         let task = tokio::spawn(follow(Watch::new(registry, name), current.clone(), send)).abort_handle();
         let meter = Meter::new(name);
         let (http1, http2) = (OnceLock::new(), OnceLock::new());
-        Self { name: name.into(), reach, current, sets, http1, http2, meter, task }
+        let described = AtomicBool::new(false);
+        Self { name: name.into(), reach, current, sets, http1, http2, meter, described, task }
     }
 
     /// What the service is called.
@@ -97,7 +100,17 @@ impl Upstream {
 
     /// Whether it is a web server and nothing else: no request to it is a call.
     pub fn is_plain(&self) -> bool {
-        self.current.facts.load().plain
+        self.current.facts.load().plain && !self.is_described()
+    }
+
+    /// Notes whether it describes its methods by reflection, and so has some.
+    pub fn described(&self, is: bool) {
+        self.described.store(is, Relaxed);
+    }
+
+    /// Whether it describes its methods by reflection, as far as that is known.
+    pub fn is_described(&self) -> bool {
+        self.described.load(Relaxed)
     }
 
     /// The client that speaks `wire`, which connects when it is first asked for.
