@@ -1,10 +1,11 @@
 //! The addresses of announced hosts: DNS carries no host name where go-micro looks for an address.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
@@ -14,6 +15,8 @@ const NO_PANIC: &str = "nothing under this lock can panic";
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// How many addresses of one host are told.
 const MOST: usize = 8;
+/// How many are looked up at once.
+const WIDTH: usize = 16;
 /// How many hosts are remembered.
 const MOST_HOSTS: usize = 1024;
 
@@ -27,20 +30,19 @@ impl Hosts {
     /// Looks up the hosts of `service` that are no addresses. One that is not found is told without an address: we
     /// read its name in our own record, go-micro passes it over.
     pub(super) async fn look_up(&self, service: &Service) {
-        for endpoint in &service.endpoints {
-            let Some(host) = endpoint.address.host().filter(|host| host.parse::<IpAddr>().is_err()) else {
-                continue;
-            };
-            let found = match timeout(TIMEOUT, lookup_host((host, 0))).await {
-                Ok(Ok(found)) => found.map(|at| at.ip()).take(MOST).collect(),
-                Ok(Err(_)) | Err(_) => continue,
-            };
-            let mut known = self.known.lock().expect(NO_PANIC);
-            if known.len() >= MOST_HOSTS {
-                known.clear();
-            }
-            known.insert(host.to_owned(), found);
+        let hosts = service.endpoints.iter().filter_map(|endpoint| endpoint.address.host());
+        let named: BTreeSet<_> = hosts.filter(|host| host.parse::<IpAddr>().is_err()).collect();
+        stream::iter(named).for_each_concurrent(WIDTH, |host| self.look_up_one(host)).await;
+    }
+
+    async fn look_up_one(&self, host: &str) {
+        let Ok(Ok(found)) = timeout(TIMEOUT, lookup_host((host, 0))).await else { return };
+        let found = found.map(|at| at.ip()).take(MOST).collect();
+        let mut known = self.known.lock().expect(NO_PANIC);
+        if known.len() >= MOST_HOSTS {
+            known.clear();
         }
+        known.insert(host.to_owned(), found);
     }
 
     /// The addresses of an endpoint.

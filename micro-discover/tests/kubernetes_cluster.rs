@@ -1,0 +1,147 @@
+//! The Kubernetes registry against the API server that `KUBECONFIG` names, or the cluster this runs in.
+//!
+//! ```text
+//! KUBECONFIG=… cargo test -p micro-discover --all-features --test kubernetes_cluster -- --ignored --nocapture
+//! ```
+//!
+//! Writes `EndpointSlices` of Services that do not exist into the config's own namespace, and removes them. Needs all
+//! verbs on `endpointslices` there; no pod is started.
+#![cfg(feature = "kubernetes")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use kube::Client;
+use micro_discover::{Error, Initial, Kubernetes, Registry, Service};
+use serde_json::{Value, json};
+
+type Sets = futures_core::stream::BoxStream<'static, Result<Vec<Service>, Error>>;
+
+/// Slices of one Service, which are removed by name at the end.
+struct Slices {
+    client: Client,
+    service: String,
+}
+
+impl Slices {
+    async fn new(name: &str) -> Self {
+        let service = format!("micro-check-{name}-{:08x}", fastrand::u32(..));
+        Self { client: Client::try_default().await.unwrap(), service }
+    }
+
+    fn path(&self, slice: &str) -> String {
+        let namespace = self.client.default_namespace();
+        let all = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
+        if slice.is_empty() { all } else { format!("{all}/{}-{slice}", self.service) }
+    }
+
+    async fn send(&self, method: &str, slice: &str, body: &Value) {
+        let request = http::Request::builder().method(method).uri(self.path(slice));
+        let request = request.header("content-type", "application/json").body(body.to_string().into_bytes());
+        let _answer: Value = self.client.request(request.unwrap()).await.unwrap();
+    }
+
+    fn body(&self, slice: &str, endpoints: &Value) -> Value {
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {
+                "name": format!("{}-{slice}", self.service),
+                "labels": { "kubernetes.io/service-name": self.service, "endpointslice.kubernetes.io/managed-by": "micro" },
+            },
+            "ports": [{ "name": "grpc", "port": 80, "protocol": "TCP" }],
+            "endpoints": endpoints,
+        })
+    }
+
+    async fn create(&self, slice: &str, endpoints: &Value) {
+        self.send("POST", "", &self.body(slice, endpoints)).await;
+    }
+
+    async fn replace(&self, slice: &str, endpoints: &Value) {
+        self.send("PUT", slice, &self.body(slice, endpoints)).await;
+    }
+
+    async fn delete(&self, slice: &str) {
+        self.send("DELETE", slice, &json!({})).await;
+    }
+
+    fn watch(&self, initial: Initial) -> Sets {
+        Kubernetes::from_client(self.client.clone()).initial(initial).watch(&self.service)
+    }
+}
+
+fn endpoint(host: u8, ready: bool, terminating: bool) -> Value {
+    let conditions = json!({ "ready": ready, "serving": ready || terminating, "terminating": terminating });
+    json!({ "addresses": [format!("10.9.0.{host}")], "conditions": conditions })
+}
+
+async fn next(sets: &mut Sets) -> Vec<String> {
+    let set = tokio::time::timeout(Duration::from_secs(30), sets.next()).await.expect("in time");
+    let set = set.expect("a watch goes on").unwrap();
+    set.iter().flat_map(|service| &service.endpoints).map(|endpoint| endpoint.id.clone()).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster"]
+async fn a_set_is_what_is_ready_in_all_slices_however_it_is_learnt() {
+    for initial in [Initial::WatchList, Initial::List] {
+        let slices = Slices::new("sets").await;
+        let mut sets = slices.watch(initial);
+        assert!(next(&mut sets).await.is_empty(), "known to be empty");
+        slices.create("a", &json!([endpoint(1, true, false), endpoint(2, false, false)])).await;
+        assert_eq!(next(&mut sets).await, ["10.9.0.1:80"]);
+        slices.create("b", &json!([endpoint(3, true, false)])).await;
+        assert_eq!(next(&mut sets).await, ["10.9.0.1:80", "10.9.0.3:80"]);
+        assert_eq!(
+            next(&mut slices.watch(initial)).await,
+            ["10.9.0.1:80", "10.9.0.3:80"],
+            "one who comes later"
+        );
+        slices.replace("a", &json!([endpoint(1, false, true)])).await;
+        assert_eq!(next(&mut sets).await, ["10.9.0.3:80"]);
+        slices.replace("b", &json!([endpoint(3, false, false)])).await;
+        assert_eq!(next(&mut sets).await, ["10.9.0.1:80"], "who shuts down stands in where nobody is ready");
+        // A slice that is made anew is no gap.
+        slices.replace("a", &json!([endpoint(1, true, false)])).await;
+        slices.delete("a").await;
+        slices.create("a", &json!([endpoint(1, true, false)])).await;
+        slices.create("c", &json!([endpoint(4, true, false)])).await;
+        loop {
+            let set = next(&mut sets).await;
+            assert!(set.contains(&"10.9.0.1:80".to_owned()), "{set:?}");
+            if set.len() == 2 {
+                break;
+            }
+        }
+        for slice in ["a", "b", "c"] {
+            slices.delete(slice).await;
+        }
+        while !next(&mut sets).await.is_empty() {}
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster"]
+async fn a_thousand_endpoints_arrive_at_once_and_a_change_of_one_soon() {
+    let slices = Slices::new("many").await;
+    let many = |turn: u8| {
+        let all = (0..1_000_u16).map(|n| {
+            let [high, low] = n.to_be_bytes();
+            let ready = low != 7 || turn == 0;
+            json!({ "addresses": [format!("10.9.{high}.{low}")], "conditions": { "ready": ready } })
+        });
+        Value::Array(all.collect())
+    };
+    slices.create("a", &many(0)).await;
+    let mut sets = slices.watch(Initial::default());
+    assert_eq!(next(&mut sets).await.len(), 1_000);
+    for turn in 1..=10 {
+        let start = Instant::now();
+        slices.replace("a", &many(turn % 2)).await;
+        let length = next(&mut sets).await.len();
+        println!("{length} endpoints {:?} after the write was sent", start.elapsed());
+        assert_eq!(length, if turn % 2 == 1 { 996 } else { 1_000 });
+    }
+    slices.delete("a").await;
+}
