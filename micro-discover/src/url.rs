@@ -2,6 +2,10 @@
 
 use crate::invalid::{Invalid, quoted};
 
+/// A certificate and its key, in PEM.
+#[cfg(any(feature = "consul", feature = "etcd"))]
+pub(crate) type Identity = (Vec<u8>, Vec<u8>);
+
 /// The parts of a URL. User, password and values may be percent-encoded.
 pub(crate) struct Url {
     pub(crate) user: Option<String>,
@@ -68,7 +72,7 @@ impl Url {
 
     /// The contents of the files that the options `cert` and `key` are the paths of: both or none.
     #[cfg(any(feature = "consul", feature = "etcd"))]
-    pub(crate) fn identity(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, Invalid> {
+    pub(crate) fn identity(&mut self) -> Result<Option<Identity>, Invalid> {
         match (self.file("cert")?, self.file("key")?) {
             (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
             (None, None) => Ok(None),

@@ -310,6 +310,18 @@ mod tests {
         }
     }
 
+    /// Recorded from go-micro v5.0.0: `micro.test.x` among all services, with a TXT record of no strings.
+    #[test]
+    fn a_service_that_go_micro_lists_is_heard_of() {
+        let recorded = "000084000002000400000000095f7365727669636573056d6963726f00000c0001095f7365727669636573\
+            056c6f63616c00000c0001c00c000c000100000078000f056d6963726f04746573740178c00cc0420021000100000078000a\
+            000a0001270f02766d00c0630001000100000078000400000000c04200100001000000780000";
+        let digits: Vec<_> = recorded.chars().filter_map(|c| c.to_digit(16)).collect();
+        let bytes: Vec<_> =
+            digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap()).collect();
+        assert!(matches!(news_of(&bytes).as_slice(), [Heard::Listed(name)] if name == "micro.test.x"));
+    }
+
     #[test]
     fn a_question_is_read_with_where_the_answer_goes() {
         let names = [domains()[0].service("greeter"), domains()[1].services()];
