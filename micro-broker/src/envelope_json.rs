@@ -20,6 +20,14 @@ struct Message {
     body: Option<String>,
 }
 
+impl Event {
+    /// The event as the JSON of go-micro's brokers, `{"Header":{…},"Body":"…"}` with the body in base64, topic and id among
+    /// the headers. A header that is not text is left out.
+    pub fn to_json(&self, form: Envelope) -> Bytes {
+        write(self, form)
+    }
+}
+
 /// Writes an event as go-micro's JSON. Bodies are base64; a header that is not text is left out.
 pub(crate) fn write(event: &Event, form: Envelope) -> Bytes {
     let message =

@@ -36,6 +36,8 @@ pub mod rpc;
 
 pub mod api;
 
+pub mod sidecar;
+
 pub mod command;
 
 pub mod show;

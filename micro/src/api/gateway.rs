@@ -87,6 +87,34 @@ impl Gateway {
         &self.inner.parts.directory
     }
 
+    /// The service and the method that `path` means, if it is registered; and whether the method is called or the request
+    /// passed on, where that is said.
+    pub(crate) async fn method(&self, path: &str) -> Option<(Arc<Upstream>, String, Option<bool>)> {
+        check_path(path).ok()?;
+        let (names, method) = self.inner.names(path);
+        let method = method?;
+        let upstream = match self.inner.known(&names) {
+            Some(upstream) => upstream,
+            None => self.inner.look_up(&names).await.ok()?,
+        };
+        let handler = match self.inner.settings.handler {
+            Handler::Meta => Handler::said(&upstream, Some(&method)),
+            handler => Some(handler),
+        };
+        let is_called = |handler| matches!(handler, Handler::Rpc | Handler::Api);
+        Some((upstream, method, handler.map(is_called)))
+    }
+
+    /// Calls `method` of `upstream` by `request`, whatever the service announces.
+    pub(crate) async fn call_method(
+        &self,
+        upstream: &Upstream,
+        method: &str,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        called::rpc(&self.inner.parts.catalog, upstream, method, request, &self.inner.transcoding()).await
+    }
+
     /// Says in `/readyz` that the gateway is about to stop.
     pub fn stop(&self) {
         self.inner.parts.own.drain();

@@ -47,6 +47,11 @@ impl Handler {
     /// What `upstream` wants of a request for `method`: what the method says, or the service; or else a call where it
     /// announces methods or speaks nothing but RPC, and the request itself where it does not.
     pub(super) fn of(upstream: &Upstream, method: Option<&str>) -> Self {
+        Self::said(upstream, method).unwrap_or(Self::Http)
+    }
+
+    /// The same, where anything is said at all.
+    pub(super) fn said(upstream: &Upstream, method: Option<&str>) -> Option<Self> {
         let facts = upstream.facts();
         let announced = facts.records.iter().flat_map(|record| &record.methods);
         let announced = announced.filter(|known| Some(known.name.as_str()) == method);
@@ -54,14 +59,14 @@ impl Handler {
         if let Some(Ok(handler)) = label.or(facts.handler.as_ref()).map(|label| label.parse())
             && handler != Self::Meta
         {
-            return handler;
+            return Some(handler);
         }
         match facts.protocol.as_deref() {
-            Some("grpc" | "mucp" | "rpc") => Self::Rpc,
-            Some(_) => Self::Http,
-            None if facts.records.iter().any(|record| !record.methods.is_empty()) => Self::Rpc,
-            None if upstream.is_described() => Self::Rpc,
-            None => Self::Http,
+            Some("grpc" | "mucp" | "rpc") => Some(Self::Rpc),
+            Some(_) => Some(Self::Http),
+            None if facts.records.iter().any(|record| !record.methods.is_empty()) => Some(Self::Rpc),
+            None if upstream.is_described() => Some(Self::Rpc),
+            None => None,
         }
     }
 }

@@ -82,6 +82,12 @@ impl Builder {
         self
     }
 
+    /// Serves what is called `namespace` and a dot before its name, or else what has that name alone.
+    pub fn namespace_first(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Namespace { name: namespace.into(), bare: true };
+        self
+    }
+
     /// Sends every request this way; what services announce unless set.
     pub fn handler(mut self, handler: Handler) -> Self {
         self.handler = handler;

@@ -8,7 +8,7 @@ use super::completion::Completion;
 use super::help::Help;
 use super::manual::Manual;
 use super::{config, contexts};
-use crate::command::{Api, Command, Failure, New, Request, Run};
+use crate::command::{Api, Command, Failure, New, Request, Run, Sidecar};
 use crate::settings::{Given, Layer};
 use crate::show::Format;
 
@@ -131,6 +131,18 @@ Examples:
 
 SIGTERM or Ctrl-C finishes what was begun; a second one stops at once.")]
     Api(Api),
+    /// Serve the sidecar until Ctrl-C: registry, calls and events for a program in any language
+    #[command(after_help = "\
+Examples:
+  micro sidecar
+  micro sidecar --server-name foo --server-address 127.0.0.1:9090
+  micro sidecar --server-name foo --server-address 127.0.0.1:9090 --healthcheck-url http://127.0.0.1:9090/health
+  curl 'http://127.0.0.1:8081/registry?service=foo'
+  curl -d '{\"name\":\"John\"}' -H 'content-type: application/json' http://127.0.0.1:8081/greeter/say/hello
+  curl -d 'done' 'http://127.0.0.1:8081/broker?topic=orders.paid'
+
+http://127.0.0.1:8081/openapi.json says the rest.")]
+    Sidecar(Sidecar),
     /// Type commands one after the other
     #[command(
         visible_alias = "shell",
@@ -188,9 +200,10 @@ impl Order {
     /// What runs until it is stopped and is no request: the faces that serve, and `run`.
     pub(super) fn face(&self) -> Option<&dyn Command> {
         match self {
-            // Sidecar, web and bot come here.
+            // Web and bot come here.
             Self::Run(run) => Some(run),
             Self::Api(api) => Some(api),
+            Self::Sidecar(sidecar) => Some(sidecar),
             _ => None,
         }
     }

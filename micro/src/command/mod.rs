@@ -32,6 +32,7 @@ mod new;
 mod publish;
 mod register;
 mod run;
+mod sidecar;
 mod stats;
 mod subscribe;
 mod watch;
@@ -61,6 +62,7 @@ pub use reply::{
 };
 pub use request::Request;
 pub use run::Run;
+pub use sidecar::Sidecar;
 pub use stats::{Stats, Top};
 pub use subscribe::Subscribe;
 pub use watch::Watch;

@@ -51,7 +51,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 /// An error and its causes in one line; a cause whose words are already there is left out.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     for words in causes(error).map(ToString::to_string) {
         if !text.contains(&words) {

@@ -25,6 +25,7 @@ mod forward;
 pub use body::Forwarded;
 pub use directory::{Directory, DirectoryBuilder, Unreachable};
 pub use failure::answer_failure;
+pub(crate) use failure::chain;
 pub use fault::Fault;
 pub use forward::{Forward, Forwarding, forward};
 pub use meter::{Active, Meter};

@@ -12,8 +12,8 @@ impl Origins {
         Self(origins.into_iter().map(Into::into).collect())
     }
 
-    /// Whether the page that sent `headers` may open a WebSocket. A program that is no browser says no origin.
-    pub(super) fn may_connect(&self, headers: &HeaderMap) -> bool {
+    /// Whether the page that sent `headers` may open a WebSocket, or use what is for this machine alone. A program that is no browser says no origin.
+    pub(crate) fn may_connect(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         let Some(origin) = origins.next() else { return true };
         let (Ok(origin), None) = (origin.to_str(), origins.next()) else { return false };

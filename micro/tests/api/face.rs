@@ -25,9 +25,15 @@ pub(crate) struct Answer {
 impl Face {
     /// Starts `micro api` with `arguments` over the registry of `place`.
     pub(crate) fn start(place: &Place, arguments: &[&str]) -> Self {
-        let mut running = place.start(&[&["api", "--address", "127.0.0.1:0"], arguments].concat());
+        Self::of(place, "api", arguments)
+    }
+
+    /// The same for another face, such as `sidecar`.
+    pub(crate) fn of(place: &Place, face: &str, arguments: &[&str]) -> Self {
+        let mut running = place.start(&[&[face, "--address", "127.0.0.1:0"], arguments].concat());
         let line = running.line();
-        let address = line.strip_prefix("api listens on http://").expect("the first line says where");
+        let address = line.strip_prefix(face).and_then(|rest| rest.strip_prefix(" listens on http://"));
+        let address = address.expect("the first line says where");
         Self { address: address.parse().unwrap(), running }
     }
 

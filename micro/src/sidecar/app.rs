@@ -1,0 +1,121 @@
+//! The program beside the sidecar: announced while it is well, withdrawn when it is not or the sidecar ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use micro_discover::{Address, Announce, Announcement, Endpoint, Registry, Service};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::check::{Check, Unwell};
+
+/// The program beside the sidecar.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct App {
+    service: Service,
+    check: Option<Check>,
+    interval: Duration,
+    timeout: Duration,
+    threshold: u32,
+}
+
+/// Why a program cannot be announced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the app cannot be announced: {0}")]
+pub struct InvalidApp(String);
+
+impl App {
+    /// The program `name` that listens on `address`.
+    ///
+    /// # Errors
+    ///
+    /// When the name breaks a rule of records.
+    pub fn new(name: impl Into<String>, address: Address) -> Result<Self, InvalidApp> {
+        let name = name.into();
+        let id = format!("{name}-{:032x}", fastrand::u128(..));
+        let service = Service::new(name).endpoint(Endpoint::new(id, address));
+        service.validate().map_err(|error| InvalidApp(error.to_string()))?;
+        let (interval, timeout) = (Duration::from_secs(5), Duration::from_secs(2));
+        Ok(Self { service, check: None, interval, timeout, threshold: 1 })
+    }
+
+    /// Announces it as this version; `latest` unless set.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.service = self.service.version(version);
+        self
+    }
+
+    /// Announces it only while `check` says that it is well.
+    pub fn check(mut self, check: Check) -> Self {
+        self.check = Some(check);
+        self
+    }
+
+    /// How often it is asked, 5 s unless set, and how long it may take to answer, 2 s unless set.
+    pub fn interval(mut self, interval: Duration, timeout: Duration) -> Self {
+        (self.interval, self.timeout) = (interval.max(Duration::from_millis(10)), timeout);
+        self
+    }
+
+    /// How often in a row it may fail before it is withdrawn; 1 unless set.
+    pub fn threshold(mut self, failures: u32) -> Self {
+        self.threshold = failures.max(1);
+        self
+    }
+
+    /// Whether it is well now.
+    pub(super) async fn ask(&self) -> Result<(), Unwell> {
+        match &self.check {
+            Some(check) => check.ask(self.timeout).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps it announced while it is well, until `stop`; then withdraws it.
+    pub(super) async fn keep(self, registry: Arc<dyn Registry>, stop: CancellationToken) {
+        let mut announced: Option<Announcement> = None;
+        let mut failures = 0;
+        loop {
+            let asked = tokio::select! {
+                asked = self.ask() => asked,
+                () = stop.cancelled() => break,
+            };
+            match asked {
+                Ok(()) => failures = 0,
+                Err(_) => failures += 1,
+            }
+            if failures == 0 && announced.is_none() {
+                announced = self.announce(&registry).await;
+            } else if failures >= self.threshold
+                && let Some(announcement) = announced.take()
+            {
+                tracing::warn!(app = self.service.name, "the app is not well, and is withdrawn");
+                withdraw(announcement).await;
+            }
+            tokio::select! {
+                () = sleep(self.interval), if self.check.is_some() || announced.is_none() => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        if let Some(announcement) = announced {
+            withdraw(announcement).await;
+        }
+    }
+
+    async fn announce(&self, registry: &Arc<dyn Registry>) -> Option<Announcement> {
+        match Announce::new(registry.clone(), self.service.clone()).start().await {
+            Ok(announcement) => Some(announcement),
+            Err(error) => {
+                tracing::error!(app = self.service.name, %error, "the app cannot be announced");
+                None
+            }
+        }
+    }
+}
+
+async fn withdraw(announcement: Announcement) {
+    if let Err(error) = announcement.withdraw().await {
+        tracing::warn!(%error, "the registry did not confirm that the app is withdrawn");
+    }
+}

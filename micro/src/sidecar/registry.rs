@@ -1,0 +1,167 @@
+//! `/registry`: which services there are, and announcing others.
+
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_core::Stream;
+use futures_util::{StreamExt, stream};
+use http::StatusCode;
+use micro_discover::{Error, Registry, Service, Watch};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::duration;
+use super::held::Refused;
+use super::record;
+use super::state::Inner;
+
+/// How long a registry may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How often the names of all services are looked at for those who watch them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+type Fields = Query<HashMap<String, String>>;
+
+/// `GET`: every service, the versions of one, or either as it changes.
+pub(super) async fn find(State(inner): State<Arc<Inner>>, Query(query): Fields) -> Response {
+    let service = query.get("service").filter(|name| !name.is_empty());
+    if query.contains_key("watch") {
+        return watch(inner, service.cloned());
+    }
+    let asked = async {
+        match service {
+            Some(name) => inner.registry.get(name).await,
+            None => inner.registry.list().await,
+        }
+    };
+    match timeout(ANSWER_WITHIN, asked).await {
+        Ok(Ok(found)) if service.is_some() && found.iter().all(|one| one.endpoints.is_empty()) => missing(),
+        // No service can have this name.
+        Ok(Err(Error::Invalid { .. })) if service.is_some() => missing(),
+        Ok(Ok(found)) => Json(written(&found)).into_response(),
+        Ok(Err(error)) => failed(&error),
+        Err(late) => (StatusCode::INTERNAL_SERVER_ERROR, late.to_string()).into_response(),
+    }
+}
+
+/// `POST`: announces a record, once for `ttl` or else until it is withdrawn.
+pub(super) async fn announce(State(inner): State<Arc<Inner>>, Query(query): Fields, body: Bytes) -> Response {
+    let service = match record::read(&body) {
+        Ok(service) => service,
+        Err(what) => return (StatusCode::BAD_REQUEST, what).into_response(),
+    };
+    let Some(ttl) = query.get("ttl").filter(|ttl| !ttl.is_empty()) else {
+        return match inner.held.hold(&inner.registry, service).await {
+            Ok(()) => StatusCode::OK.into_response(),
+            Err(Refused::Registry(error)) => failed(&error),
+            Err(Refused::Full) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "this sidecar holds as many records as it may")
+                    .into_response()
+            }
+        };
+    };
+    let Some(ttl) = duration::parse(ttl).filter(|ttl| !ttl.is_zero()) else {
+        let what = format!("ttl {ttl:?} is no duration such as 10s or 1m30s");
+        return (StatusCode::BAD_REQUEST, what).into_response();
+    };
+    answered(inner.registry.announce(&service, ttl)).await
+}
+
+/// `DELETE`: withdraws the endpoints that a record names.
+pub(super) async fn withdraw(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
+    let (name, ids) = match record::read_ids(&body) {
+        Ok(named) => named,
+        Err(what) => return (StatusCode::BAD_REQUEST, what).into_response(),
+    };
+    inner.held.drop_ids(&name, &ids).await;
+    // A registry withdraws what is still as it was announced, so it is asked how that was.
+    let found = match timeout(ANSWER_WITHIN, inner.registry.get(&name)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return failed(&error),
+        Err(late) => return (StatusCode::INTERNAL_SERVER_ERROR, late.to_string()).into_response(),
+    };
+    for mut service in found {
+        service.endpoints.retain(|endpoint| ids.contains(&endpoint.id));
+        if !service.endpoints.is_empty() {
+            let response = answered(inner.registry.withdraw(&service)).await;
+            if !response.status().is_success() {
+                return response;
+            }
+        }
+    }
+    StatusCode::OK.into_response()
+}
+
+async fn answered(asked: impl Future<Output = Result<(), Error>>) -> Response {
+    match timeout(ANSWER_WITHIN, asked).await {
+        Ok(Ok(())) => StatusCode::OK.into_response(),
+        Ok(Err(error)) => failed(&error),
+        Err(late) => (StatusCode::INTERNAL_SERVER_ERROR, late.to_string()).into_response(),
+    }
+}
+
+fn missing() -> Response {
+    (StatusCode::NOT_FOUND, "Service not found\n").into_response()
+}
+
+fn failed(error: &Error) -> Response {
+    let status = match error {
+        Error::Invalid { .. } => StatusCode::BAD_REQUEST,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    (status, crate::proxy::chain(error)).into_response()
+}
+
+/// In order, so that the same services are the same text.
+fn written(services: &[Service]) -> Value {
+    let mut services: Vec<_> = services.iter().collect();
+    services.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+    services.into_iter().map(record::write).collect()
+}
+
+fn watch(inner: Arc<Inner>, service: Option<String>) -> Response {
+    let Ok(permit) = inner.open.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many clients are watching").into_response();
+    };
+    let sets = match service {
+        Some(name) => Watch::new(inner.registry.clone(), name).left_stream(),
+        None => all(inner.registry.clone()).right_stream(),
+    };
+    let stop = inner.stop.clone().cancelled_owned();
+    let events = sets.map(move |set| {
+        let _permit = &permit;
+        Ok::<_, Infallible>(Event::default().data(written(&set).to_string()))
+    });
+    Sse::new(events.take_until(stop)).keep_alive(KeepAlive::default()).into_response()
+}
+
+/// Every service, now and whenever the names or their number of endpoints change.
+fn all(registry: Arc<dyn Registry>) -> impl Stream<Item = Vec<Service>> + Send {
+    let looks = stream::unfold((registry, None::<BTreeSet<_>>), |(registry, mut known)| async move {
+        loop {
+            if known.is_some() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            // What a registry cannot say now is what it said before.
+            let Ok(Ok(services)) = timeout(ANSWER_WITHIN, registry.list()).await else {
+                known.get_or_insert_default();
+                continue;
+            };
+            let now: BTreeSet<_> = services
+                .iter()
+                .map(|one| (one.name.clone(), one.version.clone(), one.endpoints.len()))
+                .collect();
+            if known.as_ref() != Some(&now) {
+                return Some((services, (registry, Some(now))));
+            }
+        }
+    });
+    looks.boxed()
+}

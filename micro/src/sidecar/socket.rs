@@ -1,0 +1,106 @@
+//! `/broker` as a WebSocket: what comes is published, what others publish is sent.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderValue, header};
+use micro_broker::{Event, Id, Subscription};
+use tokio::time::{Instant, interval, timeout};
+
+use super::events::{CONFIRM_WITHIN, event, written};
+use super::state::Inner;
+
+/// A message is 1 MiB at most.
+pub(super) const MOST_BYTES: usize = 1 << 20;
+/// How often a client is asked whether it is there, and after how much silence it is not.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(75);
+/// How long a message may take to be written.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+/// How many of its own events a socket remembers, so as not to hear them.
+const OWN: usize = 1024;
+
+/// A socket of one topic.
+pub(super) struct Talk {
+    pub(super) topic: String,
+    /// Shared with others by a queue: then events go to one of all, the one who published included.
+    pub(super) shared: bool,
+    pub(super) headers: HeaderMap,
+    pub(super) subscription: Subscription,
+}
+
+impl Talk {
+    pub(super) async fn run(mut self, mut socket: WebSocket, inner: &Inner) {
+        let mut own = VecDeque::<Id>::new();
+        let (mut pings, mut heard) = (interval(PING_EVERY), Instant::now());
+        let (code, reason) = loop {
+            tokio::select! {
+                message = socket.recv() => match message {
+                    Some(Ok(Message::Text(text))) => {
+                        heard = Instant::now();
+                        if let Err(reason) = publish(&mut own, inner, self.event(text.into())).await {
+                            break (close_code::ERROR, reason);
+                        }
+                    }
+                    Some(Ok(Message::Binary(body))) => {
+                        heard = Instant::now();
+                        if let Err(reason) = publish(&mut own, inner, self.event(body)).await {
+                            break (close_code::ERROR, reason);
+                        }
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => heard = Instant::now(),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                },
+                delivery = self.subscription.next() => {
+                    let Some(delivery) = delivery else { break (close_code::AWAY, String::new()) };
+                    let event = delivery.event();
+                    let mine = !self.shared && own.contains(&event.id);
+                    if !mine && write(&mut socket, Message::text(written(event))).await.is_none() {
+                        // It was not handled, and comes again to whoever else there is.
+                        return;
+                    }
+                    // What the broker does not hear comes again.
+                    let _ = delivery.ack().await;
+                }
+                _ = pings.tick() => {
+                    if heard.elapsed() > SILENCE || write(&mut socket, Message::Ping(Bytes::new())).await.is_none() {
+                        return;
+                    }
+                }
+                () = inner.stop.cancelled() => break (close_code::AWAY, "the sidecar stops".to_owned()),
+            }
+        };
+        let frame = CloseFrame { code, reason: short(reason).into() };
+        let _ = write(&mut socket, Message::Close(Some(frame))).await;
+    }
+
+    /// What a message is published as: an event of its own, whatever the request said of an id.
+    fn event(&self, body: Bytes) -> Event {
+        let mut event = event(&self.topic, &self.headers, body).id(Id::random());
+        event.headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain"));
+        event
+    }
+}
+
+async fn publish(own: &mut VecDeque<Id>, inner: &Inner, event: Event) -> Result<(), String> {
+    if own.len() == OWN {
+        own.pop_front();
+    }
+    own.push_back(event.id.clone());
+    inner.broker.publish(event, CONFIRM_WITHIN).await.map_err(|error| crate::proxy::chain(&error))
+}
+
+async fn write(socket: &mut WebSocket, message: Message) -> Option<()> {
+    timeout(WRITE_WITHIN, socket.send(message)).await.ok()?.ok()
+}
+
+/// As much as a close frame has room for.
+pub(super) fn short(mut reason: String) -> String {
+    while reason.len() > 123 {
+        reason.pop();
+    }
+    reason
+}

@@ -1,0 +1,107 @@
+//! The program beside the sidecar, and who may use the sidecar at all.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::face::Face;
+use crate::program::Place;
+
+/// A program that answers 200 or 500. Its address, and what decides.
+fn program() -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let well = Arc::new(AtomicBool::new(true));
+    let answers = well.clone();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let answers = answers.clone();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).is_ok_and(|read| read > 0) {
+                    let status = if answers.load(Ordering::Relaxed) { "200 OK" } else { "500 No" };
+                    let _ = stream
+                        .write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes());
+                }
+            });
+        }
+    });
+    (address, well)
+}
+
+fn until(face: &Face, path: &str, status: u16) {
+    let start = Instant::now();
+    loop {
+        let answer = face.get(path);
+        if answer.status == status {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{path} is still {answer:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn an_app_is_registered_while_it_is_well_and_the_sidecar_lives() {
+    let place = Place::new();
+    let (address, well) = program();
+    let check = format!("http://{address}/health");
+    let arguments = ["--server_name", "foo", "--server_address", &address, "--healthcheck_url", &check];
+    let arguments = [&arguments[..], &["--healthcheck-interval", "100ms"]].concat();
+    let mut face = Face::of(&place, "sidecar", &arguments);
+    until(&face, "/registry?service=foo", 200);
+    assert_eq!(face.get("/health").status, 200);
+
+    well.store(false, Ordering::Relaxed);
+    until(&face, "/registry?service=foo", 404);
+    let health = face.get("/health");
+    assert_eq!((health.status, health.text().as_str()), (500, "Non 200 response: 500"));
+
+    well.store(true, Ordering::Relaxed);
+    until(&face, "/registry?service=foo", 200);
+    face.signal(Signal::TERM);
+    assert_eq!(face.end().0, Some(0));
+    assert_eq!(place.run(&["get", "foo"]).code, Some(3), "it is withdrawn with its sidecar");
+}
+
+#[test]
+fn what_was_registered_through_a_sidecar_goes_with_it() {
+    let place = Place::new();
+    let mut face = Face::of(&place, "sidecar", &[]);
+    let record = br#"{"name":"bar","nodes":[{"id":"bar-1","address":"127.0.0.1:9"}]}"#;
+    assert_eq!(face.ask("POST", "/registry", "", record).status, 200);
+    assert_eq!(place.run(&["get", "bar"]).code, Some(0));
+    face.signal(Signal::TERM);
+    assert_eq!(face.end().0, Some(0));
+    assert_eq!(place.run(&["get", "bar"]).code, Some(3));
+}
+
+#[test]
+fn half_an_app_and_a_sidecar_open_to_others_are_refused() {
+    let place = Place::new();
+    for (arguments, said) in [
+        (&["--server-name", "foo"][..], "Require server address"),
+        (&["--server-address", "127.0.0.1:1"], "Require server name"),
+        (&["--address", "0.0.0.0:0"], "needs a token"),
+    ] {
+        let run = place.run(&[&["sidecar"], arguments].concat());
+        assert!(run.code == Some(2) && run.err.contains(said), "{arguments:?}: {run:?}");
+    }
+}
+
+#[test]
+fn a_token_is_wanted_where_there_is_one_and_pages_of_others_are_turned_away() {
+    let place = Place::new();
+    let face = Face::of(&place, "sidecar", &["--token", "secret"]);
+    assert_eq!(face.get("/registry").status, 401);
+    assert_eq!(face.get("/health").status, 200, "whoever starts it may ask whether it is well");
+    for headers in ["authorization: Bearer secret\r\n", "micro-token: secret\r\n"] {
+        assert_eq!(face.ask("GET", "/registry", headers, b"").status, 200);
+    }
+    let page = "authorization: Bearer secret\r\norigin: https://evil.example\r\n";
+    assert_eq!(face.ask("GET", "/registry", page, b"").status, 403);
+}
