@@ -4,9 +4,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Header, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, PTR, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use super::names::{Domain, is_spelled_out};
 use super::text::{self, Place};
@@ -141,19 +142,24 @@ fn message(asked: Option<&Asked>, records: Vec<Record>) -> Option<Vec<u8>> {
 
 /// Reads a message. What is not about services of ours or go-micro's is left out.
 pub(super) fn read(bytes: &[u8], domains: &[Domain]) -> Option<Packet> {
-    let message = Message::from_vec(bytes).ok()?;
-    let header = &message.metadata;
-    if header.op_code != OpCode::Query || header.response_code != ResponseCode::NoError {
+    // Record by record: hickory refuses a whole message for go-micro's TXT records of no strings.
+    let mut decoder = BinDecoder::new(bytes);
+    let header = Header::read(&mut decoder).ok()?;
+    let (about, counts) = (header.metadata, header.counts);
+    if about.op_code != OpCode::Query || about.response_code != ResponseCode::NoError {
         return None;
     }
-    let (id, asked) = (header.id, !message.queries.is_empty());
-    if header.message_type == MessageType::Response {
-        let records: Vec<_> = message.answers.iter().chain(&message.additionals).collect();
-        return Some(Packet::News { asked, heard: news(&records, domains) });
+    let questions = (0..counts.queries).map(|_| Query::read(&mut decoder));
+    let mut questions = questions.collect::<Result<Vec<_>, _>>().ok()?;
+    if about.message_type == MessageType::Response {
+        let all = u32::from(counts.answers) + u32::from(counts.authorities) + u32::from(counts.additionals);
+        let records = (0..all).map(|_| Record::read(&mut decoder));
+        let records = records.collect::<Result<Vec<Record>, _>>().ok()?;
+        let heard = news(&records.iter().collect::<Vec<_>>(), domains);
+        return Some(Packet::News { asked: !questions.is_empty(), heard });
     }
-    let mut questions = message.queries;
     questions.truncate(MOST_QUESTIONS);
-    asked.then_some(Packet::Questions(Asked { id, questions }))
+    (!questions.is_empty()).then_some(Packet::Questions(Asked { id: about.id, questions }))
 }
 
 fn news(records: &[&Record], domains: &[Domain]) -> Vec<Heard> {
