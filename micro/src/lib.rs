@@ -28,6 +28,10 @@ pub mod remote;
 
 pub mod call;
 
+pub mod catalog;
+
+pub mod traffic;
+
 pub mod proxy;
 
 pub mod transcode;
@@ -43,5 +47,11 @@ pub mod command;
 pub mod show;
 
 pub mod settings;
+
+pub mod guest;
+
+pub mod web;
+
+pub mod bot;
 
 pub mod cli;

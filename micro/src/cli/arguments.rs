@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::bot::BotFace;
 use super::completion::Completion;
 use super::help::Help;
 use super::manual::Manual;
+use super::web::WebFace;
 use super::{config, contexts};
 use crate::command::{Api, Command, Failure, New, Request, Run, Sidecar};
 use crate::settings::{Given, Layer};
@@ -143,6 +145,25 @@ Examples:
 
 http://127.0.0.1:8081/openapi.json says the rest.")]
     Sidecar(Sidecar),
+    /// Serve the dashboard until Ctrl-C
+    #[command(after_help = "\
+Examples:
+  micro web
+  micro web --read-only
+  micro web --address 0.0.0.0:8082 --token \"$(openssl rand -hex 16)\"
+
+Web apps that are registered as go.micro.web.NAME are served below /NAME/, WebSockets included.")]
+    Web(WebFace),
+    /// Run the bot until Ctrl-C
+    #[command(after_help = "\
+Examples:
+  micro bot                                     on this terminal, to try it: help, list, ping
+  micro bot --inputs slack                      MICRO_SLACK_TOKEN and MICRO_SLACK_APP_TOKEN are set
+  micro bot --inputs xmpp --xmpp-jid bot@example.org --xmpp-rooms ops@conference.example.org
+  micro bot --inputs slack,webhook --changers slack:U123 --audit-log bot.jsonl
+
+Everybody may look unless --readers says less; nobody may change anything unless --changers names them.")]
+    Bot(BotFace),
     /// Type commands one after the other
     #[command(
         visible_alias = "shell",
@@ -204,6 +225,8 @@ impl Order {
             Self::Run(run) => Some(run),
             Self::Api(api) => Some(api),
             Self::Sidecar(sidecar) => Some(sidecar),
+            Self::Web(web) => Some(web),
+            Self::Bot(bot) => Some(bot),
             _ => None,
         }
     }

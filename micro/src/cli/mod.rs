@@ -19,6 +19,10 @@ mod contexts;
 mod help;
 mod manual;
 
+// Faces.
+mod bot;
+mod web;
+
 mod arguments;
 mod progress;
 

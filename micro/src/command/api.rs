@@ -179,7 +179,7 @@ async fn upkeep(prometheus: Option<PrometheusHandle>) {
 }
 
 /// Reads `host:port`, and `:port`, which is this machine's loopback.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let whole = text.strip_prefix(':').map(|port| format!("127.0.0.1:{port}"));
     let whole = whole.as_deref().unwrap_or(text).replace("localhost:", "127.0.0.1:");
     whole

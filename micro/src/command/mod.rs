@@ -42,6 +42,7 @@ mod request;
 mod line;
 
 pub use api::Api;
+pub(crate) use api::address;
 pub use call::{Call, Source};
 pub use context::Context;
 pub use deregister::Deregister;

@@ -1,0 +1,119 @@
+//! A webhook as an input: for chats that the bot has no other words for.
+//!
+//! `POST /webhook` with `{"user": "ann", "room": "ops", "text": "list", "id": "1"}` (`room` and `id` may be left out) and
+//! `authorization: Bearer TOKEN` is answered with `{"text": "…", "whole": …}`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use futures_core::future::BoxFuture;
+use http::{HeaderMap, StatusCode, header};
+use ring::digest::{SHA256, digest};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tower::BoxError;
+
+use super::heard::{Heard, Input, Speaker};
+
+/// A larger request is refused.
+const LARGEST: usize = 64 << 10;
+/// How long requests that have begun may take after the end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Messages by HTTP, from programs that know a token.
+pub struct Webhook {
+    token: Arc<[u8]>,
+    address: SocketAddr,
+}
+
+impl Webhook {
+    /// Listens on `address` for those who know `token`.
+    pub fn new(token: &str, address: SocketAddr) -> Self {
+        Self { token: hash(token).into(), address }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Message {
+    user: String,
+    room: Option<String>,
+    text: String,
+    id: Option<String>,
+}
+
+async fn take(
+    State((token, heard)): State<(Arc<[u8]>, mpsc::Sender<Heard>)>,
+    headers: HeaderMap,
+    Json(message): Json<Message>,
+) -> Response {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.strip_prefix("Bearer "));
+    // Digests are compared, so what the time it takes tells is of no use.
+    if given.is_none_or(|given| hash(given) != *token) {
+        return (StatusCode::UNAUTHORIZED, "authorization: Bearer TOKEN is missing or wrong\n")
+            .into_response();
+    }
+    let id = message.id.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
+    let speaker = Speaker::new("webhook", message.user, message.room);
+    let (message, mut answers) = Heard::new(id, speaker, message.text);
+    if heard.send(message).await.is_err() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    match answers.recv().await {
+        Some(answer) => Json(json!({ "text": answer.text, "whole": answer.whole })).into_response(),
+        // It was said before, or was no command.
+        None => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+/// Serves `routes` until nobody takes what is heard.
+pub(super) async fn serve(
+    address: SocketAddr,
+    routes: Router,
+    heard: &mpsc::Sender<Heard>,
+) -> Result<(), BoxError> {
+    let listener = TcpListener::bind(address).await?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    let closed = heard.clone();
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move { closed.closed().await });
+    let late = async {
+        heard.closed().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = late => Ok(()),
+    }
+}
+
+fn hash(text: &str) -> Vec<u8> {
+    digest(&SHA256, text.as_bytes()).as_ref().to_vec()
+}
+
+impl Input for Webhook {
+    fn name(&self) -> &'static str {
+        "webhook"
+    }
+
+    fn run(&self, heard: mpsc::Sender<Heard>) -> BoxFuture<'_, Result<(), BoxError>> {
+        Box::pin(async move {
+            let state = (self.token.clone(), heard.clone());
+            let routes = Router::new().route("/webhook", post(take)).layer(DefaultBodyLimit::max(LARGEST));
+            serve(self.address, routes.with_state(state), &heard).await
+        })
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook").field("address", &self.address).finish_non_exhaustive()
+    }
+}

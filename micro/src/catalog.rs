@@ -1,0 +1,133 @@
+//! Everything a registry knows, kept up to date: for faces that show all services at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
+use micro_discover::{Registry, Service, Watch};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// Every service by its name: a record per version.
+pub type Services = BTreeMap<String, Vec<Service>>;
+
+/// What a registry knows, as it changes. Clones share one set of watches, which ends with the last of them.
+///
+/// Each service is watched, so a change of one shows at once; new names are looked for every second. While the
+/// registry is out of reach, what was known last stands.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    services: watch::Receiver<Arc<Services>>,
+    _task: Arc<AbortOnDrop>,
+}
+
+/// How often names are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long the registry may take to list them.
+const LIST_WITHIN: Duration = Duration::from_secs(10);
+
+impl Catalog {
+    /// Follows `registry`.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
+    pub fn new(registry: Arc<dyn Registry>) -> Self {
+        let (sender, services) = watch::channel(Arc::default());
+        let task = tokio::spawn(follow(registry, sender)).abort_handle();
+        Self { services, _task: Arc::new(AbortOnDrop(task)) }
+    }
+
+    /// What is known now. Nothing is, for a moment after the start.
+    pub fn services(&self) -> Arc<Services> {
+        self.services.borrow().clone()
+    }
+
+    /// The records of `name`, one per version; none when nobody has it.
+    pub fn service(&self, name: &str) -> Vec<Service> {
+        self.services.borrow().get(name).cloned().unwrap_or_default()
+    }
+
+    /// A receiver that tells of every change from now on.
+    pub fn changes(&self) -> watch::Receiver<Arc<Services>> {
+        let mut changes = self.services.clone();
+        changes.mark_unchanged();
+        changes
+    }
+}
+
+type Sets = SelectAll<BoxStream<'static, (String, Vec<Service>)>>;
+
+async fn follow(registry: Arc<dyn Registry>, sender: watch::Sender<Arc<Services>>) {
+    let (mut watched, mut sets) = (BTreeMap::new(), Sets::new());
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            Some((name, set)) = sets.next() => put(&sender, name, set),
+            _ = look.tick() => {
+                // A registry that cannot list now keeps its watches, and is asked again.
+                let Ok(Ok(listed)) = timeout(LIST_WITHIN, registry.list()).await else { continue };
+                for Service { name, .. } in listed {
+                    watched.entry(name).or_insert_with_key(|name| sets.push(sets_of(registry.clone(), name)));
+                }
+            }
+        }
+    }
+}
+
+fn sets_of(registry: Arc<dyn Registry>, name: &str) -> BoxStream<'static, (String, Vec<Service>)> {
+    stream::repeat(name.to_owned()).zip(Watch::new(registry, name)).boxed()
+}
+
+fn put(sender: &watch::Sender<Arc<Services>>, name: String, mut set: Vec<Service>) {
+    set.retain(|record| !record.endpoints.is_empty());
+    set.sort_by(|one, other| one.version.cmp(&other.version));
+    sender.send_if_modified(|services| {
+        if services.get(&name).map_or(set.is_empty(), |known| *known == set) {
+            return false;
+        }
+        let services = Arc::make_mut(services);
+        match set.is_empty() {
+            true => services.remove(&name),
+            false => services.insert(name, set),
+        };
+        true
+    });
+}
+
+#[derive(Debug)]
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use micro_discover::{Endpoint, Memory};
+
+    use super::*;
+
+    fn record(name: &str, id: &str) -> Service {
+        Service::new(name).endpoint(Endpoint::new(id, "127.0.0.1:1".parse().unwrap()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn services_come_and_go_as_the_registry_says() {
+        let registry = Memory::new();
+        let catalog = Catalog::new(Arc::new(registry.clone()));
+        let mut changes = catalog.changes();
+        registry.announce(&record("greeter", "a"), Duration::ZERO).await.unwrap();
+        changes.changed().await.unwrap();
+        assert_eq!(catalog.service("greeter"), [record("greeter", "a")]);
+
+        registry.withdraw(&record("greeter", "a")).await.unwrap();
+        changes.changed().await.unwrap();
+        assert!(catalog.services().is_empty());
+    }
+}

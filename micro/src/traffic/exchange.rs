@@ -1,0 +1,55 @@
+//! One request that is over.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// One request that is over: who called what, where it went, how it ended. Nothing of its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Exchange {
+    /// When it ended, in milliseconds since 1970.
+    pub at: u64,
+    /// The caller, as it names itself; empty when it does not.
+    #[serde(default)]
+    pub from: String,
+    /// The service that was called.
+    pub service: String,
+    /// The endpoint that answered; empty when none did or it is not known.
+    #[serde(default)]
+    pub endpoint: String,
+    /// The method, or a path.
+    pub method: String,
+    /// The gRPC or HTTP status, as `OK` or `404`.
+    pub status: String,
+    /// Whether it went well.
+    pub ok: bool,
+    /// How long it took, in milliseconds.
+    pub millis: f64,
+    /// The request's id, if it has one.
+    #[serde(default)]
+    pub id: String,
+}
+
+impl Exchange {
+    /// A request to `method` of `service` that ends now with `status`; the rest is for the caller to fill in.
+    pub fn new(
+        service: impl Into<String>,
+        method: impl Into<String>,
+        status: impl Into<String>,
+        ok: bool,
+    ) -> Self {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+            from: String::new(),
+            service: service.into(),
+            endpoint: String::new(),
+            method: method.into(),
+            status: status.into(),
+            ok,
+            millis: 0.0,
+            id: String::new(),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Logins: a token or a password, and a cookie for browsers that have shown it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use argon2::{Argon2, PasswordHash, PasswordVerifier};
+use http::{HeaderMap, header};
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+
+/// For how long a browser stays logged in.
+const LASTS: Duration = Duration::from_secs(12 * 3600);
+/// How many browsers may be logged in; one more ends the oldest's session.
+const SESSIONS: usize = 1024;
+/// How long a wrong password is thought about, one at a time.
+const PENALTY: Duration = Duration::from_millis(500);
+/// How many logins wait to be thought about.
+const WAITING: usize = 16;
+
+/// The cookie of a session.
+pub(super) const COOKIE: &str = "micro-web";
+
+type Digest = [u8; 32];
+
+/// What proves that one may use the dashboard. Clones share the sessions.
+#[derive(Clone)]
+pub struct Login {
+    secret: Secret,
+    sessions: Arc<Mutex<HashMap<Digest, Instant>>>,
+    one: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+#[derive(Clone)]
+enum Secret {
+    Token(Digest),
+    Password(Arc<str>),
+}
+
+/// The text is no password hash of argon2.
+#[derive(Debug, thiserror::Error)]
+#[error("a password hash is a text such as $argon2id$v=19$m=19456,t=2,p=1$SALT$HASH: {0}")]
+pub struct InvalidHash(argon2::password_hash::Error);
+
+impl Login {
+    /// By `token`.
+    pub fn token(token: &str) -> Self {
+        Self::by(Secret::Token(hash(token)))
+    }
+
+    /// By the password whose hash by argon2 is `hash`, in PHC form.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHash`].
+    pub fn password_hash(hash: &str) -> Result<Self, InvalidHash> {
+        PasswordHash::new(hash).map_err(InvalidHash)?;
+        Ok(Self::by(Secret::Password(hash.into())))
+    }
+
+    fn by(secret: Secret) -> Self {
+        let (one, waiting) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(WAITING)));
+        Self { secret, sessions: Arc::default(), one, waiting }
+    }
+
+    /// Whether `headers` carry the token, or the cookie of a session that goes on.
+    pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        if let (Some(bearer), Secret::Token(token)) = (bearer, &self.secret) {
+            // Digests are compared, so what the time it takes tells is of no use.
+            return hash(bearer) == *token;
+        }
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut ours =
+            cookies.flat_map(|value| value.split("; ")).filter_map(|cookie| cookie.split_once('='));
+        ours.any(|(name, value)| {
+            name == COOKIE && self.sessions().get(&hash(value)).is_some_and(|end| *end > Instant::now())
+        })
+    }
+
+    /// The cookie of a new session, if `secret` is right. Wrong ones are answered slowly, and one at a time.
+    pub(super) async fn log_in(&self, secret: &str, secure: bool) -> Option<String> {
+        let _waiting = self.waiting.try_acquire().ok()?;
+        let _one = self.one.acquire().await.ok()?;
+        if !self.is_right(secret.to_owned()).await {
+            sleep(PENALTY).await;
+            return None;
+        }
+        let mut bytes = [0; 32];
+        SystemRandom::new().fill(&mut bytes).ok()?;
+        let session: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut sessions = self.sessions();
+        let now = Instant::now();
+        sessions.retain(|_, end| *end > now);
+        if sessions.len() >= SESSIONS {
+            let oldest = sessions.iter().min_by_key(|(_, end)| **end).map(|(session, _)| *session);
+            oldest.and_then(|oldest| sessions.remove(&oldest));
+        }
+        sessions.insert(hash(&session), now + LASTS);
+        let secure = if secure { "; Secure" } else { "" };
+        Some(format!(
+            "{COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",
+            LASTS.as_secs()
+        ))
+    }
+
+    /// Ends the session of `headers`, and gives the cookie that says so.
+    pub(super) fn log_out(&self, headers: &HeaderMap) -> String {
+        for value in headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()) {
+            for (_, value) in value.split("; ").filter_map(|cookie| cookie.split_once('=')) {
+                self.sessions().remove(&hash(value));
+            }
+        }
+        format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
+    }
+
+    async fn is_right(&self, secret: String) -> bool {
+        match &self.secret {
+            Secret::Token(token) => hash(&secret) == *token,
+            Secret::Password(known) => {
+                let known = known.clone();
+                // Argon2 takes its time, which is not to be the other requests'.
+                let right = tokio::task::spawn_blocking(move || {
+                    let known = PasswordHash::new(&known);
+                    known.is_ok_and(|known| {
+                        Argon2::default().verify_password(secret.as_bytes(), &known).is_ok()
+                    })
+                });
+                right.await.unwrap_or(false)
+            }
+        }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<Digest, Instant>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hash(text: &str) -> Digest {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    out
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn with(name: http::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_begins_with_the_token_and_ends_with_the_day() {
+        let login = Login::token("open sesame");
+        assert!(login.log_in("open", false).await.is_none());
+        let cookie = login.log_in("open sesame", false).await.unwrap();
+        let cookie = with(header::COOKIE, cookie.split(';').next().unwrap());
+        assert!(login.knows(&cookie) && login.knows(&with(header::AUTHORIZATION, "Bearer open sesame")));
+        assert!(!login.knows(&with(header::COOKIE, "micro-web=guess")) && !login.knows(&HeaderMap::new()));
+
+        login.log_out(&cookie);
+        assert!(!login.knows(&cookie));
+        let cookie = login.log_in("open sesame", false).await.unwrap();
+        let cookie = with(header::COOKIE, cookie.split(';').next().unwrap());
+        tokio::time::advance(LASTS).await;
+        assert!(!login.knows(&cookie));
+    }
+
+    #[tokio::test]
+    async fn a_password_is_known_by_its_hash() {
+        let hash = "$argon2id$v=19$m=16,t=2,p=1$c2FsdHNhbHQ$lr1K/m3LYOcwH/fRpgpsCw";
+        assert!(Login::password_hash("hunter2").is_err());
+        let login = Login::password_hash(hash).unwrap();
+        assert!(login.log_in("wrong", false).await.is_none());
+        assert!(!format!("{login:?}").contains("argon2"));
+    }
+}

@@ -1,0 +1,43 @@
+//! The dashboard, and a reverse proxy for web apps.
+//!
+//! [`Web::router`] is an axum router to be served or mounted; `micro web` serves it. Pages are whole without a script;
+//! a small one keeps them up to date. Everything they need is in the binary.
+//!
+//! | path | shows |
+//! |---|---|
+//! | `/` | every service with its rates, errors and latencies; the web apps |
+//! | `/services/{name}` | endpoints with their figures, versions, methods with their shapes |
+//! | `/topology` | who calls whom |
+//! | `/call` | a form made from a method's shape; answers as they come |
+//! | `/events` | publishes, and follows a topic |
+//! | `/tap` | requests as they end |
+//! | `/registry` | the records, for programs as JSON |
+//! | `/cli` | a terminal that runs the toolkit's commands |
+//! | `/{app}/…` | the web app registered as `go.micro.web.{app}`, WebSockets included |
+//!
+//! Without a [`Login`] only requests to names of this machine are answered, so that no page elsewhere can reach the
+//! dashboard by a name of its own; requests that change something come from its own pages only. A web app that is
+//! proxied shares the dashboard's origin: it can do what its user can. Give apps that you do not trust a dashboard of
+//! their own, or make yours [read-only](Builder::read_only).
+
+mod path;
+
+mod live;
+mod login;
+
+mod apps;
+mod view;
+
+mod assets;
+mod form;
+mod guard;
+
+mod page;
+mod pass;
+
+mod router;
+mod settings;
+
+pub use login::{InvalidHash, Login};
+pub use router::Web;
+pub use settings::Builder;

@@ -1,0 +1,68 @@
+//! Requests as they end.
+
+use std::convert::Infallible;
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::stream;
+use maud::{Markup, html};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::layout::{Tab, layout};
+use crate::traffic::Exchange;
+use crate::web::view::View;
+
+/// `GET /tap`.
+pub(in crate::web) async fn get(State(view): State<View>) -> Markup {
+    let body = html! {
+        p { "Requests that end from now on, newest first: those that go through this dashboard, and through gateways and \
+             sidecars that it follows. Contents are not shown." }
+        div .row {
+            label { "Show only lines with" input #wanted type="search" autocomplete="off"; }
+            button type="button" data-pause="" { "Stop" }
+        }
+        h2 #tap-title { "Requests" }
+        div .scroll tabindex="0" role="region" aria-labelledby="tap-title" {
+            table {
+                thead { tr {
+                    th scope="col" { "Time (UTC)" } th scope="col" { "Caller" } th scope="col" { "Service" }
+                    th scope="col" { "Method" } th scope="col" { "Status" } th scope="col" .number { "Took" }
+                    th scope="col" { "Endpoint" } th scope="col" { "Request" }
+                } }
+                tbody data-feed="/tap/stream" data-wanted="wanted" {}
+            }
+        }
+    };
+    layout(&view, Tab::Tap, "Tap", &body)
+}
+
+/// `GET /tap/stream`.
+pub(in crate::web) async fn stream(State(view): State<View>) -> impl IntoResponse {
+    let events = stream::unfold(view.traffic.follow(), |mut feed| async {
+        let row = match feed.recv().await {
+            Ok(exchange) => row(&exchange),
+            Err(RecvError::Lagged(missed)) => {
+                html! { tr { td colspan="8" .warn { (missed) " requests were too many to show." } } }
+            }
+            Err(RecvError::Closed) => return None,
+        };
+        Some((Ok::<_, Infallible>(Event::default().event("item").data(row.into_string())), feed))
+    });
+    Sse::new(events).keep_alive(KeepAlive::default())
+}
+
+fn row(exchange: &Exchange) -> Markup {
+    let of_day = exchange.at % 86_400_000;
+    let (hours, minutes) = (of_day / 3_600_000, of_day / 60_000 % 60);
+    let (seconds, millis) = (of_day / 1000 % 60, of_day % 1000);
+    html! {
+        tr {
+            td .mono { (format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")) }
+            td { (exchange.from) } td { (exchange.service) } td .long { (exchange.method) }
+            td .bad[!exchange.ok] .good[exchange.ok] { (exchange.status) }
+            td .number { (format!("{:.1} ms", exchange.millis)) }
+            td .mono { (exchange.endpoint) } td .mono { (exchange.id) }
+        }
+    }
+}

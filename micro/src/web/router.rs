@@ -1,0 +1,79 @@
+//! The dashboard as a router: which path shows what.
+
+use std::fmt;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+
+use super::page::{call, events, login, registry, service, services, tap, terminal, topology};
+use super::pass::pass;
+use super::settings::Builder;
+use super::view::View;
+use super::{assets, guard};
+use crate::command::Context;
+
+/// A dashboard of a registry's services. Clones share everything.
+///
+/// ```
+/// use micro::command::Context;
+/// use micro::web::Web;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), micro::command::Failure> {
+/// let web = Web::builder(Context::open("memory:")?).read_only(true).build();
+/// let app: axum::Router = web.router(); // to be served, or nested in an application's own
+/// # drop(app);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Web {
+    view: View,
+}
+
+impl Web {
+    /// A dashboard of the services in the registry of `context`.
+    pub fn builder(context: Context) -> Builder {
+        Builder::new(context)
+    }
+
+    pub(super) fn new(view: View) -> Self {
+        Self { view }
+    }
+
+    /// The pages, and the web apps below their names.
+    pub fn router(&self) -> Router {
+        let pages = Router::new()
+            .route("/", get(services::get))
+            .route("/services", get(services::get))
+            .route("/services/{name}", get(service::get))
+            .route("/topology", get(topology::get))
+            .route("/call", get(call::get).post(call::post))
+            .route("/query", get(call::get))
+            .route("/events", get(events::get).post(events::post))
+            .route("/events/stream", get(events::stream))
+            .route("/tap", get(tap::get))
+            .route("/tap/stream", get(tap::stream))
+            .route("/registry", get(registry::get))
+            .route("/cli", get(terminal::get).post(terminal::post))
+            .route("/live/services", get(services::live))
+            .route("/live/services/{name}", get(service::live))
+            .route("/live/topology", get(topology::live))
+            .route("/live/registry", get(registry::live))
+            .route("/login", get(login::get).post(login::post))
+            .route("/logout", post(login::log_out))
+            .route("/assets/{stamp}/{name}", get(assets::get))
+            .layer(from_fn(guard::policy));
+        pages
+            .fallback(pass)
+            .layer(from_fn_with_state(self.view.clone(), guard::guard))
+            .with_state(self.view.clone())
+    }
+}
+
+impl fmt::Debug for Web {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Web").field("view", &self.view).finish()
+    }
+}
