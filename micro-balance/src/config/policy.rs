@@ -1,10 +1,13 @@
 //! Policies by name.
 
+mod numbers;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{checked, choice, maybe_duration};
+use self::numbers::{bias, bound, choices, header, penalty, points, probes, quantile, size};
+use super::{choice, maybe_duration};
 use crate::{
     policy::{
         Aperture, Boxed, EarliestDeadlineFirst, HashBy, LabelOrder, LabelSubset, LeastOf, LeastOfAll,
@@ -367,40 +370,4 @@ impl Host {
         }
         Ok(if self.strict { policy.strict() } else { policy })
     }
-}
-
-fn choices<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
-    checked(from, |choices: &u8| LeastOf::choices(*choices)).map(Some)
-}
-
-fn bias<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
-    checked(from, |bias: &f64| RequestBias::bias(*bias)).map(Some)
-}
-
-fn penalty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
-    checked(from, |penalty: &f64| OrcaWeighted::new().penalty(*penalty)).map(Some)
-}
-
-fn probes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-    checked(from, |probes: &u32| Prequal::new().probes(*probes)).map(Some)
-}
-
-fn quantile<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
-    checked(from, |quantile: &f64| Prequal::new().quantile(*quantile)).map(Some)
-}
-
-fn points<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-    checked(from, |points: &u32| RingHash::with_points(*points)).map(Some)
-}
-
-fn bound<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
-    checked(from, |bound: &f64| RingHash::new().bounded(*bound)).map(Some)
-}
-
-fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    checked(from, |size: &u64| Maglev::with_size(*size)).map(Some)
-}
-
-fn header<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    checked(from, |name: &String| HashBy::header(name, Random)).map(Some)
 }

@@ -3,7 +3,9 @@
 //! It follows discovery also while no request comes, keeps every endpoint connected, and publishes what has
 //! changed at most once a millisecond.
 
+mod attempt;
 mod checks;
+mod found;
 mod members;
 mod outliers;
 mod publish;
@@ -15,16 +17,14 @@ use std::{
     collections::HashMap,
     fmt,
     hash::Hash,
-    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll},
     time::Duration,
 };
 
 use futures_util::{
-    FutureExt, StreamExt,
-    future::{BoxFuture, abortable, poll_fn},
+    StreamExt,
+    future::{BoxFuture, poll_fn},
     stream::FuturesUnordered,
 };
 use tokio::{
@@ -39,20 +39,20 @@ use tower_service::Service;
 
 pub use self::reconnect::Reconnect;
 use self::{
+    attempt::connect,
     race::Race,
-    slot::{Checked, Health, Slot},
+    slot::{Health, Slot},
 };
 use crate::{
     chance::Chance,
     eligible::Eligibility,
-    endpoint::{Attributes, Endpoint},
-    error::chain,
+    endpoint::Attributes,
     health::Supervisor,
     meter::Meter,
     policy::Policy,
     settings::Settings,
     snapshot::{Shared, Snapshot},
-    stats::{LOST, Report, Stats},
+    stats::Report,
 };
 
 /// Tells the attributes of an endpoint.
@@ -175,26 +175,6 @@ async fn next_change<D: Discover + Unpin>(
     }
 }
 
-/// Waits, then asks `service` until it is ready. A panic of the service is a failure like any other.
-fn connect<S, Req>(mut service: S, delay: Duration) -> BoxFuture<'static, Result<(), BoxError>>
-where
-    S: Service<Req> + Send + 'static,
-    S::Error: Into<BoxError>,
-    Req: 'static,
-{
-    let ready = async move {
-        if !delay.is_zero() {
-            sleep(delay).await;
-        }
-        poll_fn(move |cx: &mut Context<'_>| -> Poll<Result<(), BoxError>> {
-            service.poll_ready(cx).map_err(Into::into)
-        })
-        .await
-    };
-    let ready = AssertUnwindSafe(ready).catch_unwind();
-    Box::pin(async move { ready.await.unwrap_or_else(|_| Err("the endpoint's service panicked".into())) })
-}
-
 impl<K, S, P, T> State<K, S, P, T>
 where
     K: Hash + Eq + Clone + fmt::Debug + Send,
@@ -270,80 +250,6 @@ where
         self.dirty.is_some_and(|since| since.elapsed() > 10 * BATCH)
     }
 
-    fn on_change(&mut self, change: Change<K, S>) {
-        self.resolved = true;
-        match change {
-            Change::Insert(key, service) => self.insert(key, service),
-            Change::Remove(key) => {
-                self.touch();
-                if let Some(serial) = self.serials.remove(&key)
-                    && let Some(mut slot) = self.slots.remove(&serial)
-                {
-                    slot.let_go();
-                    self.regroup = true;
-                    tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint removed");
-                }
-            }
-        }
-    }
-
-    /// Takes a new endpoint, or a known one that has changed: that keeps its figures, and the service it
-    /// has until the new one is ready.
-    fn insert(&mut self, key: K, service: S) {
-        let attributes = (self.driver.describe)(&key, &service);
-        let serial = match self.serials.get(&key) {
-            Some(&serial) => serial,
-            None => self.next_serial,
-        };
-        if let Some(slot) = self.slots.get_mut(&serial) {
-            let id = slot.endpoint.shared_id().clone();
-            slot.endpoint = Endpoint::new(id, attributes, slot.endpoint.stats().clone());
-            slot.original = service;
-            slot.failures = 0;
-            slot.checker = None;
-        } else {
-            self.next_serial += 1;
-            let id = format!("{key:?}");
-            let id = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(&id).into();
-            let stats = Arc::new(Stats::new(
-                serial,
-                self.driver.settings.clone(),
-                self.reports.clone(),
-                self.driver.shared.clone(),
-            ));
-            tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint found");
-            self.serials.insert(key.clone(), serial);
-            let mut slot = Slot::new(key, Endpoint::new(id, attributes, stats), service);
-            if self.driver.supervisor.is_some() {
-                slot.checked = Checked::Pending;
-            }
-            slot.wanted = self.takes_all();
-            self.slots.insert(serial, slot);
-            self.unready_since = Instant::now();
-        }
-        self.touch();
-        self.regroup = true;
-        if self.slots.get(&serial).is_some_and(|slot| slot.wanted) {
-            self.start(serial, Duration::ZERO);
-        }
-    }
-
-    /// Starts an attempt to connect; one that is under way does not count any more.
-    fn start(&mut self, serial: u64, delay: Duration) {
-        let Some(slot) = self.slots.get_mut(&serial) else { return };
-        slot.attempt += 1;
-        slot.connecting = true;
-        let (ready, dialing) = abortable((self.connect)(slot.original.clone(), delay));
-        if let Some(before) = slot.dialing.replace(dialing) {
-            before.abort();
-        }
-        let attempt = slot.attempt;
-        self.events.push(Box::pin(async move {
-            let result = ready.await.unwrap_or_else(|aborted| Err(aborted.into()));
-            Event::Connected { serial, attempt, result }
-        }));
-    }
-
     fn after(&mut self, delay: Duration, event: Event) {
         self.events.push(Box::pin(async move {
             sleep(delay).await;
@@ -366,38 +272,6 @@ where
             Event::Interval => self.on_interval(),
             Event::Figures => self.tell_figures(),
         }
-    }
-
-    fn on_connected(&mut self, serial: u64, attempt: u64, result: Result<(), BoxError>) {
-        let random = self.driver.chance.fraction();
-        let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.attempt == attempt) else { return };
-        slot.connecting = false;
-        match result {
-            Ok(()) => {
-                slot.endpoint.stats().unbar(LOST);
-                slot.service = Some(slot.original.clone());
-                if slot.failures > 0 || slot.since.is_none() {
-                    slot.since = Some(Instant::now());
-                    slot.endpoint.stats().restart_reports();
-                }
-                slot.failures = 0;
-                slot.last_error = None;
-                tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint ready");
-                self.check(serial);
-                self.on_first_ready(serial);
-            }
-            Err(error) => {
-                let error = chain(error.as_ref());
-                slot.failures = slot.failures.saturating_add(1);
-                let wait = self.driver.reconnect.wait(slot.failures, random);
-                let failures = slot.failures;
-                tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %error, failures, ?wait, "endpoint not reached");
-                slot.last_error = Some(error.into());
-                self.start(serial, wait);
-                self.on_not_reached(serial);
-            }
-        }
-        self.touch();
     }
 
     fn on_report(&mut self, report: Report) {

@@ -1,0 +1,96 @@
+//! Attempts to connect an endpoint.
+
+use std::{
+    fmt,
+    hash::Hash,
+    panic::AssertUnwindSafe,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, abortable, poll_fn},
+};
+use tokio::time::{Instant, sleep};
+use tower::BoxError;
+use tower_service::Service;
+
+use super::{Event, State};
+use crate::{error::chain, policy::Policy, stats::LOST};
+
+/// Waits, then asks `service` until it is ready. A panic of the service is a failure like any other.
+pub(super) fn connect<S, Req>(mut service: S, delay: Duration) -> BoxFuture<'static, Result<(), BoxError>>
+where
+    S: Service<Req> + Send + 'static,
+    S::Error: Into<BoxError>,
+    Req: 'static,
+{
+    let ready = async move {
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        poll_fn(move |cx: &mut Context<'_>| -> Poll<Result<(), BoxError>> {
+            service.poll_ready(cx).map_err(Into::into)
+        })
+        .await
+    };
+    let ready = AssertUnwindSafe(ready).catch_unwind();
+    Box::pin(async move { ready.await.unwrap_or_else(|_| Err("the endpoint's service panicked".into())) })
+}
+
+impl<K, S, P, T> State<K, S, P, T>
+where
+    K: Hash + Eq + Clone + fmt::Debug + Send,
+    S: Clone + Send + Sync + 'static,
+    P: Policy,
+    T: Send + Sync + 'static,
+{
+    /// Starts an attempt to connect; one that is under way does not count any more.
+    pub(super) fn start(&mut self, serial: u64, delay: Duration) {
+        let Some(slot) = self.slots.get_mut(&serial) else { return };
+        slot.attempt += 1;
+        slot.connecting = true;
+        let (ready, dialing) = abortable((self.connect)(slot.original.clone(), delay));
+        if let Some(before) = slot.dialing.replace(dialing) {
+            before.abort();
+        }
+        let attempt = slot.attempt;
+        self.events.push(Box::pin(async move {
+            let result = ready.await.unwrap_or_else(|aborted| Err(aborted.into()));
+            Event::Connected { serial, attempt, result }
+        }));
+    }
+
+    pub(super) fn on_connected(&mut self, serial: u64, attempt: u64, result: Result<(), BoxError>) {
+        let random = self.driver.chance.fraction();
+        let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.attempt == attempt) else { return };
+        slot.connecting = false;
+        match result {
+            Ok(()) => {
+                slot.endpoint.stats().unbar(LOST);
+                slot.service = Some(slot.original.clone());
+                if slot.failures > 0 || slot.since.is_none() {
+                    slot.since = Some(Instant::now());
+                    slot.endpoint.stats().restart_reports();
+                }
+                slot.failures = 0;
+                slot.last_error = None;
+                tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint ready");
+                self.check(serial);
+                self.on_first_ready(serial);
+            }
+            Err(error) => {
+                let error = chain(error.as_ref());
+                slot.failures = slot.failures.saturating_add(1);
+                let wait = self.driver.reconnect.wait(slot.failures, random);
+                let failures = slot.failures;
+                tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %error, failures, ?wait, "endpoint not reached");
+                slot.last_error = Some(error.into());
+                self.start(serial, wait);
+                self.on_not_reached(serial);
+            }
+        }
+        self.touch();
+    }
+}

@@ -1,0 +1,78 @@
+//! Which endpoints there are, as discovery tells it.
+
+use std::{fmt, hash::Hash, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tower::discover::Change;
+
+use super::{
+    State,
+    slot::{Checked, Slot},
+};
+use crate::{endpoint::Endpoint, policy::Policy, stats::Stats};
+
+impl<K, S, P, T> State<K, S, P, T>
+where
+    K: Hash + Eq + Clone + fmt::Debug + Send,
+    S: Clone + Send + Sync + 'static,
+    P: Policy,
+    T: Send + Sync + 'static,
+{
+    pub(super) fn on_change(&mut self, change: Change<K, S>) {
+        self.resolved = true;
+        match change {
+            Change::Insert(key, service) => self.insert(key, service),
+            Change::Remove(key) => {
+                self.touch();
+                if let Some(serial) = self.serials.remove(&key)
+                    && let Some(mut slot) = self.slots.remove(&serial)
+                {
+                    slot.let_go();
+                    self.regroup = true;
+                    tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint removed");
+                }
+            }
+        }
+    }
+
+    /// Takes a new endpoint, or a known one that has changed: that keeps its figures, and the service it
+    /// has until the new one is ready.
+    fn insert(&mut self, key: K, service: S) {
+        let attributes = (self.driver.describe)(&key, &service);
+        let serial = match self.serials.get(&key) {
+            Some(&serial) => serial,
+            None => self.next_serial,
+        };
+        if let Some(slot) = self.slots.get_mut(&serial) {
+            let id = slot.endpoint.shared_id().clone();
+            slot.endpoint = Endpoint::new(id, attributes, slot.endpoint.stats().clone());
+            slot.original = service;
+            slot.failures = 0;
+            slot.checker = None;
+        } else {
+            self.next_serial += 1;
+            let id = format!("{key:?}");
+            let id = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(&id).into();
+            let stats = Arc::new(Stats::new(
+                serial,
+                self.driver.settings.clone(),
+                self.reports.clone(),
+                self.driver.shared.clone(),
+            ));
+            tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint found");
+            self.serials.insert(key.clone(), serial);
+            let mut slot = Slot::new(key, Endpoint::new(id, attributes, stats), service);
+            if self.driver.supervisor.is_some() {
+                slot.checked = Checked::Pending;
+            }
+            slot.wanted = self.takes_all();
+            self.slots.insert(serial, slot);
+            self.unready_since = Instant::now();
+        }
+        self.touch();
+        self.regroup = true;
+        if self.slots.get(&serial).is_some_and(|slot| slot.wanted) {
+            self.start(serial, Duration::ZERO);
+        }
+    }
+}
