@@ -10,7 +10,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
     task::JoinSet,
     time::timeout,
 };
@@ -96,15 +99,19 @@ pub(crate) async fn serve<S, B>(
         let Some(received) = next else { break };
         let (Some(reply), Some(message)) = (received.reply, decode(&received.payload)) else { continue };
         let reply = reply.to_string();
-        let message = match peers.get(&reply).map(|peer| peer.try_send(message.clone())) {
-            Some(Ok(())) => continue,
-            Some(Err(mpsc::error::TrySendError::Full(_))) => {
+        let sent = match peers.get(&reply) {
+            Some(peer) => peer.try_send(message),
+            None => Err(TrySendError::Closed(message)),
+        };
+        let message = match sent {
+            Ok(()) => continue,
+            Err(TrySendError::Full(_)) => {
                 tracing::warn!(%reply, "a peer sends faster than it is answered, and is forgotten");
                 peers.remove(&reply);
                 continue;
             }
-            // Its session has just ended: this is the first message of the next.
-            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => message,
+            // There was none yet, or its session has just ended: this is the first message of the next.
+            Err(TrySendError::Closed(message)) => message,
         };
         if peers.len() >= MOST_PEERS {
             tracing::warn!("too many peers at a time: one is not answered");
