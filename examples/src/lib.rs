@@ -145,6 +145,9 @@ pub fn log() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
+#[cfg(doctest)]
+mod guide;
+
 /// The README's code.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
