@@ -60,9 +60,6 @@ impl Default for Maglev {
 #[derive(Clone, Debug)]
 pub struct Slots(Box<[u32]>);
 
-/// No endpoint yet.
-const FREE: u32 = u32::MAX;
-
 /// An endpoint that claims slots in an order of its own.
 struct Claimant {
     slot: u64,
@@ -87,7 +84,8 @@ impl Policy for Maglev {
         };
         let mut claimants: Vec<_> = endpoints.iter().map(claimant).collect();
         let largest = claimants.iter().map(|claimant| claimant.weight).max().unwrap_or(1);
-        let mut slots = vec![FREE; self.size as usize].into_boxed_slice();
+        let mut slots = vec![0; self.size as usize].into_boxed_slice();
+        let mut taken = vec![0_u64; slots.len().div_ceil(64)];
         let mut free = slots.len();
         for turn in 1.. {
             for (index, claimant) in claimants.iter_mut().enumerate() {
@@ -95,9 +93,13 @@ impl Policy for Maglev {
                     continue;
                 }
                 claimant.due += largest;
-                while slots[claimant.slot as usize] != FREE {
-                    claimant.slot = (claimant.slot + claimant.skip) % self.size;
+                while taken[(claimant.slot / 64) as usize] >> (claimant.slot % 64) & 1 == 1 {
+                    claimant.slot += claimant.skip;
+                    if claimant.slot >= self.size {
+                        claimant.slot -= self.size;
+                    }
                 }
+                taken[(claimant.slot / 64) as usize] |= 1 << (claimant.slot % 64);
                 slots[claimant.slot as usize] = index as u32;
                 free -= 1;
                 if free == 0 {
