@@ -1,6 +1,6 @@
 //! Everything a registry knows, kept up to date: for faces that show all services at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ pub type Services = BTreeMap<String, Vec<Service>>;
 #[derive(Clone, Debug)]
 pub struct Catalog {
     services: watch::Receiver<Arc<Services>>,
+    settled: watch::Receiver<bool>,
     _task: Arc<AbortOnDrop>,
 }
 
@@ -36,11 +37,19 @@ impl Catalog {
     /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
     pub fn new(registry: Arc<dyn Registry>) -> Self {
         let (sender, services) = watch::channel(Arc::default());
-        let task = tokio::spawn(follow(registry, sender)).abort_handle();
-        Self { services, _task: Arc::new(AbortOnDrop(task)) }
+        let (tell, settled) = watch::channel(false);
+        let task = tokio::spawn(follow(registry, sender, tell)).abort_handle();
+        Self { services, settled, _task: Arc::new(AbortOnDrop(task)) }
     }
 
-    /// What is known now. Nothing is, for a moment after the start.
+    /// Ends once the registry has said what there is: at once, but for the moment after the start. While it is out of
+    /// reach, never.
+    pub async fn settled(&self) {
+        // Nobody tells any more once the last clone is gone, and this is one.
+        self.settled.clone().wait_for(|settled| *settled).await.ok();
+    }
+
+    /// What is known now. Nothing is, until it has [`settled`](Self::settled).
     pub fn services(&self) -> Arc<Services> {
         self.services.borrow().clone()
     }
@@ -60,20 +69,37 @@ impl Catalog {
 
 type Sets = SelectAll<BoxStream<'static, (String, Vec<Service>)>>;
 
-async fn follow(registry: Arc<dyn Registry>, sender: watch::Sender<Arc<Services>>) {
+async fn follow(
+    registry: Arc<dyn Registry>,
+    sender: watch::Sender<Arc<Services>>,
+    settled: watch::Sender<bool>,
+) {
     let (mut watched, mut sets) = (BTreeMap::new(), Sets::new());
+    // The services of which nothing was heard yet.
+    let mut unheard = BTreeSet::new();
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut listing = false;
     loop {
         tokio::select! {
-            Some((name, set)) = sets.next() => put(&sender, name, set),
+            Some((name, set)) = sets.next() => {
+                unheard.remove(&name);
+                put(&sender, name, set);
+            }
             _ = look.tick() => {
                 // A registry that cannot list now keeps its watches, and is asked again.
                 let Ok(Ok(listed)) = timeout(LIST_WITHIN, registry.list()).await else { continue };
                 for Service { name, .. } in listed {
-                    watched.entry(name).or_insert_with_key(|name| sets.push(sets_of(registry.clone(), name)));
+                    watched.entry(name).or_insert_with_key(|name| {
+                        unheard.insert(name.clone());
+                        sets.push(sets_of(registry.clone(), name));
+                    });
                 }
+                listing = true;
             }
+        }
+        if listing && unheard.is_empty() {
+            settled.send_if_modified(|settled| !std::mem::replace(settled, true));
         }
     }
 }

@@ -12,13 +12,13 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), tower::BoxError> {
-//! let replica = service_fn(|request: &'static str| async move { Ok::<_, tower::BoxError>(request) });
+//! let replica = service_fn(|request: String| async move { Ok::<_, tower::BoxError>(request) });
 //! let balance = Balance::builder(ServiceList::new(vec![replica, replica]))
 //!     .health_check(HealthCheck::default().interval(Duration::from_secs(1)), |service| async move {
-//!         ServiceExt::<&'static str>::oneshot(service, "are you well?").await.map(drop)
+//!         ServiceExt::<String>::oneshot(service, "are you well?".to_owned()).await.map(drop)
 //!     })
 //!     .build();
-//! assert_eq!(balance.oneshot("hello").await?, "hello");
+//! assert_eq!(balance.oneshot("hello".to_owned()).await?, "hello");
 //! # Ok(())
 //! # }
 //! ```

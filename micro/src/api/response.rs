@@ -27,6 +27,10 @@ pub struct ResponseFuture {
 
 /// Where an answer comes from.
 #[pin_project(project = Project)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a request that is passed on, which most are, costs no allocation"
+)]
 pub(super) enum Answer {
     /// From the gateway itself.
     Own(Option<Response<Body>>),

@@ -81,10 +81,8 @@ impl Desk {
             }
             Ok(()) => self.answer(text, &heard.speaker).await,
         };
-        if outcome != "no command" {
-            if let Some(audit) = &self.audit {
-                audit.write(&heard.speaker, text, outcome, began.elapsed());
-            }
+        if let Some(audit) = self.audit.as_ref().filter(|_| outcome != "no command") {
+            audit.write(&heard.speaker, text, outcome, began.elapsed());
         }
         if let Some(answer) = answer {
             // Who asked may have gone.
@@ -102,7 +100,7 @@ impl Desk {
         if builtin::word(line, "help") == Some("") {
             return ("done", Some(self.help().await));
         }
-        if let Some(service) = self.provided.find(line) {
+        if let Some(service) = self.provided.find(line).await {
             // What a service does with it nobody here can know.
             if may < May::Change {
                 return ("denied", Some(Answer::text("you may not have services do things here")));

@@ -36,9 +36,11 @@ impl Provided {
     }
 
     /// The service that answers a line, by its first word.
-    pub(super) fn find(&self, line: &str) -> Option<String> {
+    pub(super) async fn find(&self, line: &str) -> Option<String> {
         let word = line.split_whitespace().next()?;
         let name = format!("{}{word}", self.prefix);
+        // A registry that does not answer keeps nobody from the other commands.
+        timeout(HELP_WITHIN, self.catalog.settled()).await.ok();
         self.catalog.services().contains_key(&name).then_some(name)
     }
 

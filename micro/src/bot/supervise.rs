@@ -27,7 +27,7 @@ pub(super) async fn supervise(input: &dyn Input, heard: mpsc::Sender<Heard>) {
         }
         match &ended {
             Ok(()) => {
-                tracing::info!(input = input.name(), ?wait, "the connection has ended: connecting again")
+                tracing::info!(input = input.name(), ?wait, "the connection has ended: connecting again");
             }
             Err(error) => {
                 let error = chain(&**error);

@@ -12,14 +12,16 @@ use futures_core::future::BoxFuture;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at, timeout};
 use tokio_xmpp::connect::DnsConfig;
 use tokio_xmpp::xmlstream::Timeouts;
-use tokio_xmpp::{Client, Event, Stanza};
+use tokio_xmpp::{Client, Event, IqRequest, Stanza};
 use tower::BoxError;
 use xmpp_parsers::jid::{BareJid, Jid, ResourcePart};
 use xmpp_parsers::message::{Lang, Message, MessageType};
 use xmpp_parsers::muc::Muc;
 use xmpp_parsers::muc::muc::History;
+use xmpp_parsers::ping::Ping;
 use xmpp_parsers::presence::{Presence, Type};
 
 use self::talk::{Said, Talk};
@@ -34,6 +36,10 @@ const MESSAGES: usize = 10;
 const REPLIES: usize = 256;
 /// When a server has said nothing for this long it is asked, and given up after as long again.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How often the server is asked whether it is there …
+const BEAT: Duration = Duration::from_secs(10);
+/// … and how long it may take to answer, or to take what it is sent.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How the connection to the server is kept from others' eyes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,6 +138,7 @@ impl Xmpp {
         let mut talk = Talk::new(&self.jid, &self.nick);
         let (sender, mut answers) = mpsc::channel(16);
         let mut replies = JoinSet::new();
+        let mut beat = interval_at(Instant::now() + BEAT, BEAT);
         loop {
             tokio::select! {
                 event = client.next() => match event {
@@ -139,7 +146,7 @@ impl Xmpp {
                     Some(Event::Stanza(stanza)) => {
                         let (answer, said) = talk.take(stanza);
                         if let Some(answer) = answer {
-                            client.send_stanza(answer).await?;
+                            send(&mut client, answer).await?;
                         }
                         if let Some(said) = said.filter(|_| replies.len() < REPLIES) {
                             replies.spawn(reply(said, heard.clone(), sender.clone()));
@@ -149,7 +156,12 @@ impl Xmpp {
                     None => return Ok(()),
                 },
                 Some(message) = answers.recv() => {
-                    client.send_stanza(Stanza::Message(message)).await?;
+                    send(&mut client, Stanza::Message(message)).await?;
+                }
+                _ = beat.tick() => {
+                    // The library waits for a server that is gone; a new client finds it sooner.
+                    let asked = async { client.send_iq(None, IqRequest::Get(Ping.into())).await.await };
+                    timeout(ANSWER_WITHIN, asked).await.map_err(|_| "the server does not answer a ping")?.ok();
                 }
                 Some(_) = replies.join_next() => {}
                 () = heard.closed() => {
@@ -162,16 +174,21 @@ impl Xmpp {
 
     /// Says that the bot is there, to everybody and in its rooms.
     async fn enter(&self, client: &mut Client) -> Result<(), BoxError> {
-        client.send_stanza(Presence::available().into()).await?;
+        send(client, Presence::available().into()).await?;
         for room in &self.rooms {
             let nick = ResourcePart::new(&self.nick)?;
             // What was said before is not for the bot.
             let muc = Muc::new().with_history(History::new().with_maxstanzas(0));
             let here = Presence::new(Type::None).with_to(room.with_resource(&nick)).with_payload(muc);
-            client.send_stanza(here.into()).await?;
+            send(client, here.into()).await?;
         }
         Ok(())
     }
+}
+
+async fn send(client: &mut Client, stanza: Stanza) -> Result<(), BoxError> {
+    timeout(ANSWER_WITHIN, client.send_stanza(stanza)).await.map_err(|_| "the server takes nothing")??;
+    Ok(())
 }
 
 /// Gives `said` to `heard`, and makes messages of the answers.

@@ -172,6 +172,10 @@ fn failed(error: BoxError, grpc: bool, active: &Active, id: &'static str) -> Res
 pub struct Forward(#[pin] State);
 
 #[pin_project(project = Project)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a request that is passed on, which most are, costs no allocation"
+)]
 enum State {
     Done(Option<Response<Body>>),
     Sent {

@@ -117,6 +117,7 @@ impl Check {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it stands where errors are mapped")]
 fn silent(error: impl ToString) -> Unwell {
     Unwell::Silent(error.to_string())
 }

@@ -33,7 +33,7 @@ type Fields = Query<HashMap<String, String>>;
 pub(super) async fn find(State(inner): State<Arc<Inner>>, Query(query): Fields) -> Response {
     let service = query.get("service").filter(|name| !name.is_empty());
     if query.contains_key("watch") {
-        return watch(inner, service.cloned());
+        return watch(&inner, service.cloned());
     }
     let asked = async {
         match service {
@@ -126,7 +126,7 @@ fn written(services: &[Service]) -> Value {
     services.into_iter().map(record::write).collect()
 }
 
-fn watch(inner: Arc<Inner>, service: Option<String>) -> Response {
+fn watch(inner: &Inner, service: Option<String>) -> Response {
     let Ok(permit) = inner.open.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many clients are watching").into_response();
     };

@@ -1,7 +1,7 @@
 //! What pages need beside themselves, carried in the binary.
 
 use axum::extract::Path;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, header};
 
 /// An asset: its name in paths, its type, its bytes. The version in paths makes a new binary's assets new.
@@ -20,6 +20,11 @@ pub(super) fn path(name: &str) -> String {
 fn stamp() -> &'static str {
     static STAMP: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| super::live::id("v", ASSETS));
     &STAMP
+}
+
+/// `GET /favicon.ico`, which browsers ask for on pages of web apps that name no icon.
+pub(super) async fn icon() -> Redirect {
+    Redirect::temporary(&path("icon.svg"))
 }
 
 /// `GET /assets/{stamp}/{name}`.

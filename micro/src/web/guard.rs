@@ -28,7 +28,8 @@ pub(super) async fn guard(State(view): State<View>, request: Request, next: Next
         return refused(StatusCode::FORBIDDEN, "this request comes from another page than the dashboard's\n");
     }
     if let Some(login) = &view.login {
-        let open = request.uri().path() == "/login" || request.uri().path().starts_with("/assets/");
+        let path = request.uri().path();
+        let open = matches!(path, "/login" | "/favicon.ico") || path.starts_with("/assets/");
         if !open && !login.knows(request.headers()) {
             return if is_safe(request.method()) && accepts_pages(request.headers()) {
                 Redirect::to("/login").into_response()

@@ -63,6 +63,7 @@ impl Web {
             .route("/live/registry", get(registry::live))
             .route("/login", get(login::get).post(login::post))
             .route("/logout", post(login::log_out))
+            .route("/favicon.ico", get(assets::icon))
             .route("/assets/{stamp}/{name}", get(assets::get))
             .layer(from_fn(guard::policy));
         pages

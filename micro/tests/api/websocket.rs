@@ -68,7 +68,7 @@ fn a_page_of_another_host_opens_none() {
         match result {
             Ok(_) => assert!(may, "{origin}"),
             Err(Error::Http(response)) => {
-                assert_eq!((may, response.status().as_u16()), (false, 403), "{origin}")
+                assert_eq!((may, response.status().as_u16()), (false, 403), "{origin}");
             }
             Err(error) => panic!("{origin}: {error}"),
         }

@@ -58,6 +58,7 @@ authentication = "internal_plain"
 VirtualHost "localhost"
 Component "rooms.localhost" "muc"
 restrict_room_creation = false
+muc_room_locking = false
 muc_room_default_public_jids = true
 "#
         );

@@ -116,7 +116,7 @@ fn methods(view: &View, service: &str, schema: Option<&Schema>) -> Vec<String> {
         .collect();
     // One that both know is shown by its full name.
     let short: BTreeSet<_> = reflected.iter().map(|name| short(name)).collect();
-    announced.filter(|name| !short.contains(name.as_str())).chain(reflected.clone()).collect()
+    announced.filter(|name| !short.contains(name.as_str())).chain(reflected).collect()
 }
 
 /// `greeter.Greeter/Hello` as go-micro writes it: `Greeter.Hello`.
