@@ -84,6 +84,10 @@ struct SlackArguments {
 }
 
 #[derive(Args, Clone, Debug)]
+#[cfg_attr(
+    not(feature = "xmpp"),
+    allow(dead_code, reason = "a build without XMPP says so when it is asked for")
+)]
 struct XmppArguments {
     /// The bot's address, bot@example.org
     #[arg(long, env = "MICRO_XMPP_JID", alias = "hipchat-username")]
@@ -106,6 +110,7 @@ struct XmppArguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[cfg_attr(not(feature = "xmpp"), allow(dead_code, reason = "as above"))]
 enum XmppTls {
     Starttls,
     Tls,

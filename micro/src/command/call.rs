@@ -1,5 +1,7 @@
 //! `call` and `stream`: asks a service something.
 
+#![allow(rustdoc::broken_intra_doc_links, reason = "help texts have what may be left out in brackets")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
