@@ -7,6 +7,10 @@ use crate::invalid::{Invalid, quoted};
 pub(crate) type Identity = (Vec<u8>, Vec<u8>);
 
 /// The parts of a URL. User, password and values may be percent-encoded.
+#[cfg_attr(
+    not(any(feature = "consul", feature = "etcd", feature = "nats")),
+    allow(dead_code, reason = "nobody logs in to multicast")
+)]
 pub(crate) struct Url {
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
