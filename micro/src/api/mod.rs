@@ -1,14 +1,11 @@
 //! The API gateway: HTTP and gRPC from outside to the services of a registry.
 //!
 //! A [`Gateway`] is a tower service; [`Gateway::router`] makes it an axum router to be mounted in an application, and
-//! `micro api` serves it. Requests are routed by path, as go-micro does ([`route`]), or by what methods announce:
+//! `micro api` serves it. Requests are routed by path, as go-micro does ([`route`]), or by what a method announces:
 //!
 //! | label of a method | what it says |
 //! |---|---|
-//! | `handler` | `rpc`, `api`, `event`, `http` (also `proxy`), `web` |
-//! | `method` | HTTP methods, with commas between them; any unless given |
-//! | `host` | hosts, with commas between them; any unless given |
-//! | `path` | regular expressions, with commas between them: one of them has to be found in the path |
+//! | `handler` | `rpc`, `api`, `http` (also `proxy`), `web`; `event`, which is answered 501 so far |
 //!
 //! | path | answer |
 //! |---|---|

@@ -16,8 +16,7 @@ use crate::web::view::View;
 /// `GET /tap`.
 pub(in crate::web) async fn get(State(view): State<View>) -> Markup {
     let body = html! {
-        p { "Requests that end from now on, newest first: those that go through this dashboard, and through gateways and \
-             sidecars that it follows. Contents are not shown." }
+        p { "Requests through this dashboard that end from now on, newest first. Contents are not shown." }
         div .row {
             label { "Show only lines with" input #wanted type="search" autocomplete="off"; }
             button type="button" data-pause="" { "Stop" }
