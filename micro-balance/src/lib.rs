@@ -46,6 +46,7 @@ mod parts;
 mod tried;
 mod chance;
 mod chosen;
+mod sent_to;
 mod clock;
 mod atomic;
 // Layers to put around a balancer, or around any other service.
@@ -82,6 +83,7 @@ pub use protocol::{CountedBody, HashKey, Http, Opaque, Protocol};
 pub use repeatable::Repeatable;
 pub use response::ResponseFuture;
 pub use sent::{NotSent, Unsent};
+pub use sent_to::SentTo;
 pub use setting::InvalidSetting;
 pub use strategy::Strategy;
 pub use tried::Tried;

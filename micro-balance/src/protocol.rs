@@ -10,7 +10,10 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-use crate::{classify::Outcome, in_flight::InFlight, parts::Parts, repeatable::Repeatable, tried::Tried};
+use crate::{
+    classify::Outcome, endpoint::Endpoint, in_flight::InFlight, parts::Parts, repeatable::Repeatable,
+    sent_to::SentTo, tried::Tried,
+};
 
 /// How a balancer reads requests of type `Req` and answers of type `Res`.
 pub trait Protocol<Req, Res>: Clone + Send + Sync + 'static {
@@ -42,6 +45,11 @@ pub trait Protocol<Req, Res>: Clone + Send + Sync + 'static {
         true
     }
 
+    /// Notes that `request` goes to `endpoint`, for a layer above that wants to know.
+    fn sent(&self, request: &Req, endpoint: &Endpoint) {
+        let _ = (request, endpoint);
+    }
+
     /// Records the outcome of an answer, at once or when it ends.
     fn respond(response: Res, call: InFlight) -> Self::Response;
 }
@@ -64,7 +72,8 @@ impl<Req, Res> Protocol<Req, Res> for Opaque {
 pub struct HashKey(pub u64);
 
 /// HTTP and gRPC: statuses tell success from failure, gRPC's also in the trailers, and a request lasts to
-/// the end of its answer's body. Reads [`Tried`] and [`HashKey`] from the extensions of requests.
+/// the end of its answer's body. Reads [`Tried`] and [`HashKey`] from the extensions of requests, and
+/// notes in a [`SentTo`] there where they go.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Http;
 
@@ -87,6 +96,13 @@ impl<B, C: Body> Protocol<Request<B>, Response<C>> for Http {
         // A gRPC call is a POST; a retry layer above repeats it if the answer is UNAVAILABLE.
         Repeatable::is(request)
             || (request.method() == Method::POST && crate::classify::is_grpc(request.headers()))
+    }
+
+    #[inline]
+    fn sent(&self, request: &Request<B>, endpoint: &Endpoint) {
+        if let Some(sent_to) = request.extensions().get::<SentTo>() {
+            sent_to.set(endpoint);
+        }
     }
 
     fn respond(response: Response<C>, mut call: InFlight) -> Self::Response {

@@ -88,6 +88,7 @@ where
             if let Some(tried) = tried {
                 tried.add(stats.serial());
             }
+            shared.protocol.sent(&request, endpoint);
             let span = attempt(shared.name.as_deref(), endpoint, tried);
             let future = span.in_scope(|| service.call(request));
             return Self::calling(future, call, 0, span);
@@ -152,6 +153,7 @@ where
                     let (endpoint, mut service, request) = ready!(search.poll(cx))?;
                     let started = search.shared().now();
                     let call = InFlight::start(endpoint.stats().clone(), started, false);
+                    search.shared().protocol.sent(&request, &endpoint);
                     let tried = search.shared().protocol.tried(&request);
                     let span = attempt(search.shared().name.as_deref(), &endpoint, tried);
                     let future = span.in_scope(|| service.call(request));
