@@ -59,6 +59,8 @@ pub mod codec;
 mod gomicro;
 #[cfg(any(test, fuzzing))]
 pub mod probe;
+#[cfg(test)]
+mod simulation;
 
 mod error;
 mod fault;

@@ -455,6 +455,30 @@ async fn a_peer_that_has_nothing_to_say_is_kept() {
 }
 
 #[tokio::test]
+async fn a_peer_that_says_nothing_to_a_call_that_is_given_up_is_connected_to_anew() {
+    let server = ByHand::new(100).await;
+    let connector = Connector::new().connect_timeout(Duration::from_millis(500));
+    let mut connection = connector.connect(&endpoint(server.address));
+    tokio::spawn(async move {
+        let mut silent = server.accept().await;
+        let _stream = silent.accept().await;
+        // From here on nobody reads the first connection, or writes to it. It stays open.
+        server
+            .each(|mut h2| async move {
+                while let Some(stream) = h2.accept().await {
+                    answer(&mut stream.unwrap());
+                }
+            })
+            .await;
+    });
+    let answered = async {
+        // Regular PINGs would ask in 20 s, and only if a call were under way just then.
+        while timeout(Duration::from_millis(100), call(&mut connection, request("/", "x"))).await.is_err() {}
+    };
+    timeout(Duration::from_secs(15), answered).await.expect("the silent connection is given up");
+}
+
+#[tokio::test]
 async fn dropping_the_last_clone_closes_the_connection_after_the_last_response() {
     let server = ByHand::new(100).await;
     let mut connection = Connector::new().connect(&endpoint(server.address));

@@ -122,6 +122,10 @@ impl Connector {
 
     /// How long an HTTP/2 connection with open streams may be silent before it is sent a PING; 20 s unless
     /// set. Doubled for an endpoint that complains of too many.
+    ///
+    /// A request that is given up before the peer has said a word has a PING sent at once. Where nothing comes back
+    /// within [`connect_timeout`](Self::connect_timeout), the endpoint is connected to anew, and what is under way on
+    /// the old connection still has its time. `None` sends no PINGs at all.
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Self {
         self.ping_interval = interval;
         self

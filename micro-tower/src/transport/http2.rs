@@ -8,13 +8,14 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use h2::{
     Reason, RecvStream,
     client::{Builder, SendRequest},
@@ -47,7 +48,16 @@ pub(super) struct Http2 {
     limit: AtomicUsize,
     gone: OnceLock<&'static str>,
     progress: Arc<Progress>,
+    reads: Arc<AtomicUsize>,
+    doubt: Doubt,
     name: Name,
+}
+
+/// Whether somebody gave a request up to which the peer had not said a word.
+#[derive(Default)]
+struct Doubt {
+    raised: AtomicBool,
+    driver: AtomicWaker,
 }
 
 impl Http2 {
@@ -67,9 +77,10 @@ impl Http2 {
             .initial_connection_window_size(settings.connection_window)
             .max_header_list_size(settings.max_header_bytes);
         let (sender, mut connection) = builder.handshake(io).await?;
-        let keepalive = ping_interval
-            .zip(connection.ping_pong())
-            .map(|(interval, ping)| Keepalive::new(ping, interval, settings.ping_timeout, reads.clone()));
+        let keepalive = ping_interval.zip(connection.ping_pong()).map(|(interval, ping)| {
+            let (timeout, patience) = (settings.ping_timeout, settings.connect_timeout);
+            Keepalive::new(ping, interval, timeout, patience, reads.clone())
+        });
         let limit = poll_fn(|cx| {
             if let Poll::Ready(closed) = Pin::new(&mut connection).poll(cx) {
                 return Poll::Ready(Err(closed.err().unwrap_or(Reason::NO_ERROR.into())));
@@ -86,6 +97,8 @@ impl Http2 {
             limit: AtomicUsize::new(limit),
             gone: OnceLock::new(),
             progress,
+            reads: reads.clone(),
+            doubt: Doubt::default(),
             name,
         });
         let driver =
@@ -106,7 +119,14 @@ impl Http2 {
     /// A place for one more request, which may have to wait for the end of another.
     pub(super) fn queue(self: &Arc<Self>) -> Slot {
         self.in_flight.fetch_add(1, Relaxed);
-        Slot { http2: self.clone(), mark: self.progress.written() }
+        Slot { http2: self.clone(), mark: self.progress.written(), reads: self.reads.load(Relaxed) }
+    }
+
+    /// Has the driver ask the peer whether it is still there.
+    fn doubt(&self) {
+        if !self.doubt.raised.swap(true, Relaxed) {
+            self.doubt.driver.wake();
+        }
     }
 
     /// Why no further request can be sent, if none can.
@@ -137,6 +157,8 @@ pub(super) struct Slot {
     http2: Arc<Http2>,
     /// How much had been written when it was taken: the request's own bytes come after that.
     mark: u64,
+    /// How often something had been read by then.
+    reads: usize,
 }
 
 impl Slot {
@@ -223,6 +245,17 @@ fn with_length(mut response: Response<Option<Incoming>>) -> Response<Option<Inco
     response
 }
 
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        // Whoever gives up may be in a hurry, or the peer may be gone: only the peer can tell.
+        if let Some((slot, _)) = &self.open
+            && slot.reads == slot.http2.reads.load(Relaxed)
+        {
+            slot.http2.doubt();
+        }
+    }
+}
+
 /// The body of a response. Dropping it before its end resets the stream.
 pub(super) struct Incoming {
     stream: RecvStream,
@@ -291,6 +324,9 @@ impl Driver {
     pub(super) async fn open(&mut self) -> Option<Reason> {
         poll_fn(|cx| {
             let closed = self.poll_closed(cx);
+            if self.keepalive.as_ref().is_some_and(Keepalive::is_silent) {
+                return Poll::Ready(None);
+            }
             let reads = self.reads.load(Relaxed);
             let quiet = std::mem::replace(&mut self.reads_before, reads) == reads;
             if closed.is_pending() && quiet {
@@ -320,6 +356,12 @@ impl Driver {
         }
         let Some(keepalive) = &mut self.keepalive else { return Poll::Pending };
         let http2 = self.http2.upgrade();
+        if let Some(http2) = &http2 {
+            http2.doubt.driver.register(cx.waker());
+            if http2.doubt.raised.swap(false, Relaxed) {
+                keepalive.doubt(cx);
+            }
+        }
         ready!(keepalive.poll_gone(cx, http2.as_ref().is_some_and(|http2| http2.in_flight() > 0)));
         if let Some(http2) = http2 {
             let _ = http2.gone.set("the peer did not answer a keepalive PING");

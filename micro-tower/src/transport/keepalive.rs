@@ -1,4 +1,4 @@
-//! Finds out whether a silent HTTP/2 peer is still there.
+//! Finds out whether a silent HTTP/2 peer is still there: regularly, and as soon as somebody doubts it.
 
 use std::{
     pin::Pin,
@@ -15,11 +15,17 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// Sends a PING after `interval` of silence while streams are open, and gives up `timeout` after that.
 ///
+/// A request that was given up without a word from the peer is a reason to ask at once. A peer that says nothing to that
+/// for `patience` is silent: nothing more should be asked of this connection, and what is under way on it has the rest
+/// of `timeout`.
+///
 /// The timer is not touched by traffic: when it fires, what was heard since decides.
 pub(super) struct Keepalive {
     ping: PingPong,
     interval: Duration,
     timeout: Duration,
+    patience: Duration,
+    silent: bool,
     reads: Arc<AtomicUsize>,
     reads_before: usize,
     timer: Pin<Box<Sleep>>,
@@ -32,6 +38,8 @@ enum State {
     Idle,
     /// The timer runs for `interval`.
     Watching,
+    /// A PING is out because somebody doubts the peer; the timer runs for `patience`.
+    Doubting,
     /// A PING is out; the timer runs for `timeout`.
     Asking,
 }
@@ -41,10 +49,25 @@ impl Keepalive {
         ping: PingPong,
         interval: Duration,
         timeout: Duration,
+        patience: Duration,
         reads: Arc<AtomicUsize>,
     ) -> Self {
-        let timer = Box::pin(sleep(interval));
-        Self { ping, interval, timeout, reads, reads_before: 0, timer, state: State::Idle }
+        let (timer, patience) = (Box::pin(sleep(interval)), patience.min(timeout));
+        let state = State::Idle;
+        Self { ping, interval, timeout, patience, silent: false, reads, reads_before: 0, timer, state }
+    }
+
+    /// Asks the peer at once, unless it is being asked.
+    pub(super) fn doubt(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.state, State::Idle | State::Watching) {
+            self.reads_before = self.reads.load(Relaxed);
+            self.ask(cx, State::Doubting, self.patience);
+        }
+    }
+
+    /// Whether a peer that was doubted had nothing to say.
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent
     }
 
     /// Ready when the peer is to be given up. `open` says whether streams are.
@@ -55,7 +78,7 @@ impl Keepalive {
             }
             self.watch();
         }
-        if self.state == State::Asking && self.ping.poll_pong(cx).is_ready() {
+        if matches!(self.state, State::Asking | State::Doubting) && self.ping.poll_pong(cx).is_ready() {
             self.watch();
         }
         while self.timer.as_mut().poll(cx).is_ready() {
@@ -64,12 +87,16 @@ impl Keepalive {
             match self.state {
                 State::Asking if !heard => return Poll::Ready(()),
                 State::Asking => self.set(State::Asking, self.timeout),
+                State::Doubting if !heard => {
+                    self.silent = true;
+                    self.set(State::Asking, self.timeout.saturating_sub(self.patience));
+                }
                 _ if !open => {
                     self.state = State::Idle;
                     return Poll::Pending;
                 }
                 _ if heard => self.watch(),
-                _ => self.ask(cx),
+                _ => self.ask(cx, State::Asking, self.timeout),
             }
         }
         Poll::Pending
@@ -79,12 +106,12 @@ impl Keepalive {
         self.set(State::Watching, self.interval);
     }
 
-    fn ask(&mut self, cx: &mut Context<'_>) {
+    fn ask(&mut self, cx: &mut Context<'_>, state: State, wait: Duration) {
         // An error means that the connection is closing, which its own future reports.
         if self.ping.send_ping(Ping::opaque()).is_ok() {
             let _ = self.ping.poll_pong(cx);
         }
-        self.set(State::Asking, self.timeout);
+        self.set(state, wait);
     }
 
     fn set(&mut self, state: State, wait: Duration) {
