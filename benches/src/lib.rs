@@ -1,9 +1,9 @@
 //! Every figure this repository claims, measured beside its peers in one run.
 //!
 //! `cargo run --release -p benches -- pick` prints a table and then, for each claim, a line
-//! `bar <name> <value> <limit> ok|miss`; the exit status is 1 when one is missed. Cases take turns, ratios are
+//! `bar <name> <value> <limit> ok|miss|void`; the exit status is 0 when all are `ok`. Cases take turns, ratios are
 //! taken within a round, and CPU time counts rather than wall time: the machine may be busy with other things.
-//! See [`word::WORDS`] for what can be measured.
+//! See [`word::WORDS`] for what can be measured; `all` measures it all and writes `REPORT.md` with charts.
 //!
 //! ```
 //! let bar = benches::bar::Bar::at_most("pick/least-request", 0.06, 1.0 / 12.0);
@@ -20,8 +20,12 @@ pub mod contend;
 pub mod pick;
 pub mod transport;
 
+pub mod all;
+pub mod report;
 pub mod bar;
+mod figure;
 pub mod options;
+pub mod machine;
 pub mod cpu;
 pub mod rotation;
 mod server;

@@ -2,37 +2,28 @@
 
 use std::process::ExitCode;
 
-use benches::{
-    e2e,
-    options::{Options, machine},
-    tails,
-    word::WORDS,
-};
+use benches::{all, e2e, options::Options, tails, word::WORDS};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tower::BoxError;
+
+/// Every word in turn, and a page of them.
+const ALL: &str = "all";
+/// The page alone.
+const PAGE: &str = "page";
 
 fn main() -> Result<ExitCode, BoxError> {
     let matches = command().get_matches();
     let Some((name, matches)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
-    let serve: Option<fn() -> Result<(), BoxError>> = match name {
-        e2e::SERVER => Some(e2e::serve),
-        tails::SERVER => Some(tails::serve),
-        _ => None,
+    let held = match name {
+        e2e::SERVER => e2e::serve().map(|()| true)?,
+        tails::SERVER => tails::serve().map(|()| true)?,
+        ALL => all::run(&options(matches))?,
+        PAGE => all::page()?,
+        _ => match WORDS.iter().find(|word| word.name == name) {
+            Some(word) => word.measure(&options(matches))?,
+            None => false,
+        },
     };
-    if let Some(serve) = serve {
-        serve()?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut held = true;
-    for word in WORDS.iter().filter(|word| word.name == name) {
-        println!("{name}: {}; {}", word.about, machine());
-        let bars = (word.run)(&options(matches))?;
-        println!("\nafterwards: {}", machine());
-        for bar in bars {
-            held &= bar.holds();
-            println!("{bar}");
-        }
-    }
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -66,6 +57,8 @@ fn command() -> Command {
         .arg(number("payload", "e2e: bytes of a call [32]"))
         .arg(number("workers", "e2e: threads of the client's runtime, 0 for the current thread [0]"))
         .subcommands(WORDS.iter().map(|word| Command::new(word.name).about(word.about)))
+        .subcommand(Command::new(ALL).about("every word in turn, and benches/REPORT.md with their charts"))
+        .subcommand(Command::new(PAGE).about("benches/REPORT.md of what each word measured last"))
         .subcommand(Command::new(e2e::SERVER).hide(true))
         .subcommand(Command::new(tails::SERVER).hide(true))
 }

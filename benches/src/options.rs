@@ -1,6 +1,4 @@
-//! How thorough a bench is to be, and on what machine it runs.
-
-use std::fmt::Write;
+//! How thorough a bench is to be.
 
 /// How thorough a bench is to be.
 #[derive(Clone, Copy, Debug)]
@@ -22,14 +20,12 @@ impl Options {
     pub fn rounds(&self, few: usize, usual: usize) -> usize {
         self.rounds.unwrap_or(if self.quick { few } else { usual }).max(1)
     }
-}
 
-/// What the machine is, in a line: figures mean little without it.
-pub fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let mut line = format!("{cores} cores");
-    if let Ok(load) = std::fs::read_to_string("/proc/loadavg") {
-        let _ = write!(line, ", load average {}", load.split(' ').take(3).collect::<Vec<_>>().join(" "));
+    /// What is to be typed for them.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let figures = [("tasks", self.tasks), ("payload", self.payload), ("workers", self.workers)];
+        let rounds = self.rounds.map(|rounds| ("rounds", rounds));
+        let figures = figures.into_iter().chain(rounds).map(|(name, figure)| format!("--{name}={figure}"));
+        figures.chain(self.quick.then(|| "--quick".to_owned())).collect()
     }
-    line
 }

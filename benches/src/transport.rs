@@ -23,6 +23,7 @@ use crate::{
         echo_server::{Echo, EchoServer},
     },
     options::Options,
+    report::{Report, Table},
     rotation::rotate,
     server::{NatsServer, Server as _},
     statistics::{median, paired_ratio, percentile},
@@ -41,11 +42,15 @@ const LIMIT: f64 = 1.5;
 /// # Errors
 ///
 /// When a server does not start, or a call fails.
-pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
+pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError> {
     let (rounds, payload) = (options.rounds(5, 21), vec![7; options.payload]);
-    println!("{}", versions::of(&["async-nats", "tonic", "h2", "tokio"]));
-    println!("calls of {} bytes one after another, {rounds} rounds of {CALLS}, medians", payload.len());
-    let Some(broker) = NatsServer::start() else { return Ok(Vec::new()) };
+    report.say(versions::of(&["async-nats", "tonic", "h2", "tokio"]));
+    let length = payload.len();
+    report.say(format!("calls of {length} bytes one after another, {rounds} rounds of {CALLS}, medians"));
+    let Some(broker) = NatsServer::start() else {
+        report.say("skipped: no nats-server on PATH");
+        return Ok(Vec::new());
+    };
     let url = broker.url();
     let address = serve(url.clone())?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -78,14 +83,16 @@ pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
     // Warms up what there is to warm up.
     call(0).and_then(|_| call(1))?;
     let measured = rotate(2, rounds, call);
-    let mut medians = Vec::new();
+    let (mut table, mut medians) =
+        (Table::new("latency").column("p50 us", 1).column("p99 us", 1), Vec::new());
     for (name, rounds) in ["async-nats request", "unary call over NATS"].into_iter().zip(measured) {
         let rounds = rounds.into_iter().collect::<Result<Vec<_>, _>>()?;
         let micros =
             |share| rounds.iter().map(|nanos| percentile(nanos, share) as f64 / 1e3).collect::<Vec<_>>();
-        println!("{name:<22} p50 {:>7.1} us   p99 {:>7.1} us", median(&micros(0.5)), median(&micros(0.99)));
+        table = table.row(name, [0.5, 0.99].map(|share| median(&micros(share))));
         medians.push(micros(0.5));
     }
+    report.table(table.charted("p50 us"));
     Ok(vec![Bar::at_most("transport/nats-latency", paired_ratio(&medians[1], &medians[0]), LIMIT)])
 }
 

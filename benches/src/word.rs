@@ -1,8 +1,17 @@
 //! The words of the command line: one for each bench.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use tower::BoxError;
 
-use crate::{bar::Bar, broker, churn, contend, e2e, options::Options, pick, tails, transport};
+use crate::{
+    bar::Bar,
+    broker, churn, contend, e2e, machine,
+    options::Options,
+    pick,
+    report::{Kept, Report},
+    tails, transport,
+};
 
 /// A bench and how it is called.
 #[derive(Debug)]
@@ -11,8 +20,8 @@ pub struct Word {
     pub name: &'static str,
     /// What is measured.
     pub about: &'static str,
-    /// Measures, prints tables, and says which claims hold.
-    pub run: fn(&Options) -> Result<Vec<Bar>, BoxError>,
+    /// Measures, tells tables, and says which claims hold.
+    pub run: fn(&Options, &mut Report) -> Result<Vec<Bar>, BoxError>,
 }
 
 /// Every bench.
@@ -33,3 +42,36 @@ pub const WORDS: &[Word] = &[
     Word { name: "broker", about: "events beside tokio broadcast, async-nats and lapin", run: broker::run },
     Word { name: "transport", about: "latency of a unary gRPC call over NATS", run: transport::run },
 ];
+
+impl Word {
+    /// Runs it, prints what it tells, and keeps that for the page; says whether every claim holds.
+    ///
+    /// # Errors
+    ///
+    /// When what it told cannot be kept.
+    pub fn measure(&self, options: &Options) -> Result<bool, BoxError> {
+        let before = machine::state();
+        println!("{}: {}; {before}", self.name, self.about);
+        let mut report = Report::default();
+        let result = (self.run)(options, &mut report);
+        let after = machine::state();
+        println!("\nafterwards: {after}");
+        let (bars, error) = match result {
+            Ok(bars) => (bars, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        bars.iter().for_each(|bar| println!("{bar}"));
+        error.iter().for_each(|error| println!("{} broke off: {error}", self.name));
+        let kept = Kept {
+            word: self.name.to_owned(),
+            about: self.about.to_owned(),
+            machine: [before, after],
+            at: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+            report,
+            bars,
+            error,
+        };
+        kept.keep()?;
+        Ok(kept.holds())
+    }
+}

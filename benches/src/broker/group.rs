@@ -10,6 +10,7 @@ use crate::{
     bar::Bar,
     cpu,
     options::Options,
+    report::{Report, Table},
     rotation::rotate,
     statistics::{median, paired_ratio},
 };
@@ -47,7 +48,12 @@ struct Sample {
 
 impl Group {
     /// Measures all in rotation, prints a table, and says whether the claim holds.
-    pub(super) fn measure(&self, runtime: &Runtime, options: &Options) -> Result<Vec<Bar>, BoxError> {
+    pub(super) fn measure(
+        &self,
+        runtime: &Runtime,
+        options: &Options,
+        report: &mut Report,
+    ) -> Result<Vec<Bar>, BoxError> {
         let rounds = options.rounds(3, 9);
         let events = if options.quick { self.events / 4 } else { self.events };
         let one = |case: usize| sample(runtime, &self.cases[case], events);
@@ -59,7 +65,8 @@ impl Group {
             .into_iter()
             .map(|samples| samples.into_iter().collect())
             .collect::<Result<_, BoxError>>()?;
-        self.print(&measured, rounds, events);
+        report.say(format!("{}: {rounds} rounds of {events} events of 128 bytes, medians", self.name));
+        report.table(self.table(&measured));
         let (ours, base) = (&measured[measured.len() - 1], &measured[0]);
         Ok(vec![match self.claim {
             Claim::Cpu(limit) => {
@@ -72,20 +79,20 @@ impl Group {
         }])
     }
 
-    fn print(&self, measured: &[Vec<Sample>], rounds: usize, events: usize) {
-        println!("\n{}: {rounds} rounds of {events} events of 128 bytes, medians", self.name);
-        println!("{:<44}{:>10}{:>8}{:>12}{:>8}", "", "CPU ns", "/ first", "events/s", "/ first");
-        for (case, samples) in self.cases.iter().zip(measured) {
+    fn table(&self, measured: &[Vec<Sample>]) -> Table {
+        let table = Table::new(self.name)
+            .column("CPU ns", 0)
+            .column("/ first", 2)
+            .column("events/s", 0)
+            .column("/ first", 2);
+        let row = |table: Table, (case, samples): (&Case, &Vec<Sample>)| {
             let of = |figure: fn(&Sample) -> f64| median(&samples.iter().map(figure).collect::<Vec<_>>());
-            println!(
-                "{:<44}{:>10.0}{:>8.2}{:>12.0}{:>8.2}",
-                case.name,
-                of(|sample| sample.cpu),
-                ratio(samples, &measured[0], |sample| sample.cpu),
-                1e9 / of(|sample| sample.wall),
-                1.0 / ratio(samples, &measured[0], |sample| sample.wall),
-            );
-        }
+            let beside = |figure: fn(&Sample) -> f64| ratio(samples, &measured[0], figure);
+            let (cpu, wall) = (of(|sample| sample.cpu), of(|sample| sample.wall));
+            let figures = [cpu, beside(|sample| sample.cpu), 1e9 / wall, 1.0 / beside(|sample| sample.wall)];
+            table.row(case.name, figures)
+        };
+        self.cases.iter().zip(measured).fold(table, row).charted("CPU ns")
     }
 }
 

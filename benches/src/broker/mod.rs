@@ -15,6 +15,7 @@ use self::group::Group;
 use crate::{
     bar::Bar,
     options::Options,
+    report::Report,
     server::{NatsServer, RabbitServer, Server},
     versions,
 };
@@ -24,18 +25,18 @@ use crate::{
 /// # Errors
 ///
 /// When a server does not start or an event is lost.
-pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
-    println!("{}", versions::of(&["tokio", "async-nats", "lapin"]));
+pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError> {
+    report.say(versions::of(&["tokio", "async-nats", "lapin"]));
     let runtime: Runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mut bars = runtime.block_on(memory::group())?.measure(&runtime, options)?;
+    let mut bars = runtime.block_on(memory::group())?.measure(&runtime, options, report)?;
     if let Some(server) = NatsServer::start() {
         for group in runtime.block_on(nats::groups(&server.url()))? {
-            bars.extend(group.measure(&runtime, options)?);
+            bars.extend(group.measure(&runtime, options, report)?);
         }
     }
     if let Some(server) = RabbitServer::start() {
         let group: Group = runtime.block_on(rabbitmq::group(&server.url()))?;
-        bars.extend(group.measure(&runtime, options)?);
+        bars.extend(group.measure(&runtime, options, report)?);
     }
     Ok(bars)
 }

@@ -5,7 +5,13 @@ mod case;
 use tower::BoxError;
 
 use self::case::{Kind, churn};
-use crate::{bar::Bar, options::Options, statistics::median, versions};
+use crate::{
+    bar::Bar,
+    options::Options,
+    report::{Report, Table},
+    statistics::median,
+    versions,
+};
 
 /// Numbers of endpoints.
 const COUNTS: [usize; 3] = [10, 1_000, 10_000];
@@ -15,25 +21,24 @@ const COUNTS: [usize; 3] = [10, 1_000, 10_000];
 /// # Errors
 ///
 /// When a runtime cannot be built, or a change is never seen.
-pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
+pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError> {
     let changes = if options.quick { 20 } else { 100 };
-    println!("{}", versions::of(&["tokio", "arc-swap", "micro-balance"]));
-    println!(
+    report.say(versions::of(&["tokio", "arc-swap", "micro-balance"]));
+    report.say(format!(
         "{changes} times one endpoint leaves and comes back; CPU from the change to the snapshot that has it"
-    );
+    ));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut bars = Vec::new();
-    println!("\n{:<24}{:>8}{:>14}{:>14}{:>14}", "", "N", "build ms", "change us", "B/endpoint");
     for count in COUNTS {
+        let mut table = Table::new(format!("N={count}"))
+            .column("build ms", 2)
+            .column("change us", 1)
+            .column("B/endpoint", 0);
         for kind in Kind::ALL {
             let measured = churn(&runtime, kind, count, changes)?;
             let change = median(&measured.changes);
-            println!(
-                "{:<24}{count:>8}{:>14.2}{change:>14.1}{:>14.0}",
-                kind.name(),
-                measured.build.as_secs_f64() * 1e3,
-                measured.bytes,
-            );
+            let build = measured.build.as_secs_f64() * 1e3;
+            table = table.row(format!("ours {}", kind.name()), [build, change, measured.bytes]);
             if count == 10_000 {
                 bars.push(Bar::at_most(format!("churn/{}/change-us", kind.name()), change, kind.limit()));
                 if kind == Kind::RoundRobin {
@@ -41,6 +46,7 @@ pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
                 }
             }
         }
+        report.table(table.charted("change us"));
     }
     Ok(bars)
 }

@@ -9,6 +9,7 @@ use self::{case::Case, threads::nanos};
 use crate::{
     bar::Bar,
     options::Options,
+    report::{Report, Table},
     rotation::rotate,
     statistics::{median, paired_ratio},
     versions,
@@ -22,10 +23,10 @@ const COUNTS: [usize; 4] = [2, 10, 100, 10_000];
 /// # Errors
 ///
 /// When a runtime cannot be built.
-pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
+pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError> {
     let rounds = options.rounds(3, 15);
-    println!("{}", versions::of(&["tower", "tokio", "arc-swap", "micro-balance"]));
-    println!("CPU ns of each thread per operation, {rounds} rounds, medians; threads are pinned");
+    report.say(versions::of(&["tower", "tokio", "arc-swap", "micro-balance"]));
+    report.say(format!("CPU ns of each thread per operation, {rounds} rounds, medians; threads are pinned"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut bars = Vec::new();
     let mut small = Vec::new();
@@ -35,17 +36,13 @@ pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
         let figures = |at: usize, two: bool| -> Vec<f64> {
             measured[at].iter().map(|&(one, both)| if two { both } else { one }).collect()
         };
-        println!("\n{:<40}{:>12}{:>12}{:>8}", format!("N={count}"), "1 thread", "2 threads", "x");
-        for (at, case) in cases.iter().enumerate() {
+        let table =
+            Table::new(format!("N={count}")).column("1 thread", 1).column("2 threads", 1).column("x", 2);
+        let row = |table: Table, (at, case): (usize, &Case)| {
             let (one, two) = (figures(at, false), figures(at, true));
-            println!(
-                "{:<40}{:>12.1}{:>12.1}{:>8.2}",
-                case.name(),
-                median(&one),
-                median(&two),
-                paired_ratio(&two, &one)
-            );
-        }
+            table.row(case.name(), [median(&one), median(&two), paired_ratio(&two, &one)])
+        };
+        report.table(cases.iter().enumerate().fold(table, row).charted("2 threads"));
         bars.extend(claims(count, &figures));
         let picks = figures(Case::PICK, false);
         if count == 10 {

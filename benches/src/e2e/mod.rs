@@ -16,9 +16,9 @@ pub use self::server::{SERVER, serve};
 use self::{
     load::{Load, Mode},
     server::Running,
-    table::{Sample, Table},
+    table::{Results, Sample},
 };
-use crate::{bar::Bar, cpu, options::Options, rotation::rotate, versions};
+use crate::{bar::Bar, cpu, options::Options, report::Report, rotation::rotate, versions};
 
 /// Calls of each mode in a round.
 const CALLS: usize = 20_000;
@@ -28,12 +28,12 @@ const CALLS: usize = 20_000;
 /// # Errors
 ///
 /// When the server cannot be started or a call fails.
-pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
+pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError> {
     let rounds = options.rounds(5, 15);
     let calls = if options.quick { CALLS / 4 } else { CALLS };
     let load = Load { tasks: options.tasks, each: (calls / options.tasks).max(1), payload: options.payload };
-    println!("{}", versions::of(&["tonic", "tower", "hyper", "hyper-util", "h2", "tokio", "prost"]));
-    println!(
+    report.say(versions::of(&["tonic", "tower", "hyper", "hyper-util", "h2", "tokio", "prost"]));
+    report.say(format!(
         "{} calls at a time of {} bytes on {}, {rounds} rounds of {} calls, medians",
         load.tasks,
         load.payload,
@@ -42,7 +42,7 @@ pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
             workers => format!("{workers} workers"),
         },
         load.calls(),
-    );
+    ));
     let server = Running::start()?;
     let runtime = runtime(options.workers)?;
     let modes = {
@@ -60,9 +60,9 @@ pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
         .iter()
         .zip(measured)
         .map(|(mode, samples)| Ok((mode.name, samples.into_iter().collect::<Result<_, BoxError>>()?)));
-    let table = Table { rows: rows.collect::<Result<_, BoxError>>()? };
-    println!("\n{table}");
-    Ok(table.bars())
+    let results = Results { rows: rows.collect::<Result<_, BoxError>>()? };
+    report.table(results.table());
+    Ok(results.bars())
 }
 
 fn runtime(workers: usize) -> std::io::Result<Runtime> {

@@ -1,10 +1,9 @@
 //! What was measured of each mode: the table, and the claims.
 
-use std::fmt;
-
 use super::{ours, peers};
 use crate::{
     bar::Bar,
+    report::Table,
     statistics::{median, paired_ratio, percentile},
 };
 
@@ -21,11 +20,11 @@ pub(super) struct Sample {
 
 /// All modes in all rounds.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct Results {
     pub(super) rows: Vec<(&'static str, Vec<Sample>)>,
 }
 
-impl Table {
+impl Results {
     pub(super) fn bars(&self) -> Vec<Bar> {
         vec![
             Bar::at_most("e2e/one-endpoint", self.ratio(ours::ONE, peers::CHANNEL), 0.95),
@@ -41,28 +40,28 @@ impl Table {
         let row = self.rows.iter().find(|row| row.0 == name);
         row.into_iter().flat_map(|row| &row.1).map(|sample| sample.cpu).collect()
     }
-}
 
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:<36}{:>10}{:>12}{:>12}{:>10}{:>10}{:>10}",
-            "", "CPU us", "/ Channel", "/ list/10", "calls/s", "p50 ms", "p99 ms"
-        )?;
-        for (name, samples) in &self.rows {
+    /// Everything that was measured.
+    pub(super) fn table(&self) -> Table {
+        let table = Table::new("unary echo")
+            .column("CPU us", 2)
+            .column("/ Channel", 3)
+            .column("/ list/10", 3)
+            .column("calls/s", 0)
+            .column("p50 ms", 2)
+            .column("p99 ms", 2);
+        let row = |table: Table, (name, samples): &(&'static str, Vec<Sample>)| {
             let of = |figure: fn(&Sample) -> f64| median(&samples.iter().map(figure).collect::<Vec<_>>());
-            write!(
-                f,
-                "\n{name:<36}{:>10.2}{:>12.3}{:>12.3}{:>10.0}{:>10.2}{:>10.2}",
+            let figures = [
                 of(|sample| sample.cpu),
                 self.ratio(name, peers::CHANNEL),
                 self.ratio(name, peers::BALANCE_LIST),
                 of(|sample| sample.rate),
                 of(|sample| percentile(&sample.nanos, 0.50) as f64 / 1e6),
                 of(|sample| percentile(&sample.nanos, 0.99) as f64 / 1e6),
-            )?;
-        }
-        Ok(())
+            ];
+            table.row(*name, figures)
+        };
+        self.rows.iter().fold(table, row).charted("CPU us")
     }
 }

@@ -1,10 +1,9 @@
 //! All cases at one number of endpoints on one runtime: their table, and the claims about them.
 
-use std::fmt;
-
 use super::{measure::Figures, on::On, ours, peers};
 use crate::{
     bar::Bar,
+    report::Table,
     statistics::{median, paired_ratio},
 };
 
@@ -63,18 +62,19 @@ impl Cell {
     fn of(&self, name: &str) -> Option<&Figures> {
         self.figures.iter().find(|figures| figures.name == name)
     }
-}
 
-impl fmt::Display for Cell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = format!("N={} on {}", self.count, self.on);
-        write!(f, "{place:<40}{:>10}{:>10}{:>12}{:>12}", "CPU ns", "allocs", "/ pending", "/ EWMA")?;
-        for figures in &self.figures {
-            write!(f, "\n{:<40}{:>10.1}{:>10.2}", figures.name, median(&figures.nanos), figures.allocations)?;
-            for base in [peers::BUFFER_PENDING, peers::BUFFER_EWMA] {
-                write!(f, "{:>12.4}", self.ratio(figures.name, base))?;
-            }
-        }
-        Ok(())
+    /// Everything that was measured.
+    pub(super) fn table(&self) -> Table {
+        let table = Table::new(format!("N={} on {}", self.count, self.on))
+            .column("CPU ns", 1)
+            .column("allocs", 2)
+            .column("/ pending", 4)
+            .column("/ EWMA", 4);
+        let row = |table: Table, figures: &Figures| {
+            let ratio = |base| self.ratio(figures.name, base);
+            let ratios = [peers::BUFFER_PENDING, peers::BUFFER_EWMA].map(ratio);
+            table.row(figures.name, [median(&figures.nanos), figures.allocations, ratios[0], ratios[1]])
+        };
+        self.figures.iter().fold(table, row).charted("CPU ns")
     }
 }

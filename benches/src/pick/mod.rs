@@ -15,23 +15,23 @@ use self::{
     measure::{LONG_ENOUGH, TASKS},
     on::On,
 };
-use crate::{bar::Bar, options::Options, versions};
+use crate::{bar::Bar, options::Options, report::Report, versions};
 
 /// Measures every case with every number of endpoints on both runtimes.
 ///
 /// # Errors
 ///
 /// When a runtime cannot be built or a request fails.
-pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
+pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError> {
     let counts: &[usize] = if options.quick { &[10, 1000] } else { &[2, 10, 100, 1000] };
     let rounds = options.rounds(3, 11);
-    println!("{}", versions::of(&["tower", "tokio", "arc-swap", "micro-balance"]));
-    println!("{TASKS} tasks, {rounds} rounds of about {} ms, medians", LONG_ENOUGH.as_millis());
+    report.say(versions::of(&["tower", "tokio", "arc-swap", "micro-balance"]));
+    report.say(format!("{TASKS} tasks, {rounds} rounds of about {} ms, medians", LONG_ENOUGH.as_millis()));
     let mut bars = Vec::new();
     for on in [On::CurrentThread, On::TwoWorkers] {
         for &count in counts {
             let cell = cell(on, count, rounds)?;
-            println!("\n{cell}");
+            report.table(cell.table());
             bars.extend(cell.bars());
         }
     }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use tower::BoxError;
 
 pub use self::server::{SERVER, serve};
-use self::{scenario::SCENARIOS, table::Table};
-use crate::{bar::Bar, options::Options, versions};
+use self::{scenario::SCENARIOS, table::Results};
+use crate::{bar::Bar, options::Options, report::Report, versions};
 
 /// How long a call may take, with all its attempts.
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -28,21 +28,23 @@ const SERVERS: usize = 10;
 /// # Errors
 ///
 /// When a server cannot be started.
-pub fn run(options: &Options) -> Result<Vec<Bar>, BoxError> {
+pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError> {
     let (rate, time) = if options.quick { (50.0, 6) } else { (150.0, 10) };
     let time = Duration::from_secs(time * options.rounds.unwrap_or(1).max(1) as u64);
-    println!("{}", versions::of(&["tonic", "tower", "hyper", "h2", "tokio"]));
-    println!(
+    report.say(versions::of(&["tonic", "tower", "hyper", "h2", "tokio"]));
+    report.say(format!(
         "{SERVERS} servers, {rate} arrivals a second for {time:?}, each a call by every mode, limit {TIMEOUT:?}"
-    );
+    ));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut bars = Vec::new();
+    let mut quiet = None;
     for scenario in SCENARIOS {
         let calls = runtime.block_on(scenario.run(rate, time))?;
-        let table = Table { scenario, time, calls };
-        println!("\n{table}");
-        bars.extend(table.bars());
+        let results = Results { scenario, time, calls, quiet };
+        quiet = Some(results.quiet());
+        results.tell(report);
+        bars.extend(results.bars());
     }
-    bars.push(runtime.block_on(outage::run(rate, time / 2))?);
+    bars.push(runtime.block_on(outage::run(rate, time / 2, report))?);
     Ok(bars)
 }

@@ -10,10 +10,10 @@ use super::{
     modes::ours,
     server::{Manner, Running},
 };
-use crate::bar::Bar;
+use crate::{bar::Bar, report::Report};
 
 /// The claim on calls that servers get for each call of a caller.
-pub(super) async fn run(rate: f64, time: Duration) -> Result<Bar, BoxError> {
+pub(super) async fn run(rate: f64, time: Duration, report: &mut Report) -> Result<Bar, BoxError> {
     let mut servers = Vec::new();
     for _ in 0..SERVERS {
         servers.push(Running::start(Manner { fails: true, ..Manner::default() })?);
@@ -25,6 +25,6 @@ pub(super) async fn run(rate: f64, time: Duration) -> Result<Bar, BoxError> {
     for server in servers {
         got += server.calls()?;
     }
-    println!("\noutage: {calls} calls, {got} at the servers");
+    report.say(format!("outage: {calls} calls, {got} at the servers"));
     Ok(Bar::at_most("tails/outage/amplification", got as f64 / calls as f64, 1.2))
 }
