@@ -79,7 +79,7 @@ impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
 
     /// Every endpoint discovery knows of, with its state and figures, by id.
     pub fn endpoints(&self) -> Vec<View> {
-        self.shared.snapshot.load().known.iter().map(|listed| listed.view()).collect()
+        self.shared.snapshot.load().views()
     }
 
     /// How many requests each step of eligibility gave way for.

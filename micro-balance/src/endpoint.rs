@@ -92,6 +92,16 @@ impl Endpoint {
         &self.about
     }
 
+    /// Where it stands among others: by its id, and by its age where two have the same.
+    pub(crate) fn place(&self) -> (&str, u64) {
+        (&self.about.id, self.stats.serial())
+    }
+
+    /// Whether discovery says the same of both, word for word since the last time it said so.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.about, &other.about)
+    }
+
     pub(crate) fn shared_id(&self) -> &Arc<str> {
         &self.about.id
     }

@@ -163,7 +163,7 @@ where
     /// Why waiting any longer is of no use, if so.
     fn hopeless(&mut self, snapshot: &Snapshot<S, P>, cx: &mut Context<'_>) -> Option<BoxError> {
         let service = self.shared.name.clone();
-        if snapshot.resolved && snapshot.known.is_empty() {
+        if snapshot.resolved && snapshot.known == 0 {
             return Some(NoEndpoints { service }.into());
         }
         if self.wish().is_some_and(|wish| snapshot.refuses(&self.shared.policy, &wish, &self.chance)) {
@@ -178,9 +178,9 @@ where
             self.sleep = Some(sleep);
             return None;
         }
-        let known = snapshot.known.len();
+        let known = snapshot.known;
         let last =
-            snapshot.known.iter().find_map(|listed| listed.last_error.clone()).or(self.last_error.take());
+            snapshot.noted.iter().find_map(|listed| listed.last_error.clone()).or(self.last_error.take());
         Some(NotReady { service, known, waited: self.shared.failfast, last }.into())
     }
 }

@@ -3,6 +3,7 @@
 //! The driver builds a new snapshot for every change and swaps it in; picks read whichever is current.
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
@@ -21,7 +22,7 @@ use crate::{
     settings::Settings,
     stats::LOST,
     tried::Tried,
-    view::Listed,
+    view::{Listed, View},
 };
 
 /// What handles and driver of one balancer share.
@@ -71,8 +72,10 @@ pub(crate) struct Snapshot<S, P: Policy> {
     pub(crate) shares: Shares,
     /// Those that one request at a time may find out about.
     pub(crate) half_open: Box<[(Endpoint, S)]>,
-    /// Everything discovery knows of.
-    pub(crate) known: Box<[Listed]>,
+    /// Those of whom there is more to say than that they are in a group and well.
+    pub(crate) noted: Box<[Listed]>,
+    /// How many endpoints discovery knows of.
+    pub(crate) known: usize,
     /// Whether discovery has answered at all.
     pub(crate) resolved: bool,
     /// Since when there has been nobody to take requests, or the last new hope.
@@ -81,14 +84,19 @@ pub(crate) struct Snapshot<S, P: Policy> {
 
 /// Endpoints that one pick chooses from.
 pub(crate) struct Group<S, P: Policy> {
-    pub(crate) endpoints: Box<[Endpoint]>,
-    /// Their services by the same index.
-    pub(crate) services: Box<[S]>,
+    pub(crate) members: Members<S>,
     pub(crate) table: P::Table,
     /// Which bars of an endpoint count: in panic, ejections do not.
     pub(crate) mask: u8,
     /// Which steps of eligibility gave way.
     pub(crate) marks: Marks,
+}
+
+/// Endpoints in the order of their ids, and their services by the same index.
+#[derive(Clone)]
+pub(crate) struct Members<S> {
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) services: Vec<S>,
 }
 
 /// How requests are shared between groups: running sums.
@@ -175,7 +183,7 @@ impl<S, P: Policy> Snapshot<S, P> {
     /// Whether the policy is strict, and wants none of those that are there for this request.
     pub(crate) fn refuses(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> bool {
         let wants = |group: &Group<S, P>| {
-            policy.pick(&group.table, &group.endpoints, &wish.context(chance)).is_some()
+            policy.pick(&group.table, &group.members.endpoints, &wish.context(chance)).is_some()
         };
         policy.is_strict() && !self.groups.is_empty() && !self.groups.iter().any(wants)
     }
@@ -183,17 +191,28 @@ impl<S, P: Policy> Snapshot<S, P> {
     /// The endpoint at `place`, counted through all groups.
     pub(crate) fn member(&self, mut place: usize) -> Option<Member<'_, S>> {
         for group in &self.groups {
-            if place < group.endpoints.len() {
+            if place < group.len() {
                 return group.member(place);
             }
-            place -= group.endpoints.len();
+            place -= group.len();
         }
         None
     }
 
     /// How many endpoints can be picked.
     pub(crate) fn len(&self) -> usize {
-        self.groups.iter().map(|group| group.endpoints.len()).sum()
+        self.groups.iter().map(Group::len).sum()
+    }
+
+    /// Everything discovery knows of, by id.
+    pub(crate) fn views(&self) -> Vec<View> {
+        let noted: HashSet<u64> = self.noted.iter().map(Listed::serial).collect();
+        let members = self.groups.iter().flat_map(|group| &group.members.endpoints);
+        let plain = members.filter(|endpoint| !noted.contains(&endpoint.stats().serial()));
+        let plain = plain.map(|endpoint| Listed::plain(endpoint.clone()));
+        let mut listed: Vec<_> = self.noted.iter().cloned().chain(plain).collect();
+        listed.sort_by(|a, b| a.endpoint.place().cmp(&b.endpoint.place()));
+        listed.iter().map(Listed::view).collect()
     }
 
     /// Takes the permit of a half-open endpoint, if there is one to be had.
@@ -236,15 +255,15 @@ impl<S, P: Policy> Group<S, P> {
             fallbacks.count(self.marks);
         }
         if policy.is_strict() {
-            let index = policy.pick(&self.table, &self.endpoints, &wish.context(chance))?;
+            let index = policy.pick(&self.table, &self.members.endpoints, &wish.context(chance))?;
             return self.member(index).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask));
         }
-        if self.endpoints.len() <= 1 {
+        if self.len() <= 1 {
             return self.member(0).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask));
         }
         let mut context = wish.context(chance);
         while context.attempt <= REPICKS {
-            let Some(index) = policy.pick(&self.table, &self.endpoints, &context) else { break };
+            let Some(index) = policy.pick(&self.table, &self.members.endpoints, &context) else { break };
             let Some(member) = self.member(index) else { break };
             if self.is_fresh(member.0, wish) {
                 return Some(member);
@@ -255,15 +274,20 @@ impl<S, P: Policy> Group<S, P> {
     }
 
     #[inline]
+    fn len(&self) -> usize {
+        self.members.endpoints.len()
+    }
+
+    #[inline]
     fn member(&self, index: usize) -> Option<Member<'_, S>> {
-        Some((self.endpoints.get(index)?, self.services.get(index)?))
+        Some((self.members.endpoints.get(index)?, self.members.services.get(index)?))
     }
 
     /// The first fresh endpoint from a random place on, or the first that is open at all.
     #[cold]
     fn any(&self, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
-        let start = chance.below(self.endpoints.len());
-        let around = || (start..self.endpoints.len()).chain(0..start).filter_map(|index| self.member(index));
+        let start = chance.below(self.len());
+        let around = || (start..self.len()).chain(0..start).filter_map(|index| self.member(index));
         around()
             .find(|(endpoint, _)| self.is_fresh(endpoint, wish))
             .or_else(|| around().find(|(endpoint, _)| endpoint.stats().is_open(self.mask)))
@@ -283,6 +307,6 @@ impl<S, P: Policy> fmt::Debug for Snapshot<S, P> {
 
 impl<S, P: Policy> fmt::Debug for Group<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Group").field("endpoints", &self.endpoints).finish_non_exhaustive()
+        f.debug_struct("Group").field("endpoints", &self.members.endpoints).finish_non_exhaustive()
     }
 }

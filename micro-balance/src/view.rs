@@ -81,6 +81,20 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
+    /// One of whom there is nothing more to say than that it takes requests.
+    pub(crate) fn plain(endpoint: Endpoint) -> Self {
+        Self { endpoint, state: State::Ready, last_error: None, ejected: None, ejections: 0 }
+    }
+
+    /// Whether there is more to say.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.state == State::Ready && self.ejections == 0
+    }
+
+    pub(crate) fn serial(&self) -> u64 {
+        self.endpoint.stats().serial()
+    }
+
     pub(crate) fn view(&self) -> View {
         let stats = self.endpoint.stats();
         View {

@@ -91,6 +91,6 @@ where
                 self.on_not_reached(serial);
             }
         }
-        self.touch();
+        self.touch(serial);
     }
 }

@@ -46,6 +46,6 @@ where
         if well && readmits && slot.health != Health::Well {
             self.readmit(serial);
         }
-        self.touch();
+        self.touch(serial);
     }
 }

@@ -23,11 +23,12 @@ where
         match change {
             Change::Insert(key, service) => self.insert(key, service),
             Change::Remove(key) => {
-                self.touch();
+                self.dirty.get_or_insert_with(Instant::now);
                 if let Some(serial) = self.serials.remove(&key)
                     && let Some(mut slot) = self.slots.remove(&serial)
                 {
                     slot.let_go();
+                    self.roster.gone(slot.endpoint, slot.place);
                     self.regroup = true;
                     tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint removed");
                 }
@@ -69,7 +70,7 @@ where
             self.slots.insert(serial, slot);
             self.unready_since = Instant::now();
         }
-        self.touch();
+        self.touch(serial);
         self.regroup = true;
         if self.slots.get(&serial).is_some_and(|slot| slot.wanted) {
             self.start(serial, Duration::ZERO);

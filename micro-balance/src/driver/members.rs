@@ -24,6 +24,9 @@ where
     /// Works out which endpoints are wanted; false when there is no balancer any more.
     pub(super) fn regroup(&mut self) -> bool {
         let Some(shared) = self.driver.shared.upgrade() else { return false };
+        if self.takes_all() {
+            return true;
+        }
         let members = self.members();
         match shared.policy.turns(&self.endpoints(&members)) {
             Some(turns) => {

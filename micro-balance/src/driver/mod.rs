@@ -11,6 +11,7 @@ mod outliers;
 mod publish;
 mod race;
 mod reconnect;
+mod roster;
 mod slot;
 
 use std::{
@@ -41,18 +42,12 @@ pub use self::reconnect::Reconnect;
 use self::{
     attempt::connect,
     race::Race,
+    roster::Roster,
     slot::{Health, Slot},
 };
 use crate::{
-    chance::Chance,
-    eligible::Eligibility,
-    endpoint::Attributes,
-    health::Supervisor,
-    meter::Meter,
-    policy::Policy,
-    settings::Settings,
-    snapshot::{Shared, Snapshot},
-    stats::Report,
+    chance::Chance, eligible::Eligibility, endpoint::Attributes, health::Supervisor, meter::Meter,
+    policy::Policy, settings::Settings, snapshot::Shared, stats::Report,
 };
 
 /// Tells the attributes of an endpoint.
@@ -103,6 +98,7 @@ struct State<K, S, P: Policy, T> {
     connect: Connect<S>,
     slots: HashMap<u64, Slot<K, S>>,
     serials: HashMap<K, u64>,
+    roster: Roster<S, P>,
     next_serial: u64,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     reports: mpsc::UnboundedSender<Report>,
@@ -160,7 +156,7 @@ where
                     }
                 },
                 () = sleep_until(publish_at), if state.dirty.is_some() => if !state.publish() { return },
-                () = sleep_until(state.refresh.unwrap_or(publish_at)), if state.refresh.is_some() => state.touch(),
+                () = sleep_until(state.refresh.unwrap_or(publish_at)), if state.refresh.is_some() => state.touch_all(),
             }
         }
     }
@@ -189,6 +185,7 @@ where
             connect,
             slots: HashMap::new(),
             serials: HashMap::new(),
+            roster: Roster::default(),
             next_serial: 1,
             events: FuturesUnordered::new(),
             reports,
@@ -204,35 +201,6 @@ where
         }
     }
 
-    fn publish(&mut self) -> bool {
-        if std::mem::take(&mut self.regroup) && !self.regroup() {
-            return false;
-        }
-        self.dirty = None;
-        self.published = Instant::now();
-        let has_ready = self.slots.values().any(Slot::is_connected);
-        if std::mem::replace(&mut self.had_ready, has_ready) && !has_ready {
-            self.unready_since = self.published;
-        }
-        let (slots, driver, since) = (self.slots.values(), &self.driver, self.unready_since);
-        let panic = driver.settings.ejection.panic_threshold();
-        let mut refresh = None;
-        let alive = publish::publish(&driver.shared, |shared| {
-            refresh = shared.policy.refresh();
-            Snapshot::of(slots, &shared.policy, &driver.eligibility, panic, since)
-        });
-        self.refresh = self.warming().into_iter().chain(refresh).min().map(|step| self.published + step);
-        alive
-    }
-
-    /// How soon weights have changed, while an endpoint is new.
-    fn warming(&self) -> Option<Duration> {
-        let slow_start = self.driver.eligibility.slow_start.as_ref()?;
-        let mut slots = self.slots.values().filter(|slot| slot.is_connected());
-        let new = slots.any(|slot| slot.warmth(slow_start, self.published) < 1.0);
-        new.then(|| slow_start.step())
-    }
-
     /// Tells how things are, now and from time to time.
     fn tell_figures(&mut self) {
         let Some(meter) = &mut self.driver.meter else { return };
@@ -242,8 +210,15 @@ where
         self.after(every, Event::Figures);
     }
 
-    fn touch(&mut self) {
+    /// Something about the endpoint with this serial number is to be published.
+    fn touch(&mut self, serial: u64) {
         self.dirty.get_or_insert_with(Instant::now);
+        self.roster.changed(serial);
+    }
+
+    fn touch_all(&mut self) {
+        self.dirty.get_or_insert_with(Instant::now);
+        self.roster.all_changed();
     }
 
     fn is_overdue(&self) -> bool {
@@ -281,7 +256,7 @@ where
                     self.start(serial, Duration::ZERO);
                     self.on_lost();
                 }
-                self.touch();
+                self.touch(serial);
             }
             Report::Failing(serial, reason) => self.on_failing(serial, reason),
             Report::Checked(serial, well) => self.on_checked(serial, well),

@@ -85,7 +85,7 @@ where
         tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %reason, ?time, times = slot.ejections, "endpoint ejected");
         let turn = slot.turn;
         self.after(time, Event::EjectionOver(serial, turn));
-        self.touch();
+        self.touch(serial);
     }
 
     /// Finds out whether an ejected endpoint is well: by a probe, or by the next request.
@@ -104,7 +104,7 @@ where
             slot.health = Health::HalfOpen;
             let time = self.driver.settings.ejection.time(1);
             self.after(time, Event::Untried(serial, turn));
-            self.touch();
+            self.touch(serial);
         }
     }
 
@@ -121,6 +121,6 @@ where
         slot.endpoint.stats().forgive();
         slot.endpoint.stats().unbar(EJECTED);
         tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint readmitted");
-        self.touch();
+        self.touch(serial);
     }
 }

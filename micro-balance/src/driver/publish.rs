@@ -1,77 +1,165 @@
 //! Makes a snapshot of what the driver knows, and swaps it in.
+//!
+//! Where a few endpoints have changed in a set that is chosen from as a whole, the snapshot is made of the one
+//! before it (`roster.rs`); else of everything, step by step.
 
-use std::sync::{Weak, atomic::Ordering::Release};
+use std::{
+    fmt,
+    hash::Hash,
+    sync::{Arc, atomic::Ordering::Release},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use super::slot::{Checked, Health, Slot};
+use super::{
+    State,
+    roster::Place,
+    slot::{Checked, Health, Slot},
+};
 use crate::{
-    eligible::{Candidate, Eligibility, SlowStart, Standing},
+    eligible::{Candidate, Marks, SlowStart, Standing},
     endpoint::Endpoint,
-    policy::Policy,
-    snapshot::{Group, Shared, Shares, Snapshot},
+    policy::{Policy, Turnover},
+    snapshot::{Group, Members, Shares, Snapshot},
     stats::{EJECTED, LOST, UNWELL},
 };
 
-impl<S: Clone, P: Policy> Snapshot<S, P> {
+/// The bars that count where nobody panics.
+const CALM: u8 = LOST | EJECTED | UNWELL;
+
+impl<S, P: Policy> Snapshot<S, P> {
     /// The snapshot from before discovery has answered.
     pub(crate) fn unresolved(now: Instant) -> Self {
         Self {
             groups: Box::default(),
             shares: Shares::default(),
             half_open: Box::default(),
-            known: Box::default(),
+            noted: Box::default(),
+            known: 0,
             resolved: false,
             unready_since: Some(now),
         }
     }
+}
 
-    /// The snapshot of `slots`, in the order of their ids.
-    pub(super) fn of<'a, K: 'a>(
-        slots: impl Iterator<Item = &'a Slot<K, S>>,
-        policy: &P,
-        eligibility: &Eligibility,
-        panic: u32,
-        unready_since: Instant,
-    ) -> Self
-    where
-        S: 'a,
-    {
-        let mut slots: Vec<_> = slots.collect();
-        slots.sort_by(|a, b| a.endpoint.id().cmp(b.endpoint.id()));
-        let known = slots.iter().map(|slot| slot.listed()).collect();
+impl<K, S, P, T> State<K, S, P, T>
+where
+    K: Hash + Eq + Clone + fmt::Debug + Send,
+    S: Clone + Send + Sync + 'static,
+    P: Policy,
+    T: Send + Sync + 'static,
+{
+    /// Swaps a new snapshot in and wakes who waits for it; false when there is no balancer any more.
+    pub(super) fn publish(&mut self) -> bool {
+        if std::mem::take(&mut self.regroup) && !self.regroup() {
+            return false;
+        }
+        let Some(shared) = self.driver.shared.upgrade() else { return false };
+        self.dirty = None;
+        self.published = Instant::now();
+        let has_ready = self.slots.values().any(Slot::is_connected);
+        if std::mem::replace(&mut self.had_ready, has_ready) && !has_ready {
+            self.unready_since = self.published;
+        }
+        let snapshot = match self.amended(&shared.policy) {
+            Some(snapshot) => snapshot,
+            None => self.anew(&shared.policy),
+        };
+        let snapshot = Arc::new(snapshot);
+        let before = shared.snapshot.swap(snapshot.clone());
+        shared.version.fetch_add(1, Release);
+        shared.changed.notify_waiters();
+        self.roster.published(snapshot, before);
+        let refresh = shared.policy.refresh();
+        self.refresh = self.warming().into_iter().chain(refresh).min().map(|step| self.published + step);
+        true
+    }
+
+    /// How soon weights have changed, while an endpoint is new.
+    fn warming(&self) -> Option<Duration> {
+        let slow_start = self.driver.eligibility.slow_start.as_ref()?;
+        let mut slots = self.slots.values().filter(|slot| slot.is_connected());
+        let new = slots.any(|slot| slot.warmth(slow_start, self.published) < 1.0);
+        new.then(|| slow_start.step())
+    }
+
+    /// The last snapshot with what has changed since, if that is all it takes.
+    fn amended(&mut self, policy: &P) -> Option<Snapshot<S, P>> {
+        if !(self.driver.eligibility.is_plain() && self.takes_all()) {
+            return None;
+        }
+        let amended = self.roster.amend(&mut self.slots, |level| {
+            let panic = self.driver.settings.ejection.panic_threshold();
+            let loads = self.driver.eligibility.priority.loads(&[level], panic);
+            loads.iter().all(|load| !load.panic && load.healthy > 0)
+        })?;
+        let group = amended.before.groups.first()?;
+        let turnover = Turnover::new(
+            &group.members.endpoints,
+            &amended.members.endpoints,
+            &amended.left,
+            &amended.joined,
+        );
+        let table = policy.update(&group.table, &turnover);
+        let table = table.unwrap_or_else(|| policy.table(&amended.members.endpoints));
+        let noted = || self.roster.noted().filter_map(|serial| self.slots.get(&serial));
+        Some(Snapshot {
+            groups: [Group { members: amended.members, table, mask: CALM, marks: Marks::default() }].into(),
+            shares: Shares::new([1].into_iter()),
+            half_open: noted().filter_map(half_open).collect(),
+            noted: noted().map(Slot::listed).collect(),
+            known: self.slots.len(),
+            resolved: true,
+            unready_since: None,
+        })
+    }
+
+    /// The snapshot of everything, in the order of ids.
+    fn anew(&mut self, policy: &P) -> Snapshot<S, P> {
+        let eligibility = &self.driver.eligibility;
+        let mut slots: Vec<_> = self.slots.values().collect();
+        slots.sort_by(|a, b| a.endpoint.place().cmp(&b.endpoint.place()));
         slots.retain(|slot| slot.wanted);
         let candidates: Vec<_> = slots.iter().map(|slot| slot.candidate()).collect();
-        let eligible = eligibility.plan(&candidates, panic);
+        let eligible = eligibility.plan(&candidates, self.driver.settings.ejection.panic_threshold());
         let warm = Warm { slow_start: eligibility.slow_start.as_ref(), now: Instant::now() };
         let groups: Box<[_]> = eligible
             .groups
             .iter()
             .map(|plan| {
                 let members = || plan.members.iter().filter_map(|&index| slots.get(index).copied());
-                let endpoints: Box<[_]> = members().map(|slot| warm.endpoint(slot)).collect();
+                let endpoints: Vec<_> = members().map(|slot| warm.endpoint(slot)).collect();
+                let services = members().filter_map(|slot| slot.service.clone()).collect();
                 Group {
                     table: policy.table(&endpoints),
-                    services: members().filter_map(|slot| slot.service.clone()).collect(),
-                    endpoints,
-                    mask: if plan.panic { LOST } else { LOST | EJECTED | UNWELL },
+                    members: Members { endpoints, services },
+                    mask: if plan.panic { LOST } else { CALM },
                     marks: plan.marks,
                 }
             })
             .collect();
         let out = eligible.out.iter().filter_map(|&index| slots.get(index).copied());
-        Self {
-            shares: Shares::new(eligible.groups.iter().map(|plan| plan.share)),
-            half_open: out
-                .filter(|slot| slot.health == Health::HalfOpen && slot.checked != Checked::Unwell)
-                .filter_map(|slot| Some((slot.endpoint.clone(), slot.service.clone()?)))
-                .collect(),
-            known,
+        let (shares, half_open) =
+            (Shares::new(eligible.groups.iter().map(|plan| plan.share)), out.filter_map(half_open).collect());
+        let plain = matches!(&*eligible.groups, [only] if !only.panic && only.marks.is_empty());
+        self.roster.count(&mut self.slots, &groups, plain && eligibility.is_plain());
+        Snapshot {
+            shares,
+            half_open,
+            noted: self.roster.noted().filter_map(|serial| Some(self.slots.get(&serial)?.listed())).collect(),
+            known: self.slots.len(),
             resolved: true,
-            unready_since: groups.is_empty().then_some(unready_since),
+            unready_since: groups.is_empty().then_some(self.unready_since),
             groups,
         }
     }
+}
+
+/// Who may be found out about by one request at a time.
+fn half_open<K, S: Clone>(slot: &Slot<K, S>) -> Option<(Endpoint, S)> {
+    let open = slot.health == Health::HalfOpen && slot.checked != Checked::Unwell && slot.is_connected();
+    Some((slot.endpoint.clone(), slot.service.clone().filter(|_| open)?))
 }
 
 /// Who is still new.
@@ -91,25 +179,21 @@ impl Warm<'_> {
 
 impl<K, S> Slot<K, S> {
     fn candidate(&self) -> Candidate<'_> {
-        let standing = match (self.is_connected(), self.is_well()) {
+        Candidate { attributes: self.endpoint.attributes(), standing: self.standing() }
+    }
+
+    fn standing(&self) -> Standing {
+        match (self.is_connected(), self.is_well()) {
             (true, true) => Standing::Well,
             (true, false) => Standing::Out,
             (false, _) if self.service.is_none() && self.failures == 0 => Standing::New,
             (false, _) => Standing::Unreached,
-        };
-        Candidate { attributes: self.endpoint.attributes(), standing }
+        }
     }
-}
 
-/// Swaps the snapshot in and wakes who waits for it; false when there is no balancer any more.
-pub(super) fn publish<S, P: Policy, T>(
-    shared: &Weak<Shared<S, P, T>>,
-    make: impl FnOnce(&Shared<S, P, T>) -> Snapshot<S, P>,
-) -> bool {
-    let Some(shared) = shared.upgrade() else { return false };
-    let snapshot = make(&shared);
-    shared.snapshot.store(snapshot.into());
-    shared.version.fetch_add(1, Release);
-    shared.changed.notify_waiters();
-    true
+    /// As what it counts right now.
+    pub(super) fn placed(&self) -> Place {
+        let attributes = self.endpoint.attributes();
+        Place { standing: self.standing(), priority: attributes.priority, drained: attributes.weight == 0 }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::AbortHandle;
 use tokio::time::Instant;
 
+use super::roster::Place;
 use crate::{
     eject::{Reason, Window},
     eligible::SlowStart,
@@ -46,6 +47,8 @@ pub(super) struct Slot<K, S> {
     counted: u64,
     /// For how many intervals in a row it has been too slow.
     pub(super) slow: u32,
+    /// As what it is counted in the last snapshot.
+    pub(super) place: Option<Place>,
 }
 
 /// What passive checks make of an endpoint.
@@ -89,6 +92,7 @@ impl<K, S> Slot<K, S> {
             reason: None,
             counted: 0,
             slow: 0,
+            place: None,
         }
     }
 

@@ -39,3 +39,10 @@ pub(crate) struct Eligibility {
     pub(crate) locality: Locality,
     pub(crate) slow_start: Option<SlowStart>,
 }
+
+impl Eligibility {
+    /// Whether all endpoints of one priority that are well are chosen from as one group.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.subset.is_none() && self.locality.is_any() && self.slow_start.is_none()
+    }
+}

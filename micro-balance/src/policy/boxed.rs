@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
-use super::{Context, LoadReports, Policy, Probing, Timing, Turns};
+use super::{Context, LoadReports, Policy, Probing, Timing, Turnover, Turns};
 use crate::endpoint::Endpoint;
 
 /// Any policy behind one type: for those that are named in a configuration.
@@ -25,6 +25,7 @@ type AnyTable = Box<dyn Any + Send + Sync>;
 
 trait AnyPolicy: Send + Sync {
     fn table(&self, endpoints: &[Endpoint]) -> AnyTable;
+    fn update(&self, before: &AnyTable, turnover: &Turnover<'_>) -> Option<AnyTable>;
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
     fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns>;
     fn refresh(&self) -> Option<Duration>;
@@ -37,6 +38,10 @@ trait AnyPolicy: Send + Sync {
 impl<P: Policy> AnyPolicy for P {
     fn table(&self, endpoints: &[Endpoint]) -> AnyTable {
         Box::new(Policy::table(self, endpoints))
+    }
+
+    fn update(&self, before: &AnyTable, turnover: &Turnover<'_>) -> Option<AnyTable> {
+        Some(Box::new(Policy::update(self, (**before).downcast_ref()?, turnover)?))
     }
 
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
@@ -82,6 +87,10 @@ impl Policy for Boxed {
 
     fn table(&self, endpoints: &[Endpoint]) -> AnyTable {
         self.policy.table(endpoints)
+    }
+
+    fn update(&self, before: &AnyTable, turnover: &Turnover<'_>) -> Option<AnyTable> {
+        self.policy.update(before, turnover)
     }
 
     #[inline]

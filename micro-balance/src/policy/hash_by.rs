@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::HeaderName;
 use xxhash_rust::xxh64::Xxh64;
 
-use super::{Context, LoadReports, Policy, Probing, Timing, Turns};
+use super::{Context, LoadReports, Policy, Probing, Timing, Turnover, Turns};
 use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 
 /// Gives the policy inside the request's key: from a header, or whatever a closure reads from the head of
@@ -122,6 +122,10 @@ impl<P: Policy> Policy for HashBy<P> {
 
     fn table(&self, endpoints: &[Endpoint]) -> P::Table {
         self.policy.table(endpoints)
+    }
+
+    fn update(&self, before: &P::Table, turnover: &Turnover<'_>) -> Option<P::Table> {
+        self.policy.update(before, turnover)
     }
 
     #[inline]

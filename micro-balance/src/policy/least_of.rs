@@ -1,7 +1,7 @@
 //! The least busy of several, or of all.
 
 use super::{
-    Context, Policy,
+    Context, Policy, Turnover,
     least_request::{LeastTable, is_less_busy},
 };
 use crate::{endpoint::Endpoint, setting::InvalidSetting};
@@ -41,6 +41,10 @@ impl Policy for LeastOf {
 
     fn table(&self, endpoints: &[Endpoint]) -> LeastTable {
         LeastTable::new(endpoints)
+    }
+
+    fn update(&self, before: &LeastTable, turnover: &Turnover<'_>) -> Option<LeastTable> {
+        before.update(turnover)
     }
 
     #[inline]

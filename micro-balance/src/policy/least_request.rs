@@ -1,6 +1,6 @@
 //! The less busy of two.
 
-use super::{Context, Policy, alias::Alias};
+use super::{Context, Policy, Turnover, alias::Alias};
 use crate::endpoint::Endpoint;
 
 /// Draws two different endpoints and takes the one with fewer requests in flight, the first if they are even.
@@ -22,6 +22,10 @@ impl LeastTable {
         Self(Alias::of(endpoints))
     }
 
+    pub(super) fn update(&self, turnover: &Turnover<'_>) -> Option<Self> {
+        (self.0.is_none() && turnover.stays_even()).then_some(Self(None))
+    }
+
     pub(super) fn alias(&self) -> Option<&Alias> {
         self.0.as_ref()
     }
@@ -32,6 +36,10 @@ impl Policy for LeastRequest {
 
     fn table(&self, endpoints: &[Endpoint]) -> LeastTable {
         LeastTable::new(endpoints)
+    }
+
+    fn update(&self, before: &LeastTable, turnover: &Turnover<'_>) -> Option<LeastTable> {
+        before.update(turnover)
     }
 
     #[inline]

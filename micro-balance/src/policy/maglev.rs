@@ -1,8 +1,10 @@
 //! A key stays with its endpoint, found by one look-up.
 
+use std::sync::Arc;
+
 use xxhash_rust::xxh64::xxh64;
 
-use super::{Context, Policy, hash_key::hash_key};
+use super::{Context, Policy, Turnover, hash_key::hash_key};
 use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 
 /// Keeps each key on one endpoint by a table that all endpoints share as evenly as can be.
@@ -58,7 +60,7 @@ impl Default for Maglev {
 
 /// Who has which slot of [`Maglev`].
 #[derive(Clone, Debug)]
-pub struct Slots(Box<[u32]>);
+pub struct Slots(Arc<[u32]>);
 
 /// An endpoint that claims slots in an order of its own.
 struct Claimant {
@@ -74,7 +76,7 @@ impl Policy for Maglev {
 
     fn table(&self, endpoints: &[Endpoint]) -> Slots {
         if endpoints.is_empty() {
-            return Slots(Box::default());
+            return Slots(Arc::default());
         }
         let claimant = |endpoint: &Endpoint| {
             let key = hash_key(endpoint).as_bytes();
@@ -84,7 +86,7 @@ impl Policy for Maglev {
         };
         let mut claimants: Vec<_> = endpoints.iter().map(claimant).collect();
         let largest = claimants.iter().map(|claimant| claimant.weight).max().unwrap_or(1);
-        let mut slots = vec![0; self.size as usize].into_boxed_slice();
+        let mut slots = vec![0; self.size as usize];
         let mut taken = vec![0_u64; slots.len().div_ceil(64)];
         let mut free = slots.len();
         for turn in 1.. {
@@ -103,11 +105,15 @@ impl Policy for Maglev {
                 slots[claimant.slot as usize] = index as u32;
                 free -= 1;
                 if free == 0 {
-                    return Slots(slots);
+                    return Slots(slots.into());
                 }
             }
         }
-        Slots(slots)
+        Slots(slots.into())
+    }
+
+    fn update(&self, before: &Slots, turnover: &Turnover<'_>) -> Option<Slots> {
+        turnover.is_none().then(|| before.clone())
     }
 
     #[inline]

@@ -53,6 +53,7 @@ mod ring_hash;
 mod round_robin;
 mod shard;
 mod smooth;
+mod turnover;
 mod weighted_round_robin;
 
 use std::{sync::Arc, time::Duration};
@@ -85,6 +86,7 @@ pub use self::{
     round_robin::RoundRobin,
     shard::{Shard, ShardKeys, shard_order},
     smooth::SmoothWeightedRoundRobin,
+    turnover::Turnover,
     weighted_round_robin::{Strides, WeightedRoundRobin},
 };
 use crate::{chance::Chance, clock::Moment, endpoint::Endpoint, parts::Parts};
@@ -97,6 +99,14 @@ pub trait Policy: Send + Sync + 'static {
 
     /// Works out the table of a set. Runs off the request path, whenever the set changes.
     fn table(&self, endpoints: &[Endpoint]) -> Self::Table;
+
+    /// The table after a few endpoints came or went, from the one before; `None`, the default, makes it anew.
+    ///
+    /// For tables that take long to make: whatever this gives must be what [`table`](Policy::table) would.
+    fn update(&self, before: &Self::Table, turnover: &Turnover<'_>) -> Option<Self::Table> {
+        let _ = (before, turnover);
+        None
+    }
 
     /// Picks from `endpoints`, which are those `table` was made from and never none.
     ///

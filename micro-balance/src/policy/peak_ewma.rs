@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Context, Policy, Timing};
+use super::{Context, Policy, Timing, Turnover};
 use crate::{
     clock::Moment,
     endpoint::Endpoint,
@@ -133,6 +133,11 @@ impl Policy for PeakEwma {
 
     fn table(&self, endpoints: &[Endpoint]) -> Warmth {
         Warmth::of(endpoints)
+    }
+
+    fn update(&self, before: &Warmth, turnover: &Turnover<'_>) -> Option<Warmth> {
+        let warm = turnover.joined().all(|(_, endpoint)| endpoint.warmth() == 1.0);
+        (before.0.is_none() && warm).then_some(Warmth(None))
     }
 
     #[inline]

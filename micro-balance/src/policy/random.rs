@@ -1,6 +1,6 @@
 //! Any endpoint, as likely as its weight says.
 
-use super::{Context, Policy, alias::Alias};
+use super::{Context, Policy, Turnover, alias::Alias};
 use crate::endpoint::Endpoint;
 
 /// Any endpoint, each as likely as its weight says.
@@ -20,6 +20,10 @@ impl Policy for Random {
 
     fn table(&self, endpoints: &[Endpoint]) -> RandomTable {
         RandomTable(Alias::of(endpoints))
+    }
+
+    fn update(&self, before: &RandomTable, turnover: &Turnover<'_>) -> Option<RandomTable> {
+        (before.0.is_none() && turnover.stays_even()).then_some(RandomTable(None))
     }
 
     #[inline]

@@ -1,12 +1,14 @@
 //! A key stays with its endpoint, and a change of the set moves few keys.
 
+mod part;
 mod points;
 mod ring;
 
 use xxhash_rust::xxh64::xxh64;
 
+use self::ring::Place;
 pub use self::ring::Ring;
-use super::{Context, Policy};
+use super::{Context, Policy, Turnover};
 use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 
 /// How many different endpoints are told apart on a walk around the ring.
@@ -116,7 +118,7 @@ impl RingHash {
 
     /// The first endpoint from `place` on that may take another request.
     #[cold]
-    fn relieve(&self, ring: &Ring, endpoints: &[Endpoint], place: usize, bound: f64) -> Option<usize> {
+    fn relieve(&self, ring: &Ring, endpoints: &[Endpoint], place: Place, bound: f64) -> Option<usize> {
         let load: u64 = endpoints.iter().map(Endpoint::in_flight).sum();
         let total = ((load + 1) as f64 * bound).ceil();
         let has_room = |&index: &usize| {
@@ -146,14 +148,30 @@ impl Policy for RingHash {
 
     fn table(&self, endpoints: &[Endpoint]) -> Ring {
         let weight = endpoints.iter().map(|endpoint| f64::from(endpoint.attributes().weight.max(1))).sum();
-        let points = match self.mode {
+        let mut points = match self.mode {
             Mode::Stable { points } => points::stable(endpoints, points),
             Mode::Envoy { least, most } | Mode::Grpc { least, most } => {
                 points::scaled(endpoints, least, most)
             }
             Mode::Ketama => points::chained(endpoints),
         };
-        Ring::new(points, weight)
+        points.sort_unstable();
+        if !matches!(self.mode, Mode::Stable { .. }) {
+            // Of two points in one place the endpoint that stands first has it.
+            points.dedup_by_key(|point| point.0);
+        }
+        Ring::new(&points, endpoints.len(), weight)
+    }
+
+    fn update(&self, before: &Ring, turnover: &Turnover<'_>) -> Option<Ring> {
+        match self.mode {
+            _ if turnover.is_none() => Some(before.clone()),
+            Mode::Stable { points } => {
+                before.update(turnover, |endpoint| points::stable_of(endpoint, points))
+            }
+            // Their points are not an endpoint's own affair.
+            _ => None,
+        }
     }
 
     #[inline]
@@ -167,7 +185,7 @@ impl Policy for RingHash {
         if context.attempt > 0 {
             return match self.mode {
                 // Envoy goes on by points, not by endpoints.
-                Mode::Envoy { .. } => ring.owner(place + context.attempt as usize),
+                Mode::Envoy { .. } => ring.walk(place).cycle().nth(context.attempt as usize),
                 _ => next_distinct(ring.walk(place), context.attempt as usize),
             };
         }

@@ -13,11 +13,16 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// `points` times its weight for each endpoint, whoever else is there.
 pub(super) fn stable(endpoints: &[Endpoint], points: u32) -> Vec<(u64, u32)> {
     let points = |(index, endpoint): (usize, &Endpoint)| {
-        let first = xxh64(hash_key(endpoint).as_bytes(), 0);
-        let count = u64::from(points) * u64::from(endpoint.attributes().weight.max(1));
-        (0..count).map(move |n| (spread(first.wrapping_add(n.wrapping_mul(STEP))), index as u32))
+        stable_of(endpoint, points).map(move |point| (point, index as u32))
     };
     endpoints.iter().enumerate().flat_map(points).collect()
+}
+
+/// The points of one endpoint.
+pub(super) fn stable_of(endpoint: &Endpoint, points: u32) -> impl Iterator<Item = u64> + use<> {
+    let first = xxh64(hash_key(endpoint).as_bytes(), 0);
+    let count = u64::from(points) * u64::from(endpoint.attributes().weight.max(1));
+    (0..count).map(move |n| spread(first.wrapping_add(n.wrapping_mul(STEP))))
 }
 
 /// As many for each as make the lightest endpoint's number whole, within `least..=most` in all: Envoy's and

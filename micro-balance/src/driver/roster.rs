@@ -1,0 +1,286 @@
+//! Who stands where in the last snapshot, so that the next one costs what has changed and not what there is.
+//!
+//! The snapshot before the last is kept as well. Nobody picks from it any more, most times, so its arrays
+//! become those of the next snapshot: they lack two rounds of changes, and no endpoint is counted anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    mem,
+    sync::Arc,
+};
+
+use super::slot::Slot;
+use crate::{
+    eligible::{Standing, priority::Level},
+    endpoint::Endpoint,
+    policy::Policy,
+    snapshot::{Group, Members, Snapshot},
+};
+
+/// Of more changes than this at once a snapshot is made anew: each moves a part of the arrays.
+const FEW: usize = 64;
+
+/// As what an endpoint is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) standing: Standing,
+    pub(super) priority: u32,
+    pub(super) drained: bool,
+}
+
+/// What the last snapshot was made of.
+pub(super) struct Roster<S, P: Policy> {
+    /// Serial numbers of those that have changed since, and who is gone.
+    changed: Vec<u64>,
+    gone: Vec<(Endpoint, Option<Place>)>,
+    /// Whether it is one group of everybody who is well, and only what is known to have changed has.
+    plain: bool,
+    census: Census,
+    /// Of whom there is more to say than that they are well, in the order of ids.
+    noted: BTreeSet<(Arc<str>, u64)>,
+    current: Option<Arc<Snapshot<S, P>>>,
+    /// The one before, and what became of its members to make them those of the current one.
+    spare: Option<Arc<Snapshot<S, P>>>,
+    edits: Vec<Edit<S>>,
+}
+
+/// One step from the members of one snapshot to those of the next.
+#[derive(Clone)]
+enum Edit<S> {
+    Insert(usize, Endpoint, S),
+    Replace(usize, Endpoint, S),
+    Remove(usize),
+}
+
+/// The members of the next snapshot, and how they came from those before.
+pub(super) struct Amended<S, P: Policy> {
+    pub(super) before: Arc<Snapshot<S, P>>,
+    pub(super) members: Members<S>,
+    /// Indexes among the members before, ascending.
+    pub(super) left: Vec<usize>,
+    /// Indexes among the members, ascending.
+    pub(super) joined: Vec<usize>,
+}
+
+impl<S: Clone, P: Policy> Roster<S, P> {
+    pub(super) fn changed(&mut self, serial: u64) {
+        if self.plain {
+            self.changed.push(serial);
+        }
+        self.plain &= self.changed.len() <= FEW;
+    }
+
+    pub(super) fn all_changed(&mut self) {
+        self.plain = false;
+    }
+
+    pub(super) fn gone(&mut self, endpoint: Endpoint, place: Option<Place>) {
+        if self.plain {
+            self.gone.push((endpoint, place));
+        }
+        self.plain &= self.gone.len() <= FEW;
+    }
+
+    /// Of whom there is more to say than that they are well.
+    pub(super) fn noted(&self) -> impl Iterator<Item = u64> {
+        self.noted.iter().map(|noted| noted.1)
+    }
+
+    /// The members of the last snapshot with what has changed since; `None` where everything is to be worked
+    /// out, for one because `calm` does not say that all who are well take the requests.
+    pub(super) fn amend<K>(
+        &mut self,
+        slots: &mut HashMap<u64, Slot<K, S>>,
+        calm: impl FnOnce(Level) -> bool,
+    ) -> Option<Amended<S, P>> {
+        let before = self.current.clone().filter(|_| self.plain)?;
+        let news = self.news(slots);
+        if !self.census.level().is_some_and(|level| level.healthy > 0 && calm(level)) {
+            return None;
+        }
+        let mut members = self.members(&before.groups.first()?.members);
+        let old = &before.groups.first()?.members.endpoints;
+        let (mut left, mut joined, mut shift) = (Vec::new(), Vec::new(), 0_isize);
+        for (endpoint, service) in news {
+            let found = old.binary_search_by(|it| it.place().cmp(&endpoint.place()));
+            let place = found.unwrap_or_else(|place| place);
+            let now = place.checked_add_signed(shift)?;
+            let edit = match (found.is_ok(), service) {
+                (true, Some(service)) => {
+                    if !old.get(place)?.is_same(&endpoint) {
+                        left.push(place);
+                        joined.push(now);
+                    }
+                    Edit::Replace(now, endpoint, service)
+                }
+                (true, None) => {
+                    left.push(place);
+                    shift -= 1;
+                    Edit::Remove(now)
+                }
+                (false, Some(service)) => {
+                    joined.push(now);
+                    shift += 1;
+                    Edit::Insert(now, endpoint, service)
+                }
+                (false, None) => continue,
+            };
+            edit.clone().apply(&mut members);
+            self.edits.push(edit);
+        }
+        Some(Amended { before, members, left, joined })
+    }
+
+    /// Takes the changes to account: those who changed in the order of ids, with a service if they are well.
+    fn news<K>(&mut self, slots: &mut HashMap<u64, Slot<K, S>>) -> Vec<(Endpoint, Option<S>)> {
+        let mut news = Vec::new();
+        for (endpoint, place) in mem::take(&mut self.gone) {
+            self.census.replace(place, None);
+            self.noted.remove(&(endpoint.shared_id().clone(), endpoint.stats().serial()));
+            news.push((endpoint, None));
+        }
+        let mut changed = mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        for serial in changed {
+            let Some(slot) = slots.get_mut(&serial) else { continue };
+            let place = slot.placed();
+            self.census.replace(slot.place.replace(place), Some(place));
+            let note = (slot.endpoint.shared_id().clone(), serial);
+            if slot.listed().is_plain() {
+                self.noted.remove(&note);
+            } else {
+                self.noted.insert(note);
+            }
+            let service = slot.service.clone().filter(|_| place.standing == Standing::Well);
+            news.push((slot.endpoint.clone(), service));
+        }
+        news.sort_by(|a, b| a.0.place().cmp(&b.0.place()));
+        news
+    }
+
+    /// A copy of the members of the current snapshot: those of the one before where nobody has them any more.
+    fn members(&mut self, current: &Members<S>) -> Members<S> {
+        let edits = mem::take(&mut self.edits);
+        let spare = self.spare.take().and_then(Arc::into_inner);
+        let Some(mut members) = spare.and_then(|spare| spare.groups.into_iter().next()).map(|it| it.members)
+        else {
+            return current.clone();
+        };
+        edits.into_iter().for_each(|edit| edit.apply(&mut members));
+        members
+    }
+
+    /// Takes a snapshot of everything to account. `plain` says whether the next can be made of it.
+    pub(super) fn count<K>(
+        &mut self,
+        slots: &mut HashMap<u64, Slot<K, S>>,
+        groups: &[Group<S, P>],
+        plain: bool,
+    ) {
+        self.changed.clear();
+        self.gone.clear();
+        self.edits.clear();
+        self.spare = None;
+        self.current = None;
+        self.census = Census::default();
+        let members: BTreeSet<u64> =
+            groups.iter().flat_map(|group| &group.members.endpoints).map(|it| it.stats().serial()).collect();
+        self.noted.clear();
+        for (serial, slot) in slots {
+            let place = slot.placed();
+            slot.place = Some(place);
+            self.census.replace(None, Some(place));
+            if !(members.contains(serial) && slot.listed().is_plain()) {
+                self.noted.insert((slot.endpoint.shared_id().clone(), *serial));
+            }
+        }
+        self.plain = plain && self.census.level().is_some();
+    }
+
+    /// The snapshot that is current from now on, and the one it has replaced.
+    pub(super) fn published(&mut self, current: Arc<Snapshot<S, P>>, before: Arc<Snapshot<S, P>>) {
+        if self.plain {
+            // What was made anew has nothing in common with what was there before.
+            self.spare = self.current.take().map(|_| before);
+            self.current = Some(current);
+        }
+    }
+}
+
+impl<S, P: Policy> Default for Roster<S, P> {
+    fn default() -> Self {
+        Self {
+            changed: Vec::new(),
+            gone: Vec::new(),
+            plain: false,
+            census: Census::default(),
+            noted: BTreeSet::new(),
+            current: None,
+            spare: None,
+            edits: Vec::new(),
+        }
+    }
+}
+
+impl<S> Edit<S> {
+    fn apply(self, members: &mut Members<S>) {
+        let Members { endpoints, services } = members;
+        match self {
+            Self::Insert(at, endpoint, service) if at <= endpoints.len() => {
+                endpoints.insert(at, endpoint);
+                services.insert(at, service);
+            }
+            Self::Replace(at, endpoint, service) if at < endpoints.len() => {
+                endpoints[at] = endpoint;
+                services[at] = service;
+            }
+            Self::Remove(at) if at < endpoints.len() => {
+                endpoints.remove(at);
+                services.remove(at);
+            }
+            // No edit is made for a place that is not there.
+            _ => {}
+        }
+    }
+}
+
+/// How many endpoints stand how.
+#[derive(Debug, Default)]
+struct Census {
+    standings: [u32; 4],
+    drained: u32,
+    priorities: BTreeMap<u32, u32>,
+}
+
+impl Census {
+    /// Counts one endpoint as `new`, and not as `old` any more.
+    fn replace(&mut self, old: Option<Place>, new: Option<Place>) {
+        if let Some(place) = old {
+            self.standings[place.standing as usize] -= 1;
+            self.drained -= u32::from(place.drained);
+            if let Some(count) = self.priorities.get_mut(&place.priority) {
+                *count -= 1;
+                if *count == 0 {
+                    self.priorities.remove(&place.priority);
+                }
+            }
+        }
+        if let Some(place) = new {
+            self.standings[place.standing as usize] += 1;
+            self.drained += u32::from(place.drained);
+            *self.priorities.entry(place.priority).or_default() += 1;
+        }
+    }
+
+    /// The one level that there is, where nobody is drained.
+    fn level(&self) -> Option<Level> {
+        let of = |standing: Standing| self.standings[standing as usize];
+        (self.drained == 0 && self.priorities.len() == 1).then(|| Level {
+            hosts: self.standings.iter().sum(),
+            healthy: of(Standing::Well),
+            degraded: 0,
+            excluded: of(Standing::New),
+        })
+    }
+}

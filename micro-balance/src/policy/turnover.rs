@@ -1,0 +1,75 @@
+//! How a set of endpoints came from the one before it.
+
+use crate::endpoint::Endpoint;
+
+/// Who left a set of endpoints and who joined it, for [`Policy::update`](super::Policy::update).
+///
+/// An endpoint that discovery says something else of, such as another weight, has left and joined.
+#[derive(Clone, Copy, Debug)]
+pub struct Turnover<'a> {
+    before: &'a [Endpoint],
+    after: &'a [Endpoint],
+    left: &'a [usize],
+    joined: &'a [usize],
+}
+
+impl<'a> Turnover<'a> {
+    /// `left` are indexes in `before`, `joined` indexes in `after`, both ascending; whoever is in neither is
+    /// in both sets, in the same order.
+    pub fn new(
+        before: &'a [Endpoint],
+        after: &'a [Endpoint],
+        left: &'a [usize],
+        joined: &'a [usize],
+    ) -> Self {
+        Self { before, after, left, joined }
+    }
+
+    /// The set that the table to be updated was made of.
+    pub fn before(&self) -> &'a [Endpoint] {
+        self.before
+    }
+
+    /// The set that the new table is for.
+    pub fn after(&self) -> &'a [Endpoint] {
+        self.after
+    }
+
+    /// Who left, with indexes in [`Turnover::before`].
+    pub fn left(&self) -> impl Iterator<Item = (usize, &'a Endpoint)> {
+        self.left.iter().filter_map(|&index| Some((index, self.before.get(index)?)))
+    }
+
+    /// Who joined, with indexes in [`Turnover::after`].
+    pub fn joined(&self) -> impl Iterator<Item = (usize, &'a Endpoint)> {
+        self.joined.iter().filter_map(|&index| Some((index, self.after.get(index)?)))
+    }
+
+    /// Whether nobody left and nobody joined.
+    pub fn is_none(&self) -> bool {
+        self.left.is_empty() && self.joined.is_empty()
+    }
+
+    /// Whether all weigh the same afterwards, if they did before.
+    pub fn stays_even(&self) -> bool {
+        let Some(first) = self.after.first().map(Endpoint::weight) else { return true };
+        self.joined().all(|(_, endpoint)| endpoint.weight() == first && endpoint.warmth() == 1.0)
+    }
+
+    /// For each index in [`Turnover::before`] the one in [`Turnover::after`]; `u32::MAX` for those who left.
+    pub(super) fn moves(&self) -> Vec<u32> {
+        let (mut left, mut joined) = (self.left.iter().peekable(), self.joined.iter().peekable());
+        let mut next = 0;
+        let mut place = |index: usize| {
+            if left.next_if_eq(&&index).is_some() {
+                return u32::MAX;
+            }
+            while joined.next_if_eq(&&next).is_some() {
+                next += 1;
+            }
+            next += 1;
+            (next - 1) as u32
+        };
+        (0..self.before.len()).map(&mut place).collect()
+    }
+}
