@@ -100,6 +100,30 @@ async fn a_stream_that_says_nothing_yet_is_handed_on_after_a_moment() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_that_dies_between_head_and_message_is_no_failure_of_a_call_that_may_be_repeated() {
+    let repeatable = |chunks| {
+        let mut request = call(chunks);
+        request.extensions_mut().insert(Repeatable);
+        request
+    };
+    let inner = Scripted::new([grpc_broken(Duration::from_secs(2)), grpc_trailers(&["hi"], 0, &[])]);
+    let answer = send(&layer(), &inner, repeatable(&["x"])).await.unwrap();
+    let (body, trailers) = collect(answer.into_body()).await;
+    assert_eq!((&*body, trailers.unwrap()["grpc-status"].as_bytes()), ("hi", "0".as_bytes()));
+    assert_eq!(inner.attempts().len(), 2);
+
+    let began = Instant::now();
+    inner.push(grpc_silent());
+    assert!(send(&layer(), &inner, repeatable(&["x"])).await.is_ok());
+    assert_eq!(began.elapsed(), Duration::from_secs(3), "a stream that has nothing to say is handed on");
+
+    let now = Instant::now();
+    inner.push(grpc_silent_early());
+    assert!(send(&layer(), &inner, repeatable(&["x"])).await.is_ok());
+    assert_eq!(now.elapsed(), Duration::from_millis(10), "whoever has more to send may wait for the head");
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_codes_are_the_callers_business() {
     for code in [0, 1, 2, 3, 4, 5, 7, 8, 13, 16] {
         let inner = Scripted::new([grpc(code, &[])]);
@@ -162,6 +186,7 @@ async fn a_stream_broken_before_its_first_message_is_an_attempt_that_failed() {
     assert_eq!(frame.unwrap().unwrap_err().to_string(), "reset by peer", "it is put back");
 }
 
+/// R6 of go-micro: it waits before it tries another node, too.
 #[tokio::test(start_paused = true)]
 async fn what_was_not_sent_is_sent_again_outside_the_budget() {
     let nothing = Budget::new(0.0, 0, Duration::from_secs(10)).unwrap();
@@ -234,6 +259,7 @@ async fn retry_after_is_honoured_in_seconds_and_as_a_date() {
     assert_eq!(began.elapsed(), Duration::from_secs(300), "at most five minutes");
 }
 
+/// R6 of go-micro: its waits between attempts go on when the caller has given up.
 #[tokio::test(start_paused = true)]
 async fn no_attempt_starts_after_the_callers_time() {
     let inner = Scripted::new([grpc(14, &[("grpc-retry-pushback-ms", "1000")])]);

@@ -28,6 +28,10 @@ use crate::{
 /// end to what can never work.
 const UNSENT: u32 = 3;
 
+/// How long a call that may be repeated, and was sent whole, waits for the first frame of its answer. It covers the
+/// time in which the silent death of a peer is noticed where nothing resets a connection, as over a broker.
+const HOLD: Duration = Duration::from_secs(3);
+
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 
@@ -144,6 +148,16 @@ where
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How long the head of an answer is held back until its first frame tells more.
+    ///
+    /// Once the head is handed on, there is no way back. A caller who may repeat the call, and has said all there
+    /// is to say, loses nothing by waiting.
+    pub(crate) fn patience(&self) -> Duration {
+        let look = self.config.look;
+        let may_hold = !look.is_zero() && self.kind.repeatable && self.replay.is_spent();
+        if may_hold { look.max(HOLD) } else { look }
     }
 
     /// How long to wait for another attempt, or `None` if there is none. What it costs is paid then.

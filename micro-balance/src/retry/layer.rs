@@ -106,6 +106,9 @@ impl RetryLayer {
 
     /// How long the head of a gRPC response is held back until its first frame tells whether the call
     /// failed. Zero looks only at what is there already.
+    ///
+    /// Of a call that may be repeated and was sent whole, it is held back for 3 s at least, unless `wait` is zero:
+    /// an endpoint that dies between the head and the first message is then no failure of the call.
     pub fn look(mut self, wait: Duration) -> Self {
         self.config.look = wait;
         self

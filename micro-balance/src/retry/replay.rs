@@ -118,6 +118,14 @@ where
         })
     }
 
+    /// Whether all of the body has left, and would leave again.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.shared.as_ref().is_none_or(|shared| {
+            let shared = lock(shared);
+            shared.whole && shared.source.as_ref().is_none_or(Body::is_end_stream)
+        })
+    }
+
     fn body(&self, attempt: u32) -> ReplayBody<B> {
         ReplayBody { shared: self.shared.clone(), attempt, next: 0, trailed: false }
     }
@@ -455,9 +463,9 @@ mod tests {
         let replay = Replay::new(source(&["12345", "67890", "x", "y"]), 10);
         let mut body = replay.first();
         assert_eq!(read(&mut body, 2).0, b"1234567890");
-        assert!(replay.is_whole());
+        assert!(replay.is_whole() && !replay.is_spent());
         assert_eq!(read(&mut body, 9), (b"xy".to_vec(), None, true));
-        assert!(!replay.is_whole() && !replay.is_whole_or_untouched());
+        assert!(!replay.is_spent() && !replay.is_whole() && !replay.is_whole_or_untouched());
     }
 
     #[test]

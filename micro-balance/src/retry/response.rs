@@ -90,7 +90,7 @@ where
                     let first = match Pin::new(body).poll_frame(cx) {
                         Poll::Ready(first) => Some(first),
                         Poll::Pending => {
-                            ready!(poll_wait(patience, call.config().look, cx));
+                            ready!(poll_wait(patience, call.patience(), cx));
                             None
                         }
                     };

@@ -178,11 +178,12 @@ where
     }
 }
 
-/// A body of given frames; pending after them if it is `open`.
+/// A body of given frames; pending after them if it is `open`, until it `breaks`.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     pub(crate) frames: VecDeque<Result<Frame<Bytes>, BoxError>>,
     pub(crate) open: bool,
+    pub(crate) breaks: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Body for Frames {
@@ -191,10 +192,13 @@ impl Body for Frames {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.frames.pop_front() {
-            None if self.open => Poll::Pending,
+            None if self.open => {
+                let Some(breaks) = &mut self.breaks else { return Poll::Pending };
+                breaks.as_mut().poll(cx).map(|()| Some(Err("reset by peer".into())))
+            }
             frame => Poll::Ready(frame),
         }
     }
@@ -207,7 +211,7 @@ impl Body for Frames {
 pub(crate) fn frames(texts: &[&'static str]) -> Frames {
     Frames {
         frames: texts.iter().map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes())))).collect(),
-        open: false,
+        ..Frames::default()
     }
 }
 
@@ -253,6 +257,17 @@ pub(crate) fn grpc_trailers(messages: &[&'static str], code: u16, pairs: &[(&'st
 /// A gRPC answer whose first frame does not come.
 pub(crate) fn grpc_silent() -> Answer {
     Answer::Respond(grpc_head(Frames { open: true, ..Frames::default() }))
+}
+
+/// The same, from an endpoint that has begun to answer before all of the request was there.
+pub(crate) fn grpc_silent_early() -> Answer {
+    Answer::RespondEarly(grpc_head(Frames { open: true, ..Frames::default() }))
+}
+
+/// A gRPC answer whose connection breaks, so long after its head.
+pub(crate) fn grpc_broken(after: std::time::Duration) -> Answer {
+    let breaks = Some(Box::pin(tokio::time::sleep(after)));
+    Answer::Respond(grpc_head(Frames { open: true, breaks, ..Frames::default() }))
 }
 
 pub(crate) fn fail(error: impl Into<BoxError>) -> Answer {
