@@ -42,8 +42,9 @@ pub(super) type Sending = BoxFuture<'static, Result<(), BoxError>>;
 /// One end of a pipe, as the stream of bytes it is.
 ///
 /// At most [`WINDOW`] chunks are under way in each direction, so neither end holds more than 4 MiB. An end that is
-/// told that nobody listens at the other, or has not heard of it for ten seconds, is broken. Reads and writes belong
-/// into one task.
+/// told that nobody listens at the other, or has not heard of it for ten seconds, is broken. What has arrived by then is
+/// read first: the peer may have answered before it died. Until the reader has come to the error, writes go nowhere,
+/// so that none of them ends the connection early. Reads and writes belong into one task.
 pub(crate) struct Pipe {
     entry: Entry,
     outlet: Box<dyn Outlet>,
@@ -55,6 +56,8 @@ pub(crate) struct Pipe {
     told: u64,
     chunk: Bytes,
     read_ended: bool,
+    /// The reader has been told that the pipe is broken.
+    read_failed: bool,
     write_ended: bool,
     beat: Pin<Box<Sleep>>,
     silent_beats: u32,
@@ -73,6 +76,7 @@ impl Pipe {
             told: 0,
             chunk: Bytes::new(),
             read_ended: false,
+            read_failed: false,
             write_ended: false,
             beat: Box::pin(sleep(BEAT)),
             silent_beats: 0,
@@ -113,19 +117,24 @@ impl Pipe {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until one more chunk may go out.
+    /// Waits until one more chunk may go out, which is at once where it would go nowhere.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_sent(cx))?;
         let state = &self.entry.state;
         let full = |sent| sent - state.taken.load(Relaxed).min(sent) >= WINDOW;
-        if full(self.sent) && state.broken.get().is_none() {
+        if full(self.sent) && !self.is_broken() {
             state.writer.register(cx.waker());
             // It may have been told in between.
-            if full(self.sent) && state.broken.get().is_none() {
+            if full(self.sent) && !self.is_broken() {
                 return Poll::Pending;
             }
         }
-        if state.broken.get().is_some() { Poll::Ready(Err(self.broken())) } else { Poll::Ready(Ok(())) }
+        let heard = self.is_broken() && (self.read_ended || self.read_failed);
+        Poll::Ready(if heard { Err(self.broken()) } else { Ok(()) })
+    }
+
+    fn is_broken(&self) -> bool {
+        self.entry.state.broken.get().is_some()
     }
 
     fn poll_write_pieces(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -135,6 +144,9 @@ impl Pipe {
         ready!(self.poll_room(cx))?;
         let number = self.entry.state.progress.write();
         self.sent = number + 1;
+        if self.is_broken() {
+            return Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()));
+        }
         let (message, length) = encode_data(number, pieces, CHUNK);
         self.send(message, number, cx)?;
         Poll::Ready(Ok(length))
@@ -142,7 +154,7 @@ impl Pipe {
 
     /// Tells the peer how much it may send, once that is worth a message.
     fn tell(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.taken - self.told >= WINDOW / 4 && self.sending.is_none() {
+        if self.taken - self.told >= WINDOW / 4 && self.sending.is_none() && !self.is_broken() {
             self.told = self.taken;
             let next = self.sent;
             self.send(Packet::Taken { chunks: self.taken }.encode(), next, cx)?;
@@ -204,7 +216,9 @@ impl AsyncRead for Pipe {
             self.tell(cx)?;
         }
         while self.chunk.is_empty() && !self.read_ended {
-            ready!(self.poll_arrival(cx))?;
+            let arrived = ready!(self.poll_arrival(cx));
+            self.read_failed = arrived.is_err();
+            arrived?;
         }
         let length = self.chunk.len().min(buffer.remaining());
         buffer.put_slice(&self.chunk[..length]);
@@ -240,7 +254,7 @@ impl AsyncWrite for Pipe {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_sent(cx))?;
-        if !std::mem::replace(&mut self.write_ended, true) {
+        if !std::mem::replace(&mut self.write_ended, true) && !self.is_broken() {
             let sent = self.sent;
             self.send(Packet::End { sent }.encode(), sent, cx)?;
         }
@@ -250,7 +264,7 @@ impl AsyncWrite for Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        if self.write_ended && self.read_ended || self.entry.state.broken.get().is_some() {
+        if self.write_ended && self.read_ended || self.is_broken() {
             return;
         }
         // The peer would notice by itself, in ten seconds.

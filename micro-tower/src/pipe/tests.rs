@@ -98,8 +98,26 @@ async fn what_nobody_got_is_known_to_be_lost_with_all_that_follows() {
     assert!(!progress.is_lost(mark));
     table.lose(id, 1);
     assert!(!progress.is_lost(0) && progress.is_lost(mark) && progress.is_lost(later));
+    assert!(here.read_u8().await.unwrap_err().to_string().contains("nobody listens"));
     assert!(here.write_all(b"more").await.unwrap_err().to_string().contains("nobody listens"));
-    assert!(here.read_u8().await.is_err());
+}
+
+#[tokio::test]
+async fn what_a_peer_said_before_it_died_is_read_though_one_writes_to_it_meanwhile() {
+    let [(mut here, table, id), (mut there, ..)] = pipe(&[]);
+    let progress = here.progress();
+    for word in [b"answer", b"ending"] {
+        there.write_all(word).await.unwrap();
+    }
+    table.lose(id, 0);
+    let mark = progress.written();
+    here.write_all(b"another question").await.unwrap();
+    assert!(progress.is_lost(mark), "it is known to have gone nowhere");
+    let mut read = Vec::new();
+    let error = here.read_to_end(&mut read).await.unwrap_err();
+    assert_eq!(read, b"answerending");
+    assert!(error.to_string().contains("nobody listens"), "{error}");
+    assert!(here.write_all(b"more").await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
