@@ -13,7 +13,10 @@ use examples::{
     broker::Broker,
     proto::{HelloRequest, greeter_client::GreeterClient},
 };
-use micro_balance::{Repeatable, State};
+use micro_balance::{
+    Repeatable, State,
+    retry::{Budget, RetryLayer},
+};
 use micro_tower::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
@@ -69,7 +72,10 @@ impl Replicas {
 
     async fn client(&self) -> Client {
         let registry = micro_discover::open(&self.registry()).expect("the registry is a directory");
-        let client = Client::builder("greeter", registry).timeout(Duration::from_secs(10)).build();
+        // All calls under way may be at the replica that is killed, and on a slow machine there were hardly any before.
+        let retry = RetryLayer::new().budget(Budget::concurrent(100.0, 1).expect("it is a share"));
+        let client =
+            Client::builder("greeter", registry).timeout(Duration::from_secs(10)).retry(retry).build();
         all_ready(&client).await;
         client
     }

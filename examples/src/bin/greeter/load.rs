@@ -8,13 +8,19 @@ use std::{
 
 use examples::proto::{HelloRequest, greeter_client::GreeterClient};
 use hdrhistogram::Histogram;
-use micro_balance::{Repeatable, View};
+use micro_balance::{
+    Repeatable, View,
+    retry::{Budget, RetryLayer},
+};
 use micro_tower::Client;
 use tokio::{
     sync::{Notify, Semaphore},
     task::{JoinHandle, JoinSet},
     time::{Instant, MissedTickBehavior, interval},
 };
+
+/// How many failures are told in full.
+const TOLD: u64 = 5;
 
 /// A client under load.
 #[derive(Clone, Debug)]
@@ -56,7 +62,11 @@ impl Load {
     /// A client that has not called anybody yet.
     pub(crate) fn new(registry: &str) -> anyhow::Result<Self> {
         let registry = micro_discover::open(registry)?;
-        let client = Client::builder("greeter", registry).timeout(Duration::from_secs(5)).build();
+        // All of the few calls under way may be at the replica that is killed. By default, retries are a share of the
+        // calls of the last seconds, which on a slow machine, just after the start, are hardly any.
+        let retry = RetryLayer::new().budget(Budget::concurrent(100.0, 1)?);
+        let client =
+            Client::builder("greeter", registry).timeout(Duration::from_secs(5)).retry(retry).build();
         let figures = Figures {
             calls: 0,
             failed: 0,
@@ -120,6 +130,9 @@ impl Load {
             }
             Err(status) => {
                 figures.failed += 1;
+                if figures.failed <= TOLD {
+                    eprintln!("a call failed after {:.3} s: {status}", micros as f64 / 1e6);
+                }
                 figures.last_error = Some(status.to_string());
             }
         }
