@@ -46,8 +46,8 @@ impl Broker {
         let (directory, port) = (directory()?, free_port()?);
         let mut command = Command::new(program);
         command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-l"]).arg(directory.path().join("log"));
-        let children = vec![start(&mut command)?];
-        ready(port, b"", b"INFO ").context("nats-server does not start")?;
+        let server = up(&mut command, port, b"", b"INFO ").context("nats-server does not start")?;
+        let children = vec![server];
         Ok(Self { url: format!("nats://127.0.0.1:{port}"), directory, children })
     }
 
@@ -85,9 +85,9 @@ impl Broker {
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
                 "-setcookie micro -kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none",
             );
-        let children = vec![start(&mut command)?, epmd];
-        let broker = Self { url: format!("amqp://127.0.0.1:{port}"), directory, children };
-        ready(port, b"AMQP\0\0\x09\x01", b"\x01\0\0").context("RabbitMQ does not start")?;
+        let mut broker = Self { url: format!("amqp://127.0.0.1:{port}"), directory, children: vec![epmd] };
+        let server = up(&mut command, port, b"AMQP\0\0\x09\x01", b"\x01\0\0");
+        broker.children.insert(0, server.context("RabbitMQ does not start")?);
         Ok(broker)
     }
 
@@ -148,8 +148,10 @@ fn start(command: &mut Command) -> anyhow::Result<Running> {
     Ok(Running(quiet.spawn().with_context(|| format!("{program} cannot be started"))?))
 }
 
-/// Waits until what listens on a port answers `hello` with `answer`.
-fn ready(port: u16, hello: &[u8], answer: &[u8]) -> anyhow::Result<()> {
+/// Starts a server and waits until what listens on its port answers `hello` with `answer`.
+///
+/// A server that ends is started again: for a moment, its port may be somebody's connection.
+fn up(command: &mut Command, port: u16, hello: &[u8], answer: &[u8]) -> anyhow::Result<Running> {
     let greets = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -158,10 +160,13 @@ fn ready(port: u16, hello: &[u8], answer: &[u8]) -> anyhow::Result<()> {
         stream.read_exact(&mut heard)?;
         Ok(heard == answer)
     };
-    let begun = Instant::now();
+    let (begun, mut running) = (Instant::now(), start(command)?);
     while !greets().unwrap_or(false) {
         anyhow::ensure!(begun.elapsed() < START, "nothing answers on port {port} after {START:?}");
+        if running.0.try_wait()?.is_some() {
+            running = start(command)?;
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(())
+    Ok(running)
 }

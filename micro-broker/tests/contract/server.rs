@@ -41,6 +41,10 @@ impl Running {
         self.0.id()
     }
 
+    fn has_ended(&mut self) -> bool {
+        self.0.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     pub(crate) fn kill(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -58,12 +62,20 @@ pub(crate) fn signal(pid: u32, signal: &str) {
     let _ = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).stderr(Stdio::null()).status();
 }
 
-fn wait_until(what: &str, ready: impl Fn() -> bool) {
-    let start = Instant::now();
+/// Starts a server and waits until it is ready.
+///
+/// One that ends is started again: for a moment its port may be somebody's connection, and its name may be known to be
+/// the one's that was killed.
+fn start(command: &mut Command, ready: impl Fn() -> bool) -> Running {
+    let (begun, mut running) = (Instant::now(), Running::start(command));
     while !ready() {
-        assert!(start.elapsed() < START, "{what} did not start");
+        assert!(begun.elapsed() < START, "{:?} did not start", command.get_program());
+        if running.has_ended() {
+            running = Running::start(command);
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
+    running
 }
 
 /// Whether what listens on a port answers `hello` with `answer`.
@@ -111,9 +123,7 @@ impl NatsServer {
             .arg(store)
             .arg("-l")
             .arg(log);
-        let running = Running::start(&mut command);
-        wait_until("nats-server", || greets(port, b"", b"INFO "));
-        running
+        start(&mut command, || greets(port, b"", b"INFO "))
     }
 }
 
@@ -203,9 +213,7 @@ impl RabbitServer {
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
                 "-setcookie micro -kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none",
             );
-        let running = Running::start(&mut command);
-        wait_until("rabbitmq-server", || greets(port, b"AMQP\0\0\x09\x01", b"\x01\0\0"));
-        running
+        start(&mut command, || greets(port, b"AMQP\0\0\x09\x01", b"\x01\0\0"))
     }
 }
 
@@ -229,7 +237,6 @@ impl Server for RabbitServer {
     }
 
     fn restart(&mut self) {
-        // The epmd still knows the name of the dead node until it sees the closed connection; a new one knows nothing.
         let ports = [self.port, self.distribution, self.epmd_port];
         self.running = Self::run(&Self::program().unwrap(), self.dir.path(), ports);
     }
