@@ -30,6 +30,15 @@ struct Belief {
     ttl: Option<Duration>,
     /// None: as long as nobody says otherwise.
     end: Option<Instant>,
+    /// After an outage: not before this, whatever was still left of the TTL.
+    grace: Option<Instant>,
+}
+
+impl Belief {
+    /// When it is over.
+    fn over(&self) -> Option<Instant> {
+        self.end.map(|end| end.max(self.grace.unwrap_or(end)))
+    }
 }
 
 impl Beliefs {
@@ -49,7 +58,8 @@ impl Beliefs {
     fn put(&mut self, said: &Said, end: Option<Instant>) {
         for record in split(&said.service) {
             let key = (record.name.clone(), record.endpoints[0].id.clone());
-            self.known.insert(key, Belief { record, ttl: said.ttl, end });
+            let grace = self.known.get(&key).and_then(|known| known.grace);
+            self.known.insert(key, Belief { record, ttl: said.ttl, end, grace });
         }
     }
 
@@ -69,13 +79,6 @@ impl Beliefs {
         self.known.remove(&(service.to_owned(), id.to_owned()));
     }
 
-    /// Takes over what `other` knows and this does not.
-    pub(crate) fn fill(&mut self, other: Self) {
-        for (key, belief) in other.known {
-            self.known.entry(key).or_insert(belief);
-        }
-    }
-
     /// How many endpoints are believed in.
     #[cfg(feature = "mdns")]
     pub(crate) fn len(&self) -> usize {
@@ -84,13 +87,13 @@ impl Beliefs {
 
     /// When the next endpoint stops being believed in.
     pub(crate) fn next_end(&self) -> Option<Instant> {
-        self.known.values().filter_map(|belief| belief.end).min()
+        self.known.values().filter_map(Belief::over).min()
     }
 
     /// The whole set, without what is over.
     pub(crate) fn services(&mut self) -> Vec<Service> {
         let now = Instant::now();
-        self.known.retain(|_, belief| belief.end.is_none_or(|end| end > now));
+        self.known.retain(|_, belief| belief.over().is_none_or(|over| over > now));
         merge(self.known.values().map(|belief| &belief.record))
     }
 
@@ -98,7 +101,8 @@ impl Beliefs {
     fn renewed(mut self) -> Self {
         let now = Instant::now();
         for belief in self.known.values_mut() {
-            belief.end = Some(now + belief.ttl.unwrap_or(UNASKED).clamp(GRACE, UNASKED));
+            let grace = now + belief.ttl.unwrap_or(UNASKED).clamp(GRACE, UNASKED);
+            (belief.end, belief.grace) = (Some(grace), Some(grace));
         }
         self
     }
@@ -131,7 +135,7 @@ impl Memory {
         self.lost.lock().expect(NO_PANIC).insert(name.to_owned(), beliefs);
     }
 
-    /// What to go on believing in beside what is heard now.
+    /// What to go on believing in until something else is heard.
     pub(crate) fn recall(&self, name: &str) -> Beliefs {
         self.lost.lock().expect(NO_PANIC).get(name).cloned().unwrap_or_default().renewed()
     }
@@ -188,13 +192,35 @@ mod tests {
         before.hear(&said("b", Some(10)));
         memory.lose("greeter", before);
         tokio::time::advance(Duration::from_secs(600)).await;
-        let mut now = Beliefs::default();
-        now.fill(memory.recall("greeter"));
+        let mut now = memory.recall("greeter");
         now.hear(&said("a", Some(10)));
         tokio::time::advance(Duration::from_secs(8)).await;
         assert_eq!(ids(&mut now), "a b");
         now.hear(&said("a", Some(10)));
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(ids(&mut now), "a");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_an_outage_the_rest_of_an_old_ttl_ends_nothing_but_a_farewell_does() {
+        let (memory, mut before) = (Memory::default(), Beliefs::default());
+        before.hear(&said("a", Some(3)));
+        before.hear(&said("b", Some(3)));
+        memory.lose("greeter", before);
+        let mut now = memory.recall("greeter");
+        now.hear(&Said { ttl: Some(Duration::from_millis(100)), ..said("a", None) });
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(ids(&mut now), "a b");
+        assert_eq!(now.next_end(), Some(Instant::now() + Duration::from_secs(1)));
+        let gone = Gone {
+            name: "greeter".to_owned(),
+            version: "latest".to_owned(),
+            nodes: vec![("a".to_owned(), "h:1".parse::<crate::Address>().unwrap().to_string())],
+            owner: None,
+        };
+        now.forget(&gone);
+        assert_eq!(ids(&mut now), "b");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!((ids(&mut now).as_str(), now.next_end()), ("", None));
     }
 }

@@ -16,6 +16,10 @@ pub(crate) trait Source: Send + 'static {
     /// Waits for news and takes them. May be dropped at any await and called again.
     fn follow(&mut self, beliefs: &mut Beliefs) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Makes sure that what was not heard of for so long is not merely out of reach: asks once more, and fails where
+    /// nobody could answer.
+    fn make_sure(&mut self, beliefs: &mut Beliefs) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Notes what was believed when it failed.
     fn lose(&mut self, beliefs: Beliefs);
 }
@@ -64,7 +68,7 @@ impl<S: Source> Following<S> {
             None => self.source.follow(beliefs).await,
             Some(end) => tokio::select! {
                 news = self.source.follow(beliefs) => news,
-                () = sleep_until(end) => Ok(()),
+                () = sleep_until(end) => self.source.make_sure(beliefs).await,
             },
         }
     }

@@ -85,7 +85,6 @@ async fn one_process_finds_what_another_announces_until_it_stops_renewing_or_wit
     }
 }
 
-#[ignore = "a known defect: after a restart of the server a watcher over core NATS may see an empty set for a moment"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_restarts_hides_nothing_and_is_told_again() {
     let Some(mut server) = Nats::start() else { return };

@@ -124,9 +124,8 @@ impl Watcher {
 
     async fn begin(&mut self) -> Result<Beliefs, Trouble> {
         put_questions(&self.shared, [self.name.as_str()]).await?;
-        let mut beliefs = Beliefs::default();
+        let mut beliefs = self.shared.memory.recall(&self.name);
         collect(&self.shared, &mut self.ear, Some(&self.name), &mut beliefs).await?;
-        beliefs.fill(self.shared.memory.recall(&self.name));
         (self.asked, self.ask_at) = (1, Instant::now() + ASK_AT_FIRST);
         Ok(beliefs)
     }
@@ -169,6 +168,14 @@ impl Source for Watcher {
             take(&news);
         }
         Ok(())
+    }
+
+    async fn make_sure(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
+        let asking = async {
+            put_questions(&self.shared, [self.name.as_str()]).await?;
+            collect(&self.shared, &mut self.ear, Some(&self.name), beliefs).await
+        };
+        asking.await.map_err(|trouble| trouble.cannot("watch"))
     }
 
     fn lose(&mut self, beliefs: Beliefs) {

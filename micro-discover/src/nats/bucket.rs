@@ -21,7 +21,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use self::entries::{Watcher, key, read};
 use super::invalid;
 use super::link::{ANSWER, Link, Trouble};
-use crate::beliefs::{Memory, is_same};
+use crate::beliefs::{Beliefs, Memory, is_same};
 use crate::follow::sets;
 use crate::gomicro::{decode_said, encode_said};
 use crate::invalid::{Invalid, quoted};
@@ -68,6 +68,13 @@ impl NatsBucket {
     fn with(link: Link, bucket: &str, replicas: usize) -> Self {
         let bucket = bucket.to_owned();
         Self { shared: Arc::new(Shared { link, bucket, replicas, memory: Memory::default() }) }
+    }
+
+    async fn found(&self, name: Option<&str>) -> Result<Vec<Service>, Error> {
+        let mut beliefs = Beliefs::default();
+        let reading = read(&self.shared, name, &mut beliefs).await;
+        reading.map_err(|trouble| trouble.cannot("read the records"))?;
+        Ok(beliefs.services())
     }
 }
 
@@ -173,18 +180,14 @@ impl Registry for NatsBucket {
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
-        Box::pin(async {
-            let found = read(&self.shared, None).await;
-            Ok(found.map_err(|trouble| trouble.cannot("read the records"))?.services())
-        })
+        Box::pin(async { self.found(None).await })
     }
 
     fn get(&self, name: &str) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
         let name = name.to_owned();
         Box::pin(async move {
             check_service_name(&name).map_err(invalid)?;
-            let found = read(&self.shared, Some(&name)).await;
-            Ok(found.map_err(|trouble| trouble.cannot("read the records"))?.services())
+            self.found(Some(&name)).await
         })
     }
 

@@ -9,7 +9,7 @@ use futures_util::stream::{self, SelectAll, StreamExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Shared;
-use super::link::Trouble;
+use super::link::{Trouble, round_trip};
 use super::wire::{Change, question, read_change};
 use crate::beliefs::Beliefs;
 use crate::follow::Source;
@@ -42,10 +42,23 @@ impl Inbox {
 pub(super) async fn ask(shared: &Shared, name: Option<&str>) -> Result<Beliefs, Trouble> {
     let client = shared.link.client().await?;
     let mut inbox = Inbox::of(&client).await?;
-    put_question(shared, &client, &inbox, name).await?;
     let mut beliefs = Beliefs::default();
-    collect(shared, &mut inbox, name, &mut beliefs).await?;
+    ask_through(shared, &client, &mut inbox, name, &mut beliefs).await?;
     Ok(beliefs)
+}
+
+/// The same, over a connection that stands; fails if the server does not.
+async fn ask_through(
+    shared: &Shared,
+    client: &Client,
+    inbox: &mut Inbox,
+    name: Option<&str>,
+    beliefs: &mut Beliefs,
+) -> Result<(), Trouble> {
+    put_question(shared, client, inbox, name).await?;
+    // Silence means that nobody is there only where the question was heard.
+    round_trip(client).await?;
+    collect(shared, inbox, name, beliefs).await
 }
 
 async fn put_question(
@@ -123,10 +136,8 @@ impl Watcher {
             changes.push(client.subscribe(subject).await.map_err(Trouble::refused)?);
         }
         let mut inbox = Inbox::of(&client).await?;
-        put_question(shared, &client, &inbox, Some(&self.name)).await?;
-        let mut beliefs = Beliefs::default();
-        collect(shared, &mut inbox, Some(&self.name), &mut beliefs).await?;
-        beliefs.fill(shared.memory.recall(&self.name));
+        let mut beliefs = shared.memory.recall(&self.name);
+        ask_through(shared, &client, &mut inbox, Some(&self.name), &mut beliefs).await?;
         let (changes, ask_at) = (stream::select_all(changes), Instant::now() + ASK_AT_FIRST);
         self.live = Some(Live { client, inbox, changes, loss, asked: 1, ask_at });
         Ok(beliefs)
@@ -144,6 +155,12 @@ impl Source for Watcher {
             None => Err(Trouble::Lost("never made".to_owned())),
         }
         .map_err(|trouble| trouble.cannot("watch"))
+    }
+
+    async fn make_sure(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        let asking = ask_through(&self.shared, &live.client, &mut live.inbox, Some(&self.name), beliefs);
+        asking.await.map_err(|trouble| trouble.cannot("watch"))
     }
 
     fn lose(&mut self, beliefs: Beliefs) {

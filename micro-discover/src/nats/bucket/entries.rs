@@ -87,9 +87,8 @@ impl Entries {
         }
     }
 
-    /// What there is to begin with.
-    async fn current(&mut self, store: &Store) -> Result<Beliefs, Trouble> {
-        let mut beliefs = Beliefs::default();
+    /// Believes what there is to begin with.
+    async fn current(&mut self, store: &Store, beliefs: &mut Beliefs) -> Result<(), Trouble> {
         for _ in 0..self.pending {
             let message = timeout(ANSWER, self.next()).await.unwrap_or(Err(Trouble::Late))?;
             let (published, revision) = match message.info() {
@@ -103,17 +102,17 @@ impl Entries {
                     tracing::debug!(%error, "an entry that is long over is left where it is");
                 }
             } else {
-                apply(&message, &store.prefix, age, &mut beliefs);
+                apply(&message, &store.prefix, age, beliefs);
             }
         }
-        Ok(beliefs)
+        Ok(())
     }
 }
 
-/// The endpoints of `name`, or of all services.
-pub(super) async fn read(shared: &Shared, name: Option<&str>) -> Result<Beliefs, Trouble> {
+/// Believes in the endpoints of `name`, or of all services.
+pub(super) async fn read(shared: &Shared, name: Option<&str>, beliefs: &mut Beliefs) -> Result<(), Trouble> {
     let (client, store) = shared.store().await?;
-    Entries::of(&client, &store, name).await?.current(&store).await
+    Entries::of(&client, &store, name).await?.current(&store, beliefs).await
 }
 
 fn is_deleted(message: &jetstream::Message) -> bool {
@@ -169,8 +168,8 @@ impl Watcher {
         let (client, store) = self.shared.store().await?;
         let loss = Box::pin(self.shared.link.loss());
         let mut entries = Entries::of(&client, &store, Some(&self.name)).await?;
-        let mut beliefs = entries.current(&store).await?;
-        beliefs.fill(self.shared.memory.recall(&self.name));
+        let mut beliefs = self.shared.memory.recall(&self.name);
+        entries.current(&store, &mut beliefs).await?;
         self.live = Some(Live { entries, prefix: store.prefix.clone(), loss });
         Ok(beliefs)
     }
@@ -187,6 +186,11 @@ impl Source for Watcher {
             None => Err(Trouble::Lost("never made".to_owned())),
         }
         .map_err(|trouble| trouble.cannot("watch"))
+    }
+
+    async fn make_sure(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
+        let reading = timeout(ANSWER, read(&self.shared, Some(&self.name), beliefs)).await;
+        reading.unwrap_or(Err(Trouble::Late)).map_err(|trouble| trouble.cannot("watch"))
     }
 
     fn lose(&mut self, beliefs: Beliefs) {
