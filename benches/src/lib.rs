@@ -17,7 +17,9 @@ pub mod tails;
 pub mod e2e;
 pub mod churn;
 pub mod contend;
+pub mod instructions;
 pub mod pick;
+pub mod rivals;
 pub mod transport;
 
 pub mod all;

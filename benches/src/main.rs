@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use benches::{all, e2e, options::Options, tails, word::WORDS};
+use benches::{all, e2e, instructions, options::Options, tails, word::WORDS};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tower::BoxError;
 
@@ -17,6 +17,7 @@ fn main() -> Result<ExitCode, BoxError> {
     let held = match name {
         e2e::SERVER => e2e::serve().map(|()| true)?,
         tails::SERVER => tails::serve().map(|()| true)?,
+        instructions::COUNTED => counted(matches).map(|()| true)?,
         ALL => all::run(&options(matches))?,
         PAGE => all::page()?,
         _ => match WORDS.iter().find(|word| word.name == name) {
@@ -25,6 +26,12 @@ fn main() -> Result<ExitCode, BoxError> {
         },
     };
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the case that is named.
+fn counted(matches: &ArgMatches) -> Result<(), BoxError> {
+    let text = |name: &str| matches.get_one::<String>(name).map(String::as_str).unwrap_or_default();
+    instructions::serve(text("case"), text("count").parse()?, text("requests").parse()?)
 }
 
 fn options(matches: &ArgMatches) -> Options {
@@ -59,6 +66,9 @@ fn command() -> Command {
         .subcommands(WORDS.iter().map(|word| Command::new(word.name).about(word.about)))
         .subcommand(Command::new(ALL).about("every word in turn, and benches/REPORT.md with their charts"))
         .subcommand(Command::new(PAGE).about("benches/REPORT.md of what each word measured last"))
+        .subcommand(
+            Command::new(instructions::COUNTED).hide(true).args(["case", "count", "requests"].map(Arg::new)),
+        )
         .subcommand(Command::new(e2e::SERVER).hide(true))
         .subcommand(Command::new(tails::SERVER).hide(true))
 }

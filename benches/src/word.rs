@@ -6,11 +6,11 @@ use tower::BoxError;
 
 use crate::{
     bar::Bar,
-    broker, churn, contend, e2e, machine,
+    broker, churn, contend, e2e, instructions, machine,
     options::Options,
     pick,
     report::{Kept, Report},
-    tails, transport,
+    rivals, tails, transport,
 };
 
 /// A bench and how it is called.
@@ -27,12 +27,18 @@ pub struct Word {
 /// Every bench.
 pub const WORDS: &[Word] = &[
     Word { name: "pick", about: "CPU and allocations of a balanced request, without I/O", run: pick::run },
+    Word {
+        name: "instructions",
+        about: "instructions of a balanced request, by valgrind",
+        run: instructions::run,
+    },
     Word { name: "contend", about: "CPU of a pick while other threads pick as well", run: contend::run },
     Word {
         name: "churn",
         about: "what a change among many endpoints costs, and an endpoint's memory",
         run: churn::run,
     },
+    Word { name: "rivals", about: "picks and changes beside pingora and volo", run: rivals::run },
     Word { name: "e2e", about: "client CPU of a unary gRPC call over loopback", run: e2e::run },
     Word {
         name: "tails",

@@ -24,6 +24,7 @@ use crate::{
     eligible::{Counters, Eligibility, Locality, Priority, SlowStart, Subset},
     endpoint::Attributes,
     health::{Check, HealthCheck, Supervisor},
+    listen::{Listener, Reporter},
     meter::Meter,
     policy::{Load, PeakEwma, Policy},
     prober::{self, LoadProbe},
@@ -44,6 +45,8 @@ pub struct Builder<D: Discover, Req, P = PeakEwma, T = Opaque> {
     ejection: Ejection,
     eligibility: Eligibility,
     failfast: Duration,
+    drain: Option<Duration>,
+    listener: Option<Listener<D::Service>>,
     reconnect: Reconnect,
     name: Option<Arc<str>>,
     seed: Option<u64>,
@@ -91,6 +94,8 @@ impl<D: Discover, Req> Builder<D, Req> {
             ejection: Ejection::default(),
             eligibility: Eligibility::default(),
             failfast: Duration::from_secs(3),
+            drain: None,
+            listener: None,
             reconnect: Reconnect::default(),
             name: None,
             seed: None,
@@ -140,6 +145,8 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             ejection: self.ejection,
             eligibility: self.eligibility,
             failfast: self.failfast,
+            drain: self.drain,
+            listener: self.listener,
             reconnect: self.reconnect,
             name: self.name,
             seed: self.seed,
@@ -179,6 +186,13 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
     /// Gives endpoints that are new less weight; all of it unless given.
     pub fn slow_start(mut self, slow_start: SlowStart) -> Self {
         self.eligibility.slow_start = Some(slow_start);
+        self
+    }
+
+    /// Leaves endpoints that discovery removes to the sessions they have, for so long; not unless given. They take
+    /// nothing but what [`OverrideHost`](crate::policy::OverrideHost) sends there.
+    pub fn drain(mut self, time: Duration) -> Self {
+        self.drain = Some(time);
         self
     }
 
@@ -238,6 +252,16 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         self
     }
 
+    /// Listens to what endpoints say of their load beside the requests, for
+    /// [`OrcaWeighted`](crate::policy::OrcaWeighted); not unless given. `OutOfBand` does so by gRPC.
+    pub fn load_reporter(mut self, reporter: impl Reporter<D::Service>) -> Self
+    where
+        D::Service: Clone + Send + Sync + 'static,
+    {
+        self.listener = Some(Listener::new(reporter));
+        self
+    }
+
     /// Asks an endpoint how busy it is, out of band, for [`Prequal`](crate::policy::Prequal).
     pub fn load_probe<F, R>(mut self, probe: F) -> Self
     where
@@ -251,9 +275,9 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
     /// Tells its figures to the [`metrics`] facade every so often; not unless given.
     ///
     /// By `service` and `endpoint`: `micro_balance_picks_total`, `_failures_total`, `_endpoint_ejections_total`,
-    /// `_in_flight`, `_latency_seconds`, `_weight` and `_endpoint_ready`; by `service`: `_endpoints` of each
-    /// `state`, and `_ejections_total` by `reason`, `enforced` or not. Requests do not pay for it: the balancer's
-    /// own task reads what is counted anyway.
+    /// `_in_flight`, `_latency_seconds` (a histogram, to within an eighth), `_latency_estimate_seconds`, `_weight` and
+    /// `_endpoint_ready`; by `service`: `_endpoints` of each `state`, and `_ejections_total` by `reason`, `enforced`
+    /// or not. Requests pay no more than to count how long they took: the balancer's own task tells the rest.
     pub fn metrics(mut self, every: Duration) -> Self {
         self.figures = Some(every);
         self
@@ -277,12 +301,13 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
     {
         let mut settings = Settings::new(self.policy.timing(), self.ejection);
         settings.load_reports = self.policy.load_reports();
+        settings.times = self.figures.is_some();
         let settings = Arc::new(settings);
         let now = Instant::now();
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::unresolved(now)),
             version: AtomicU64::new(0),
-            timed: settings.timing.is_some().then(|| settings.clock.clone()),
+            timed: (settings.timing.is_some() || settings.times).then(|| settings.clock.clone()),
             policy: self.policy,
             protocol: self.protocol,
             changed: Arc::new(Notify::new()),
@@ -300,6 +325,8 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             settings,
             eligibility: self.eligibility,
             reconnect: self.reconnect,
+            drain: self.drain,
+            listener: self.listener,
             describe: self.describe,
             probe: self.probe,
             meter: self.figures.map(|every| Meter::new(every, self.name.as_ref())),

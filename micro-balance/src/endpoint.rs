@@ -1,6 +1,11 @@
 //! One endpoint as policies and operators see it: who it is, and how it fares.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use crate::stats::Stats;
 
@@ -19,7 +24,9 @@ pub struct Attributes {
 
 impl Default for Attributes {
     fn default() -> Self {
-        Self { weight: 1, zone: None, priority: 0, metadata: Arc::default() }
+        // All that have no labels share them: there may be many.
+        static NONE: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(Arc::default);
+        Self { weight: 1, zone: None, priority: 0, metadata: NONE.clone() }
     }
 }
 

@@ -43,6 +43,15 @@ impl NotReady {
     }
 }
 
+/// Too few endpoints are well, and requests are to fail then: see
+/// [`Ejection::fail_in_panic`](crate::Ejection::fail_in_panic).
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}too few of {known} known endpoints are well, and requests are to fail then", Prefix(.service))]
+pub struct TooFewWell {
+    pub(crate) service: Option<Arc<str>>,
+    pub(crate) known: usize,
+}
+
 struct Prefix<'a>(&'a Option<Arc<str>>);
 
 impl fmt::Display for Prefix<'_> {

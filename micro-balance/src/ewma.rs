@@ -33,19 +33,19 @@ const CALM: u64 = 250_000_000 >> COARSE_BITS;
 /// `elapsed` is the time since the sample before. Times are nanoseconds since an epoch of the caller's.
 #[derive(Debug)]
 pub(crate) struct Ewma {
-    /// The value as the bits of an `f32`, above the tick of its last sample; 0 before the first.
+    /// The value as the bits of an `f32`, above the tick of its last sample; before the first a value of 0, above
+    /// the tick from which on there could have been one.
     word: AtomicU64,
     /// Samples far below the value since it last was confirmed: the highest, a coarse tick, their number.
     calm: AtomicU64,
 }
 
-impl Default for Ewma {
-    fn default() -> Self {
-        Self { word: AtomicU64::new(0), calm: AtomicU64::new(0) }
-    }
-}
-
 impl Ewma {
+    /// The estimate of an endpoint that has been there since `now`, and has not answered yet.
+    pub(crate) fn new(now: u64) -> Self {
+        Self { word: AtomicU64::new(pack(0.0, now)), calm: AtomicU64::new(0) }
+    }
+
     /// Takes a latency measured at `now`, in nanoseconds as `now` is; `recovers` as in [`Timing`].
     #[inline]
     pub(crate) fn record(&self, sample: u64, now: u64, rate: Rate, recovers: bool) {
@@ -80,6 +80,13 @@ impl Ewma {
         unpack(self.word.load(Relaxed)).map(|(value, tick)| value * rate.keep(now, tick))
     }
 
+    /// Which part of what an endpoint is taken to need is left while it has not answered yet: silence makes that
+    /// fall as well, so that its turn comes.
+    #[inline]
+    pub(crate) fn untried(&self, now: u64, rate: Rate) -> f32 {
+        rate.keep(now, self.word.load(Relaxed) as u32)
+    }
+
     /// The estimate as the last sample left it.
     #[inline]
     pub(crate) fn last(&self) -> Option<f32> {
@@ -96,8 +103,8 @@ impl Ewma {
     }
 
     /// Forgets everything, as for an endpoint that was replaced or comes back from ejection.
-    pub(crate) fn reset(&self) {
-        self.word.store(0, Relaxed);
+    pub(crate) fn reset(&self, now: u64) {
+        self.word.store(pack(0.0, now), Relaxed);
         self.calm.store(0, Relaxed);
     }
 
@@ -193,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_peak_is_taken_at_once_and_a_low_sample_by_its_share_of_the_time() {
-        let ewma = Ewma::default();
+        let ewma = Ewma::new(0);
         ewma.record(ms(100), ms(1), rate(), false);
         ewma.record(ms(400), ms(2), rate(), false);
         near(ewma.value(ms(2), rate()), 400.0);
@@ -206,7 +213,7 @@ mod tests {
 
     #[test]
     fn silence_makes_the_estimate_fall_without_being_written() {
-        let ewma = Ewma::default();
+        let ewma = Ewma::new(0);
         ewma.record(ms(5_000), ms(0), rate(), true);
         near(ewma.value(ms(10_000), rate()), 5_000.0 / std::f32::consts::E);
         near(ewma.value(ms(0), rate()), 5_000.0);
@@ -214,7 +221,7 @@ mod tests {
 
     #[test]
     fn one_stall_is_forgotten_after_a_quarter_of_a_second_of_calm() {
-        let ewma = Ewma::default();
+        let ewma = Ewma::new(0);
         ewma.record(ms(50), ms(0), rate(), true);
         for n in 1..=5 {
             ewma.record(ms(1), ms(n * 100), rate(), true);
@@ -224,7 +231,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_slow_now_and_then_stays_slow() {
-        let ewma = Ewma::default();
+        let ewma = Ewma::new(0);
         for n in 0..100 {
             ewma.record(ms(if n % 10 == 0 { 50 } else { 1 }), ms(n * 20), rate(), true);
         }
@@ -233,7 +240,7 @@ mod tests {
 
     #[test]
     fn times_a_day_apart_do_no_harm() {
-        let ewma = Ewma::default();
+        let ewma = Ewma::new(0);
         ewma.record(ms(50), ms(0), rate(), true);
         ewma.record(ms(1), ms(86_400_000), rate(), true);
         assert!(ewma.value(ms(86_400_001), rate()).unwrap() <= 50e6);

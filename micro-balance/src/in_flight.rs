@@ -43,6 +43,7 @@ impl InFlight {
         self.answered = true;
         if let Some((latency, now)) = self.elapsed() {
             self.stats.sample(latency, now);
+            self.stats.timed(latency);
         }
     }
 
@@ -66,6 +67,9 @@ impl InFlight {
                 self.stats.succeeded();
             }
             Outcome::Failure { hint, fault } => {
+                if !self.answered && self.stats.times().is_some() {
+                    self.elapsed().into_iter().for_each(|(latency, _)| self.stats.timed(latency));
+                }
                 self.answered = true;
                 self.ended = Some(Ended::Failed(fault));
                 self.stats.failed(fault, hint, self.started.map(|_| self.stats.now()));

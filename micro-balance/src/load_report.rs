@@ -10,7 +10,10 @@ use base64::{
 use http::{HeaderMap, HeaderName};
 use prost::Message;
 
-use crate::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// The header or trailer with a report.
 static REPORT: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
@@ -30,10 +33,10 @@ pub struct LoadReports {
     pub penalty: f64,
 }
 
-/// `xds.data.orca.v3.OrcaLoadReport`, as far as it is read,
+/// What a server says of its load: `xds.data.orca.v3.OrcaLoadReport`, as far as it is read,
 /// <https://github.com/cncf/xds/blob/main/xds/data/orca/v3/orca_load_report.proto>.
 #[derive(Clone, PartialEq, Message)]
-struct Report {
+pub struct LoadReport {
     #[prost(double, tag = "1")]
     cpu_utilization: f64,
     #[prost(double, tag = "2")]
@@ -57,11 +60,11 @@ impl LoadReports {
     /// says nothing.
     pub(crate) fn weight(&self, headers: &HeaderMap) -> Option<f64> {
         let bytes = BASE64.decode(headers.get(&REPORT)?).ok()?;
-        self.weigh(&Report::decode(&*bytes).ok()?)
+        self.weigh(&LoadReport::decode(&*bytes).ok()?)
     }
 
     /// Requests for each unit of utilization, failures among them counting as more of it.
-    fn weigh(&self, report: &Report) -> Option<f64> {
+    pub(crate) fn weigh(&self, report: &LoadReport) -> Option<f64> {
         let qps = if report.rps_fractional > 0.0 { report.rps_fractional } else { report.rps as f64 };
         let named = self.metrics.iter().filter_map(|name| report.metric(name)).fold(0.0, f64::max);
         let used = [named, report.application_utilization, report.cpu_utilization];
@@ -71,7 +74,7 @@ impl LoadReports {
     }
 }
 
-impl Report {
+impl LoadReport {
     fn metric(&self, name: &str) -> Option<f64> {
         match name.split_once('.') {
             Some(("named_metrics", name)) => self.named_metrics.get(name).copied(),
@@ -105,12 +108,14 @@ impl Reported {
     pub(crate) fn record(&self, weight: f64, now: u64) {
         self.weight.store(weight.to_bits(), Relaxed);
         self.last.store(now, Relaxed);
-        let _ = self.since.compare_exchange(0, now, Relaxed, Relaxed);
+        // Told last: who reads that there has been a report reads its weight as well.
+        let _ = self.since.compare_exchange(0, now, Release, Relaxed);
     }
 
     /// The weight, once it has been reported for `blackout`, and until it has not been for `expiration`.
     pub(crate) fn weight(&self, now: u64, blackout: Duration, expiration: Duration) -> Option<f64> {
-        let (since, last) = (self.since.load(Relaxed), self.last.load(Relaxed));
+        let since = self.since.load(Acquire);
+        let last = self.last.load(Relaxed);
         let age = |time: u64| Duration::from_nanos(now.saturating_sub(time));
         if since == 0 {
             return None;
@@ -132,18 +137,18 @@ impl Reported {
 mod tests {
     use super::*;
 
-    fn report(qps: f64, eps: f64) -> Report {
-        Report { rps_fractional: qps, eps, ..Report::default() }
+    fn report(qps: f64, eps: f64) -> LoadReport {
+        LoadReport { rps_fractional: qps, eps, ..LoadReport::default() }
     }
 
-    fn weigh(report: &Report, metrics: &[&str], penalty: f64) -> Option<f64> {
+    fn weigh(report: &LoadReport, metrics: &[&str], penalty: f64) -> Option<f64> {
         let metrics = metrics.iter().map(|&name| name.to_owned()).collect();
         LoadReports { metrics, penalty }.weigh(report)
     }
 
     #[test]
     fn weight_is_requests_for_utilization_and_failures_are_utilization() {
-        let used = |qps, used, eps| Report { application_utilization: used, ..report(qps, eps) };
+        let used = |qps, used, eps| LoadReport { application_utilization: used, ..report(qps, eps) };
         assert_eq!(weigh(&used(10.0, 1.0, 0.0), &[], 1.0), Some(10.0));
         assert_eq!(weigh(&used(10.0, 0.1, 0.0), &[], 1.0), Some(100.0));
         assert_eq!(weigh(&used(10.0, 0.1, 10.0), &[], 0.9), Some(10.0));
@@ -156,7 +161,7 @@ mod tests {
 
     #[test]
     fn named_metrics_go_before_the_applications_and_that_before_the_processors() {
-        let mut all = Report { cpu_utilization: 0.5, ..report(1.0, 0.0) };
+        let mut all = LoadReport { cpu_utilization: 0.5, ..report(1.0, 0.0) };
         assert_eq!(weigh(&all, &["named_metrics.queue"], 1.0), Some(2.0));
         all.application_utilization = 0.25;
         assert_eq!(weigh(&all, &["named_metrics.queue"], 1.0), Some(4.0));
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_report_is_read_from_trailers_padded_or_not() {
-        let bytes = Report { application_utilization: 0.5, ..report(10.0, 0.0) }.encode_to_vec();
+        let bytes = LoadReport { application_utilization: 0.5, ..report(10.0, 0.0) }.encode_to_vec();
         let reports = LoadReports { metrics: Vec::new(), penalty: 1.0 };
         let padded = base64::prelude::BASE64_STANDARD.encode(bytes);
         for text in [padded.clone(), padded.trim_end_matches('=').to_owned()] {
@@ -194,5 +199,47 @@ mod tests {
         assert_eq!(weight(182 * SECOND), None);
         reported.record(5.0, 200 * SECOND);
         assert_eq!((weight(209 * SECOND), weight(210 * SECOND)), (None, Some(5.0)));
+    }
+}
+
+#[cfg(all(test, micro_loom))]
+mod loom_tests {
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn loom_a_weight_that_counts_is_one_that_was_reported() {
+        loom::model(|| {
+            let reported = Arc::new(Reported::default());
+            let other = reported.clone();
+            let thread = thread::spawn(move || other.record(3.0, 1));
+            let weight = |now| reported.weight(now, Duration::ZERO, Duration::from_secs(1));
+            // Either nothing yet, or what is reported: never a time without its weight.
+            assert!([None, Some(3.0)].contains(&weight(2)));
+            thread.join().unwrap();
+            assert_eq!(weight(2), Some(3.0));
+        });
+    }
+
+    #[test]
+    fn loom_reports_from_before_a_restart_do_not_count_with_the_blackout_over() {
+        loom::model(|| {
+            let reported = Arc::new(Reported::default());
+            reported.record(3.0, 1);
+            let other = reported.clone();
+            let thread = thread::spawn(move || other.record(4.0, 20));
+            reported.restart();
+            thread.join().unwrap();
+            let blackout = Duration::from_nanos(10);
+            let weight = |now| reported.weight(now, blackout, Duration::from_secs(1));
+            // It begins anew, with the report that came meanwhile or with the next one.
+            assert_eq!(weight(25), None);
+            reported.record(5.0, 26);
+            assert!([None, Some(5.0)].contains(&weight(31)));
+            assert_eq!(weight(36), Some(5.0));
+        });
     }
 }

@@ -9,10 +9,12 @@ use std::{
     time::Duration,
 };
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::{
     eject::{Reason, Tally},
+    stats::Stats,
+    times::Times,
     view::{State, View},
 };
 
@@ -34,7 +36,8 @@ struct Handles {
     failures: Counter,
     ejections: Counter,
     in_flight: Gauge,
-    latency: Gauge,
+    latency: Histogram,
+    estimate: Gauge,
     weight: Gauge,
     ready: Gauge,
 }
@@ -65,24 +68,24 @@ impl Meter {
     }
 
     /// Tells how things are.
-    pub(crate) fn tell(&mut self, views: &[View], tally: &Tally) {
+    pub(crate) fn tell(&mut self, views: &[(View, &Stats)], tally: &Tally) {
         for (found, (enforced, unenforced)) in tally.all().zip(&self.ejections) {
             enforced.absolute(found.enforced);
             unenforced.absolute(found.unenforced);
         }
         for (state, gauge) in &self.counts {
-            gauge.set(views.iter().filter(|view| view.state == *state).count() as f64);
+            gauge.set(views.iter().filter(|(view, _)| view.state == *state).count() as f64);
         }
-        for view in views {
+        for (view, stats) in views {
             if !self.endpoints.contains_key(&view.id) {
                 self.endpoints.insert(view.id.clone(), Handles::new(&self.service, &view.id));
             }
             if let Some(handles) = self.endpoints.get(&view.id) {
-                handles.tell(view);
+                handles.tell(view, stats);
             }
         }
         if self.endpoints.len() > views.len() {
-            let known: HashSet<_> = views.iter().map(|view| &view.id).collect();
+            let known: HashSet<_> = views.iter().map(|(view, _)| &view.id).collect();
             self.endpoints.retain(|id, handles| known.contains(id) || handles.retire());
         }
     }
@@ -99,25 +102,30 @@ impl Handles {
             failures: counter("micro_balance_failures_total"),
             ejections: counter("micro_balance_endpoint_ejections_total"),
             in_flight: gauge("micro_balance_in_flight"),
-            latency: gauge("micro_balance_latency_seconds"),
+            latency: histogram!("micro_balance_latency_seconds",
+                "service" => service.clone(), "endpoint" => endpoint.clone()),
+            estimate: gauge("micro_balance_latency_estimate_seconds"),
             weight: gauge("micro_balance_weight"),
             ready: gauge("micro_balance_endpoint_ready"),
         }
     }
 
-    fn tell(&self, view: &View) {
+    fn tell(&self, view: &View, stats: &Stats) {
+        for (seconds, count) in stats.times().into_iter().flat_map(Times::take) {
+            self.latency.record_many(seconds, count as usize);
+        }
         self.picks.absolute(view.picks);
         self.failures.absolute(view.failures);
         self.ejections.absolute(view.ejections);
         self.in_flight.set(view.in_flight as f64);
-        self.latency.set(view.latency.unwrap_or_default().as_secs_f64());
+        self.estimate.set(view.latency.unwrap_or_default().as_secs_f64());
         self.weight.set(f64::from(view.attributes.weight));
         self.ready.set(f64::from(u8::from(view.state == State::Ready)));
     }
 
     /// An endpoint that is gone holds nothing any more; never kept.
     fn retire(&self) -> bool {
-        for gauge in [&self.in_flight, &self.latency, &self.weight, &self.ready] {
+        for gauge in [&self.in_flight, &self.estimate, &self.weight, &self.ready] {
             gauge.set(0.0);
         }
         false

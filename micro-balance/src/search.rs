@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::{
     chance::Chance,
     endpoint::Endpoint,
-    error::{NoEndpoints, NoMatch, NotReady, chain},
+    error::{NoEndpoints, NoMatch, NotReady, TooFewWell, chain},
     policy::Policy,
     protocol::Protocol,
     sent::NotSent,
@@ -166,7 +166,10 @@ where
         if snapshot.resolved && snapshot.known == 0 {
             return Some(NoEndpoints { service }.into());
         }
-        if self.wish().is_some_and(|wish| snapshot.refuses(&self.shared.policy, &wish, &self.chance)) {
+        if snapshot.refuses && snapshot.groups.is_empty() {
+            return Some(TooFewWell { service, known: snapshot.known }.into());
+        }
+        if self.wish().is_some_and(|wish| snapshot.rejects(&self.shared.policy, &wish, &self.chance)) {
             return Some(NoMatch { service, ready: snapshot.len() }.into());
         }
         let until = snapshot.unready_since.unwrap_or(self.began) + self.shared.failfast;

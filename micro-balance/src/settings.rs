@@ -16,6 +16,8 @@ pub(crate) struct Settings {
     pub(crate) rate: Rate,
     pub(crate) ejection: Ejection,
     pub(crate) tally: Tally,
+    /// Whether it is kept how long answers took, for the figures.
+    pub(crate) times: bool,
     /// How the policy wants reports of load read.
     pub(crate) load_reports: Option<LoadReports>,
 }
@@ -24,6 +26,6 @@ impl Settings {
     pub(crate) fn new(timing: Option<Timing>, ejection: Ejection) -> Self {
         let rate = Rate::of(timing.as_ref().map_or(std::time::Duration::MAX, |timing| timing.decay));
         let (clock, tally) = (Clock::new(), Tally::default());
-        Self { clock, timing, rate, ejection, tally, load_reports: None }
+        Self { clock, timing, rate, ejection, tally, times: false, load_reports: None }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     parts::Parts,
     policy::{Context, Policy},
     settings::Settings,
-    stats::LOST,
+    stats::{EJECTED, LOST, UNWELL},
     tried::Tried,
     view::{Listed, View},
 };
@@ -72,12 +72,16 @@ pub(crate) struct Snapshot<S, P: Policy> {
     pub(crate) shares: Shares,
     /// Those that one request at a time may find out about.
     pub(crate) half_open: Box<[(Endpoint, S)]>,
+    /// Those that take nothing new, and go on with the sessions they have.
+    pub(crate) draining: Members<S>,
     /// Those of whom there is more to say than that they are in a group and well.
     pub(crate) noted: Box<[Listed]>,
     /// How many endpoints discovery knows of.
     pub(crate) known: usize,
     /// Whether discovery has answered at all.
     pub(crate) resolved: bool,
+    /// Whether requests fail as too few endpoints are well.
+    pub(crate) refuses: bool,
     /// Since when there has been nobody to take requests, or the last new hope.
     pub(crate) unready_since: Option<Instant>,
 }
@@ -97,6 +101,19 @@ pub(crate) struct Group<S, P: Policy> {
 pub(crate) struct Members<S> {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) services: Vec<S>,
+}
+
+impl<S> Default for Members<S> {
+    fn default() -> Self {
+        Self { endpoints: Vec::new(), services: Vec::new() }
+    }
+}
+
+impl<S> FromIterator<(Endpoint, S)> for Members<S> {
+    fn from_iter<I: IntoIterator<Item = (Endpoint, S)>>(members: I) -> Self {
+        let (endpoints, services) = members.into_iter().unzip();
+        Self { endpoints, services }
+    }
 }
 
 /// How requests are shared between groups: running sums.
@@ -150,11 +167,26 @@ impl<S, P: Policy> Snapshot<S, P> {
         chance: &Chance,
         fallbacks: &Counters,
     ) -> Option<Member<'_, S>> {
+        if !self.draining.endpoints.is_empty()
+            && let Some(member) = self.kept(policy, wish, chance)
+        {
+            return Some(member);
+        }
         match &*self.groups {
             [] => None,
             [only] => only.pick(policy, wish, chance, fallbacks),
             _ => self.pick_group(policy, wish, chance, fallbacks),
         }
+    }
+
+    /// The one of those that are drained that the request belongs to.
+    #[cold]
+    fn kept(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
+        let index = policy.keeps(&self.draining.endpoints, &wish.context(chance))?;
+        let endpoint = self.draining.endpoints.get(index)?;
+        let stats = endpoint.stats();
+        let takes = stats.is_open(LOST | EJECTED | UNWELL) && (policy.is_strict() || wish.is_new(endpoint));
+        Some((endpoint, self.draining.services.get(index)?)).filter(|_| takes)
     }
 
     /// Picks from the group that the request falls to, or from the next one with somebody it has not been to.
@@ -181,7 +213,7 @@ impl<S, P: Policy> Snapshot<S, P> {
     }
 
     /// Whether the policy is strict, and wants none of those that are there for this request.
-    pub(crate) fn refuses(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> bool {
+    pub(crate) fn rejects(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> bool {
         let wants = |group: &Group<S, P>| {
             policy.pick(&group.table, &group.members.endpoints, &wish.context(chance)).is_some()
         };

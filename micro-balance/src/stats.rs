@@ -20,8 +20,9 @@ use crate::{
     clock::Moment,
     eject::{Reason, Rows, Window},
     ewma::{Ewma, nanos},
-    load_report::Reported,
+    load_report::{LoadReport, Reported},
     settings::Settings,
+    times::Times,
 };
 
 /// Set in [`Stats::barred`] while the endpoint is not connected.
@@ -53,6 +54,8 @@ pub(crate) struct Stats {
     ended: EndedCounts,
     serial: u64,
     reported: OnceLock<Box<Reported>>,
+    /// How long answers took, if anybody wants to be told.
+    times: Option<Box<Times>>,
     settings: Arc<Settings>,
     reports: mpsc::UnboundedSender<Report>,
     /// The balancer it belongs to, for a request that comes back. Its type is the balancer's secret, so
@@ -102,7 +105,7 @@ impl Stats {
         Self {
             started: AtomicU64::new(0),
             finished: AtomicU64::new(0),
-            latency: Ewma::default(),
+            latency: Ewma::new(settings.clock.now().get()),
             barred: AtomicU8::new(LOST),
             probing: AtomicBool::new(false),
             rows: AtomicU64::new(0),
@@ -110,6 +113,7 @@ impl Stats {
             ended: EndedCounts::default(),
             serial,
             reported: OnceLock::new(),
+            times: settings.times.then(|| Box::new(Times::new())),
             settings,
             reports,
             home,
@@ -196,8 +200,20 @@ impl Stats {
         if let Some(reports) = &self.settings.load_reports
             && let Some(weight) = reports.weight(headers)
         {
-            self.reported.get_or_init(Box::default).record(weight, self.now().get());
+            self.weigh(weight);
         }
+    }
+
+    /// Takes a report of load that came by itself.
+    pub(crate) fn load_reported(&self, report: &LoadReport) {
+        let reports = self.settings.load_reports.as_ref();
+        if let Some(weight) = reports.and_then(|reports| reports.weigh(report)) {
+            self.weigh(weight);
+        }
+    }
+
+    fn weigh(&self, weight: f64) {
+        self.reported.get_or_init(Box::default).record(weight, self.now().get());
     }
 
     /// The weight that the endpoint's own reports give it, if they count.
@@ -213,7 +229,7 @@ impl Stats {
     /// Starts over with a clean record, as after ejection.
     pub(crate) fn forgive(&self) {
         self.break_row();
-        self.latency.reset();
+        self.latency.reset(self.now().get());
     }
 
     #[inline]
@@ -250,6 +266,19 @@ impl Stats {
         *counted = others + well;
         let latency = self.latency.value(self.now().get(), self.settings.rate);
         Window { well: u32::try_from(well).unwrap_or(u32::MAX), failed, broken, latency }
+    }
+
+    /// Takes the time to an answer for the figures.
+    #[inline]
+    pub(crate) fn timed(&self, latency: u64) {
+        if let Some(times) = &self.times {
+            times.record(latency);
+        }
+    }
+
+    /// How long answers took, if that is kept.
+    pub(crate) fn times(&self) -> Option<&Times> {
+        self.times.as_deref()
     }
 
     /// Takes the time to an answer, or the time waited in vain.

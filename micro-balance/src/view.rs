@@ -22,14 +22,24 @@ pub enum State {
     Unhealthy,
     /// It did too badly, and takes no requests unless too few others are left.
     Ejected,
+    /// Discovery has removed it, and it goes on with the sessions it has: see
+    /// [`Builder::drain`](crate::Builder::drain).
+    Draining,
     /// Its ejection is over, and one request at a time finds out whether it is well again.
     HalfOpen,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 6] =
-        [Self::Idle, Self::Connecting, Self::Ready, Self::Unhealthy, Self::Ejected, Self::HalfOpen];
+    pub const ALL: [Self; 7] = [
+        Self::Idle,
+        Self::Connecting,
+        Self::Ready,
+        Self::Unhealthy,
+        Self::Ejected,
+        Self::Draining,
+        Self::HalfOpen,
+    ];
 
     /// Its name in figures.
     pub const fn name(self) -> &'static str {
@@ -39,6 +49,7 @@ impl State {
             Self::Ready => "ready",
             Self::Unhealthy => "unhealthy",
             Self::Ejected => "ejected",
+            Self::Draining => "draining",
             Self::HalfOpen => "half_open",
         }
     }

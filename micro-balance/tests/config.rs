@@ -108,6 +108,8 @@ fn every_policy_is_named_in_a_configuration() {
             "[policy.label_subset]\nby = [[\"version\"]]\notherwise = \"nobody\"\npolicy = \"random\"",
             "LabelSubset",
         ),
+        ("[policy.label_subset]\nby_or = [[[\"version\", \"zone\"], [\"version\"]]]", "LabelSubset"),
+        ("[priority.failover]\npatience = \"10s\"", "PeakEwma"),
         ("[policy.override_host]\ncookie = \"session\"\nstrict = true", "OverrideHost"),
         ("[policy.label_order]\nlabels = [[\"disk\", \"ssd\"]]", "LabelOrder"),
     ] {
@@ -132,6 +134,8 @@ fn a_policy_that_cannot_work_is_refused_with_the_path_to_why() {
         ("[policy.round_robin]\nstart = 1", "policy.round_robin.start"),
         ("[policy.peak_ewma]\ndecay = 5", "policy.peak_ewma.decay"),
         ("[policy.label_subset.policy.maglev]\nsize = 4", "policy.label_subset.policy.maglev.size"),
+        ("[policy.label_subset]\nby_or = [[[\"version\"], [\"zone\"]]]", "policy"),
+        ("[priority.failover]\npatience = 10", "priority.failover.patience"),
         ("[subset.random]\nsize = 0", "subset.random.size"),
         ("[subset.random]\nsize = -3", "subset.random.size"),
         ("subset = \"random\"", "subset"),

@@ -3,10 +3,10 @@
 
 mod support;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, error::Error, time::Duration};
 
 use micro_balance::{
-    Attributes, Balance, Ejection, State,
+    Attributes, Balance, Ejection, NotSent, State, TooFewWell,
     eligible::{
         Locality, Priority, SlowStart, Subset,
         locality::{Prefer, ZoneAware, ZoneWeights, Zones, effective_weight},
@@ -15,9 +15,13 @@ use micro_balance::{
     policy::{LeastRequest, PeakEwma, Random, RoundRobin, WeightedRoundRobin},
 };
 use serde_json::Value;
-use support::{FAST, Fake, Mood, count, fakes, settle};
-use tokio::time::sleep;
+use support::{FAST, Fake, Mood, count, discovery, fakes, settle};
+use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
 
 fn data(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -421,4 +425,71 @@ async fn a_new_endpoint_is_given_more_and_more() {
         assert!(drawn.abs_diff(share) <= 150 || after == 12 && drawn < 800, "{drawn} after {after} s");
     }
     assert!(share_of_a_newcomer(PeakEwma::new(), 1).await < 500);
+}
+
+/// gRPC's failover timer: A56.
+#[tokio::test(start_paused = true)]
+async fn a_first_priority_that_is_connecting_is_waited_for_ten_seconds_and_not_once_it_is_known_to_be_down() {
+    for (mood, waits) in [(Mood::Connecting, true), (Mood::Refuses, false)] {
+        let (hand, changes) = discovery();
+        let (first, second) = (Fake::new("first", mood), Fake::new("second", FAST));
+        let balance: Balance<_, (), _> = Balance::builder(changes)
+            .policy(RoundRobin::starting_at(0))
+            .priority(Priority::grpc())
+            .failfast(ms(60_000))
+            .attributes(|name: &&'static str, _: &Fake| Attributes {
+                priority: u32::from(*name == "second"),
+                ..Attributes::default()
+            })
+            .build();
+        hand.insert("first", &first);
+        hand.insert("second", &second);
+        let began = Instant::now();
+        assert_eq!(balance.clone().oneshot(()).await.unwrap(), "second");
+        let waited = began.elapsed();
+        assert_eq!(waited >= ms(9_990), waits, "{mood:?}: {waited:?}");
+        assert!(waited <= ms(10_100), "{mood:?}: {waited:?}");
+        // It is back as soon as it is ready, and not waited for when it is lost.
+        first.set(FAST);
+        sleep(ms(5_000)).await;
+        assert_eq!(balance.clone().oneshot(()).await.unwrap(), "first");
+        first.set(Mood::Connecting);
+        let began = Instant::now();
+        assert_eq!(balance.clone().oneshot(()).await.unwrap(), "second");
+        assert!(began.elapsed() <= ms(100), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_fail_in_panic_where_that_is_wanted_and_no_longer() {
+    let (fakes, hand, changes) = fakes(["a", "b", "c"], FAST);
+    let ejection =
+        Ejection::default().consecutive_failures(2).max_percent(100).panic_percent(50).fail_in_panic(true);
+    let balance: Balance<_, (), _> =
+        Balance::builder(changes).policy(RoundRobin::starting_at(0)).ejection(ejection).seed(1).build();
+    balance.clone().oneshot(()).await.unwrap();
+    fakes[0].set(Mood::Fails(ms(0)));
+    fakes[1].set(Mood::Fails(ms(0)));
+    for _ in 0..12 {
+        let _ = balance.clone().oneshot(()).await;
+        settle().await;
+    }
+    let began = Instant::now();
+    let error = balance.clone().oneshot(()).await.unwrap_err();
+    let error = error.downcast_ref::<NotSent>().and_then(|error| error.source()).unwrap();
+    assert!(error.is::<TooFewWell>(), "{error}");
+    assert_eq!(error.to_string(), "too few of 3 known endpoints are well, and requests are to fail then");
+    assert_eq!(began.elapsed(), ms(0), "at once");
+    let spared = fakes[2].calls();
+    for _ in 0..5 {
+        balance.clone().oneshot(()).await.unwrap_err();
+    }
+    assert_eq!(fakes[2].calls(), spared, "the one that is well is spared");
+    fakes.iter().for_each(|fake| fake.set(FAST));
+    sleep(ms(10_000)).await;
+    for _ in 0..6 {
+        balance.clone().oneshot(()).await.unwrap();
+        settle().await;
+    }
+    drop(hand);
 }

@@ -54,6 +54,12 @@ struct Inner {
 struct Node(Arc<Mutex<Inner>>);
 
 impl Node {
+    fn new(seed: u64) -> Self {
+        let random = fastrand::Rng::with_seed(seed);
+        let inner = Inner { mood: WELL, random, carried_out: Vec::new(), calls: 0, busy: 0 };
+        Self(Arc::new(Mutex::new(inner)))
+    }
+
     fn set(&self, mood: Mood) {
         self.0.lock().unwrap().mood = mood;
     }
@@ -144,13 +150,7 @@ impl Noticed {
 impl Fleet {
     async fn new() -> Self {
         let (hand, mut changes) = mpsc::unbounded_channel();
-        let nodes: Vec<_> = (0..5)
-            .map(|seed| {
-                let random = fastrand::Rng::with_seed(seed);
-                let inner = Inner { mood: WELL, random, carried_out: Vec::new(), calls: 0, busy: 0 };
-                Node(Arc::new(Mutex::new(inner)))
-            })
-            .collect();
+        let nodes: Vec<_> = (0..5).map(Node::new).collect();
         for (key, node) in nodes.iter().enumerate() {
             hand.send(Ok(Change::Insert(key, node.clone()))).unwrap();
         }
@@ -336,4 +336,25 @@ async fn half_of_the_nodes_taken_away_cost_nothing() {
         fleet.nodes[..2].iter().for_each(|node| node.set(Mood::Resets(1.0)));
     };
     assert_eq!(fleet.load(Method::GET, 3, remove).await.failed, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_nodes_replaced_one_after_another_cost_nothing_and_nothing_is_done_twice() {
+    let fleet = Fleet::new().await;
+    let nodes: Vec<_> = fleet.nodes.iter().cloned().chain((5..15).map(Node::new)).collect();
+    let replace = async {
+        for old in 0..10 {
+            sleep(Duration::from_millis(300)).await;
+            fleet.hand.send(Ok(Change::Insert(old + 5, nodes[old + 5].clone()))).unwrap();
+            sleep(Duration::from_millis(20)).await;
+            fleet.hand.send(Ok(Change::Remove(old))).unwrap();
+            // What it has begun it brings to an end, and then it is gone.
+            sleep(Duration::from_millis(50)).await;
+            nodes[old].set(Mood::Resets(1.0));
+        }
+    };
+    assert_eq!(fleet.load(Method::POST, 5, replace).await.failed, 0);
+    let mut done: Vec<_> = nodes.iter().flat_map(|node| node.0.lock().unwrap().carried_out.clone()).collect();
+    done.sort_unstable();
+    assert_eq!(done, (0..1_000).collect::<Vec<_>>());
 }

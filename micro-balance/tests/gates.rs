@@ -262,3 +262,47 @@ async fn an_aperture_opens_with_load_and_closes_without() {
     run(&balance, 5.0, 100, 5).await;
     assert!(used(&before) <= 3, "half a request at a time again: {}", used(&before));
 }
+
+/// Many clients of the same servers, each of which knows little of the load by itself: the scenario of
+/// Prequal's paper, <https://www.usenix.org/conference/nsdi24/presentation/wydrowski>. Two of ten servers are
+/// three times slower.
+async fn crowd<P: Policy>(policy: impl Fn() -> P, load: f64, seed: u64) -> Vec<Option<Duration>> {
+    const CLIENTS: u64 = 20;
+    let mean = |n: u64| Duration::from_millis(if n < 2 { 300 } else { 100 });
+    let servers: Vec<_> = (0..10).map(|n| Server::queue(mean(n), seed ^ n)).collect();
+    let client = |n: u64| {
+        Balance::builder(ServiceList::new::<()>(servers.clone()))
+            .policy(policy())
+            .ejection(Ejection::off())
+            .seed(seed ^ (n << 8))
+            .load_probe(|server: Server| async move {
+                let Kind::Queue(mean, _) = &server.kind else { return Err("no queue".into()) };
+                let in_flight = server.busy.load(Relaxed);
+                Ok(Load { in_flight, latency: *mean * (1 + in_flight) })
+            })
+            .build()
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(client).collect();
+    // Eight of ten requests a second, and two of three and a third.
+    let rate = (8.0 * 10.0 + 2.0 * 10.0 / 3.0) * load / CLIENTS as f64;
+    let all = clients.iter().zip(1..).map(|(client, n)| run(client, rate, 500, seed ^ (n << 16)));
+    futures_util::future::join_all(all).await.into_iter().flatten().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn among_many_clients_probes_beat_what_each_client_knows_by_itself() {
+    for seed in 1..=2 {
+        let least = percentile(&crowd(|| LeastRequest, 0.8, seed).await, 0.99);
+        let probed = percentile(&crowd(Prequal::new, 0.8, seed).await, 0.99);
+        assert!(probed < least.mul_f64(0.5), "seed {seed}: Prequal {probed:?}, least request {least:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_keep_an_overload_from_falling_on_a_few() {
+    // A tenth more than the servers can do: what waits at the end is the overload, shared by all.
+    let times = crowd(Prequal::new, 1.1, 1).await;
+    let worst = percentile(&times, 0.999);
+    let turns = percentile(&crowd(RoundRobin::new, 1.1, 1).await, 0.999);
+    assert!(worst < turns / 3, "Prequal {worst:?}, round robin {turns:?}");
+}

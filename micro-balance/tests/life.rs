@@ -13,7 +13,8 @@ use support::{FAST, Fake, Mood, discovery};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
-const POLICIES: [&str; 20] = [
+/// By name, or as JSON where it takes more to say it.
+const POLICIES: [&str; 29] = [
     "random",
     "round_robin",
     "weighted_round_robin",
@@ -34,6 +35,15 @@ const POLICIES: [&str; 20] = [
     "orca_weighted",
     "prequal",
     "random_aperture",
+    r#"{ "least_request": { "choices": 4 } }"#,
+    r#"{ "weighted_round_robin": { "clamped": true } }"#,
+    r#"{ "peak_ewma": { "classic": true } }"#,
+    r#"{ "ring_hash": { "bound": 1.25 } }"#,
+    r#"{ "ring_hash": { "mode": "ketama", "header": "x-user" } }"#,
+    r#"{ "ring_hash": { "mode": "envoy", "least": 64, "most": 512 } }"#,
+    r#"{ "ring_hash": { "mode": "grpc" } }"#,
+    r#"{ "aperture": { "instance": 0, "peers": 1 } }"#,
+    r#"{ "label_subset": { "by": [["version"]], "policy": "least_of_all" } }"#,
 ];
 
 /// Endpoints of the first priority, of the second, and one that is drained.
@@ -92,7 +102,8 @@ fn eligible(present: &BTreeSet<usize>, moods: &[Mood]) -> BTreeSet<&'static str>
 }
 
 fn policy(name: &str) -> Boxed {
-    let config: config::Balancing = config::read(serde_json::json!({ "policy": name })).unwrap();
+    let named = serde_json::from_str(name).unwrap_or_else(|_| serde_json::Value::from(name));
+    let config: config::Balancing = config::read(serde_json::json!({ "policy": named })).unwrap();
     config.policy.build()
 }
 

@@ -11,7 +11,8 @@ use std::{
 };
 
 use metrics::{
-    Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+    SharedString, Unit,
 };
 use micro_balance::{Balance, Ejection, policy::RoundRobin};
 use support::{FAST, Mood, fakes, settle};
@@ -75,6 +76,13 @@ impl GaugeFn for One {
     }
 }
 
+/// Adds up what is recorded.
+impl HistogramFn for One {
+    fn record(&self, value: f64) {
+        self.change(|sum| sum + value);
+    }
+}
+
 impl Recorder for Kept {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -88,8 +96,8 @@ impl Recorder for Kept {
         Gauge::from_arc(self.one(key))
     }
 
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.one(key))
     }
 }
 
@@ -103,7 +111,7 @@ fn figures_tell_of_every_endpoint_and_of_ejections() {
     let kept = Kept::default();
     metrics::with_local_recorder(&kept, || {
         paused().block_on(async {
-            let ([a, _b], hand, changes) = fakes(["a", "b"], FAST);
+            let ([a, _b], hand, changes) = fakes(["a", "b"], Mood::Answers(Duration::from_millis(10)));
             let balance = Balance::builder(changes)
                 .policy(RoundRobin::new())
                 .ejection(Ejection::default().consecutive_failures(3))
@@ -121,6 +129,11 @@ fn figures_tell_of_every_endpoint_and_of_ejections() {
             assert_eq!(of("picks_total service=greeter endpoint=a"), 3.0);
             assert_eq!(of("failures_total service=greeter endpoint=a"), 3.0);
             assert_eq!(of("picks_total service=greeter endpoint=b"), 7.0);
+            let seconds = of("latency_seconds service=greeter endpoint=b");
+            assert!(
+                (0.0612..=0.088).contains(&seconds),
+                "7 answers of 10 ms, as far as a histogram tells: {seconds}"
+            );
             assert_eq!(of("endpoint_ready service=greeter endpoint=a"), 0.0);
             assert_eq!(of("endpoint_ready service=greeter endpoint=b"), 1.0);
             assert_eq!(of("endpoints service=greeter state=ejected"), 1.0);

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tower::{BoxError, Service, ServiceExt as _};
 
 /// A balancer under test.
-pub(super) trait Case {
+pub(crate) trait Case {
     /// Sends `each` requests from each of `tasks` tasks, one after another in each task.
     fn run(&mut self, tasks: usize, each: u64) -> BoxFuture<'_, Result<(), BoxError>>;
 
@@ -69,9 +69,9 @@ where
 }
 
 /// A case and what it is called in the tables.
-pub(super) struct Named {
-    pub(super) name: &'static str,
-    pub(super) case: Box<dyn Case>,
+pub(crate) struct Named {
+    pub(crate) name: &'static str,
+    pub(crate) case: Box<dyn Case>,
 }
 
 impl Named {

@@ -8,9 +8,12 @@ mod on;
 mod ours;
 mod peers;
 
+use tokio::runtime::Runtime;
 use tower::BoxError;
 
+pub(crate) use self::ours::{LEAST_REQUEST, PEAK_EWMA, RANDOM, ROUND_ROBIN};
 use self::{
+    case::Named,
     cell::Cell,
     measure::{LONG_ENOUGH, TASKS},
     on::On,
@@ -38,13 +41,31 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
     Ok(bars)
 }
 
-fn cell(on: On, count: usize, rounds: usize) -> Result<Cell, BoxError> {
-    let runtime = on.runtime()?;
+/// The names of all cases.
+pub(crate) const NAMES: [&str; 8] = [
+    peers::EXCLUSIVE,
+    peers::BUFFER_CONSTANT,
+    peers::BUFFER_PENDING,
+    peers::BUFFER_EWMA,
+    ROUND_ROBIN,
+    RANDOM,
+    LEAST_REQUEST,
+    PEAK_EWMA,
+];
+
+/// Every case over `count` endpoints, on a runtime that has to be kept.
+pub(crate) fn cases(runtime: &Runtime, count: usize) -> Result<Vec<Named>, BoxError> {
     let mut cases = {
         let _inside = runtime.enter();
         peers::cases(count)
     };
     cases.extend(runtime.block_on(ours::cases(count))?);
+    Ok(cases)
+}
+
+fn cell(on: On, count: usize, rounds: usize) -> Result<Cell, BoxError> {
+    let runtime = on.runtime()?;
+    let mut cases = cases(&runtime, count)?;
     let figures = measure::all(&runtime, &mut cases, rounds)?;
     Ok(Cell { on, count, figures })
 }

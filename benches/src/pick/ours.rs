@@ -13,12 +13,14 @@ use super::{
     mock::{Mock, mocks},
 };
 
+pub(crate) const ROUND_ROBIN: &str = "ours RoundRobin";
+pub(crate) const RANDOM: &str = "ours Random";
 /// The policy that is held against tower's pending requests.
-pub(super) const LEAST_REQUEST: &str = "ours LeastRequest";
+pub(crate) const LEAST_REQUEST: &str = "ours LeastRequest";
 /// The policy that is held against tower's peak EWMA.
-pub(super) const PEAK_EWMA: &str = "ours PeakEwma";
+pub(crate) const PEAK_EWMA: &str = "ours PeakEwma";
 /// Every policy.
-pub(super) const ALL: [&str; 4] = ["ours RoundRobin", "ours Random", LEAST_REQUEST, PEAK_EWMA];
+pub(super) const ALL: [&str; 4] = [ROUND_ROBIN, RANDOM, LEAST_REQUEST, PEAK_EWMA];
 
 /// Every case, over `count` endpoints that are ready.
 pub(super) async fn cases(count: usize) -> Result<Vec<Named>, BoxError> {

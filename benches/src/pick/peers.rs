@@ -15,6 +15,9 @@ use super::{
     mock::{Mock, mocks},
 };
 
+pub(super) const EXCLUSIVE: &str = "tower &mut Balance<PendingRequests>";
+/// What tonic's `balance_list` is made of: all loads are the same to it.
+pub(super) const BUFFER_CONSTANT: &str = "tower Buffer(Balance<Constant>)";
 /// The balancer that the claim on least request is about.
 pub(super) const BUFFER_PENDING: &str = "tower Buffer(Balance<PendingRequests>)";
 /// The balancer that the claim on peak EWMA is about.
@@ -26,12 +29,8 @@ const ROOM: usize = 1024;
 /// Every case, over `count` endpoints. Needs a runtime, for the tasks of the buffers.
 pub(super) fn cases(count: usize) -> Vec<Named> {
     vec![
-        Named::new("tower &mut Balance<PendingRequests>", Exclusive(Balance::new(pending(count)))),
-        // What tonic's `balance_list` is made of: all loads are the same to it.
-        Named::new(
-            "tower Buffer(Balance<Constant>)",
-            Shared(buffer(Balance::new(Constant::new(mocks(count), 0)))),
-        ),
+        Named::new(EXCLUSIVE, Exclusive(Balance::new(pending(count)))),
+        Named::new(BUFFER_CONSTANT, Shared(buffer(Balance::new(Constant::new(mocks(count), 0))))),
         Named::new(BUFFER_PENDING, Shared(buffer(Balance::new(pending(count))))),
         Named::new(BUFFER_EWMA, Shared(buffer(Balance::new(ewma(count))))),
     ]

@@ -91,7 +91,10 @@ enum PriorityChoice {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Failover {}
+struct Failover {
+    #[serde(default, deserialize_with = "super::maybe_duration")]
+    patience: Option<Duration>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,7 +104,9 @@ struct Proportional {
 
 fn priority<'de, D: Deserializer<'de>>(from: D) -> Result<Priority, D::Error> {
     Ok(match choice(from)? {
-        PriorityChoice::Failover(Failover {}) => Priority::failover(),
+        PriorityChoice::Failover(Failover { patience }) => {
+            Priority::failover().patience(patience.unwrap_or_default())
+        }
         PriorityChoice::Proportional(Proportional { overprovisioning }) => {
             Priority::proportional().overprovisioning(overprovisioning.unwrap_or(140))
         }

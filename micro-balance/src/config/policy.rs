@@ -204,6 +204,8 @@ struct Order {
 struct Labels {
     /// Sets of keys that requests may ask for.
     by: Vec<Vec<String>>,
+    /// Such sets, and fewer of their keys to fall back to.
+    by_or: Vec<(Vec<String>, Vec<String>)>,
     otherwise: Fallback,
     policy: Box<PolicyConfig>,
 }
@@ -268,7 +270,7 @@ impl Named {
             Self::LabelOrder(order) => Boxed::new(
                 order.labels.iter().fold(LabelOrder::new(), |policy, (key, value)| policy.then(key, value)),
             ),
-            Self::LabelSubset(labels) => Boxed::new(labels.build()),
+            Self::LabelSubset(labels) => Boxed::new(labels.build()?),
             Self::OverrideHost(host) => Boxed::new(host.build()?),
         })
     }
@@ -346,13 +348,14 @@ impl Reports {
 }
 
 impl Labels {
-    fn build(&self) -> LabelSubset<Boxed> {
+    fn build(&self) -> Result<LabelSubset<Boxed>, InvalidSetting> {
         let policy = LabelSubset::new(self.policy.build()).otherwise(match &self.otherwise {
             Fallback::Anybody => Otherwise::Anybody,
             Fallback::Nobody => Otherwise::Nobody,
             Fallback::Those(labels) => Otherwise::Those(labels.clone()),
         });
-        self.by.iter().fold(policy, |policy, keys| policy.by(keys))
+        let policy = self.by.iter().fold(policy, |policy, keys| policy.by(keys));
+        self.by_or.iter().try_fold(policy, |policy, (keys, fewer)| policy.by_or(keys, fewer))
     }
 }
 

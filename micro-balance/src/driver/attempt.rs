@@ -68,6 +68,7 @@ where
         slot.connecting = false;
         match result {
             Ok(()) => {
+                slot.dialing = None;
                 slot.endpoint.stats().unbar(LOST);
                 slot.service = Some(slot.original.clone());
                 if slot.failures > 0 || slot.since.is_none() {
@@ -78,6 +79,7 @@ where
                 slot.last_error = None;
                 tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint ready");
                 self.check(serial);
+                self.listen(serial);
                 self.on_first_ready(serial);
             }
             Err(error) => {

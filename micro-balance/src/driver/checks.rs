@@ -1,4 +1,4 @@
-//! Active health checks: who is asked, and what becomes of the answers.
+//! Active health checks, who is asked and what becomes of the answers; and who is listened to.
 
 use std::{fmt, hash::Hash};
 
@@ -29,6 +29,15 @@ where
         let stats = slot.endpoint.stats().clone();
         let checks = supervisor.clone().run(slot.original.clone(), stats, self.driver.chance.clone());
         slot.checker = Some(AbortOnDrop(tokio::spawn(checks).abort_handle()));
+    }
+
+    /// Listens to an endpoint that is connected, unless somebody does already.
+    pub(super) fn listen(&mut self, serial: u64) {
+        let Some(listener) = &self.driver.listener else { return };
+        let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.listener.is_none()) else { return };
+        let stats = slot.endpoint.stats().clone();
+        let listening = listener.clone().run(slot.original.clone(), stats, self.driver.chance.clone());
+        slot.listener = Some(AbortOnDrop(tokio::spawn(listening).abort_handle()));
     }
 
     /// An endpoint's health has changed.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tower::discover::Change;
 
 use super::{
-    State,
+    Event, State,
     slot::{Checked, Slot},
 };
 use crate::{endpoint::Endpoint, policy::Policy, stats::Stats};
@@ -27,12 +27,31 @@ where
                 if let Some(serial) = self.serials.remove(&key)
                     && let Some(mut slot) = self.slots.remove(&serial)
                 {
-                    slot.let_go();
-                    self.roster.gone(slot.endpoint, slot.place);
+                    self.roster.gone(slot.endpoint.clone(), slot.place);
                     self.regroup = true;
+                    match self.driver.drain {
+                        Some(time) if slot.is_connected() => self.drain(serial, slot, time),
+                        _ => slot.let_go(),
+                    }
                     tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint removed");
                 }
             }
+        }
+    }
+
+    /// Leaves an endpoint to the sessions it has, for a while.
+    fn drain(&mut self, serial: u64, mut slot: Slot<K, S>, time: Duration) {
+        slot.leaving = true;
+        self.leaving.insert(serial, slot);
+        self.touch_all();
+        self.after(time, Event::Drained(serial));
+    }
+
+    /// The time of an endpoint that was left to its sessions is over.
+    pub(super) fn on_drained(&mut self, serial: u64) {
+        if let Some(mut slot) = self.leaving.remove(&serial) {
+            slot.let_go();
+            self.touch_all();
         }
     }
 
@@ -50,8 +69,11 @@ where
             slot.original = service;
             slot.failures = 0;
             slot.checker = None;
+            slot.listener = None;
         } else {
             self.next_serial += 1;
+            // Sessions go on with the one that is back.
+            self.leaving.retain(|_, slot| slot.key != key);
             let id = format!("{key:?}");
             let id = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(&id).into();
             let stats = Arc::new(Stats::new(

@@ -15,7 +15,7 @@ mod roster;
 mod slot;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     hash::Hash,
     pin::Pin,
@@ -46,8 +46,16 @@ use self::{
     slot::{Health, Slot},
 };
 use crate::{
-    chance::Chance, eligible::Eligibility, endpoint::Attributes, health::Supervisor, meter::Meter,
-    policy::Policy, settings::Settings, snapshot::Shared, stats::Report,
+    chance::Chance,
+    eligible::{Eligibility, Waits},
+    endpoint::Attributes,
+    health::Supervisor,
+    listen::Listener,
+    meter::Meter,
+    policy::Policy,
+    settings::Settings,
+    snapshot::Shared,
+    stats::Report,
 };
 
 /// Tells the attributes of an endpoint.
@@ -63,10 +71,13 @@ pub(crate) struct Driver<K, S, P: Policy, T> {
     pub(crate) settings: Arc<Settings>,
     pub(crate) eligibility: Eligibility,
     pub(crate) reconnect: Reconnect,
+    /// How long endpoints that were removed go on with their sessions.
+    pub(crate) drain: Option<Duration>,
     pub(crate) describe: Describe<K, S>,
     pub(crate) probe: Option<Probe<S>>,
     pub(crate) meter: Option<Meter>,
     pub(crate) supervisor: Option<Arc<Supervisor<S>>>,
+    pub(crate) listener: Option<Listener<S>>,
     pub(crate) chance: Chance,
     pub(crate) name: Option<Arc<str>>,
 }
@@ -77,6 +88,8 @@ enum Event {
     Connected { serial: u64, attempt: u64, result: Result<(), BoxError> },
     /// An ejection has lasted its time; the second number tells which ejection.
     EjectionOver(u64, u64),
+    /// An endpoint that was removed has had its time for its sessions.
+    Drained(u64),
     /// Nobody came to try a half-open endpoint.
     Untried(u64, u64),
     /// The first of the endpoints that are tried in turn takes long; the number tells which turn.
@@ -99,6 +112,9 @@ struct State<K, S, P: Policy, T> {
     slots: HashMap<u64, Slot<K, S>>,
     serials: HashMap<K, u64>,
     roster: Roster<S, P>,
+    waits: Waits,
+    /// Those that discovery has removed and that go on with their sessions, by serial number.
+    leaving: BTreeMap<u64, Slot<K, S>>,
     next_serial: u64,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     reports: mpsc::UnboundedSender<Report>,
@@ -186,6 +202,8 @@ where
             slots: HashMap::new(),
             serials: HashMap::new(),
             roster: Roster::default(),
+            waits: Waits::default(),
+            leaving: BTreeMap::new(),
             next_serial: 1,
             events: FuturesUnordered::new(),
             reports,
@@ -204,7 +222,8 @@ where
     /// Tells how things are, now and from time to time.
     fn tell_figures(&mut self) {
         let Some(meter) = &mut self.driver.meter else { return };
-        let views: Vec<_> = self.slots.values().map(|slot| slot.listed().view()).collect();
+        let slots = self.slots.values().map(|slot| (slot.listed().view(), &**slot.endpoint.stats()));
+        let views: Vec<_> = slots.collect();
         meter.tell(&views, &self.driver.settings.tally);
         let every = meter.every();
         self.after(every, Event::Figures);
@@ -243,6 +262,7 @@ where
                     self.readmit(serial);
                 }
             }
+            Event::Drained(serial) => self.on_drained(serial),
             Event::Probed(serial, result) => self.decide(serial, result.is_ok()),
             Event::Interval => self.on_interval(),
             Event::Figures => self.tell_figures(),

@@ -18,7 +18,7 @@ use super::{
     slot::{Checked, Health, Slot},
 };
 use crate::{
-    eligible::{Candidate, Marks, SlowStart, Standing},
+    eligible::{Candidate, Marks, Panic, SlowStart, Standing},
     endpoint::Endpoint,
     policy::{Policy, Turnover},
     snapshot::{Group, Members, Shares, Snapshot},
@@ -35,9 +35,11 @@ impl<S, P: Policy> Snapshot<S, P> {
             groups: Box::default(),
             shares: Shares::default(),
             half_open: Box::default(),
+            draining: Members::default(),
             noted: Box::default(),
             known: 0,
             resolved: false,
+            refuses: false,
             unready_since: Some(now),
         }
     }
@@ -64,7 +66,7 @@ where
         }
         let snapshot = match self.amended(&shared.policy) {
             Some(snapshot) => snapshot,
-            None => self.anew(&shared.policy),
+            None => self.anew(&shared.policy, &shared.snapshot.load()),
         };
         let snapshot = Arc::new(snapshot);
         let before = shared.snapshot.swap(snapshot.clone());
@@ -72,7 +74,8 @@ where
         shared.changed.notify_waiters();
         self.roster.published(snapshot, before);
         let refresh = shared.policy.refresh();
-        self.refresh = self.warming().into_iter().chain(refresh).min().map(|step| self.published + step);
+        let steps = self.warming().into_iter().chain(refresh).map(|step| self.published + step);
+        self.refresh = steps.chain(self.waits.next()).min();
         true
     }
 
@@ -86,7 +89,7 @@ where
 
     /// The last snapshot with what has changed since, if that is all it takes.
     fn amended(&mut self, policy: &P) -> Option<Snapshot<S, P>> {
-        if !(self.driver.eligibility.is_plain() && self.takes_all()) {
+        if !(self.driver.eligibility.is_plain() && self.takes_all() && self.leaving.is_empty()) {
             return None;
         }
         let amended = self.roster.amend(&mut self.slots, |level| {
@@ -108,22 +111,31 @@ where
             groups: [Group { members: amended.members, table, mask: CALM, marks: Marks::default() }].into(),
             shares: Shares::new([1].into_iter()),
             half_open: noted().filter_map(half_open).collect(),
+            draining: Members::default(),
             noted: noted().map(Slot::listed).collect(),
             known: self.slots.len(),
             resolved: true,
+            refuses: false,
             unready_since: None,
         })
     }
 
     /// The snapshot of everything, in the order of ids.
-    fn anew(&mut self, policy: &P) -> Snapshot<S, P> {
+    fn anew(&mut self, policy: &P, before: &Snapshot<S, P>) -> Snapshot<S, P> {
         let eligibility = &self.driver.eligibility;
         let mut slots: Vec<_> = self.slots.values().collect();
         slots.sort_by(|a, b| a.endpoint.place().cmp(&b.endpoint.place()));
         slots.retain(|slot| slot.wanted);
         let candidates: Vec<_> = slots.iter().map(|slot| slot.candidate()).collect();
-        let eligible = eligibility.plan(&candidates, self.driver.settings.ejection.panic_threshold());
+        let ejection = &self.driver.settings.ejection;
+        let panic = Panic { percent: ejection.panic_threshold(), refuses: ejection.fails_in_panic() };
+        let eligible = eligibility.plan(&candidates, panic, &mut self.waits);
         let warm = Warm { slow_start: eligibility.slow_start.as_ref(), now: Instant::now() };
+        // Only where there is one group each is it clear which came from which.
+        let before = match (&*before.groups, &*eligible.groups) {
+            ([before], [_]) => Some(before),
+            _ => None,
+        };
         let groups: Box<[_]> = eligible
             .groups
             .iter()
@@ -132,7 +144,7 @@ where
                 let endpoints: Vec<_> = members().map(|slot| warm.endpoint(slot)).collect();
                 let services = members().filter_map(|slot| slot.service.clone()).collect();
                 Group {
-                    table: policy.table(&endpoints),
+                    table: table(policy, before, &endpoints),
                     members: Members { endpoints, services },
                     mask: if plan.panic { LOST } else { CALM },
                     marks: plan.marks,
@@ -142,18 +154,42 @@ where
         let out = eligible.out.iter().filter_map(|&index| slots.get(index).copied());
         let (shares, half_open) =
             (Shares::new(eligible.groups.iter().map(|plan| plan.share)), out.filter_map(half_open).collect());
+        // They are in no group unless there is nobody else.
+        let apart = !groups.iter().any(|group| group.marks.has(Marks::DRAINED));
+        let drained = slots.iter().copied().filter(|slot| apart && slot.placed().drained);
+        let draining = drained.chain(self.leaving.values()).filter(|slot| slot.standing() == Standing::Well);
+        let draining =
+            draining.filter_map(|slot| Some((slot.endpoint.clone(), slot.service.clone()?))).collect();
         let plain = matches!(&*eligible.groups, [only] if !only.panic && only.marks.is_empty());
         self.roster.count(&mut self.slots, &groups, plain && eligibility.is_plain());
         Snapshot {
             shares,
             half_open,
-            noted: self.roster.noted().filter_map(|serial| Some(self.slots.get(&serial)?.listed())).collect(),
+            draining,
+            noted: self
+                .roster
+                .noted()
+                .filter_map(|serial| self.slots.get(&serial))
+                .chain(self.leaving.values())
+                .map(Slot::listed)
+                .collect(),
             known: self.slots.len(),
             resolved: true,
+            refuses: eligible.refuses,
             unready_since: groups.is_empty().then_some(self.unready_since),
             groups,
         }
     }
+}
+
+/// The table of a set, from the group before it if that is quicker.
+fn table<S, P: Policy>(policy: &P, before: Option<&Group<S, P>>, endpoints: &[Endpoint]) -> P::Table {
+    let update = |before: &Group<S, P>| {
+        let members = &before.members.endpoints;
+        let (left, joined) = Turnover::between(members, endpoints);
+        policy.update(&before.table, &Turnover::new(members, endpoints, &left, &joined))
+    };
+    before.and_then(update).unwrap_or_else(|| policy.table(endpoints))
 }
 
 /// Who may be found out about by one request at a time.

@@ -32,6 +32,8 @@ pub(super) struct Slot<K, S> {
     /// What active checks make of it, and the task that makes them.
     pub(super) checked: Checked,
     pub(super) checker: Option<AbortOnDrop>,
+    /// The task that listens to its reports of load.
+    pub(super) listener: Option<AbortOnDrop>,
     /// Ejections in a row: each lasts longer than the one before, and a clean interval takes one back.
     pub(super) ejections: u32,
     /// Whether it is to be connected: subsetting or the policy may leave it out.
@@ -47,6 +49,8 @@ pub(super) struct Slot<K, S> {
     counted: u64,
     /// For how many intervals in a row it has been too slow.
     pub(super) slow: u32,
+    /// Whether discovery has removed it.
+    pub(super) leaving: bool,
     /// As what it is counted in the last snapshot.
     pub(super) place: Option<Place>,
 }
@@ -84,6 +88,7 @@ impl<K, S> Slot<K, S> {
             health: Health::Well,
             checked: Checked::Off,
             checker: None,
+            listener: None,
             ejections: 0,
             turn: 0,
             wanted: true,
@@ -92,6 +97,7 @@ impl<K, S> Slot<K, S> {
             reason: None,
             counted: 0,
             slow: 0,
+            leaving: false,
             place: None,
         }
     }
@@ -103,6 +109,7 @@ impl<K, S> Slot<K, S> {
         self.service = None;
         self.failures = 0;
         self.since = None;
+        self.listener = None;
         if let Some(dialing) = self.dialing.take() {
             dialing.abort();
         }
@@ -130,6 +137,7 @@ impl<K, S> Slot<K, S> {
 
     pub(super) fn listed(&self) -> Listed {
         let state = match self.health {
+            _ if self.leaving => State::Draining,
             _ if !self.wanted => State::Idle,
             _ if !self.is_connected() => State::Connecting,
             _ if self.checked == Checked::Unwell => State::Unhealthy,

@@ -56,6 +56,7 @@ pub struct Ejection {
     jitter: Duration,
     max_percent: u32,
     panic_percent: u32,
+    fails_in_panic: bool,
 }
 
 impl Default for Ejection {
@@ -100,6 +101,7 @@ impl Ejection {
             jitter: Duration::ZERO,
             max_percent: 10,
             panic_percent: 50,
+            fails_in_panic: false,
         }
     }
 
@@ -195,6 +197,14 @@ impl Ejection {
         self
     }
 
+    /// Whether requests fail with [`TooFewWell`](crate::TooFewWell) where [`panic_percent`](Self::panic_percent) has
+    /// ejections ignored otherwise, so that the few that are left are not overrun; false unless given. Envoy's
+    /// `fail_traffic_on_panic`. A level of priority that takes what others cannot does so here as well.
+    pub fn fail_in_panic(mut self, fails: bool) -> Self {
+        self.fails_in_panic = fails;
+        self
+    }
+
     /// How long ejection number `times` in a row lasts, counted from 1, without jitter.
     pub fn time(&self, times: u32) -> Duration {
         self.base.saturating_mul(times.max(1)).min(self.max.max(self.base))
@@ -266,6 +276,11 @@ impl Ejection {
     pub(crate) fn allows(&self, ejected: usize, total: usize) -> bool {
         let percent = self.max_percent as usize;
         total >= 2 && percent > 0 && (ejected == 0 || (ejected + 1) * 100 <= total * percent)
+    }
+
+    /// Whether requests fail rather than have ejections ignored.
+    pub(crate) fn fails_in_panic(&self) -> bool {
+        self.fails_in_panic
     }
 
     /// Below how many percent of endpoints that are well ejections are not heeded.

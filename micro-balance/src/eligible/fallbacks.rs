@@ -25,7 +25,7 @@ impl Marks {
         self.0 == 0
     }
 
-    fn has(self, other: Self) -> bool {
+    pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 }

@@ -28,7 +28,8 @@ pub use self::{
 };
 pub(crate) use self::{
     fallbacks::{Counters, Marks},
-    plan::{Candidate, Standing},
+    plan::{Candidate, Panic, Standing},
+    priority::Waits,
 };
 
 /// Every step's settings.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
+
 use super::{
     Eligibility, Marks,
     locality::{ByZone, Shares},
-    priority::{Level, Load},
+    priority::{Level, Load, Waits},
 };
 use crate::endpoint::Attributes;
 
@@ -54,22 +56,47 @@ pub(crate) struct Eligible {
     pub(crate) groups: Vec<Plan>,
     /// Those that would be in a group if they were not ejected.
     pub(crate) out: Vec<usize>,
+    /// Whether requests fail as too few are well.
+    pub(crate) refuses: bool,
+}
+
+/// What happens where too few endpoints are well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Panic {
+    /// Of all, how many percent are enough.
+    pub(crate) percent: u32,
+    /// Whether requests fail, rather than go to those that are not well.
+    pub(crate) refuses: bool,
 }
 
 impl Eligibility {
     /// Takes the steps. Ejections are not heeded in a level where fewer than `panic` percent are well.
-    pub(crate) fn plan(&self, candidates: &[Candidate<'_>], panic: u32) -> Eligible {
+    pub(crate) fn plan(&self, candidates: &[Candidate<'_>], panic: Panic, waits: &mut Waits) -> Eligible {
         let (kept, drained) = undrained(candidates);
         let levels = by_priority(candidates, &kept);
-        let counts: Vec<_> = levels.iter().map(|level| count(candidates, level)).collect();
+        let counts: Vec<_> = levels.values().map(|level| count(candidates, level)).collect();
+        let now = Instant::now();
+        waits.begin(|priority| levels.contains_key(&priority));
+        let waited_for: Vec<_> = levels
+            .keys()
+            .zip(&counts)
+            .map(|(&priority, level)| waits.is_waited_for(self.priority, priority, level, now))
+            .collect();
+        let loads = self.priority.loads_while(&counts, &waited_for, panic.percent);
         let mut eligible = Eligible::default();
-        for (index, load) in self.priority.loads(&counts, panic).into_iter().enumerate() {
+        for (index, (level, load)) in levels.values().zip(loads).enumerate() {
             if load.healthy + load.degraded > 0 {
                 let marks = drained.with(Marks::PRIORITY.when(index > 0));
-                self.part(candidates, &levels[index], load, marks, &mut eligible);
+                if panic.refuses && load.panic && counts[index].is_known() {
+                    let out = |index: &usize| candidates[*index].standing == Standing::Out;
+                    eligible.out.extend(level.iter().copied().filter(out));
+                    eligible.refuses = true;
+                } else {
+                    self.part(candidates, level, load, marks, &mut eligible);
+                }
             }
         }
-        if eligible.groups.is_empty() {
+        if eligible.groups.is_empty() && !eligible.refuses {
             // Those that were to take the requests cannot be reached: anybody who can.
             let reached = |&index: &usize| candidates[index].standing.is_reached();
             let members: Vec<_> = kept.into_iter().filter(reached).collect();
@@ -130,12 +157,12 @@ fn undrained(candidates: &[Candidate<'_>]) -> (Vec<usize>, Marks) {
     }
 }
 
-fn by_priority(candidates: &[Candidate<'_>], kept: &[usize]) -> Vec<Vec<usize>> {
+fn by_priority(candidates: &[Candidate<'_>], kept: &[usize]) -> BTreeMap<u32, Vec<usize>> {
     let mut levels = BTreeMap::<u32, Vec<usize>>::new();
     for &index in kept {
         levels.entry(candidates[index].attributes.priority).or_default().push(index);
     }
-    levels.into_values().collect()
+    levels
 }
 
 fn count(candidates: &[Candidate<'_>], level: &[usize]) -> Level {

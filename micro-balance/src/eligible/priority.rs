@@ -1,5 +1,9 @@
 //! Which levels of priority take requests, and how many.
 
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+
 use super::panic::panics;
 
 /// How endpoints of a higher priority number stand in for those of a lower one.
@@ -9,7 +13,7 @@ pub struct Priority(Rule);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    Failover,
+    Failover { patience: Duration },
     Proportional { overprovisioning: u32 },
 }
 
@@ -25,7 +29,21 @@ impl Priority {
     /// <https://github.com/grpc/proposal/blob/master/A56-priority-lb-policy.md>, but without a wait: while
     /// the first level is still connecting, the next one serves.
     pub fn failover() -> Self {
-        Self(Rule::Failover)
+        Self(Rule::Failover { patience: Duration::ZERO })
+    }
+
+    /// gRPC's: a level that is connecting is waited for, for 10 s, before the next one serves.
+    pub fn grpc() -> Self {
+        Self::failover().patience(Duration::from_secs(10))
+    }
+
+    /// How long a level that has yet to connect is waited for before the next one serves, and no longer
+    /// than until it is known that nobody in it can be reached. Not at all unless given. Only for [`Priority::failover`].
+    pub fn patience(mut self, wait: Duration) -> Self {
+        if let Rule::Failover { patience } = &mut self.0 {
+            *patience = wait;
+        }
+        self
     }
 
     /// Each level takes as much as it is well, and the next takes the rest. A level counts as wholly well
@@ -47,10 +65,59 @@ impl Priority {
     /// What each level takes, from the first on; ejections are not heeded while fewer than `panic` percent
     /// are well.
     pub fn loads(&self, levels: &[Level], panic: u32) -> Vec<Load> {
+        self.loads_while(levels, &[], panic)
+    }
+
+    /// The same while some levels are waited for.
+    pub(super) fn loads_while(&self, levels: &[Level], waited_for: &[bool], panic: u32) -> Vec<Load> {
         match self.0 {
-            Rule::Failover => failover(levels, panic),
+            Rule::Failover { .. } => failover(levels, waited_for, panic),
             Rule::Proportional { overprovisioning } => proportional(levels, overprovisioning, panic),
         }
+    }
+}
+
+/// Which levels are waited for, and since when.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    /// By priority, for levels without anybody ready; nothing for those that were found not to be reached.
+    since: BTreeMap<u32, Option<Instant>>,
+    next: Option<Instant>,
+}
+
+impl Waits {
+    /// Forgets levels that are not there any more, and when the next wait is over.
+    pub(super) fn begin(&mut self, is_there: impl Fn(u32) -> bool) {
+        self.since.retain(|&priority, _| is_there(priority));
+        self.next = None;
+    }
+
+    /// Whether a level is waited for at `now`.
+    pub(super) fn is_waited_for(
+        &mut self,
+        rule: Priority,
+        priority: u32,
+        level: &Level,
+        now: Instant,
+    ) -> bool {
+        let Rule::Failover { patience } = rule.0 else { return false };
+        if level.healthy > 0 {
+            self.since.remove(&priority);
+            return false;
+        }
+        let since = self.since.entry(priority).or_insert(Some(now));
+        if level.excluded == 0 {
+            // All have been tried: it is not waited for until it has been ready once more.
+            *since = None;
+        }
+        let until = since.and_then(|since| since.checked_add(patience)).filter(|&until| now < until);
+        self.next = self.next.into_iter().chain(until).min();
+        until.is_some()
+    }
+
+    /// When the next level is not waited for any more.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.next
     }
 }
 
@@ -68,6 +135,11 @@ pub struct Level {
 }
 
 impl Level {
+    /// Whether anything is known of any of them.
+    pub(super) fn is_known(&self) -> bool {
+        self.counted() > 0
+    }
+
     fn counted(&self) -> u32 {
         self.hosts.saturating_sub(self.excluded)
     }
@@ -93,9 +165,11 @@ pub struct Load {
     pub panic: bool,
 }
 
-fn failover(levels: &[Level], panic: u32) -> Vec<Load> {
+fn failover(levels: &[Level], waited_for: &[bool], panic: u32) -> Vec<Load> {
     let mut loads = vec![Load::default(); levels.len()];
-    let well = levels.iter().position(|level| level.healthy + level.degraded > 0);
+    let waits = |index: usize| waited_for.get(index).copied().unwrap_or_default();
+    let serves = |(index, level): (usize, &Level)| level.healthy + level.degraded > 0 || waits(index);
+    let well = levels.iter().enumerate().position(serves);
     let chosen = well.or_else(|| levels.iter().position(|level| level.hosts > 0));
     if let Some((load, level)) = chosen.and_then(|index| loads.get_mut(index).zip(levels.get(index))) {
         let healthy = if level.healthy > 0 || level.degraded == 0 { 100 } else { 0 };

@@ -27,6 +27,7 @@ trait AnyPolicy: Send + Sync {
     fn table(&self, endpoints: &[Endpoint]) -> AnyTable;
     fn update(&self, before: &AnyTable, turnover: &Turnover<'_>) -> Option<AnyTable>;
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
+    fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize>;
     fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns>;
     fn refresh(&self) -> Option<Duration>;
     fn load_reports(&self) -> Option<LoadReports>;
@@ -46,6 +47,10 @@ impl<P: Policy> AnyPolicy for P {
 
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         Policy::pick(self, (**table).downcast_ref()?, endpoints, context)
+    }
+
+    fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        Policy::keeps(self, draining, context)
     }
 
     fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {
@@ -96,6 +101,10 @@ impl Policy for Boxed {
     #[inline]
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         self.policy.pick(table, endpoints, context)
+    }
+
+    fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        self.policy.keeps(draining, context)
     }
 
     fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {

@@ -134,6 +134,10 @@ impl<P: Policy> Policy for HashBy<P> {
         self.policy.pick(table, endpoints, &context)
     }
 
+    fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        self.policy.keeps(draining, context)
+    }
+
     fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {
         self.policy.turns(endpoints)
     }

@@ -9,7 +9,7 @@ use std::{
 use xxhash_rust::xxh64::Xxh64;
 
 use super::{Context, LoadReports, Policy, Probing, Timing};
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, setting::InvalidSetting};
 
 /// Sends a request to endpoints with the labels it asks for by its [`Wanted`] labels: a version, a tenant, a
 /// shard. Among those, the policy inside chooses.
@@ -31,8 +31,16 @@ use crate::endpoint::Endpoint;
 #[must_use]
 pub struct LabelSubset<P> {
     policy: P,
-    selectors: Vec<Vec<String>>,
+    selectors: Vec<Selector>,
     otherwise: Otherwise,
+}
+
+/// Keys whose values requests may ask for, in order.
+#[derive(Clone, Debug)]
+struct Selector {
+    keys: Vec<String>,
+    /// Those of them that are asked for where no endpoint has all.
+    fewer: Option<Vec<String>>,
 }
 
 /// Who takes a request that asks for labels nobody has, or for none.
@@ -66,11 +74,38 @@ impl<P> LabelSubset<P> {
 
     /// Requests may ask for values of exactly these keys.
     pub fn by<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
-        let mut keys: Vec<_> = keys.into_iter().map(Into::into).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        self.selectors.push(keys);
+        let keys = in_order(keys);
+        if !self.selectors.iter().any(|selector| selector.keys == keys) {
+            self.selectors.push(Selector { keys, fewer: None });
+        }
         self
+    }
+
+    /// Requests may ask for values of exactly these keys, and where no endpoint has all of them it is as if they had
+    /// asked for those of `fewer` keys alone: a version, but in this zone if there is one. Envoy's `KEYS_SUBSET`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] unless `fewer` are some of the keys and not all.
+    pub fn by_or<K: Into<String>>(
+        mut self,
+        keys: impl IntoIterator<Item = K>,
+        fewer: impl IntoIterator<Item = K>,
+    ) -> Result<Self, InvalidSetting> {
+        let (keys, fewer) = (in_order(keys), in_order(fewer));
+        let fits =
+            !fewer.is_empty() && fewer.len() < keys.len() && fewer.iter().all(|key| keys.contains(key));
+        if !fits {
+            let named = fewer.join(", ");
+            return Err(InvalidSetting::new(
+                "the keys to fall back to",
+                named,
+                "some of the keys and not all",
+            ));
+        }
+        self.selectors.retain(|selector| selector.keys != keys);
+        self.selectors.push(Selector { keys, fewer: Some(fewer.clone()) });
+        Ok(self.by(fewer))
     }
 
     /// Who takes requests for labels that nobody has.
@@ -101,6 +136,18 @@ impl<P: Policy> LabelSubset<P> {
         Part { table: self.policy.table(&endpoints), endpoints, indexes: indexes.into() }
     }
 
+    /// The part that a request asks for, or else the one that it falls back to by fewer keys.
+    fn asked<'a>(&self, table: &'a Subsets<P::Table>, wanted: &Wanted) -> Option<&'a Part<P::Table>> {
+        let mut part = table.by_labels.get(&digest(wanted.0.iter()));
+        let is_asked = |selector: &&Selector| selector.keys.iter().eq(wanted.0.keys());
+        let mut selector = if part.is_none() { self.selectors.iter().find(is_asked) } else { None };
+        while let (None, Some(fewer)) = (part, selector.and_then(|selector| selector.fewer.as_ref())) {
+            part = table.by_labels.get(&digest(wanted.0.iter().filter(|(key, _)| fewer.contains(*key))));
+            selector = self.selectors.iter().find(|selector| selector.keys == *fewer);
+        }
+        part
+    }
+
     fn otherwise_part(&self, endpoints: &[Endpoint]) -> Option<Part<P::Table>> {
         let indexes = match &self.otherwise {
             Otherwise::Nobody => return None,
@@ -115,6 +162,13 @@ impl<P: Policy> LabelSubset<P> {
         };
         Some(self.part(endpoints, indexes)).filter(|part| !part.indexes.is_empty())
     }
+}
+
+fn in_order<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Vec<String> {
+    let mut keys: Vec<_> = keys.into_iter().map(Into::into).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// One number for pairs of key and value, which come in the order of their keys.
@@ -134,7 +188,7 @@ impl<P: Policy> Policy for LabelSubset<P> {
         let mut members = HashMap::<u64, Vec<usize>>::new();
         for (index, endpoint) in endpoints.iter().enumerate() {
             let metadata = &endpoint.attributes().metadata;
-            for keys in &self.selectors {
+            for Selector { keys, .. } in &self.selectors {
                 let labels: Vec<_> = keys.iter().filter_map(|key| metadata.get_key_value(key)).collect();
                 if labels.len() == keys.len() {
                     members.entry(digest(labels.into_iter())).or_default().push(index);
@@ -147,7 +201,7 @@ impl<P: Policy> Policy for LabelSubset<P> {
 
     fn pick(&self, table: &Self::Table, _: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         let wanted = context.extension::<Wanted>();
-        let asked = wanted.and_then(|wanted| table.by_labels.get(&digest(wanted.0.iter())));
+        let asked = wanted.and_then(|wanted| self.asked(table, wanted));
         let part = asked.or(table.otherwise.as_ref())?;
         let within = match part.endpoints.len() {
             1 => 0,

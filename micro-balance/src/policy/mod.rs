@@ -83,7 +83,7 @@ pub use self::{
     rendezvous::{Rendezvous, Scores},
     request_bias::{Deadlines, RequestBias},
     ring_hash::{Ring, RingHash},
-    round_robin::RoundRobin,
+    round_robin::{Phase, RoundRobin},
     shard::{Shard, ShardKeys, shard_order},
     smooth::SmoothWeightedRoundRobin,
     turnover::Turnover,
@@ -114,6 +114,13 @@ pub trait Policy: Send + Sync + 'static {
     /// [is strict](Policy::is_strict). A pick of an endpoint that
     /// the request has been to is asked for again, with `context.attempt` one higher.
     fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
+
+    /// Which of `draining` a request belongs to, if any: endpoints that take nothing new, but go on with the
+    /// sessions they have. None unless given.
+    fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        let _ = (draining, context);
+        None
+    }
 
     /// For a policy that uses one endpoint at a time: in which order they are to be tried. `None`, the
     /// default, connects all. Runs off the request path; `endpoints` are in the order of discovery.

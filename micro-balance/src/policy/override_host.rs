@@ -13,7 +13,8 @@ use crate::{chosen::Chosen, endpoint::Endpoint, setting::InvalidSetting};
 ///
 /// Sources are asked in the order in which they were added, and the first that names an endpoint that is
 /// there decides. A retry of what has been there goes elsewhere, except with [`OverrideHost::strict`]. For
-/// sessions by cookie, [`SessionLayer`](crate::session::SessionLayer) sets it. gRPC's and Envoy's override
+/// sessions by cookie, [`SessionLayer`](crate::session::SessionLayer) sets it. One that is named gets its request
+/// also while it is drained: weight 0, or removed and [given time](crate::Builder::drain). gRPC's and Envoy's override
 /// host, <https://github.com/grpc/proposal/blob/master/A55-xds-stateful-session-affinity.md>.
 ///
 /// ```
@@ -57,6 +58,17 @@ impl Source {
     /// By a cookie.
     pub fn cookie(name: impl Into<String>) -> Self {
         Self::Cookie(name.into())
+    }
+
+    /// Whether it is the endpoint of this id that a request names.
+    fn names(&self, id: &str, context: &Context<'_>) -> bool {
+        match self {
+            Self::Extension => context.extension::<Override>().is_some_and(|named| *named.0 == *id),
+            Self::Header(name) => context.header(name).is_some_and(|value| value.as_bytes() == id.as_bytes()),
+            Self::Cookie(name) => {
+                cookie(name, context).is_some_and(|value| value == BASE64_STANDARD.encode(id.as_bytes()))
+            }
+        }
     }
 }
 
@@ -149,6 +161,16 @@ impl<P: Policy> Policy for OverrideHost<P> {
             chosen.set(endpoint);
         }
         picked
+    }
+
+    fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        let names =
+            |source: &Source| draining.iter().position(|endpoint| source.names(endpoint.id(), context));
+        let index = self.sources.iter().find_map(names)?;
+        if let (Some(chosen), Some(endpoint)) = (context.extension::<Chosen>(), draining.get(index)) {
+            chosen.set(endpoint);
+        }
+        Some(index)
     }
 
     fn refresh(&self) -> Option<Duration> {

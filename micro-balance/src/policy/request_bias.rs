@@ -1,12 +1,14 @@
 //! Each endpoint when it is due, the busier the later.
 
-use std::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
-
 use super::{Context, Policy};
-use crate::{endpoint::Endpoint, setting::InvalidSetting};
+use crate::{
+    atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+    endpoint::Endpoint,
+    setting::InvalidSetting,
+};
 
 /// Each endpoint in turn by weight, where an endpoint weighs the less the more requests it is busy with: its
 /// weight divided by its requests and one more, to the power of a bias.
@@ -94,5 +96,40 @@ impl Policy for RequestBias {
                 return Some(index);
             }
         }
+    }
+}
+
+#[cfg(all(test, micro_loom))]
+mod loom_tests {
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+    use crate::{Attributes, Chance, Ejection, settings::Settings, stats::Stats};
+
+    fn endpoint(serial: u64) -> Endpoint {
+        let settings = Settings::new(None, Ejection::default());
+        let (reports, _) = tokio::sync::mpsc::unbounded_channel();
+        let stats = Arc::new(Stats::new(serial, settings.into(), reports, std::sync::Weak::<()>::new()));
+        Endpoint::new(serial.to_string().into(), Attributes::default(), stats)
+    }
+
+    #[test]
+    fn loom_two_picks_at_once_take_two_turns() {
+        loom::model(|| {
+            let endpoints: Arc<[Endpoint]> = [endpoint(1), endpoint(2)].into();
+            let table = Arc::new(RequestBias::new().table(&endpoints));
+            let pick = |table: &Deadlines, endpoints: &[Endpoint]| {
+                RequestBias::new().pick(table, endpoints, &Context::new(&Chance::new(1)))
+            };
+            let (others, other) = (endpoints.clone(), table.clone());
+            let thread = thread::spawn(move || pick(&other, &others).unwrap());
+            let mine = pick(&table, &endpoints).unwrap();
+            let theirs = thread.join().unwrap();
+            // Both are due at once and idle: whoever comes second finds the first one's turn taken.
+            assert_ne!(mine, theirs);
+            assert_eq!(table.turns.load(Relaxed), 4);
+        });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Context, Policy};
+use super::{Context, Policy, Turnover};
 use crate::endpoint::Endpoint;
 
 /// Each endpoint in turn, by one cursor that all clones of the balancer share: over any whole number of
@@ -10,8 +10,8 @@ use crate::endpoint::Endpoint;
 ///
 /// For requests that are all alike and servers that are all alike: it neither sees nor minds a slow one.
 ///
-/// The cursor starts at random, so that many clients started at once do not march in step, and goes on
-/// from where it is when the set changes.
+/// The cursor starts at random, so that many clients started at once do not march in step. When the set changes
+/// it is the turn of whoever would have been next, so a change favours nobody.
 #[derive(Debug)]
 pub struct RoundRobin {
     cursor: AtomicUsize,
@@ -35,14 +35,29 @@ impl Default for RoundRobin {
     }
 }
 
-impl Policy for RoundRobin {
-    type Table = ();
+/// How far turns are moved on, so that a change of the set skips nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Phase(usize);
 
-    fn table(&self, _: &[Endpoint]) {}
+impl Policy for RoundRobin {
+    type Table = Phase;
+
+    fn table(&self, _: &[Endpoint]) -> Phase {
+        Phase::default()
+    }
+
+    fn update(&self, before: &Phase, turnover: &Turnover<'_>) -> Option<Phase> {
+        let (moves, count) = (turnover.moves(), turnover.after().len());
+        let cursor = self.cursor.load(Relaxed);
+        let turn = cursor.wrapping_add(before.0).checked_rem(moves.len())?;
+        let stayed = |index: &u32| (*index as usize) < count;
+        let next = moves.iter().cycle().skip(turn).take(moves.len()).copied().find(stayed)?;
+        Some(Phase((next as usize + count - cursor % count) % count))
+    }
 
     #[inline]
-    fn pick(&self, (): &(), endpoints: &[Endpoint], _: &Context<'_>) -> Option<usize> {
+    fn pick(&self, phase: &Phase, endpoints: &[Endpoint], _: &Context<'_>) -> Option<usize> {
         // The skew where the cursor wraps, after 2⁶⁴ requests, is one turn in the life of a universe.
-        self.cursor.fetch_add(1, Relaxed).checked_rem(endpoints.len())
+        self.cursor.fetch_add(1, Relaxed).wrapping_add(phase.0).checked_rem(endpoints.len())
     }
 }

@@ -1,5 +1,7 @@
 //! How a set of endpoints came from the one before it.
 
+use std::cmp::Ordering;
+
 use crate::endpoint::Endpoint;
 
 /// Who left a set of endpoints and who joined it, for [`Policy::update`](super::Policy::update).
@@ -54,6 +56,30 @@ impl<'a> Turnover<'a> {
     pub fn stays_even(&self) -> bool {
         let Some(first) = self.after.first().map(Endpoint::weight) else { return true };
         self.joined().all(|(_, endpoint)| endpoint.weight() == first && endpoint.warmth() == 1.0)
+    }
+
+    /// How `after` came from `before`, both in order of their ids: the indexes of who left and of who
+    /// joined.
+    pub(crate) fn between(before: &[Endpoint], after: &[Endpoint]) -> (Vec<usize>, Vec<usize>) {
+        let (mut left, mut joined) = (Vec::new(), Vec::new());
+        let (mut old, mut new) = (before.iter().enumerate().peekable(), after.iter().enumerate().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (Some((_, a)), Some((_, b))) => a.place().cmp(&b.place()),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return (left, joined),
+            };
+            let gone = old.next_if(|_| order.is_le());
+            let come = new.next_if(|_| order.is_ge());
+            if let (Some((_, a)), Some((_, b))) = (gone, come)
+                && a.is_same(b)
+            {
+                continue;
+            }
+            left.extend(gone.map(|it| it.0));
+            joined.extend(come.map(|it| it.0));
+        }
     }
 
     /// For each index in [`Turnover::before`] the one in [`Turnover::after`]; `u32::MAX` for those who left.

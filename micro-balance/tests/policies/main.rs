@@ -8,4 +8,7 @@ mod endpoints;
 mod hashing;
 mod least;
 mod requests;
+mod rounds;
+#[path = "../support/mod.rs"]
+mod support;
 mod weighted;

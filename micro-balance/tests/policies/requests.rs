@@ -252,3 +252,35 @@ async fn a_boxed_policy_picks_as_what_is_inside() {
     }
     assert_eq!(format!("{boxed:?}"), "Boxed(\"RingHash\")");
 }
+
+#[tokio::test(start_paused = true)]
+async fn labels_nobody_has_all_of_fall_back_to_fewer_keys_step_by_step() {
+    let labelled = |id: &str, labels: &[(&str, &str)]| {
+        let metadata = labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        (id.to_owned(), Attributes { metadata: Arc::new(metadata), ..Attributes::default() })
+    };
+    let set = Set::described(vec![
+        labelled("a", &[("version", "1"), ("stage", "prod"), ("zone", "x")]),
+        labelled("b", &[("version", "1"), ("stage", "dev"), ("zone", "y")]),
+        labelled("c", &[("version", "2"), ("stage", "prod"), ("zone", "y")]),
+    ])
+    .await;
+    let policy = LabelSubset::new(RoundRobin::starting_at(0))
+        .by_or(["version", "stage", "zone"], ["version", "stage"])
+        .and_then(|policy| policy.by_or(["stage", "version"], ["version"]))
+        .unwrap()
+        .otherwise(Otherwise::Nobody);
+    let pick = |version, stage, zone| {
+        let wanted = Wanted::new([("version", version), ("stage", stage), ("zone", zone)]);
+        picked(&set, &policy, &with(wanted), 0)
+    };
+    assert_eq!(pick("1", "prod", "x"), Some(0), "all three");
+    assert_eq!(pick("1", "dev", "x"), Some(1), "nobody in this zone: version and stage");
+    assert_eq!(pick("2", "dev", "x"), Some(2), "nor in this stage: version");
+    assert_eq!(pick("3", "dev", "x"), None, "nor of this version");
+    for fewer in [vec!["version", "stage", "zone"], vec!["colour"], vec![]] {
+        let refused =
+            LabelSubset::new(RoundRobin::starting_at(0)).by_or(vec!["version", "stage", "zone"], fewer);
+        assert!(refused.is_err());
+    }
+}

@@ -32,6 +32,7 @@ struct Settings {
     max_percent: Option<u32>,
     #[serde(deserialize_with = "percent")]
     panic_percent: Option<u32>,
+    fail_in_panic: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -122,6 +123,7 @@ pub(super) fn ejection<'de, D: Deserializer<'de>>(from: D) -> Result<Ejection, D
     ejection = set(ejection, settings.jitter, Ejection::jitter);
     ejection = set(ejection, settings.max_percent, Ejection::max_percent);
     ejection = set(ejection, settings.panic_percent, Ejection::panic_percent);
+    ejection = set(ejection, settings.fail_in_panic, Ejection::fail_in_panic);
     for (name, percent) in settings.enforcing {
         let reason = Reason::ALL.into_iter().find(|reason| reason.name() == name);
         let reason = reason

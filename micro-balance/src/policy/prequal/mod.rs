@@ -115,6 +115,25 @@ struct Candidate<'a> {
     busy: u32,
 }
 
+/// Collects findings that are of use, of endpoints that `fits` lets through; how many there are.
+fn gather<'a>(
+    pool: &'a [Arc<Finding>],
+    now: u64,
+    table: &Serials,
+    candidates: &mut [Option<Candidate<'a>>; SIZE],
+    fits: impl Fn(usize) -> bool,
+) -> usize {
+    let useful = pool.iter().filter(|finding| finding.is_of_use(now));
+    let found = useful.filter_map(|finding| Some((finding, table.index(finding.serial)?)));
+    let mut found = found.filter(|(_, index)| fits(*index)).map(|(finding, index)| Candidate {
+        finding,
+        index,
+        busy: finding.busy.load(Relaxed),
+    });
+    candidates.fill_with(|| found.next());
+    candidates.iter().flatten().count()
+}
+
 impl Policy for Prequal {
     type Table = Serials;
 
@@ -134,16 +153,15 @@ impl Policy for Prequal {
         let now = context.now.map_or(0, std::num::NonZeroU64::get);
         let pool = self.probing.pool();
         let mut candidates = [const { None }; SIZE];
-        let mut count = 0;
-        for finding in pool.iter().filter(|finding| finding.is_of_use(now)) {
-            if let (Some(index), Some(place)) = (table.index(finding.serial), candidates.get_mut(count)) {
-                // Silence makes it fall, so one that failed is tried again.
-                let own = endpoints.get(index)?.stats().latency().value(now, self.rate);
-                if own.is_none_or(|own| own < SINKHOLE) {
-                    *place = Some(Candidate { finding, index, busy: finding.busy.load(Relaxed) });
-                    count += 1;
-                }
-            }
+        // Silence makes it fall, so one that failed is tried again.
+        let fails = |index: usize| {
+            let own = endpoints.get(index).and_then(|it| it.stats().latency().value(now, self.rate));
+            own.is_some_and(|own| own >= SINKHOLE)
+        };
+        let mut count = gather(&pool, now, table, &mut candidates, |index| !fails(index));
+        if count < 2 {
+            // Where all are that slow it is the load, and nobody's fault.
+            count = gather(&pool, now, table, &mut candidates, |_| true);
         }
         if count < 2 {
             return anybody();
@@ -186,10 +204,7 @@ impl Prequal {
         found: impl Iterator<Item = &'a Candidate<'a>> + Clone,
         endpoints: usize,
     ) {
-        best.finding.busy.fetch_add(1, Relaxed);
-        if best.finding.uses.fetch_add(1, Relaxed) + 1 >= self.reuse(endpoints) {
-            best.finding.spent.store(true, Relaxed);
-        }
+        best.finding.use_once(self.reuse(endpoints));
         let given_up = if self.queries.fetch_add(1, Relaxed).is_multiple_of(2) {
             found.min_by_key(|candidate| candidate.finding.at)
         } else {

@@ -1,15 +1,14 @@
 //! What probes have found, for picks to choose from.
 
-use std::sync::{
-    Arc,
-    atomic::{
-        AtomicBool, AtomicU32,
-        Ordering::{Acquire, Relaxed, Release},
-    },
-};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::task::AtomicWaker;
+
+use crate::atomic::{
+    AtomicBool, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// How many findings are kept.
 pub(super) const SIZE: usize = 16;
@@ -34,6 +33,14 @@ impl Finding {
     pub(crate) fn new(serial: u64, busy: u32, latency: u64, at: u64) -> Self {
         let (busy, uses) = (AtomicU32::new(busy), AtomicU32::new(0));
         Self { serial, busy, latency, at, uses, spent: AtomicBool::new(false) }
+    }
+
+    /// Counts a request that goes there by this, and gives it up after `most`.
+    pub(super) fn use_once(&self, most: u32) {
+        self.busy.fetch_add(1, Relaxed);
+        if self.uses.fetch_add(1, Relaxed) + 1 >= most {
+            self.spent.store(true, Relaxed);
+        }
     }
 
     pub(super) fn is_of_use(&self, now: u64) -> bool {
@@ -78,5 +85,37 @@ impl Probing {
         pool.drain(..surplus);
         pool.push(Arc::new(finding));
         self.pool.store(Arc::new(pool));
+    }
+}
+
+#[cfg(all(test, micro_loom))]
+mod loom_tests {
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn loom_every_use_of_a_finding_counts_and_the_last_one_spends_it() {
+        loom::model(|| {
+            let finding = Arc::new(Finding::new(1, 5, 100, 1));
+            let other = finding.clone();
+            let thread = thread::spawn(move || other.use_once(2));
+            finding.use_once(2);
+            thread.join().unwrap();
+            assert_eq!(finding.busy.load(Relaxed), 7);
+            assert!(!finding.is_of_use(1));
+        });
+    }
+
+    #[test]
+    fn loom_no_probe_that_is_wanted_is_forgotten() {
+        loom::model(|| {
+            let wanted = Arc::new(AtomicU32::new(0));
+            let other = wanted.clone();
+            let thread = thread::spawn(move || other.fetch_add(3, Release));
+            let first = wanted.swap(0, Acquire);
+            thread.join().unwrap();
+            assert_eq!(first + wanted.swap(0, Acquire), 3);
+        });
     }
 }

@@ -1,0 +1,99 @@
+//! Round robin through changes of the set.
+
+use std::collections::BTreeMap;
+
+use micro_balance::{Balance, policy::RoundRobin};
+use tower::ServiceExt;
+
+use crate::support::{FAST, Fake, discovery, fakes, settle};
+
+async fn turns<const N: usize>(balance: &Balance<Fake, (), RoundRobin>) -> [&'static str; N] {
+    let mut turns = [""; N];
+    for turn in &mut turns {
+        *turn = balance.clone().oneshot(()).await.unwrap();
+    }
+    turns
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_goes_on_with_who_would_have_been_next() {
+    let (_fakes, hand, changes) = fakes(["b", "c", "d", "e"], FAST);
+    let policy = RoundRobin::starting_at(0);
+    let balance: Balance<_, (), _> = Balance::builder(changes).policy(policy).seed(1).build();
+    assert_eq!(turns(&balance).await, ["b", "c"]);
+    // Before, at and after the place of the next.
+    for (name, next) in [("b", ["d", "e", "c"]), ("d", ["e", "c", "e"])] {
+        hand.remove(name);
+        settle().await;
+        assert_eq!(turns(&balance).await, next, "without {name}");
+    }
+    for (name, next) in [("a", ["c", "e", "a"]), ("d", ["c", "d", "e"])] {
+        hand.insert(name, &Fake::new(name, FAST));
+        settle().await;
+        assert_eq!(turns(&balance).await, next, "with {name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_skipped_or_favoured_while_the_set_changes() {
+    let (hand, changes) = discovery();
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    let fakes = names.map(|name| Fake::new(name, FAST));
+    names.iter().zip(&fakes).for_each(|(name, fake)| hand.insert(name, fake));
+    let balance: Balance<_, (), _> =
+        Balance::builder(changes).policy(RoundRobin::starting_at(5)).seed(1).build();
+    settle().await;
+    let mut counts = BTreeMap::<_, usize>::new();
+    for round in 0..60 {
+        // Two come and go all the time, five stay.
+        for (place, name) in [(1, "b"), (5, "f")] {
+            if (round + place) % 2 == 0 {
+                hand.remove(name);
+            } else {
+                hand.insert(name, &fakes[place]);
+            }
+        }
+        settle().await;
+        for turn in turns::<3>(&balance).await {
+            *counts.entry(turn).or_default() += 1;
+        }
+    }
+    let stayed = ["a", "c", "d", "e", "g"].map(|name| counts[name]);
+    let (least, most) = (stayed.iter().min().unwrap(), stayed.iter().max().unwrap());
+    assert!(most - least <= 1, "{counts:?}");
+}
+
+#[test]
+fn eight_threads_that_pick_at_once_give_everybody_as_much() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let (_hand, balance) = runtime.block_on(async {
+        let (_fakes, hand, changes) = fakes(["a", "b", "c", "d", "e"], FAST);
+        let balance: Balance<_, (), _> = Balance::builder(changes).policy(RoundRobin::new()).build();
+        settle().await;
+        (hand, balance)
+    });
+    let picks = |mut balance: Balance<Fake, (), RoundRobin>| {
+        let mut counts = BTreeMap::<String, usize>::new();
+        for _ in 0..10_000 {
+            let (endpoint, _) = balance.pick(None).unwrap();
+            *counts.entry(endpoint.id().to_owned()).or_default() += 1;
+        }
+        counts
+    };
+    let mut counts = BTreeMap::<String, usize>::new();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let balance = balance.clone();
+                scope.spawn(move || picks(balance))
+            })
+            .collect();
+        for thread in threads {
+            for (id, count) in thread.join().unwrap() {
+                *counts.entry(id).or_default() += count;
+            }
+        }
+    });
+    assert_eq!(counts.into_values().collect::<Vec<_>>(), [16_000; 5]);
+}

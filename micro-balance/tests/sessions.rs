@@ -1,0 +1,121 @@
+//! Sessions stay where they are while an endpoint is drained.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use micro_balance::{
+    Attributes, Balance, Http, State,
+    policy::{OverrideHost, RoundRobin, Source},
+};
+use support::{FAST, Fake, Hand, discovery, settle};
+use tokio::time::sleep;
+use tower::{BoxError, ServiceExt};
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// An HTTP service of a fake.
+#[derive(Clone)]
+struct Page(Fake);
+
+impl tower::Service<Request<()>> for Page {
+    type Response = Response<Empty<Bytes>>;
+    type Error = BoxError;
+    type Future = futures_util::future::BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+        tower::Service::<()>::poll_ready(&mut self.0, cx)
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        let answer = tower::Service::<()>::call(&mut self.0, ());
+        Box::pin(async move { Ok(Response::builder().header("from", answer.await?).body(Empty::new())?) })
+    }
+}
+
+type Sticky = Balance<Page, Request<()>, OverrideHost<RoundRobin>, Http>;
+
+fn sticky(drain: Duration) -> (Hand, Sticky) {
+    let (hand, changes) = discovery();
+    let changes = futures_util::StreamExt::map(changes, |change| {
+        change.map(|change| match change {
+            tower::discover::Change::Insert(name, fake) => tower::discover::Change::Insert(name, Page(fake)),
+            tower::discover::Change::Remove(name) => tower::discover::Change::Remove(name),
+        })
+    });
+    let policy = OverrideHost::new(RoundRobin::starting_at(0)).by(Source::cookie("session"));
+    let balance = Balance::builder(changes)
+        .protocol(Http)
+        .policy(policy)
+        .drain(drain)
+        .attributes(|name: &&'static str, _: &Page| Attributes {
+            weight: u32::from(*name != "drained"),
+            ..Attributes::default()
+        })
+        .seed(1)
+        .build();
+    (hand, balance)
+}
+
+async fn visit(balance: &Sticky, session: Option<&str>) -> String {
+    let mut request = Request::new(());
+    if let Some(id) = session {
+        let cookie = format!("session={}", BASE64_STANDARD.encode(id));
+        request.headers_mut().insert("cookie", cookie.parse().unwrap());
+    }
+    let answer = balance.clone().oneshot(request).await.unwrap();
+    answer.headers()["from"].to_str().unwrap().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_of_weight_0_goes_on_with_the_sessions_it_has_and_takes_no_other() {
+    let (hand, balance) = sticky(ms(1_000));
+    for name in ["a", "b", "drained"] {
+        hand.insert(name, &Fake::new(name, FAST));
+    }
+    visit(&balance, None).await;
+    settle().await;
+    for _ in 0..6 {
+        assert_eq!(visit(&balance, Some("drained")).await, "drained");
+        assert_ne!(visit(&balance, None).await, "drained");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_was_removed_goes_on_with_its_sessions_for_the_time_it_is_given() {
+    let (hand, balance) = sticky(ms(1_000));
+    let fakes = ["a", "b"].map(|name| Fake::new(name, FAST));
+    hand.insert("a", &fakes[0]);
+    hand.insert("b", &fakes[1]);
+    visit(&balance, None).await;
+    settle().await;
+    hand.remove("b");
+    settle().await;
+    for _ in 0..4 {
+        assert_eq!(visit(&balance, Some("b")).await, "b");
+        assert_eq!(visit(&balance, None).await, "a");
+    }
+    let state = |id: &str| balance.endpoints().iter().find(|view| *view.id == *id).map(|view| view.state);
+    assert_eq!((state("a"), state("b")), (Some(State::Ready), Some(State::Draining)));
+    sleep(ms(1_100)).await;
+    assert_eq!(visit(&balance, Some("b")).await, "a");
+    assert_eq!(state("b"), None);
+    // One that is back in time takes its sessions and everything else.
+    hand.insert("b", &fakes[1]);
+    settle().await;
+    hand.remove("b");
+    settle().await;
+    hand.insert("b", &fakes[1]);
+    settle().await;
+    assert_eq!(state("b"), Some(State::Ready));
+    assert_eq!(visit(&balance, Some("b")).await, "b");
+    let others = [visit(&balance, None).await, visit(&balance, None).await];
+    assert!(others.contains(&"b".to_owned()), "{others:?}");
+}

@@ -1,0 +1,190 @@
+//! A snapshot that is made of the one before it is the one that would have been made anew.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use micro_balance::{
+    Attributes, Balance, Ejection, Endpoint, State,
+    policy::{Context, Policy, Ring, RingHash, Turnover},
+};
+use proptest::prelude::*;
+use support::{FAST, Fake, Mood, discovery, settle};
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
+
+/// How many endpoints there may be.
+const MOST: usize = 400;
+
+/// A ring that is compared with one made anew whenever it is updated.
+#[derive(Clone, Debug)]
+struct Compared {
+    policy: RingHash,
+    updates: Arc<AtomicUsize>,
+    wrong: Arc<Mutex<Vec<String>>>,
+}
+
+impl Compared {
+    fn new() -> Self {
+        let policy = RingHash::with_points(48).unwrap();
+        Self { policy, updates: Arc::default(), wrong: Arc::default() }
+    }
+
+    fn blame(&self, what: String) {
+        self.wrong.lock().unwrap().push(what);
+    }
+}
+
+impl Policy for Compared {
+    type Table = (Ring, Vec<String>);
+
+    fn table(&self, endpoints: &[Endpoint]) -> Self::Table {
+        if !endpoints.is_sorted_by(|a, b| a.id() < b.id()) {
+            self.blame(format!("not in order: {endpoints:?}"));
+        }
+        (self.policy.table(endpoints), endpoints.iter().map(|endpoint| endpoint.id().to_owned()).collect())
+    }
+
+    fn update(&self, before: &Self::Table, turnover: &Turnover<'_>) -> Option<Self::Table> {
+        let ids: Vec<_> = turnover.before().iter().map(Endpoint::id).collect();
+        if ids != before.1 {
+            self.blame(format!("made of {:?}, updated from {ids:?}", before.1));
+        }
+        let anew = self.table(turnover.after());
+        let stay = |endpoints: &[Endpoint], changed: BTreeSet<usize>| -> Vec<String> {
+            let stays = |(index, endpoint): (usize, &Endpoint)| {
+                (!changed.contains(&index)).then(|| endpoint.id().to_owned())
+            };
+            endpoints.iter().enumerate().filter_map(stays).collect()
+        };
+        let (left, joined) = (turnover.left().map(|it| it.0), turnover.joined().map(|it| it.0));
+        if stay(turnover.before(), left.collect()) != stay(turnover.after(), joined.collect()) {
+            self.blame(format!("not what happened: {turnover:?}"));
+        }
+        let ring = self.policy.update(&before.0, turnover)?;
+        self.updates.fetch_add(1, Relaxed);
+        if !ring.points().eq(anew.0.points()) {
+            self.blame(format!("another ring after {turnover:?}"));
+        }
+        Some((ring, anew.1))
+    }
+
+    fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        self.policy.pick(&table.0, endpoints, context)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Insert(usize, u32),
+    Remove(usize),
+    Fails(usize),
+    Recovers(usize),
+    /// A handle keeps the snapshot that is current.
+    Hold,
+    Pause,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0..MOST, 1_u32..3).prop_map(|(which, weight)| Step::Insert(which, weight)),
+        3 => (0..MOST).prop_map(Step::Remove),
+        2 => (0..MOST).prop_map(Step::Fails),
+        2 => (0..MOST).prop_map(Step::Recovers),
+        1 => Just(Step::Hold),
+        4 => Just(Step::Pause),
+    ];
+    proptest::collection::vec(step, 1..80)
+}
+
+async fn live(names: &[&'static str], steps: &[Step], updates: &AtomicUsize) {
+    let (hand, changes) = discovery();
+    let fakes: Vec<_> = names.iter().map(|name| Fake::new(name, FAST)).collect();
+    let policy = Compared::new();
+    let weights = Arc::new(Mutex::new(vec![1_u32; MOST]));
+    let described = weights.clone();
+    let balance: Balance<_, (), _> = Balance::builder(changes)
+        .policy(policy.clone())
+        .ejection(Ejection::off())
+        .attributes(move |name: &&'static str, _: &Fake| {
+            let weight = described.lock().unwrap()[name[1..].parse::<usize>().unwrap()];
+            Attributes { weight, ..Attributes::default() }
+        })
+        .seed(1)
+        .build();
+    let mut present: BTreeSet<usize> = (0..MOST / 2).collect();
+    let mut failing = BTreeSet::new();
+    present.iter().for_each(|&index| hand.insert(names[index], &fakes[index]));
+    settle().await;
+    let mut handles = Vec::new();
+    for step in steps {
+        match *step {
+            Step::Insert(index, weight) => {
+                present.insert(index);
+                weights.lock().unwrap()[index] = weight;
+                hand.insert(names[index], &fakes[index]);
+            }
+            Step::Remove(index) => {
+                present.remove(&index);
+                hand.remove(names[index]);
+            }
+            Step::Fails(index) => {
+                failing.insert(index);
+                fakes[index].set(Mood::Refuses);
+                // Somebody has to find out.
+                for _ in 0..3 {
+                    let _ = timeout(Duration::from_millis(10), balance.clone().oneshot(())).await;
+                }
+            }
+            Step::Recovers(index) => {
+                failing.remove(&index);
+                fakes[index].set(FAST);
+            }
+            Step::Hold => {
+                let mut handle = balance.clone();
+                let _ = handle.pick(None);
+                handles.push(handle);
+            }
+            Step::Pause => settle().await,
+        }
+    }
+    fakes.iter().for_each(|fake| fake.set(FAST));
+    // Longer than any wait between attempts to connect.
+    sleep(Duration::from_secs(5)).await;
+    let seen: Vec<_> = balance.endpoints().iter().map(|view| (view.id.to_string(), view.state)).collect();
+    let expected: Vec<_> = present.iter().map(|&index| (names[index].to_owned(), State::Ready)).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(balance.ready_endpoints(), present.len());
+    assert_eq!(*policy.wrong.lock().unwrap(), Vec::<String>::new());
+    updates.fetch_add(policy.updates.load(Relaxed), Relaxed);
+}
+
+#[test]
+fn a_snapshot_made_of_the_last_one_is_the_one_made_anew() {
+    let names: Vec<&'static str> = (0..MOST).map(|n| &*format!("e{n:03}").leak()).collect();
+    let updates = AtomicUsize::new(0);
+    let config = ProptestConfig {
+        cases: 32,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(7),
+        ..ProptestConfig::default()
+    };
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runner
+        .run(&steps(), |steps| {
+            runtime.block_on(live(&names, &steps, &updates));
+            Ok(())
+        })
+        .unwrap();
+    assert!(updates.load(Relaxed) > 50, "the quick way was hardly taken: {updates:?}");
+}
