@@ -1,7 +1,13 @@
-"""Prints `package feature` for every feature of every library of ours, and `package` alone for none at all."""
+"""Prints `package feature` for every feature of every library of ours, and `package` alone for none at all.
 
+A feature of the toolkit that only passes on those of the libraries is left out. With `pairs`, every two features of a
+library together instead.
+"""
+
+import itertools
 import json
 import subprocess
+import sys
 
 metadata = json.loads(
     subprocess.run(
@@ -9,10 +15,16 @@ metadata = json.loads(
     ).stdout
 )
 for package in sorted(metadata["packages"], key=lambda package: package["name"]):
-    if package["name"] in ("benches", "examples"):
+    if package["name"] in ("benches", "examples", "faults"):
         continue
-    if package["features"]:
+    features = sorted(feature for feature in package["features"] if feature != "default")
+    if "pairs" in sys.argv:
+        for pair in itertools.combinations(features, 2):
+            print(package["name"], ",".join(pair))
+        continue
+    if features:
         print(package["name"])
-    for feature in sorted(package["features"]):
-        if feature != "default":
+    for feature in features:
+        passed_on = all("/" in part for part in package["features"][feature])
+        if not (package["name"] == "micro" and passed_on):
             print(package["name"], feature)

@@ -6,10 +6,12 @@ use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
+use tokio::time::{Sleep, sleep};
 use tower::discover::Change;
 
 use crate::filter::Filter;
@@ -28,6 +30,9 @@ pub struct Endpoints {
     known: BTreeMap<EndpointId, Endpoint>,
     resolved: bool,
     changes: VecDeque<Change<EndpointId, Endpoint>>,
+    keep: Duration,
+    /// Runs while the registry says that nobody is there, and that is not believed yet.
+    emptied: Option<Pin<Box<Sleep>>>,
 }
 
 impl Endpoints {
@@ -39,7 +44,19 @@ impl Endpoints {
             known: BTreeMap::new(),
             resolved: false,
             changes: VecDeque::new(),
+            keep: Duration::ZERO,
+            emptied: None,
         }
+    }
+
+    /// Keeps the endpoints it knows for this long while the registry says that there are none at all; zero, which
+    /// believes it at once, unless set. Then they are removed.
+    ///
+    /// A registry that was restored, or asked with the wrong rights, says so of a service that runs. For a balancer
+    /// little is lost by doubting it: endpoints that are gone take no requests anyway.
+    pub fn keep_when_empty(mut self, time: Duration) -> Self {
+        self.keep = time;
+        self
     }
 
     /// Keeps only what `filter` lets through, and what earlier filters did.
@@ -56,8 +73,21 @@ impl Endpoints {
         Connect { endpoints: self, f }
     }
 
-    fn apply(&mut self, set: Vec<Service>) {
+    /// A set that the registry says: applied, unless it would take everything away and is to be doubted.
+    fn hear(&mut self, set: Vec<Service>) {
         let set = self.filters.iter().fold(set, |set, filter| filter.apply(set));
+        let empty = set.iter().all(|service| service.endpoints.is_empty());
+        if !empty || self.known.is_empty() || self.keep.is_zero() {
+            self.emptied = None;
+            self.apply(set);
+        } else if self.emptied.is_none() {
+            let (known, keep) = (self.known.len(), self.keep);
+            tracing::warn!(known, ?keep, "the registry says that nobody is there: keeping who was");
+            self.emptied = Some(Box::pin(sleep(keep)));
+        }
+    }
+
+    fn apply(&mut self, set: Vec<Service>) {
         let mut present = BTreeSet::new();
         for endpoint in set.into_iter().flat_map(|service| service.endpoints) {
             if !present.insert(endpoint.id.clone()) {
@@ -88,9 +118,15 @@ impl Stream for Endpoints {
             if let Some(change) = self.changes.pop_front() {
                 return Poll::Ready(Some(Ok(change)));
             }
-            match ready!(self.sets.poll_next_unpin(cx)) {
-                Some(set) => self.apply(set),
-                None => return Poll::Ready(None),
+            match self.sets.poll_next_unpin(cx) {
+                Poll::Ready(Some(set)) => self.hear(set),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    let Some(doubt) = &mut self.emptied else { return Poll::Pending };
+                    ready!(doubt.as_mut().poll(cx));
+                    self.emptied = None;
+                    self.apply(Vec::new());
+                }
             }
         }
     }

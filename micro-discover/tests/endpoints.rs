@@ -61,6 +61,25 @@ fn a_first_set_without_endpoints_says_so_once() {
     assert_eq!(ready(&mut sets(vec![set("a"), set("a b")]).filter(nobody)), "-");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_says_that_nobody_is_there_is_doubted_for_a_while() {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let sets = stream::poll_fn(move |cx| receiver.poll_recv(cx));
+    let mut changes = Endpoints::new(sets).keep_when_empty(Duration::from_secs(30));
+    for (said, seen) in
+        [(vec![], "-"), (set("a b"), "+a +b"), (vec![], ""), (set("a c"), "+c -b"), (set(""), "")]
+    {
+        sender.send(said).unwrap();
+        assert_eq!(ready(&mut changes), seen);
+    }
+    tokio::time::advance(Duration::from_secs(29)).await;
+    // It says so again: the while is not a new one.
+    sender.send(vec![]).unwrap();
+    assert_eq!(ready(&mut changes), "");
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(ready(&mut changes), "-a -c");
+}
+
 #[test]
 fn what_a_filter_takes_away_is_removed() {
     let gold = |ids: &str| -> Vec<Service> {

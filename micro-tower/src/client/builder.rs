@@ -24,6 +24,9 @@ use crate::{
     transport::{Connection, Connector},
 };
 
+/// For how long a registry that says that nobody is there is not believed.
+const KEEP_WHEN_EMPTY: Duration = Duration::from_secs(30);
+
 /// How an endpoint is asked whether it is well.
 type HealthOf = Arc<dyn Check<Connection<Attempt>>>;
 
@@ -48,7 +51,7 @@ impl Client {
     /// A client of the service called `name`, whose endpoints `registry` knows.
     pub fn builder(name: impl Into<Arc<str>>, registry: Arc<dyn Registry>) -> Builder {
         let name = name.into();
-        let endpoints = Endpoints::new(Watch::new(registry, &*name));
+        let endpoints = Endpoints::new(Watch::new(registry, &*name)).keep_when_empty(KEEP_WHEN_EMPTY);
         Self::builder_over(name, endpoints)
     }
 
@@ -78,6 +81,13 @@ impl<P> Builder<Endpoints, P> {
     /// Calls only endpoints that `filter` lets through, and earlier filters did.
     pub fn filter(mut self, filter: Filter) -> Self {
         self.discover = self.discover.filter(filter);
+        self
+    }
+
+    /// Keeps the endpoints it knows for this long while the registry says that there are none at all; 30 s unless
+    /// set. Zero believes the registry at once.
+    pub fn keep_when_empty(mut self, time: Duration) -> Self {
+        self.discover = self.discover.keep_when_empty(time);
         self
     }
 }
