@@ -65,7 +65,7 @@ async fn wait_for(handled: &Handled, count: usize) {
 
 /// Publishes through `url`, lets `fault` strike in mid-stream, and counts: every confirmed event is handled.
 async fn every_confirmed_event_is_handled(url: &str, name: &str, fault: impl Future<Output = ()>) -> Health {
-    let topic = format!("fault.{name}{}", std::process::id());
+    let topic = format!("fault.{name}{:x}", fastrand::u32(..));
     let consumer = micro_broker::open(url).unwrap();
     let (handled, health) = consume(&consumer, &topic).await;
     let publisher = Publisher::new(micro_broker::open(url).unwrap()).within(Duration::from_secs(3));
@@ -95,6 +95,7 @@ async fn every_confirmed_event_is_handled(url: &str, name: &str, fault: impl Fut
     health
 }
 
+/// R17 of go-micro: over RabbitMQ, what was subscribed to is lost with the connection.
 pub(crate) async fn a_killed_and_restarted_broker_loses_nothing<S: Server>(server: &mut S) {
     let url = server.url();
     let health = every_confirmed_event_is_handled(&url, "restart", async {
@@ -187,7 +188,35 @@ pub(crate) async fn a_publisher_far_ahead_does_not_fill_its_consumer<S: Server>(
     publisher_forgets(&url, &topic).await;
 }
 
-/// Leaves nothing of the 100 MB behind for the tests that follow on the same server.
+/// A publisher that is a hundred times as fast as its consumer, for so long: the process of the consumer does not grow,
+/// and the publisher waits, or is told.
+pub(crate) async fn a_faster_publisher_does_not_fill_its_consumer(url: &str, length: Duration) {
+    let topic = format!("fast.{:x}", fastrand::u32(..));
+    let subscriber = tokio::task::block_in_place(|| Subscriber::start(url, &topic, 1_000));
+    let before = subscriber.resident();
+    let publisher = Publisher::new(micro_broker::open(url).unwrap()).within(PATIENCE);
+    let body = bytes::Bytes::from(vec![7; 10_000]);
+    let (begun, mut published, mut refused) = (Instant::now(), 0, 0);
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    while begun.elapsed() < length {
+        ticks.tick().await;
+        let ten = (0..10).map(|_| publisher.publish(Event::new(topic.as_str(), body.clone())));
+        for told in futures_util::future::join_all(ten).await {
+            match told {
+                Ok(()) => published += 1,
+                Err(Error::Full { .. }) => refused += 1,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        let grown = subscriber.resident().saturating_sub(before);
+        assert!(grown < 100_000, "the consumer grew by {grown} KiB after {published} events");
+    }
+    println!("{published} events of 10 kB were published in {length:?}, {refused} refused");
+    assert!(published >= 100, "{published} published, {refused} refused");
+    publisher_forgets(url, &topic).await;
+}
+
+/// Leaves nothing of all that behind for the tests that follow on the same server.
 async fn publisher_forgets(url: &str, topic: &str) {
     micro_broker::open(url).unwrap().forget(topic, "workers").await.unwrap();
 }

@@ -88,6 +88,24 @@ async fn a_full_outbox_is_an_honest_error() {
     assert_eq!(published, 10_000);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_faster_publisher_does_not_fill_its_consumer() {
+    fast(Duration::from_secs(6)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute"]
+async fn a_publisher_that_is_faster_for_a_minute_does_not_fill_its_consumer() {
+    fast(Duration::from_secs(60)).await;
+}
+
+async fn fast(length: Duration) {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("http:?registry=file:{}", directory.path().display());
+    crate::faults::a_faster_publisher_does_not_fill_its_consumer(&url, length).await;
+}
+
+/// R16 of go-micro: subscribers have the same id, and nobody looks at the status of an answer.
 #[tokio::test]
 async fn what_no_subscriber_can_take_is_refused_as_go_micro_refuses_it() {
     let registry = registry();

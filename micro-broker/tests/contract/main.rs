@@ -4,20 +4,32 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+#[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq")),
+    allow(dead_code, reason = "without a server few faults can strike")
+)]
 mod faults;
 #[cfg(feature = "http")]
 mod http;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
-#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+#[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq")),
+    allow(dead_code, reason = "without a server few faults can strike")
+)]
 mod process;
-#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+#[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq")),
+    allow(dead_code, reason = "without a server nothing is to be cut off")
+)]
 mod proxy;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
-#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+#[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
 #[cfg_attr(
     not(all(feature = "nats", feature = "rabbitmq")),
     allow(dead_code, reason = "of two servers one is used")

@@ -46,8 +46,10 @@ mod core {
 }
 
 mod kept_whatever_fails {
+    use std::time::Duration;
+
     use crate::faults;
-    use crate::server::NatsServer;
+    use crate::server::{NatsServer, Server};
 
     macro_rules! faults {
         ($($fault:ident($($reference:tt)+))*) => {
@@ -71,6 +73,24 @@ mod kept_whatever_fails {
         a_poisonous_event_is_put_aside_and_holds_nobody_up(&)
         a_publisher_far_ahead_does_not_fill_its_consumer(&)
         what_a_dead_broker_did_not_confirm_is_not_reported_published(&mut)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_faster_publisher_does_not_fill_its_consumer() {
+        fast(Duration::from_secs(6)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "takes two minutes"]
+    async fn a_publisher_that_is_faster_for_a_minute_does_not_fill_its_consumer() {
+        fast(Duration::from_secs(60)).await;
+    }
+
+    async fn fast(length: Duration) {
+        let Some(server) = NatsServer::start() else { return };
+        for url in [server.url(), format!("{}?core", server.url())] {
+            faults::a_faster_publisher_does_not_fill_its_consumer(&url, length).await;
+        }
     }
 
     #[tokio::test]

@@ -138,6 +138,7 @@ pub(crate) async fn order_within_a_publisher_is_kept<B: Backend>(server: &B::Ser
     }
 }
 
+/// R18 of go-micro: in memory, every member of a group gets every event.
 pub(crate) async fn a_group_shares_its_events<B: Backend>(server: &B::Server) {
     let topic = topic("group");
     let (seen, mut events) = mpsc::unbounded_channel();
