@@ -79,12 +79,15 @@ impl RabbitMq {
     }
 
     /// Keeps groups in quorum queues: replicated, and the server counts attempts, so that even an event that kills every
-    /// process that tries it ends among the dead letters. For a cluster of three nodes or more: on a single node
-    /// (3.10.8) a quorum queue was seen to stay without a leader after the server had been killed and clients came back
-    /// at once. An existing queue keeps its type; the two are told apart by name.
+    /// process that tries it ends among the dead letters. For a cluster of three nodes or more: on a single node, a queue
+    /// that is called in the moment between its server's start and the election of its leader may stay without one
+    /// (seen with 3.10.8, <https://github.com/rabbitmq/rabbitmq-server/issues/10070>), so after a lost connection clients
+    /// wait 1.5 s before they use the next. An existing queue keeps its type; the two are told apart by name.
     #[must_use]
     pub fn quorum(mut self) -> Self {
         self.topology.quorum = true;
+        self.consuming.use_quorum();
+        self.outlet.use_quorum();
         self
     }
 }
