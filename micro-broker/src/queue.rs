@@ -109,6 +109,22 @@ impl Queue {
         Ok(())
     }
 
+    /// Appends events for as long as there is room, drops the rest, and says how many those are. Members hear of all of
+    /// them at once, instead of waking and sleeping between one and the next.
+    #[cfg(feature = "nats")]
+    pub(crate) fn push_all(&self, events: impl Iterator<Item = Event>) -> u64 {
+        let (mut tail, mut dropped) = (self.tail(), 0);
+        for event in events {
+            if self.has_room_in(&mut tail) {
+                tail.append(event);
+            } else {
+                dropped += 1;
+            }
+        }
+        wake(tail);
+        dropped
+    }
+
     /// Appends an event to a queue that had room a moment ago; publishers racing for it overshoot by one each.
     pub(crate) fn push_anyway(&self, event: Event) {
         let mut tail = self.tail();

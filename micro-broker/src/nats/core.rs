@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Message, PublishErrorKind};
+use async_nats::{Client, PublishErrorKind};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
 use tokio::sync::watch;
@@ -147,12 +147,16 @@ async fn pump(
     report: watch::Sender<Report>,
     mut status: watch::Receiver<Status>,
 ) {
-    let mut chunks = subscriber.ready_chunks(CHUNK);
+    let (mut chunks, mut read) = (subscriber.ready_chunks(CHUNK), Vec::with_capacity(CHUNK));
     let connections = status.borrow().connections;
     loop {
         tokio::select! {
             chunk = chunks.next() => match chunk {
-                Some(chunk) => append(chunk, &mut reader, &queue, &report),
+                Some(chunk) => {
+                    // Read first, so that nobody waits for the queue meanwhile.
+                    read.extend(chunk.into_iter().map(|message| reader.read(message)));
+                    append(&mut read, &queue, &report);
+                }
                 None => break,
             },
             Ok(()) = status.changed() => {
@@ -171,11 +175,8 @@ async fn pump(
     queue.close();
 }
 
-fn append(chunk: Vec<Message>, reader: &mut Reader, queue: &Queue, report: &watch::Sender<Report>) {
-    let mut dropped = 0;
-    for message in chunk {
-        dropped += u64::from(queue.push(reader.read(message)).is_err());
-    }
+fn append(events: &mut Vec<Event>, queue: &Queue, report: &watch::Sender<Report>) {
+    let dropped = queue.push_all(events.drain(..));
     if dropped > 0 {
         let place =
             format!("{} is slower than its publishers: its buffer in this process is full", queue.name());

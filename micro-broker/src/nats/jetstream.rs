@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_nats::Subject;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::{ContextBuilder, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
@@ -84,11 +85,6 @@ impl JetStream {
 
     async fn send(&self, event: Event, within: Duration) -> Result<(), Error> {
         let (deadline, topic) = (Instant::now() + within, event.topic.clone());
-        let (subject, headers, payload) = wire::write(event, self.envelope);
-        let mut message = PublishMessage::build().payload(payload);
-        if let Some(headers) = headers {
-            message = message.headers(headers);
-        }
         let mut again = true;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -97,10 +93,9 @@ impl JetStream {
                 let found = timeout_at(deadline, self.streams.find(&context, &topic)).await;
                 found.map_err(|late| self.link.unavailable(late))??;
             }
-            let sent = async {
-                let confirmation = context.send_publish(subject.clone(), message.clone()).await?;
-                confirmation.await
-            };
+            // Written anew for every attempt: there is seldom a second one, and a copy of the headers costs more.
+            let (subject, message) = message(event.clone(), self.envelope);
+            let sent = async { context.send_publish(subject, message).await?.await };
             let error = match timeout_at(deadline, sent).await {
                 Err(late) => return Err(unconfirmed(late)),
                 Ok(Ok(_)) => return Ok(()),
@@ -203,6 +198,12 @@ impl Broker for JetStream {
     fn backend(&self) -> &'static str {
         BACKEND
     }
+}
+
+fn message(event: Event, envelope: Envelope) -> (Subject, PublishMessage) {
+    let (subject, headers, payload) = wire::write(event, envelope);
+    let message = PublishMessage::build().payload(payload);
+    (subject, if let Some(headers) = headers { message.headers(headers) } else { message })
 }
 
 fn invalid(topic: &str, fault: &str) -> Error {

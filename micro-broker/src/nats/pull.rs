@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::pull;
 use async_nats::{Client, Message, StatusCode, Subject, Subscriber};
+use bytes::Bytes;
 use futures_util::future::FutureExt;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{Notify, watch};
@@ -109,6 +110,13 @@ impl Pull {
             let freed = room.freed.notified();
             self.ask_for_more().await;
             let arrivals = self.arrivals.as_mut()?;
+            // What is there already needs none of the rest, which costs more than it does.
+            if let Some(message) = arrivals.next().now_or_never() {
+                if let Some(incoming) = self.take(message?).await? {
+                    return Some(incoming);
+                }
+                continue;
+            }
             tokio::select! {
                 message = arrivals.next() => if let Some(incoming) = self.take(message?).await? {
                     return Some(incoming);
@@ -244,9 +252,8 @@ struct Held {
 }
 
 impl Held {
-    fn tell(&self, answer: String) -> Confirm {
-        let (client, reply) = (self.client.clone(), self.reply.clone());
-        let payload = bytes::Bytes::from(answer);
+    fn tell(&self, answer: impl Into<Bytes>) -> Confirm {
+        let (client, reply, payload) = (self.client.clone(), self.reply.clone(), answer.into());
         // Nearly always the connection's queue has room.
         if let Some(Ok(())) = client.publish(reply.clone(), payload.clone()).now_or_never() {
             return Confirm::known(Ok(()));
@@ -263,7 +270,7 @@ impl Held {
 
 impl Settle for Held {
     fn ack(&self) -> Confirm {
-        self.tell("+ACK".to_owned())
+        self.tell("+ACK")
     }
 
     fn nack(&self, _: Event, after: Duration) -> Confirm {
@@ -272,11 +279,11 @@ impl Settle for Held {
 
     fn release(&self, _: Event) {
         // If the connection has no room now, the ack wait brings the event back.
-        let _ = self.tell("-NAK".to_owned()).now_or_never();
+        let _ = self.tell("-NAK").now_or_never();
     }
 
     fn renew(&self) {
-        let _ = self.tell("+WPI".to_owned()).now_or_never();
+        let _ = self.tell("+WPI").now_or_never();
     }
 
     fn renew_every(&self) -> Option<Duration> {
