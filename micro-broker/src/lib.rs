@@ -62,6 +62,8 @@ mod memory;
 #[cfg(feature = "nats")]
 mod nats;
 mod open;
+#[cfg(all(any(test, fuzzing), feature = "http"))]
+pub mod probe;
 mod publisher;
 mod queue;
 #[cfg(feature = "rabbitmq")]
