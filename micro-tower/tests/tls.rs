@@ -149,3 +149,26 @@ async fn a_certificate_is_renewed_from_its_files_and_no_call_fails() {
     over.store(true, SeqCst);
     assert!(load.await.unwrap() > 0);
 }
+
+#[tokio::test]
+async fn a_clients_certificate_is_renewed_for_the_connections_to_come() {
+    let ours = Authority::new();
+    let greeter = ours.certify(&[GREETER], |_| {});
+    let tls =
+        ServerTls::mutual(ours.pem().as_bytes(), greeter.chain.as_bytes(), greeter.key.as_bytes()).unwrap();
+    let address = serve(tls.spiffe([id(VISITOR)]).unwrap()).await;
+    let expired = ours.certify(&[VISITOR], |params| params.not_after = date_time_ymd(2001, 1, 1));
+    let client =
+        Tls::mutual(ours.pem().as_bytes(), expired.chain.as_bytes(), expired.key.as_bytes()).unwrap();
+    let client = client.spiffe([id(GREETER)]);
+    assert!(call(address, client.clone()).await.is_err(), "what has expired was let in");
+    let next = ours.certify(&[VISITOR], |_| {});
+    assert!(client.renew(next.chain.as_bytes(), expired.key.as_bytes()).is_err(), "they do not fit");
+    client.renew(next.chain.as_bytes(), next.key.as_bytes()).unwrap();
+    call(address, client.clone()).await.unwrap();
+    // And the other way about: nothing of the last connection opens the next.
+    client.renew(expired.chain.as_bytes(), expired.key.as_bytes()).unwrap();
+    assert!(call(address, client).await.is_err(), "what has expired was let in");
+    let anonymous = Tls::trusting(ours.pem().as_bytes()).unwrap();
+    assert!(anonymous.renew(next.chain.as_bytes(), next.key.as_bytes()).is_err());
+}

@@ -7,18 +7,16 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, ring},
-    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier},
-    sign::CertifiedKey,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 use super::clients::Clients;
-use crate::transport::{Allowed, InvalidTls, SpiffeId, pem};
+use crate::transport::{Allowed, InvalidTls, SpiffeId, pem, shown::Shown};
 
 /// How often files are looked at for another certificate.
 const LOOK: Duration = Duration::from_secs(1);
@@ -32,16 +30,6 @@ pub struct ServerTls {
     files: Option<Arc<(PathBuf, PathBuf)>>,
 }
 
-/// What is shown to the next client.
-#[derive(Debug)]
-struct Shown(ArcSwap<CertifiedKey>);
-
-impl ResolvesServerCert for Shown {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
-}
-
 impl ServerTls {
     /// Shows clients the certificate in `chain_pem`, whose key is in `key_pem`.
     ///
@@ -49,7 +37,7 @@ impl ServerTls {
     ///
     /// [`InvalidTls`] where one of them cannot be read, or they do not belong together.
     pub fn new(chain_pem: &[u8], key_pem: &[u8]) -> Result<Self, InvalidTls> {
-        Self::with(None, Arc::new(Shown(ArcSwap::from_pointee(identity(chain_pem, key_pem)?))))
+        Self::with(None, Arc::new(Shown::new(chain_pem, key_pem)?))
     }
 
     /// The same, and serves only clients that show a certificate of an authority in `roots_pem`.
@@ -105,8 +93,7 @@ impl ServerTls {
     ///
     /// As [`new`](Self::new); then the one before stays.
     pub fn renew(&self, chain_pem: &[u8], key_pem: &[u8]) -> Result<(), InvalidTls> {
-        self.shown.0.store(Arc::new(identity(chain_pem, key_pem)?));
-        Ok(())
+        self.shown.renew(chain_pem, key_pem)
     }
 
     fn with(clients: Option<Arc<dyn ClientCertVerifier>>, shown: Arc<Shown>) -> Result<Self, InvalidTls> {
@@ -152,11 +139,6 @@ impl ServerTls {
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
-}
-
-fn identity(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, InvalidTls> {
-    CertifiedKey::from_der(pem::certificates(chain)?, pem::key(key)?, &ring::default_provider())
-        .map_err(|e| InvalidTls::new("the key does not fit the certificate", e))
 }
 
 fn read((chain, key): &(PathBuf, PathBuf)) -> Result<(Vec<u8>, Vec<u8>), InvalidTls> {

@@ -16,6 +16,8 @@ mod keepalive;
 pub(crate) mod pem;
 mod request;
 #[cfg(feature = "tls")]
+pub(crate) mod shown;
+#[cfg(feature = "tls")]
 mod spiffe;
 mod target;
 #[cfg(feature = "tls")]

@@ -2,20 +2,23 @@
 
 use std::{fmt, sync::Arc};
 
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::ring, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::BoxError;
 
 use super::{
-    pem::{Identity, InvalidTls, certificates, key, roots},
+    pem::{InvalidTls, roots},
+    shown::Shown,
     spiffe::{Allowed, Servers, SpiffeId},
 };
 
-/// TLS settings of a [`Connector`](super::Connector). The peer's certificate is always verified.
+/// TLS settings of a [`Connector`](super::Connector). The peer's certificate is always verified. Clones share the
+/// certificate that is shown.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
+    shown: Option<Arc<Shown>>,
     roots: Arc<RootCertStore>,
     server_name: Option<ServerName<'static>>,
 }
@@ -53,7 +56,20 @@ impl Tls {
     ///
     /// [`InvalidTls`] where one of them cannot be read, or key and certificate do not belong together.
     pub fn mutual(roots_pem: &[u8], chain_pem: &[u8], key_pem: &[u8]) -> Result<Self, InvalidTls> {
-        Self::with(roots(roots_pem)?, Some((certificates(chain_pem)?, key(key_pem)?)))
+        Self::with(roots(roots_pem)?, Some(Shown::new(chain_pem, key_pem)?))
+    }
+
+    /// Shows another certificate from the next connection on, wherever clones of this are in use: connections that are
+    /// open go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`mutual`](Self::mutual), then the one before stays; and where none was shown before.
+    pub fn renew(&self, chain_pem: &[u8], key_pem: &[u8]) -> Result<(), InvalidTls> {
+        match &self.shown {
+            Some(shown) => shown.renew(chain_pem, key_pem),
+            None => Err(InvalidTls::without("there is no certificate to renew: see mutual", None)),
+        }
     }
 
     /// Expects the peer's certificate to name `name` instead of the host in its address.
@@ -76,20 +92,23 @@ impl Tls {
         self
     }
 
-    fn with(roots: RootCertStore, identity: Option<Identity>) -> Result<Self, InvalidTls> {
-        let roots = Arc::new(roots);
+    fn with(roots: RootCertStore, shown: Option<Shown>) -> Result<Self, InvalidTls> {
+        let (roots, shown) = (Arc::new(roots), shown.map(Arc::new));
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder
             .with_safe_default_protocol_versions()
             .map_err(|e| InvalidTls::new("no protocol version is left", e))?
             .with_root_certificates(roots.clone());
-        let config = match identity {
+        let config = match &shown {
             None => builder.with_no_client_auth(),
-            Some((chain, key)) => builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|e| InvalidTls::new("the key does not fit the certificate", e))?,
+            Some(shown) => {
+                let mut config = builder.with_client_cert_resolver(shown.clone());
+                // A session that is resumed is that of the certificate it began with.
+                config.resumption = Resumption::disabled();
+                config
+            }
         };
-        Ok(Self { config: Arc::new(config), roots, server_name: None })
+        Ok(Self { config: Arc::new(config), shown, roots, server_name: None })
     }
 
     /// The same settings, offering these protocols to the peer.
