@@ -70,7 +70,8 @@ pub enum Sent {
 /// Why a request got no answer: where, when, how far it had come, and what to try.
 ///
 /// Reads like `greeter at 127.0.0.1:8080 could not be connected to after 1.2ms: is it running, and listening
-/// on that address?`; the cause is in [`source`](std::error::Error::source).
+/// on that address?`, and says which attempt it was unless that was the first; the cause is in
+/// [`source`](std::error::Error::source).
 pub struct Error {
     details: Box<Details>,
 }
@@ -81,6 +82,7 @@ struct Details {
     service: Option<Arc<str>>,
     endpoint: Option<Arc<str>>,
     elapsed: Option<Duration>,
+    attempt: u32,
     source: BoxError,
 }
 
@@ -90,7 +92,15 @@ impl Error {
         let source = source.into();
         let sent = if NotSent::is(source.as_ref()) { Sent::NotSent } else { Sent::MaybeSent };
         Self {
-            details: Box::new(Details { phase, sent, service: None, endpoint: None, elapsed: None, source }),
+            details: Box::new(Details {
+                phase,
+                sent,
+                service: None,
+                endpoint: None,
+                elapsed: None,
+                attempt: 1,
+                source,
+            }),
         }
     }
 
@@ -120,6 +130,13 @@ impl Error {
         self
     }
 
+    /// Says which attempt at the request failed, counted from 1.
+    #[must_use]
+    pub fn attempt(mut self, attempt: u32) -> Self {
+        self.details.attempt = attempt;
+        self
+    }
+
     /// How far the request had come.
     pub fn phase(&self) -> Phase {
         self.details.phase
@@ -133,7 +150,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Details { phase, service, endpoint, elapsed, .. } = &*self.details;
+        let Details { phase, service, endpoint, elapsed, attempt, .. } = &*self.details;
         match (service, endpoint) {
             (Some(service), Some(endpoint)) => write!(f, "{service} at {endpoint}")?,
             (Some(name), None) | (None, Some(name)) => f.write_str(name)?,
@@ -143,19 +160,23 @@ impl fmt::Display for Error {
         if let Some(elapsed) = elapsed {
             write!(f, " after {elapsed:.1?}")?;
         }
+        if *attempt > 1 {
+            write!(f, ", in attempt {attempt}")?;
+        }
         write!(f, ": {}", phase.hint())
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Details { phase, sent, service, endpoint, elapsed, source } = &*self.details;
+        let Details { phase, sent, service, endpoint, elapsed, attempt, source } = &*self.details;
         f.debug_struct("Error")
             .field("phase", phase)
             .field("sent", sent)
             .field("service", service)
             .field("endpoint", endpoint)
             .field("elapsed", elapsed)
+            .field("attempt", attempt)
             .field("source", source)
             .finish()
     }
@@ -183,6 +204,10 @@ mod tests {
              address?"
         );
         assert_eq!(error.phase(), Phase::Connect);
+        assert_eq!(
+            Error::new(Phase::Wait, "reset").elapsed(Duration::from_millis(3)).attempt(2).to_string(),
+            "the service did not answer after 3.0ms, in attempt 2: has it stopped or been restarted?"
+        );
     }
 
     #[test]

@@ -58,6 +58,7 @@ async fn calls(client: &Client, count: usize, at_once: usize) -> usize {
     join_all(each).await.into_iter().map(Result::unwrap).sum()
 }
 
+/// R1 of go-micro: its retries pass over what could not connect.
 #[tokio::test]
 async fn endpoints_that_refuse_connections_cost_no_call() {
     let [live, other] = [serve(echo).await.to_string(), serve(echo).await.to_string()];
@@ -109,6 +110,29 @@ async fn nobody_known_and_nobody_there_are_said_at_once_and_by_name() {
     let error = HealthClient::new(client).check(HealthCheckRequest::default()).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.message().contains("greeter"), "{error}");
+}
+
+#[tokio::test]
+async fn an_error_says_which_attempt_it_was() {
+    let mut addresses = Vec::new();
+    for _ in 0..3 {
+        let server = ByHand::new(100).await;
+        addresses.push(server.address.to_string());
+        // Whoever is asked hangs up.
+        tokio::spawn(server.each(|mut h2| async move { drop(h2.accept().await) }));
+    }
+    let client = client(&addresses);
+    let said = async {
+        loop {
+            let mut request = request("/", "x");
+            request.extensions_mut().insert(micro_balance::Repeatable);
+            let error = client.send(request).await.unwrap_err();
+            if error.to_string().contains(", in attempt ") {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), said).await.expect("the second endpoint's error says it");
 }
 
 #[tokio::test]

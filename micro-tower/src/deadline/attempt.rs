@@ -1,4 +1,4 @@
-//! Tells the server of each attempt how much time is left.
+//! Tells the server of each attempt how much time is left, and the caller which attempt it was that failed.
 
 use std::{
     future::Future,
@@ -7,13 +7,14 @@ use std::{
 };
 
 use http::Request;
-use micro_balance::grpc_timeout;
+use micro_balance::{Tried, grpc_timeout};
 use pin_project::pin_project;
 use tower::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Deadline, client::GRPC_TIMEOUT, expired::Expired};
+use crate::error::Error;
 
 /// Wraps clients in [`AttemptDeadline`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +29,7 @@ impl<S> Layer<S> for AttemptDeadlineLayer {
 }
 
 /// Writes what is left of the current deadline into `grpc-timeout`; when nothing is, answers [`Expired`] and
-/// sends nothing.
+/// sends nothing. An [`Error`] of an attempt after the first says which it was.
 ///
 /// Goes inside of a retry layer, as every attempt has less time than the one before. A layer outside of it,
 /// [`ClientDeadline`](super::ClientDeadline), sets the deadline.
@@ -54,11 +55,12 @@ where
         if let Some(deadline) = Deadline::current() {
             let left = deadline.left();
             if left.is_zero() {
-                return AttemptFuture { inner: None };
+                return AttemptFuture { inner: None, before: 0 };
             }
             request.headers_mut().insert(GRPC_TIMEOUT, grpc_timeout::encode(left));
         }
-        AttemptFuture { inner: Some(self.inner.call(request)) }
+        let before = request.extensions().get::<Tried>().map_or(0, Tried::len);
+        AttemptFuture { inner: Some(self.inner.call(request)), before }
     }
 }
 
@@ -69,6 +71,8 @@ pub struct AttemptFuture<F> {
     /// `None` when there was no time left.
     #[pin]
     inner: Option<F>,
+    /// How many endpoints the request had been sent to before.
+    before: usize,
 }
 
 impl<F, T, E> Future for AttemptFuture<F>
@@ -79,9 +83,20 @@ where
     type Output = Result<T, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx).map_err(Into::into),
+        let this = self.project();
+        let before = *this.before;
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll(cx).map_err(|error| numbered(error.into(), before)),
             None => Poll::Ready(Err(Expired::before_sending().into())),
         }
+    }
+}
+
+/// Says in `error` which attempt it was, after so many `before` it.
+fn numbered(error: BoxError, before: usize) -> BoxError {
+    match error.downcast::<Error>() {
+        Ok(error) if before > 0 => error.attempt(before as u32 + 1).into(),
+        Ok(error) => error,
+        Err(error) => error,
     }
 }
