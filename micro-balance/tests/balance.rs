@@ -185,6 +185,7 @@ async fn requests_in_flight_finish_on_an_endpoint_that_was_removed() {
     assert_eq!(a.calls(), 100);
 }
 
+/// R2 of go-micro: its round robin starts anew for every request, wherever chance says.
 #[tokio::test(start_paused = true)]
 async fn round_robin_is_exact_across_clones() {
     let (fakes, _hand, changes) = fakes(["a", "b", "c", "d"], FAST);
@@ -392,6 +393,7 @@ async fn the_pool_is_never_emptied_by_its_own_protection() {
     balance.oneshot(()).await.unwrap();
 }
 
+/// R29 of go-micro: its blacklist says that there is nobody when everybody is on it.
 #[tokio::test(start_paused = true)]
 async fn the_only_endpoint_is_never_ejected() {
     let ([_only], _hand, changes) = fakes(["only"], Mood::Fails(ms(0)));

@@ -97,7 +97,7 @@ pub fn messages(bytes: &[u8]) {
 fn answered(message: &Message) {
     let answers = match detect::read(message) {
         Ok(call) => {
-            let _ = call.parts();
+            let _ = call.path();
             let answers = Answers::new(call, message);
             vec![answers.message(b"{}", true), answers.end(), answers.fault(&Fault::internal("a", "b\r\nc"))]
         }

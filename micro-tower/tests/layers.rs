@@ -267,6 +267,7 @@ async fn a_handler_finds_its_deadline_and_hands_it_to_other_tasks() {
     assert_eq!(frame.into_data().unwrap(), "50ms");
 }
 
+/// R26 of go-micro: it hands on how long a body was, and who asked, to the next service.
 #[tokio::test]
 async fn only_what_is_listed_travels() {
     let [tenant, secret, id] = ["x-tenant", "authorization", "x-request-id"].map(HeaderName::from_static);

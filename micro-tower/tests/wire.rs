@@ -211,6 +211,8 @@ async fn v6_is_answered_as_v6_answers() {
     .await;
 }
 
+/// R4 of go-micro: a panic gives no answer. R7: an error closes the connection. R9: the first message of a connection
+/// chooses the codec of all.
 #[tokio::test]
 async fn one_connection_carries_every_codec_and_outlives_errors() {
     let greeter = running(router()).await;
@@ -256,6 +258,49 @@ async fn one_connection_carries_every_codec_and_outlives_errors() {
             assert!(read.is_ok_and(|read| read.unwrap() > 0), "{answer}: {}", text(&heard));
         }
     }
+}
+
+#[tokio::test]
+async fn an_event_reaches_who_subscribes_to_its_topic_and_the_caller_hears_of_errors() {
+    let (seen, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let created = move |request: Req| {
+        let seen = seen.clone();
+        async move {
+            let name = request.name;
+            if name == "err" {
+                return Err(Fault::bad_request("orders", "bad name"));
+            }
+            seen.send(name).unwrap();
+            Ok(json!(null))
+        }
+    };
+    let greeter = running(router().event("orders.created", created)).await;
+    let post = |topic: &str, body: &str| {
+        format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nMicro-Topic: {topic}\r\n\
+             Micro-Id: {topic}{body}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let mut stream = TcpStream::connect(greeter.address).await.unwrap();
+    for (request, answer) in [
+        (post("orders.created", r#"{"name":"one"}"#), "micro-topic: orders.created"),
+        (post("orders.created", r#"{"name":"err"}"#), "bad name"),
+        (post("orders.created", r#"{"name":"two"}"#), "micro-topic: orders.created"),
+        (post("orders.paid", r#"{"name":"x"}"#), "rpc: nobody subscribes to orders.paid here"),
+    ] {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut heard = Vec::new();
+        while !text(&heard).to_lowercase().contains(answer) || !text(&heard).contains("\r\n\r\n") {
+            let read = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut heard)).await;
+            assert!(read.is_ok_and(|read| read.unwrap() > 0), "{answer}: {}", text(&heard));
+        }
+        let heard = text(&heard);
+        assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+        let is_fault = answer == "bad name" || answer.starts_with("rpc: ");
+        assert_eq!(heard.to_lowercase().contains("micro-error: "), is_fault, "{heard}");
+    }
+    assert_eq!((events.recv().await.unwrap(), events.recv().await.unwrap()), ("one".into(), "two".into()));
 }
 
 #[tokio::test]
@@ -398,6 +443,7 @@ async fn figures_are_numbered_as_the_callers_version_does() {
     }
 }
 
+/// R31 of go-micro: what a call holds is let go only when its connection ends.
 #[tokio::test]
 async fn a_caller_that_hangs_up_ends_its_calls() {
     let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
@@ -419,6 +465,7 @@ async fn a_caller_that_hangs_up_ends_its_calls() {
     assert!(ended.is_err(), "the handler was dropped");
 }
 
+/// R30 of go-micro: attempts go on after the caller was told that time is up.
 #[tokio::test]
 async fn a_timeout_in_nanoseconds_ends_a_call() {
     let waits = |_: Req| std::future::pending::<Result<Rsp, Fault>>();

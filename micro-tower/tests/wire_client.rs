@@ -128,6 +128,7 @@ async fn called(
     answers
 }
 
+/// R8 of go-micro: answers repeat headers of the connection's first request, so nothing is told by them.
 #[tokio::test]
 async fn a_server_of_v6_hears_what_its_own_client_says() {
     let from = headers(&[("micro-from-service", "caller"), ("x-request-id", "abc")]);

@@ -269,6 +269,7 @@ mod tests {
 
     use super::*;
 
+    /// R5 of go-micro: a timeout's detail is `<nil>`, which is read and written as it is and never made.
     #[test]
     fn a_fault_stands_on_the_wire_as_go_writes_it() {
         let fault = Fault::bad_request("greeter.hello", "bad name");

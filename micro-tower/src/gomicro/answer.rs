@@ -29,6 +29,10 @@ impl Answers {
     /// A message. `stream` says that there may be more.
     pub(crate) fn message(&self, payload: &[u8], stream: bool) -> Message {
         let mut answer = self.echo.clone();
+        if self.call.topic.is_some() {
+            // That there is no error is all there is to say of an event.
+            return answer;
+        }
         let method = &self.call.method;
         match &self.call.envelope {
             Envelope::Plain if self.call.format == "json" => answer.body = line(payload),
@@ -81,6 +85,10 @@ impl Answers {
     /// A failure.
     pub(crate) fn fault(&self, fault: &Fault) -> Message {
         let text = fault.to_string();
+        let missing = fault.code == 501 || text.starts_with("rpc: can't find ");
+        if let Some(topic) = self.call.topic.as_ref().filter(|_| missing) {
+            return self.error(&format!("rpc: nobody subscribes to {topic} here"));
+        }
         // v0 names methods by their whole name.
         if self.call.era == Era::V0 && text.starts_with("rpc: can't find ") {
             let (what, _) = text.rsplit_once(' ').unwrap_or((&text, ""));
@@ -131,7 +139,6 @@ pub(crate) fn refusal(message: &Message, no: &NoCall) -> Message {
                 answer.set_both(ERROR, &format!("unsupported Content-Type: {content_type}"));
             }
         }
-        NoCall::Event(topic) => answer.set_both(ERROR, &format!("rpc: nobody subscribes to {topic} here")),
         NoCall::Malformed { era: Era::V0, error } => {
             let text = format!("rpc: server cannot decode request: {error}");
             answer.body = match message.subtype().as_deref() {

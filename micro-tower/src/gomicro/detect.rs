@@ -7,6 +7,9 @@ use tower::BoxError;
 use super::{LONGEST, Message, json_rpc, proto_rpc};
 use crate::codec::frame;
 
+/// The service whose methods are topics: what subscribes to one is called there.
+pub(crate) const TOPICS: &str = "micro.topic";
+
 /// Which version of go-micro a message is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Era {
@@ -38,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) method: String,
     /// What tells this call from others of the same peer.
     pub(crate) id: String,
+    /// Where this is an event, its topic; there is no method then.
+    pub(crate) topic: Option<String>,
     /// Whether this is declared to be part of a stream.
     pub(crate) stream: bool,
     /// What the peer puts in place of a payload: the end of its stream, or an error.
@@ -50,8 +55,6 @@ pub(crate) struct Call {
 pub(crate) enum NoCall {
     /// There is no codec for its content type.
     Unsupported { content_type: String, era: Era },
-    /// It is an event of this topic.
-    Event(String),
     /// It cannot be read.
     Malformed { era: Era, error: BoxError },
 }
@@ -59,7 +62,7 @@ pub(crate) enum NoCall {
 /// Reads a message that came to a server.
 pub(crate) fn read(message: &Message) -> Result<Call, NoCall> {
     if let Some(topic) = message.micro("topic") {
-        return Err(NoCall::Event(topic.to_owned()));
+        return read_event(message, topic);
     }
     let (method, endpoint) = (message.micro("method"), message.micro("endpoint"));
     let new = message.micro("protocol").is_some()
@@ -75,12 +78,13 @@ pub(crate) fn read(message: &Message) -> Result<Call, NoCall> {
     };
     let default = if new { "protobuf" } else { "octet-stream" };
     let subtype = message.subtype().unwrap_or_else(|| default.to_owned());
-    let mut call = Call {
+    let call = Call {
         era,
         envelope: Envelope::Plain,
         format: String::new(),
         method: endpoint.or(method).unwrap_or_default().to_owned(),
         id: message.micro("stream").or_else(|| message.micro("id")).unwrap_or_default().to_owned(),
+        topic: None,
         stream: message.micro("stream").is_some(),
         error: message.micro("error").map(ToOwned::to_owned),
         payload: message.body.clone(),
@@ -89,15 +93,23 @@ pub(crate) fn read(message: &Message) -> Result<Call, NoCall> {
     if call.error.is_some() {
         return Ok(call);
     }
-    call.open(&subtype, legacy, message).map_err(|failed| match failed {
-        Failed::Unsupported => {
-            let content_type = message.headers.get(http::header::CONTENT_TYPE);
-            let content_type = content_type.and_then(super::message::text).unwrap_or_default().to_owned();
-            NoCall::Unsupported { content_type, era }
-        }
-        Failed::Malformed(error) => NoCall::Malformed { era, error },
-    })?;
-    Ok(call)
+    call.opened(&subtype, legacy, message)
+}
+
+/// An event, whose payload stands for itself.
+fn read_event(message: &Message, topic: &str) -> Result<Call, NoCall> {
+    let call = Call {
+        era: Era::V5,
+        envelope: Envelope::Plain,
+        format: String::new(),
+        method: String::new(),
+        id: message.micro("id").unwrap_or(topic).to_owned(),
+        topic: Some(topic.to_owned()),
+        stream: false,
+        error: None,
+        payload: message.body.clone(),
+    };
+    call.opened(message.subtype().as_deref().unwrap_or("protobuf"), false, message)
 }
 
 enum Failed {
@@ -112,6 +124,20 @@ impl<E: Into<BoxError>> From<E> for Failed {
 }
 
 impl Call {
+    /// The call with its payload out of its envelope.
+    fn opened(mut self, subtype: &str, legacy: bool, message: &Message) -> Result<Self, NoCall> {
+        let era = self.era;
+        self.open(subtype, legacy, message).map_err(|failed| match failed {
+            Failed::Unsupported => {
+                let content_type = message.headers.get(http::header::CONTENT_TYPE);
+                let content_type = content_type.and_then(super::message::text).unwrap_or_default().to_owned();
+                NoCall::Unsupported { content_type, era }
+            }
+            Failed::Malformed(error) => NoCall::Malformed { era, error },
+        })?;
+        Ok(self)
+    }
+
     /// Takes the payload out of its envelope.
     fn open(&mut self, subtype: &str, legacy: bool, message: &Message) -> Result<(), Failed> {
         match (subtype, legacy) {
@@ -180,11 +206,24 @@ impl Call {
         }
     }
 
+    /// The path of the gRPC request that this is.
+    pub(crate) fn path(&self) -> Option<String> {
+        let (service, method) = match &self.topic {
+            Some(topic) => Some((TOPICS, topic.as_str())).filter(|(_, topic)| is_path(topic)),
+            None => self.parts(),
+        }?;
+        Some(format!("/{service}/{method}"))
+    }
+
     /// Service and method of `Greeter.Hello`.
     pub(crate) fn parts(&self) -> Option<(&str, &str)> {
         let (service, method) = self.method.split_once('.')?;
         let whole = !service.is_empty() && !method.is_empty() && !method.contains('.');
-        let path = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#%".contains(&byte));
-        (whole && path(service) && path(method)).then_some((service, method))
+        (whole && is_path(service) && is_path(method)).then_some((service, method))
     }
+}
+
+/// Whether `text` can stand in a path as it is.
+fn is_path(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#%".contains(&byte))
 }

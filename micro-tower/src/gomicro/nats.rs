@@ -215,7 +215,21 @@ impl Talk {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
+
+    /// R19 of go-micro: who calls over NATS and says no more is remembered for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_silent_for_a_minute_between_calls_is_forgotten() {
+        let (feed, fed) = mpsc::channel(1);
+        let (mut peer, began) = (Peer(fed), Instant::now());
+        assert!(peer.next(true).await.unwrap().is_none());
+        assert_eq!(began.elapsed(), IDLE);
+        // During a call it may be silent for longer: its deadline ends that.
+        assert!(timeout(IDLE * 2, peer.next(false)).await.is_err());
+        drop(feed);
+    }
 
     #[test]
     fn recorded_messages_are_written_as_they_were() {

@@ -72,6 +72,7 @@ mod tests {
         assert_eq!(write(&header, &payload), &v6[..]);
     }
 
+    /// R28 of go-micro: a length that the frame states is believed.
     #[test]
     fn lengths_are_believed_within_the_message_only() {
         for bytes in

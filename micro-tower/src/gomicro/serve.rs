@@ -87,11 +87,11 @@ where
 
 /// The request that a call is in gRPC.
 fn request(call: &Call, headers: &HeaderMap, fed: mpsc::Receiver<Bytes>) -> Result<Request<Body>, Fault> {
-    let Some((service, method)) = call.parts() else {
+    let Some(path) = call.path() else {
         let what = if call.era == detect::Era::V0 { "method" } else { "endpoint" };
         return Err(Fault::plain(format!("rpc: service/{what} request ill-formed: {}", call.method)));
     };
-    let uri = Uri::try_from(format!("/{service}/{method}"));
+    let uri = Uri::try_from(path);
     let uri = uri.map_err(|error| Fault::plain(format!("rpc: {}: {error}", call.method)))?;
     let first = once(std::future::ready(call.payload.clone()));
     let rest = unfold(fed, |mut fed| async { Some((fed.recv().await?, fed)) });

@@ -26,7 +26,7 @@ use super::{
     method,
     transcode::{InvalidDescriptors, Transcoder},
 };
-use crate::gomicro::{self, Message, Opening, Streams, front, serve};
+use crate::gomicro::{self, Message, Opening, Streams, detect::TOPICS, front, serve};
 
 /// Any other service, for what is not ours.
 type Other = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
@@ -80,6 +80,14 @@ impl Router {
     /// The same for streams from the caller, to the caller, or both.
     pub fn stream<M>(self, name: &str, handler: impl StreamHandler<M>) -> Self {
         self.with(name, Route { method: handler::stream_method(handler), streams: true })
+    }
+
+    /// Handles events of `topic` that go-micro's clients send here as messages with `Micro-Topic`. The caller hears
+    /// of a handler's error; what it returns otherwise is for nobody.
+    ///
+    /// A broker's events come through `micro_broker::deliver` instead, which keeps what a handler cannot do now.
+    pub fn event<M>(self, topic: &str, handler: impl Handler<M>) -> Self {
+        self.with(&format!("{TOPICS}/{topic}"), Route { method: handler::method(handler), streams: false })
     }
 
     fn with(mut self, name: &str, route: Route) -> Self {
