@@ -404,7 +404,7 @@ pub(crate) async fn a_wildcard_covers_many_topics<B: Backend>(server: &B::Server
 /// Drops `subscribe`, `next`, handlers and settlements after ever more polls: each await is cut once.
 pub(crate) async fn nothing_is_lost_whenever_a_future_is_dropped<B: Backend>(server: &B::Server) {
     if !B::KEEPS {
-        return;
+        return nobody_is_left_whenever_a_future_is_dropped::<B>(server).await;
     }
     let (broker, topic) = (B::open(server), topic("cut"));
     let ask = || quick(&topic).group("g").in_flight(2).attempts(1000);
@@ -433,6 +433,34 @@ pub(crate) async fn nothing_is_lost_whenever_a_future_is_dropped<B: Backend>(ser
     while handled.lock().unwrap().len() < 20 {
         let event = within(rest.recv()).await.unwrap();
         *handled.lock().unwrap().entry(number(&event)).or_default() += 1;
+    }
+}
+
+/// The same where nothing is kept: members that are gone take none of the events of one that lives.
+async fn nobody_is_left_whenever_a_future_is_dropped<B: Backend>(server: &B::Server) {
+    let (broker, topic) = (B::open(server), topic("cut"));
+    let ask = || quick(&topic).group("g").in_flight(2);
+    let publisher = Publisher::new(broker.clone());
+    for polls in (0..40).chain((40..200).step_by(30)) {
+        let run = async {
+            let service = service_fn(|_: Event| async { Ok::<_, BoxError>(()) });
+            let subscription = broker.subscribe(ask()).await.unwrap();
+            publish(&publisher, numbered(&topic, 0)).await;
+            let _ = deliver(subscription, service).run().await;
+        };
+        poll_times(run, polls).await;
+    }
+    let mut events = watch(broker.subscribe(ask()).await.unwrap());
+    let (mut in_a_row, start) = (0, std::time::Instant::now());
+    for number in 1.. {
+        publish(&publisher, numbered(&topic, number)).await;
+        let came = async { while self::number(&events.recv().await.unwrap()) != number {} };
+        let came = tokio::time::timeout(Duration::from_secs(2), came).await.is_ok();
+        in_a_row = if came { in_a_row + 1 } else { 0 };
+        if in_a_row == 20 {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "somebody who is gone still takes events");
     }
 }
 
