@@ -79,15 +79,14 @@ impl RabbitMq {
     }
 
     /// Keeps groups in quorum queues: replicated, and the server counts attempts, so that even an event that kills every
-    /// process that tries it ends among the dead letters. For a cluster of three nodes or more: on a single node, a queue
-    /// that is called in the moment between its server's start and the election of its leader may stay without one
-    /// (seen with 3.10.8, <https://github.com/rabbitmq/rabbitmq-server/issues/10070>), so after a lost connection clients
-    /// wait 1.5 s before they use the next. An existing queue keeps its type; the two are told apart by name.
+    /// process that tries it ends among the dead letters. For a cluster of three nodes or more: on a single node that was
+    /// killed, a quorum queue may elect no leader when the server is back, whether anybody calls it or not, and takes
+    /// nothing until somebody has it elect one (seen with 3.10.8,
+    /// <https://github.com/rabbitmq/rabbitmq-server/issues/10070>). An existing queue keeps its type; the two are told
+    /// apart by name.
     #[must_use]
     pub fn quorum(mut self) -> Self {
         self.topology.quorum = true;
-        self.consuming.use_quorum();
-        self.outlet.use_quorum();
         self
     }
 }

@@ -1,13 +1,12 @@
 //! One connection to RabbitMQ, made when needed and made again when lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tower::BoxError;
 
 use crate::backoff::Backoff;
@@ -16,28 +15,14 @@ use crate::rabbitmq::{ANSWER, BACKEND};
 
 /// Seconds between heartbeats: a connection that is silent for twice as long is given up.
 const HEARTBEAT: u16 = 10;
-/// How long a server that may just have started is left alone where it keeps quorum queues. Each of them elects a leader
-/// within half a second; one on a single node that is called before that never does
-/// (3.10.8, <https://github.com/rabbitmq/rabbitmq-server/issues/10070>).
-const ELECTION: Duration = Duration::from_millis(1500);
 
 /// A connection that whoever needs it restores; the others wait for it.
 #[derive(Debug)]
 pub(super) struct Link {
     uri: AMQPUri,
     name: &'static str,
-    slot: Mutex<Option<Made>>,
-    /// Whether there were connections before, and whether quorum queues are used.
-    made: AtomicBool,
-    quorum: AtomicBool,
+    slot: Mutex<Option<Arc<Connection>>>,
     closed: watch::Sender<bool>,
-}
-
-/// A connection, and from when on it may be used.
-#[derive(Clone, Debug)]
-struct Made {
-    connection: Arc<Connection>,
-    from: Instant,
 }
 
 impl Link {
@@ -45,13 +30,7 @@ impl Link {
         let mut uri: AMQPUri =
             url.parse().map_err(|fault| super::invalid(&format!("its address: {fault}")))?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        let (made, quorum) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { uri, name, slot: Mutex::default(), made, quorum, closed: watch::Sender::new(false) })
-    }
-
-    /// Leaves quorum queues alone, after each connection but the first, until they have elected their leaders.
-    pub(super) fn use_quorum(&self) {
-        self.quorum.store(true, Relaxed);
+        Ok(Self { uri, name, slot: Mutex::default(), closed: watch::Sender::new(false) })
     }
 
     /// The connection, once it stands.
@@ -64,24 +43,14 @@ impl Link {
             if *self.closed.borrow() {
                 return Err(Error::Closed { backend: BACKEND });
             }
-            if let Some(made) = slot.as_ref().filter(|made| made.connection.status().connected()).cloned() {
-                drop(slot);
-                if timeout_at(deadline, sleep_until(made.from)).await.is_err() {
-                    trouble = "the server has just come back, and elects the leaders of its queues".into();
-                    break;
-                }
-                return Ok(made.connection);
+            if let Some(connection) = slot.as_ref().filter(|connection| connection.status().connected()) {
+                return Ok(connection.clone());
             }
             *slot = None;
             let properties = ConnectionProperties::default().with_connection_name(self.name.into());
             let one = Instant::now() + ANSWER;
             match timeout_at(deadline.min(one), Connection::connect_uri(self.uri.clone(), properties)).await {
-                Ok(Ok(connection)) => {
-                    let again = self.made.swap(true, Relaxed) && self.quorum.load(Relaxed);
-                    let from = Instant::now() + if again { ELECTION } else { Duration::ZERO };
-                    *slot = Some(Made { connection: Arc::new(connection), from });
-                    continue;
-                }
+                Ok(Ok(connection)) => return Ok(slot.insert(Arc::new(connection)).clone()),
                 Ok(Err(error)) => trouble = error.into(),
                 Err(late) => trouble = format!("the server does not answer: {late}").into(),
             }
@@ -90,22 +59,22 @@ impl Link {
             if pause >= deadline {
                 break;
             }
-            sleep_until(pause).await;
+            tokio::time::sleep_until(pause).await;
         }
         Err(self.unavailable(trouble))
     }
 
     /// Resolves once the server has read everything sent before: it has answered what was sent after.
     pub(super) async fn flush(&self) -> Result<(), Error> {
-        let Some(made) = self.slot.lock().await.clone() else { return Ok(()) };
-        let answered = timeout(ANSWER, made.connection.create_channel()).await;
+        let Some(connection) = self.slot.lock().await.clone() else { return Ok(()) };
+        let answered = timeout(ANSWER, connection.create_channel()).await;
         answered.map_err(|late| self.unavailable(late))?.map(drop).map_err(|error| self.unavailable(error))
     }
 
     pub(super) async fn close(&self) {
         self.closed.send_replace(true);
-        if let Some(made) = self.slot.lock().await.take() {
-            let _ = timeout(ANSWER, made.connection.close(200, "closed".into())).await;
+        if let Some(connection) = self.slot.lock().await.take() {
+            let _ = timeout(ANSWER, connection.close(200, "closed".into())).await;
         }
     }
 

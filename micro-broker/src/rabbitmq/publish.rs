@@ -89,11 +89,6 @@ impl Outlet {
         }
     }
 
-    /// Expects that topics lead to quorum queues.
-    pub(super) fn use_quorum(&self) {
-        self.link.use_quorum();
-    }
-
     pub(super) async fn close(&self) {
         self.link.close().await;
     }

@@ -44,10 +44,8 @@ mod quorum {
 }
 
 mod kept_whatever_fails {
-    use std::time::Duration;
-
     use crate::faults;
-    use crate::server::{RabbitServer, Server};
+    use crate::server::RabbitServer;
 
     /// One server for all, because it takes ten seconds to start.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,50 +55,10 @@ mod kept_whatever_fails {
         faults::what_a_killed_consumer_held_goes_to_another(&server).await;
         faults::what_a_frozen_consumer_holds_goes_to_another(&server).await;
         faults::a_publisher_far_ahead_does_not_fill_its_consumer(&server).await;
-        faults::a_faster_publisher_does_not_fill_its_consumer(&server.url(), Duration::from_secs(6)).await;
         faults::a_frozen_broker_loses_nothing(&server).await;
         faults::a_cut_connection_loses_nothing(&server).await;
         faults::a_killed_and_restarted_broker_loses_nothing(&mut server).await;
         faults::what_a_dead_broker_did_not_confirm_is_not_reported_published(&mut server).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    #[ignore = "takes a minute"]
-    async fn a_publisher_that_is_faster_for_a_minute_does_not_fill_its_consumer() {
-        let Some(server) = RabbitServer::start() else { return };
-        faults::a_faster_publisher_does_not_fill_its_consumer(&server.url(), Duration::from_secs(60)).await;
-    }
-
-    /// What the server confirmed to have written to a quorum queue is there when it has been killed, on one node too.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn every_confirmed_event_in_a_quorum_queue_is_handled() {
-        let Some(server) = RabbitServer::start() else { return };
-        faults::a_killed_and_restarted_broker_loses_nothing(&mut Quorum(server)).await;
-    }
-
-    /// The same server, and the queues of another kind.
-    struct Quorum(RabbitServer);
-
-    impl Server for Quorum {
-        fn url(&self) -> String {
-            format!("{}?quorum", self.0.url())
-        }
-
-        fn port(&self) -> u16 {
-            self.0.port()
-        }
-
-        fn pid(&self) -> u32 {
-            self.0.pid()
-        }
-
-        fn kill(&mut self) {
-            self.0.kill();
-        }
-
-        fn restart(&mut self) {
-            self.0.restart();
-        }
     }
 
     #[tokio::test]
