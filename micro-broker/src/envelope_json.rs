@@ -26,6 +26,15 @@ impl Event {
     pub fn to_json(&self, form: Envelope) -> Bytes {
         write(self, form)
     }
+
+    /// The event that such JSON says.
+    ///
+    /// # Errors
+    ///
+    /// Where it is none, or says no topic.
+    pub fn from_json(json: &[u8]) -> Result<Self, BoxError> {
+        read(json, None)
+    }
 }
 
 /// Writes an event as go-micro's JSON. Bodies are base64; a header that is not text is left out.

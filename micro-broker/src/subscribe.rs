@@ -84,6 +84,11 @@ impl Subscribe {
         &self.topic
     }
 
+    /// The group whose events it shares, if it does.
+    pub fn group_name(&self) -> Option<&str> {
+        self.group.as_deref()
+    }
+
     /// The name of this subscription in errors and reports: its topic and group.
     pub(crate) fn describe(&self) -> String {
         match &self.group {

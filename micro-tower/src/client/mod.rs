@@ -7,6 +7,7 @@ mod response;
 use std::{
     fmt,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -92,6 +93,22 @@ impl<P: Policy> Client<P> {
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         self.clone().call(request)
+    }
+
+    /// A client over the same endpoints and connections whose calls have rules of their own: `timeout` for a call with
+    /// all its attempts, if there is one, `attempt` for each until its answer begins, and `retry`.
+    ///
+    /// For one that calls several methods, some of which are worth more patience than others. It costs an allocation.
+    pub fn with_rules(
+        &self,
+        timeout: Option<Duration>,
+        attempt: Option<Duration>,
+        retry: RetryLayer,
+    ) -> Self {
+        let deadline =
+            timeout.map_or_else(DeadlineLayer::new, |timeout| DeadlineLayer::new().timeout(timeout));
+        let attempt = TimeoutLayer::per_attempt(attempt.unwrap_or(Duration::MAX));
+        Self::new(deadline, retry, attempt, self.balancer.clone())
     }
 
     /// The endpoints of the service, with their states and figures.

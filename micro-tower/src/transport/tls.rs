@@ -13,8 +13,8 @@ use super::{
     spiffe::{Allowed, Servers, SpiffeId},
 };
 
-/// TLS settings of a [`Connector`](super::Connector). The peer's certificate is always verified. Clones share the
-/// certificate that is shown.
+/// TLS settings of a [`Connector`](super::Connector). The peer's certificate is verified, unless
+/// [`unverified`](Self::unverified) says that it is not. Clones share the certificate that is shown.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
@@ -85,9 +85,23 @@ impl Tls {
 
     /// Knows peers by their SPIFFE ids instead of host names: a peer's certificate must have exactly one of `ids`,
     /// and no other URI.
-    pub fn spiffe(mut self, ids: impl IntoIterator<Item = SpiffeId>) -> Self {
+    pub fn spiffe(self, ids: impl IntoIterator<Item = SpiffeId>) -> Self {
+        self.verifying(Some(Allowed::new(ids)))
+    }
+
+    /// Takes whatever certificate the peer shows, and trusts nobody: whoever stands between can read and change all that
+    /// is said. For a person who looks at a server that nobody has vouched for.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTls`] where this build has no version of TLS.
+    pub fn unverified() -> Result<Self, InvalidTls> {
+        Ok(Self::with(RootCertStore::empty(), None)?.verifying(None))
+    }
+
+    fn verifying(mut self, allowed: Option<Allowed>) -> Self {
         let provider = self.config.crypto_provider().clone();
-        let servers = Servers { roots: self.roots.clone(), allowed: Allowed::new(ids), provider };
+        let servers = Servers { roots: self.roots.clone(), allowed, provider };
         Arc::make_mut(&mut self.config).dangerous().set_certificate_verifier(Arc::new(servers));
         self
     }
