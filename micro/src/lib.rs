@@ -40,6 +40,12 @@ pub mod rpc;
 
 pub mod api;
 
+#[cfg(feature = "otel")]
+pub mod otel;
+#[cfg(not(feature = "otel"))]
+#[path = "otel/none.rs"]
+mod otel;
+
 pub mod sidecar;
 
 pub mod command;

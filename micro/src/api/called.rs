@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
+use micro_tower::Client;
 use prost_reflect::MethodDescriptor;
 use tonic::body::Body;
 use tonic::client::Grpc;
@@ -13,8 +14,9 @@ use tonic_prost::ProstCodec;
 use super::catalog::Catalog;
 use super::gateway::ID;
 use super::message::{ApiRequest, ApiResponse};
+use super::policy::Policy;
 use crate::call::Error;
-use crate::proxy::{Fault, Peer, Upstream, Wire};
+use crate::proxy::{Fault, Peer, Upstream};
 use crate::rpc::{by_name, failure};
 use crate::schema;
 use crate::transcode::{Found, Transcoding, metadata, transcode};
@@ -37,7 +39,7 @@ pub(super) async fn rpc(
     upstream: &Upstream,
     name: &str,
     request: Request<Body>,
-    how: &Transcoding,
+    policy: &Policy,
 ) -> Response<Body> {
     let kind =
         request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -46,6 +48,10 @@ pub(super) async fn rpc(
         "",
         "application/json",
         "application/json+protobuf",
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/x-jsonlines",
         "application/proto",
         "application/protobuf",
         "application/x-protobuf",
@@ -60,15 +66,15 @@ pub(super) async fn rpc(
             .response();
     }
     if upstream.facts().is_go_micro() {
-        return go_micro(upstream, name, request, how).await.unwrap_or_else(|fault| fault.response());
+        return go_micro(upstream, name, request, policy).await.unwrap_or_else(|fault| fault.response());
     }
     match method(catalog, upstream, name).await {
         Ok(method) => {
             let found = if get { Found::query(method) } else { Found::whole(method) };
-            transcode(upstream.client(Wire::Http2).clone(), found, request, how).await
+            transcode(policy.client(upstream), found, request, &policy.transcoding()).await
         }
         Err(schema::Error::NoReflection(_)) => {
-            go_micro(upstream, name, request, how).await.unwrap_or_else(|fault| fault.response())
+            go_micro(upstream, name, request, policy).await.unwrap_or_else(|fault| fault.response())
         }
         Err(error) => unknown(error, upstream).response(),
     }
@@ -79,13 +85,14 @@ async fn go_micro(
     upstream: &Upstream,
     name: &str,
     request: Request<Body>,
-    how: &Transcoding,
+    policy: &Policy,
 ) -> Result<Response<Body>, Fault> {
+    let how = policy.transcoding();
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, how.most_bytes).collect().await;
     let body = body.map_err(|error| Fault::new(ID, StatusCode::BAD_REQUEST, error.to_string()))?.to_bytes();
     let body = if body.trim_ascii().is_empty() { "{}".into() } else { body };
-    by_name(upstream, name, &parts.headers, body, how.timeout).await
+    by_name(policy.client(upstream), name, &parts.headers, body, how.timeout).await
 }
 
 /// Calls `name` with the request as a message, and answers what the answer says.
@@ -95,13 +102,15 @@ pub(super) async fn api(
     name: &str,
     request: Request<Body>,
     peer: &Peer,
-    how: &Transcoding,
+    policy: &Policy,
 ) -> Response<Body> {
+    let how = policy.transcoding();
     let method = match method(catalog, upstream, name).await {
         Ok(method) => method,
         Err(error) => return unknown(error, upstream).response(),
     };
-    match tokio::time::timeout(how.timeout, call(upstream, &method, request, peer, how)).await {
+    match tokio::time::timeout(how.timeout, call(policy.client(upstream), &method, request, peer, &how)).await
+    {
         Ok(Ok(answer)) => answer.into_response(),
         Ok(Err(status)) => failure(ID, &status.into()).response(),
         Err(_) => late(how.timeout).response(),
@@ -109,7 +118,7 @@ pub(super) async fn api(
 }
 
 async fn call(
-    upstream: &Upstream,
+    client: Client,
     method: &MethodDescriptor,
     request: Request<Body>,
     peer: &Peer,
@@ -124,7 +133,7 @@ async fn call(
     let mut asked = tonic::Request::new(message);
     *asked.metadata_mut() = MetadataMap::from_headers(metadata(&parts.headers));
     asked.set_timeout(how.timeout);
-    let mut grpc = Grpc::new(upstream.client(Wire::Http2).clone());
+    let mut grpc = Grpc::new(client);
     grpc.ready().await.map_err(tonic::Status::from_error)?;
     let codec: ProstCodec<ApiRequest, ApiResponse> = ProstCodec::default();
     Ok(grpc.unary(asked, path, codec).await?.into_inner())

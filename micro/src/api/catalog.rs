@@ -1,4 +1,4 @@
-//! What the services of the registry can be asked as JSON: their schemas, and the routes that they name.
+//! What the services of the registry can be asked: their schemas, and the routes that they name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
+use super::announced::Announced;
 use super::settings::Namespace;
 use crate::proxy::{Directory, Upstream, Wire};
 use crate::schema::{Error, Schema, Schemas};
@@ -37,6 +38,7 @@ struct Inner {
     namespace: Namespace,
     schemas: Schemas,
     routes: ArcSwap<Routes<Arc<str>>>,
+    announced: ArcSwap<Announced>,
     known: Mutex<BTreeMap<Arc<str>, Known>>,
 }
 
@@ -57,6 +59,7 @@ impl Catalog {
             namespace,
             schemas: Schemas::default(),
             routes: ArcSwap::default(),
+            announced: ArcSwap::default(),
             known: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -78,6 +81,11 @@ impl Catalog {
     /// The routes there are now.
     pub(super) fn routes(&self) -> Guard<Arc<Routes<Arc<str>>>> {
         self.inner.routes.load()
+    }
+
+    /// What methods say in their labels of the requests that they want, now.
+    pub(super) fn announced(&self) -> Guard<Arc<Announced>> {
+        self.inner.announced.load()
     }
 
     /// What `upstream` can be asked.
@@ -113,9 +121,16 @@ impl Inner {
         let mut asked = stream::iter(names.into_keys().take(MOST))
             .map(|name| self.look(name))
             .buffer_unordered(AT_A_TIME);
-        let mut upstreams = Vec::new();
+        let (mut upstreams, mut there) = (Vec::new(), Vec::new());
         while let Some(upstream) = asked.next().await {
-            upstreams.extend(upstream.filter(|upstream| is_due(known.get(upstream.name()), upstream)));
+            let Some(upstream) = upstream else { continue };
+            there.push(upstream.clone());
+            if may_describe_itself(&upstream) && is_due(known.get(upstream.name()), &upstream) {
+                upstreams.push(upstream);
+            }
+        }
+        if let Some(changed) = self.announced.load().changed(&there) {
+            self.announced.store(Arc::new(changed));
         }
         let mut described = stream::iter(upstreams)
             .map(|upstream| async move {
@@ -137,12 +152,13 @@ impl Inner {
     }
 
     async fn look(&self, name: String) -> Option<Arc<Upstream>> {
-        let upstream = self.directory.look_up(&name).await.ok()?;
-        // Others say that they speak something else.
-        let may =
-            matches!(upstream.facts().protocol.as_deref(), None | Some("grpc" | "h2" | "h2c" | "http2"));
-        may.then_some(upstream)
+        self.directory.look_up(&name).await.ok()
     }
+}
+
+/// Others say that they speak something else.
+fn may_describe_itself(upstream: &Upstream) -> bool {
+    matches!(upstream.facts().protocol.as_deref(), None | Some("grpc" | "h2" | "h2c" | "http2"))
 }
 
 /// Whether a service is new, or has other endpoints, or it is time to ask again.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use prost::Message;
+use serde_json::{Value, json};
 use tonic::Status;
 use tonic::body::Body;
 
@@ -42,11 +43,17 @@ pub(super) struct ApiResponse {
 
 /// `go.api.Pair`: a name and all its values.
 #[derive(Clone, PartialEq, Message)]
-struct Pair {
+pub(super) struct Pair {
     #[prost(string, tag = "1")]
     key: String,
     #[prost(string, repeated, tag = "2")]
     values: Vec<String>,
+}
+
+impl Pair {
+    pub(super) fn json(&self) -> Value {
+        json!({ "key": self.key, "values": self.values })
+    }
 }
 
 impl ApiRequest {
@@ -109,7 +116,8 @@ impl ApiResponse {
     }
 }
 
-fn gather(pairs: impl IntoIterator<Item = (String, String)>) -> HashMap<String, Pair> {
+/// All values of each name.
+pub(super) fn gather(pairs: impl IntoIterator<Item = (String, String)>) -> HashMap<String, Pair> {
     let mut gathered: HashMap<String, Pair> = HashMap::new();
     for (key, value) in pairs {
         let pair = gathered.entry(key.clone()).or_insert_with(|| Pair { key, values: Vec::new() });
@@ -119,7 +127,7 @@ fn gather(pairs: impl IntoIterator<Item = (String, String)>) -> HashMap<String, 
 }
 
 /// `x-request-id` as Go writes it: `X-Request-Id`.
-fn canonical(name: &str) -> String {
+pub(super) fn canonical(name: &str) -> String {
     let words = name.split('-').map(|word| {
         let mut letters = word.chars();
         letters

@@ -5,7 +5,12 @@
 //!
 //! | label of a method | what it says |
 //! |---|---|
-//! | `handler` | `rpc`, `api`, `http` (also `proxy`), `web`; `event`, which is answered 501 so far |
+//! | `handler` | `rpc`, `api`, `http` (also `proxy`), `web`, `event`; for the service, where the service says it |
+//! | `path` | patterns of paths that are for it, with commas between them: regular expressions, anywhere in the path |
+//! | `method`, `host` | only requests of these methods, or for these hosts |
+//! | `endpoint` | what it is called, where that is not its name in the record |
+//!
+//! What an application or a file says of a path goes before all of this: [`Rules`].
 //!
 //! | path | answer |
 //! |---|---|
@@ -33,20 +38,38 @@ mod own;
 mod handler;
 mod grpc;
 
+mod announced;
 mod catalog;
 mod message;
+
+mod event;
+
+mod rules;
+
+mod config;
+mod policy;
 
 mod called;
 
 mod access;
+mod observe;
+mod compress;
 
 mod gateway;
+mod limited;
+mod names;
 mod response;
+mod way;
 
 pub use access::{AccessLog, LogFormat};
+pub use compress::{Compressible, compression};
+pub use config::InvalidRules;
 pub use cors::{Cors, InvalidCors};
+pub use event::EventForm;
 pub use gateway::Gateway;
 pub use handler::Handler;
+pub use observe::{Observed, Observer};
 pub use response::ResponseFuture;
+pub use rules::{Route, Rules};
 pub use settings::Builder;
 pub use stats::Stats;

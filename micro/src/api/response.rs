@@ -14,6 +14,7 @@ use tonic::body::Body;
 
 use super::access::Entry;
 use super::cors::Cors;
+use super::observe::{Observed, watched};
 use super::stats::Stats;
 use crate::proxy::{Forward, REQUEST_ID};
 
@@ -45,6 +46,7 @@ pub(super) struct Finish {
     pub(super) id: HeaderValue,
     pub(super) page: Option<(Cors, HeaderValue)>,
     pub(super) entry: Option<Entry>,
+    pub(super) observed: Option<Box<dyn Observed>>,
     pub(super) stats: Stats,
 }
 
@@ -97,6 +99,9 @@ impl Finish {
         }
         if let Some(entry) = self.entry {
             entry.answered(response);
+        }
+        if let Some(observed) = self.observed {
+            watched(response, observed);
         }
     }
 }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use micro_broker::Broker;
 use micro_discover::Registry;
 
 use super::access::AccessLog;
 use super::catalog::Catalog;
 use super::cors::Cors;
-use super::gateway::{Gateway, ID, Parts};
+use super::gateway::{Gateway, Parts};
 use super::handler::Handler;
+use super::observe::Observer;
 use super::own::Own;
 use super::route::join;
-use crate::proxy::{Directory, DirectoryBuilder, Forwarding, Origins, Tunnels};
+use super::rules::Rules;
+use crate::proxy::{Directory, DirectoryBuilder, Tunnels};
 use crate::rpc::Rpc;
 
 /// The namespace of go-micro's gateway.
@@ -28,9 +31,9 @@ pub struct Builder {
     directory: DirectoryBuilder,
     pub(super) namespace: Namespace,
     pub(super) handler: Handler,
-    pub(super) cors: Cors,
-    pub(super) origins: Vec<String>,
-    pub(super) timeout: Duration,
+    rules: Rules,
+    broker: Option<Arc<dyn Broker>>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) tls: bool,
     pub(super) trust_forwarded: bool,
     pub(super) access_log: Option<AccessLog>,
@@ -65,9 +68,9 @@ impl Builder {
             directory: Directory::builder(registry),
             namespace: Namespace { name: NAMESPACE.to_owned(), bare: true },
             handler: Handler::Meta,
-            cors: Cors::default(),
-            origins: Vec::new(),
-            timeout: Duration::from_secs(30),
+            rules: Rules::default(),
+            broker: None,
+            observer: None,
             tls: false,
             trust_forwarded: false,
             access_log: None,
@@ -96,14 +99,25 @@ impl Builder {
 
     /// Pages of other hosts that may send requests and read answers; none unless set.
     pub fn cors(mut self, cors: Cors) -> Self {
-        self.origins.extend(cors.origins().map(str::to_owned));
-        self.cors = cors;
+        self.rules.cors = cors;
         self
     }
 
     /// How long a service may take to begin its answer; 30 s unless set. gRPC calls say it themselves.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.rules.timeout = timeout;
+        self
+    }
+
+    /// What holds for requests at first: pages of other hosts, timeouts and routes.
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Publishes events by `broker`, for the handler [`Event`](Handler::Event).
+    pub fn broker(mut self, broker: Arc<dyn Broker>) -> Self {
+        self.broker = Some(broker);
         self
     }
 
@@ -122,6 +136,12 @@ impl Builder {
     /// Writes a line per request to `log`.
     pub fn access_log(mut self, log: AccessLog) -> Self {
         self.access_log = Some(log);
+        self
+    }
+
+    /// Tells `observer` of every request.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 
@@ -144,18 +164,15 @@ impl Builder {
     /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
     pub fn build(self) -> Gateway {
         // That nobody is ready is known before time runs out.
-        let failfast = (self.timeout / 2).min(Duration::from_secs(2));
+        let timeout = self.rules.timeout;
+        let failfast = (timeout / 2).min(Duration::from_secs(2));
         let directory = self.directory.clone().failfast(failfast).build();
-        let forwarding = Forwarding {
-            id: ID,
-            timeout: self.timeout,
-            origins: Origins::new(self.origins.clone()),
-            tunnels: Tunnels::new(TUNNELS),
-        };
         let own = Own::new(self.prometheus.clone());
         let catalog = Catalog::new(directory.clone(), self.namespace.clone());
-        let rpc = Rpc::new(directory.clone(), self.timeout);
-        Gateway::new(self, Parts { directory, forwarding, own, catalog, rpc })
+        let rpc = Rpc::new(directory.clone(), timeout);
+        let (rules, broker) = (self.rules.clone(), self.broker.clone());
+        let parts = Parts { directory, tunnels: Tunnels::new(TUNNELS), own, catalog, rpc, broker };
+        Gateway::new(self, rules, parts)
     }
 }
 
@@ -164,7 +181,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("namespace", &self.namespace)
             .field("handler", &self.handler)
-            .field("cors", &self.cors)
+            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }

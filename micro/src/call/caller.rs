@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::TryStreamExt;
 use micro_discover::Registry;
 use micro_tower::Client;
 use micro_tower::client::Builder;
@@ -15,7 +15,7 @@ use super::answer::Answers;
 use super::clients::Clients;
 use super::error::Error;
 use super::go_micro;
-use super::input::{Documents, messages, single};
+use super::input::{Documents, messages};
 use super::invoke::invoke;
 use super::request::Call;
 use super::target::Target;
@@ -216,15 +216,15 @@ enum Way {
 const AT_MOST: Duration = Duration::from_secs(3600);
 
 async fn by_sidecar(sidecar: &Sidecar, call: Call, documents: Documents) -> Result<Answers, Error> {
-    let request = single(documents, &call.method).await?;
+    let requests = documents.all().await?;
     let limit = call.timeout.unwrap_or(AT_MOST);
     let (service, address) = match (&call.target, &call.endpoint) {
         (Target::Service(name), endpoint) => (name.as_str(), endpoint.clone()),
         (Target::Address(address), _) => ("", Some(address.to_string())),
     };
-    let answer = sidecar.call(service, &call.method, address.as_deref(), call.headers, request, limit).await;
-    let answer = answer.map_err(Error::from)?;
-    Ok(Answers::texts(stream::iter([Ok(answer)])))
+    let called = sidecar.call(service, &call.method, address.as_deref(), call.headers, requests, limit);
+    let answers = called.await.map_err(Error::from)?;
+    Ok(Answers::texts(answers.map_err(Error::from)))
 }
 
 /// What a schema is kept by. A name has no space in it.

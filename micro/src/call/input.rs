@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -25,6 +25,11 @@ impl Documents {
 }
 
 impl Documents {
+    /// All of them, once there are no more.
+    pub(super) async fn all(self) -> Result<Vec<Bytes>, Error> {
+        self.0.try_collect().await.map_err(Error::Input)
+    }
+
     /// Them as values, and what is wrong with one: the stream then stops for ever.
     pub(super) fn values(self) -> (BoxStream<'static, Value>, Wrong) {
         let (failed, receiver) = oneshot::channel();

@@ -57,6 +57,22 @@ pub(super) struct Global {
     /// A sidecar that everything goes through [env: MICRO_PROXY_ADDRESS]
     #[arg(long, visible_alias = "proxy_address", global = true, value_name = "ADDRESS")]
     pub(super) proxy: Option<String>,
+    /// A PEM file with the authorities that servers at https:// are trusted by [env: MICRO_CA] [default: this
+    /// machine's]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) ca: Option<String>,
+    /// A PEM file with the certificate to show to servers; with --key and --ca [env: MICRO_CERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) cert: Option<String>,
+    /// A PEM file with its key [env: MICRO_KEY]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) key: Option<String>,
+    /// The name that servers' certificates have, instead of the host [env: MICRO_TLS_NAME]
+    #[arg(long = "tls-name", visible_alias = "tls_name", global = true, value_name = "NAME")]
+    pub(super) tls_name: Option<String>,
+    /// Takes whatever certificate a server shows: whoever stands between can read and change everything
+    #[arg(long, global = true)]
+    pub(super) insecure: bool,
     /// How answers are written [env: MICRO_OUTPUT] [default: table]
     #[arg(long, short, global = true, value_enum)]
     pub(super) output: Option<Format>,
@@ -85,6 +101,10 @@ impl Global {
             ("broker", &self.broker),
             ("transport", &self.transport),
             ("proxy", &self.proxy),
+            ("ca", &self.ca),
+            ("cert", &self.cert),
+            ("key", &self.key),
+            ("tls_name", &self.tls_name),
             ("output", &output),
             ("color", &self.color),
         ];
@@ -129,6 +149,7 @@ Examples:
   micro api
   micro api --address 0.0.0.0:8080 --namespace go.micro.api
   micro api --cors https://shop.example --access-log combined
+  micro api --config gateway.toml          with routes in its table [api], and again when it changes
   curl http://127.0.0.1:8080/greeter/hello
 
 SIGTERM or Ctrl-C finishes what was begun; a second one stops at once.")]

@@ -17,6 +17,7 @@ use super::execute::{Style, execute};
 use super::live::live;
 use super::report::report;
 use super::shell::shell;
+use super::tls::tls;
 use super::{colour, signals};
 use crate::command::{Command, Context, Failure, Kind, Request};
 use crate::remote::Sidecar;
@@ -67,12 +68,15 @@ fn serve(mut arguments: Arguments) -> Result<u8, Failure> {
     if let Order::Config { .. } = order {
         return now(&Config(&settings), &Context::open("memory:")?, style);
     }
-    let context = context(&settings)?.local();
+    let context = context(&settings, global.insecure)?.local();
     if let Order::Run(run) = order {
         // What the service is to find and to be found by is what this program does.
         let keys = KEYS.iter().filter(|key| ["registry", "broker", "transport"].contains(&key.name));
         let value = |key: &Key| Some((key.variable.to_owned(), settings.get(key.name)?.to_owned()));
         run.variables = keys.filter_map(value).collect();
+    }
+    if let Order::Api(api) = order {
+        api.file = given.faces();
     }
     if let Some(face) = order.face() {
         let style = Style { several: true, ..style };
@@ -119,7 +123,7 @@ fn runtime(workers: usize) -> Result<Runtime, Failure> {
 }
 
 /// What commands work on, as the settings say.
-fn context(settings: &Settings) -> Result<Context, Failure> {
+fn context(settings: &Settings, insecure: bool) -> Result<Context, Failure> {
     let registry = settings.get("registry").unwrap_or("file:");
     let context = match settings.get("proxy") {
         Some(address) => {
@@ -132,15 +136,21 @@ fn context(settings: &Settings) -> Result<Context, Failure> {
         }
         None => Context::open(registry)?,
     };
-    let context = match settings.get("transport") {
-        // Endpoints over HTTP say so by their addresses.
-        None | Some("http:" | "http") => context,
-        Some(url) => {
-            let url = url.to_owned();
+    let tls = tls(settings, insecure)?;
+    // Endpoints over HTTP say so by their addresses.
+    let broker = settings.get("transport").filter(|url| !matches!(*url, "http:" | "http"));
+    let context = match (&tls, broker) {
+        (None, None) => context,
+        _ => {
+            let mut connector = Connector::new();
+            if let Some(tls) = tls {
+                connector = connector.tls(tls);
+            }
+            if let Some(url) = broker {
+                connector = connector.broker(url);
+            }
             let caller = context.caller().clone();
-            context.with_caller(
-                caller.clients(move |client| client.connector(Connector::new().broker(url.as_str()))),
-            )
+            context.with_caller(caller.clients(move |client| client.connector(connector.clone())))
         }
     };
     Ok(match settings.get("broker") {

@@ -11,6 +11,7 @@
 mod colour;
 mod report;
 mod signals;
+mod tls;
 mod topics;
 
 mod completion;

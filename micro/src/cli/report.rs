@@ -14,6 +14,9 @@ pub(super) fn report(failure: &Failure, colours: bool) -> u8 {
         return 0;
     }
     let mut text = format!("{} {}\n", paint(colours, "1;31", "error:"), printable(&chain(failure)));
+    for detail in failure.what_more() {
+        text += &format!("{} {}\n", paint(colours, "1", "detail:"), printable(detail));
+    }
     if let Some(tried) = failure.what_was_tried() {
         text += &format!("{} {}\n", paint(colours, "1", "tried:"), printable(tried));
     }

@@ -8,18 +8,22 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_core::future::BoxFuture;
+use futures_util::FutureExt as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use micro_tower::Server;
 use micro_tower::server::ServerTls;
 use micro_tower::transport::InvalidTls;
 use tokio::time::{interval, sleep};
+use tower::Layer as _;
 
 use super::context::Context;
 use super::duration;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
+use super::reload::{Flags, Reloaded};
 use super::reply::{Listening, Reply};
-use crate::api::{AccessLog, Cors, Gateway, Handler, LogFormat};
+use crate::api::{AccessLog, Cors, Gateway, Handler, LogFormat, Rules, compression};
+use crate::otel::Spans;
 
 /// Serves the API gateway until it is told to stop: HTTP, gRPC, gRPC-Web and WebSockets to registered services.
 #[derive(Args, Clone, Debug)]
@@ -40,15 +44,21 @@ pub struct Api {
     /// Lets those pages send cookies
     #[arg(long, env = "MICRO_API_CORS_CREDENTIALS")]
     pub cors_credentials: bool,
-    /// How long a service may take to begin its answer
-    #[arg(long, env = "MICRO_API_TIMEOUT", default_value = "30s", value_parser = duration::parse)]
-    pub timeout: Duration,
+    /// How long a service may take to begin its answer [default: 30s]
+    #[arg(long, env = "MICRO_API_TIMEOUT", value_parser = duration::parse)]
+    pub timeout: Option<Duration>,
+    /// The file whose table [api] says what holds for which routes; it is read again when it changes
+    #[arg(skip)]
+    pub file: Option<PathBuf>,
     /// Believes x-forwarded-proto and x-forwarded-host: for a gateway behind another
     #[arg(long, env = "MICRO_API_TRUST_FORWARDED")]
     pub trust_forwarded: bool,
     /// Writes a line per request to standard output: combined or json
     #[arg(long, env = "MICRO_API_ACCESS_LOG")]
     pub access_log: Option<LogFormat>,
+    /// Sends everything as services send it: otherwise text goes by gzip to clients that accept it
+    #[arg(long, env = "MICRO_API_NO_COMPRESSION")]
+    pub no_compression: bool,
     /// How many threads serve [default: one per processor]
     #[arg(long, env = "MICRO_API_WORKERS", default_value_t = 0, hide_default_value = true)]
     pub workers: usize,
@@ -69,19 +79,50 @@ pub struct Api {
     pub grace: Duration,
 }
 
+/// Gives the gateway the rules of its file whenever they change. Never ends.
+async fn reload(file: Option<Reloaded>, gateway: &Gateway) {
+    match file {
+        Some(file) => file.follow(|rules| gateway.set_rules(rules)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What makes spans, where the environment says so.
+fn spans() -> Result<Option<Spans>, Failure> {
+    Spans::from_environment().map_err(|error| {
+        Failure::new(Kind::Config, error.to_string())
+            .source(error)
+            .hint("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 OTEL_EXPORTER_OTLP_PROTOCOL=grpc")
+    })
+}
+
+/// How long the last spans may take to be sent.
+const SEND_WITHIN: Duration = Duration::from_secs(5);
+
 /// How often what was measured is put away.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 impl Api {
-    fn gateway(&self, context: &Context, prometheus: Option<PrometheusHandle>) -> Result<Gateway, Failure> {
+    /// What the command line says, and may stand above what a file says.
+    fn flags(&self) -> Result<Flags, Failure> {
         let cors = Cors::new(self.cors.iter().map(String::as_str), self.cors_credentials);
         let cors = cors.map_err(|error| {
             Failure::new(Kind::Usage, error.to_string()).hint("--cors https://shop.example")
         })?;
+        Ok(Flags { timeout: self.timeout, cors: (!self.cors.is_empty()).then_some(cors) })
+    }
+
+    async fn gateway(
+        &self,
+        context: &Context,
+        rules: Rules,
+        prometheus: Option<PrometheusHandle>,
+        spans: Option<Spans>,
+    ) -> Result<Gateway, Failure> {
         let mut gateway = Gateway::builder(context.registry().clone())
             .handler(self.handler)
-            .cors(cors)
-            .timeout(self.timeout)
+            .rules(rules)
+            .broker(context.broker().await?.clone())
             .tls(self.tls_cert_file.is_some())
             .trust_forwarded(self.trust_forwarded);
         if let Some(namespace) = &self.namespace {
@@ -93,12 +134,22 @@ impl Api {
         if let Some(prometheus) = prometheus {
             gateway = gateway.prometheus(prometheus);
         }
+        if let Some(spans) = spans {
+            gateway = gateway.observer(spans);
+        }
         Ok(gateway.build())
     }
 
     async fn serve(&self, context: &Context, replies: &Replies) -> Result<(), Failure> {
         let prometheus = recorder();
-        let gateway = self.gateway(context, prometheus.clone())?;
+        let flags = self.flags()?;
+        let mut file = self.file.clone().map(|path| Reloaded::new(path, flags.clone()));
+        let rules = match &mut file {
+            Some(file) => file.first().await?,
+            None => flags.over(Rules::new()),
+        };
+        let spans = spans()?;
+        let gateway = self.gateway(context, rules, prometheus.clone(), spans.clone()).await?;
         let (stopping, delay) = (gateway.clone(), self.shutdown_delay);
         let server = Server::new().address(self.address).health(false).grace(self.grace).before_stop(
             move || async move {
@@ -120,13 +171,21 @@ impl Api {
         })?;
         replies.send(Reply::Listening(Listening::new("api", bound.local_address(), secure))).await?;
         let stopped = context.clone();
-        let serving = bound.serve_until(gateway.clone(), async move { stopped.stopped().await });
+        let stopped = async move { stopped.stopped().await };
+        let serving = match self.no_compression {
+            true => bound.serve_until(gateway.clone(), stopped).left_future(),
+            false => bound.serve_until(compression().layer(gateway.clone()), stopped).right_future(),
+        };
         let served = tokio::select! {
             served = serving => served,
             () = upkeep(prometheus) => Ok(()),
+            () = reload(file, &gateway) => Ok(()),
         };
         served.map_err(|error| Failure::new(Kind::Other, "the gateway cannot go on").source(error))?;
         gateway.drain(self.grace).await;
+        if let Some(spans) = spans {
+            spans.close(SEND_WITHIN).await;
+        }
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use super::failure::{Failure, Kind};
 use crate::call::{Error, Target, said};
 use crate::causes::chain;
 use crate::schema;
+use crate::transcode::Problem;
 
 /// The words of a call: whom, what, and with what.
 #[derive(Debug, PartialEq)]
@@ -139,11 +140,19 @@ pub(super) fn failure(error: &Error, parts: &Parts, context: &Context) -> Failur
         Error::Status(status) => said(status),
         other => chain(other),
     };
-    let failure = Failure::new(kind, what).tried(tried);
+    let failure = Failure::new(kind, what).tried(tried).details(details(error));
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
+}
+
+/// What a server says in `google.rpc.Status` beside code and message.
+fn details(error: &Error) -> Vec<String> {
+    let Error::Status(status) = error else { return Vec::new() };
+    let problem = Problem::new(status, None);
+    let details = problem.json()["details"].as_array();
+    details.into_iter().flatten().map(Value::to_string).collect()
 }
 
 /// What says more of one that was not reached.

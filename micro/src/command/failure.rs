@@ -13,6 +13,7 @@ pub struct Failure {
     what: String,
     tried: Option<String>,
     hint: Option<String>,
+    details: Vec<String>,
     source: Option<BoxError>,
 }
 
@@ -77,7 +78,7 @@ impl Kind {
 impl Failure {
     /// A failure and what happened.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), tried: None, hint: None, source: None }
+        Self { kind, what: what.into(), tried: None, hint: None, details: Vec::new(), source: None }
     }
 
     /// Says what was tried.
@@ -94,6 +95,13 @@ impl Failure {
         self
     }
 
+    /// Says more of what happened: as JSON, one after the other.
+    #[must_use]
+    pub fn details(mut self, details: impl IntoIterator<Item = String>) -> Self {
+        self.details.extend(details);
+        self
+    }
+
     /// Says what caused it.
     #[must_use]
     pub fn source(mut self, source: impl Into<BoxError>) -> Self {
@@ -104,6 +112,11 @@ impl Failure {
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// What else is said of it, each as JSON.
+    pub fn what_more(&self) -> &[String] {
+        &self.details
     }
 
     /// What was tried, for the reader.

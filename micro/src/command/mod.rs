@@ -17,6 +17,8 @@ mod words;
 
 mod record;
 
+mod reload;
+
 mod api;
 mod get;
 

@@ -1,6 +1,7 @@
 //! `sidecar`: serves the sidecar.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -24,6 +25,9 @@ pub struct Sidecar {
     /// Where to listen; others than this machine need --token
     #[arg(long, env = "MICRO_SIDECAR_ADDRESS", default_value = "127.0.0.1:8081", value_parser = address)]
     pub address: SocketAddr,
+    /// Listens at this unix socket instead, for programs that may open it
+    #[arg(long, env = "MICRO_SIDECAR_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
     /// What a request has to bring, as authorization: Bearer TOKEN; better in the environment than in an argument
     #[arg(long, env = "MICRO_SIDECAR_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -64,7 +68,8 @@ pub struct Sidecar {
 
 impl Sidecar {
     async fn face(&self, context: &Context) -> Result<Face, Failure> {
-        if !self.address.ip().is_loopback() && self.token.as_ref().is_none_or(String::is_empty) {
+        let open = self.socket.is_none() && !self.address.ip().is_loopback();
+        if open && self.token.as_ref().is_none_or(String::is_empty) {
             let what = format!("a sidecar at {} can be reached by others, and needs a token", self.address);
             return Err(
                 Failure::new(Kind::Usage, what).hint("MICRO_SIDECAR_TOKEN, or --address 127.0.0.1:8081")
@@ -109,14 +114,22 @@ impl Sidecar {
     }
 
     async fn serve(&self, context: &Context, replies: &Replies) -> Result<(), Failure> {
-        let server = Server::new().address(self.address).health(false).grace(self.grace);
+        let server = Server::new().health(false).grace(self.grace);
+        let server = match &self.socket {
+            Some(path) => server.listen(&format!("unix:{}", path.display())),
+            None => server.address(self.address),
+        };
         let bound = server.bind().await.map_err(|error| {
             Failure::new(Kind::Other, error.to_string())
                 .source(error)
                 .hint("another --address (MICRO_SIDECAR_ADDRESS)")
         })?;
         let face = self.face(context).await?;
-        replies.send(Reply::Listening(Listening::new("sidecar", bound.local_address(), false))).await?;
+        let listening = match &self.socket {
+            Some(_) => Listening::at("sidecar", bound.address()),
+            None => Listening::new("sidecar", bound.local_address(), false),
+        };
+        replies.send(Reply::Listening(listening)).await?;
         let (stopped, stopping) = (context.clone(), face.clone());
         let stop = async move {
             stopped.stopped().await;

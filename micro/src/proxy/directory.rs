@@ -122,6 +122,29 @@ impl Directory {
         known.get(name).filter(|upstream| is_there(upstream)).cloned()
     }
 
+    /// The first of `names` that was looked up before.
+    pub fn first_known(&self, names: &[String]) -> Option<Arc<Upstream>> {
+        names.iter().find_map(|name| self.find(name))
+    }
+
+    /// The first of `names` that is registered.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`].
+    pub async fn first(&self, names: &[String]) -> Result<Arc<Upstream>, Unreachable> {
+        let mut failed = None;
+        for name in names {
+            match self.look_up(name).await {
+                Ok(upstream) => return Ok(upstream),
+                // That a registry cannot say is worth more than that it knows none of the others.
+                Err(why @ Unreachable::Unavailable { .. }) => failed = Some(why),
+                Err(why) => failed = failed.or(Some(why)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Unreachable::Unknown(String::new())))
+    }
+
     /// The services that were looked up and are still there.
     pub fn known(&self) -> Vec<Arc<Upstream>> {
         let known = self.inner.known.load();

@@ -10,6 +10,7 @@ use tonic::body::Body;
 use tower::BoxError;
 
 use super::fault::Fault;
+use crate::causes::chain;
 
 /// A service did not begin its answer in time.
 #[derive(Debug, thiserror::Error)]
@@ -48,18 +49,4 @@ fn http_status(error: &(dyn Error + 'static)) -> StatusCode {
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     successors(Some(error), |&error| error.source())
-}
-
-/// An error and its causes in one line; a cause whose words are already there is left out.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    for words in causes(error).map(ToString::to_string) {
-        if !text.contains(&words) {
-            if !text.is_empty() {
-                text += ": ";
-            }
-            text += &words;
-        }
-    }
-    text
 }

@@ -15,11 +15,12 @@ use http::{
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use micro_balance::classify::is_grpc;
-use micro_tower::client;
+use micro_balance::retry::RetryLayer;
+use micro_tower::{Client, client};
 use pin_project::pin_project;
 use tokio::time::{self, Sleep};
 use tonic::body::Body;
-use tower::BoxError;
+use tower::{BoxError, Service as _};
 
 use super::body::Forwarded;
 use super::failure::{BrokenRequest, Late, answer_failure};
@@ -42,6 +43,33 @@ pub struct Forwarding {
     pub origins: Origins,
     /// The WebSockets there are.
     pub tunnels: Tunnels,
+    /// What is sent again, where that is not what is usual.
+    pub resend: Option<Resend>,
+}
+
+/// What of a request is sent again, and how long that may take.
+#[derive(Clone, Debug)]
+pub struct Resend {
+    /// How long a gRPC call may take with all its attempts; as long as it says itself if there is nothing here.
+    pub call: Option<Duration>,
+    /// How long each attempt may take to begin its answer.
+    pub attempt: Option<Duration>,
+    /// What is sent again.
+    pub retry: RetryLayer,
+}
+
+impl Forwarding {
+    /// The client of `upstream` that does as is said here.
+    pub fn client(&self, upstream: &Upstream, wire: Wire, grpc: bool) -> Client {
+        let usual = upstream.client(wire);
+        match &self.resend {
+            None => usual.clone(),
+            // Other requests end when their answers end: only its beginning is waited for.
+            Some(Resend { call, attempt, retry }) => {
+                usual.with_rules(call.filter(|_| grpc), *attempt, retry.clone())
+            }
+        }
+    }
 }
 
 /// Passes `request` of `peer` on to `upstream`: streams both ways, and tunnels a WebSocket.
@@ -68,7 +96,7 @@ pub fn forward(
     }
     let wire = if grpc { Wire::Http2 } else { wire };
     let active = upstream.meter().begin();
-    let response = upstream.client(wire).send(Request::from_parts(parts, body));
+    let response = how.client(upstream, wire, grpc).call(Request::from_parts(parts, body));
     let timeout = if grpc { None } else { Some(how.timeout) };
     Forward(State::Sent { response, timeout, sleep: None, grpc, active: Some(active), id: how.id })
 }
@@ -129,7 +157,7 @@ async fn open(
     };
     tunnel::ask(request.headers_mut());
     let active = upstream.meter().begin();
-    let sending = upstream.client(Wire::Http1).send(request);
+    let sending = how.client(&upstream, Wire::Http1, false).call(request);
     let mut response = match time::timeout(how.timeout, sending).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return failed(error, false, &active, how.id),

@@ -1,13 +1,18 @@
 //! The sidecar as a broker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
-use micro_broker::{Broker, Confirm, Error, Event, Subscribe, Subscription};
+use futures_util::{StreamExt, stream};
+use micro_broker::{Broker, Confirm, Error, Event, Health, Settle, Subscribe, Subscription};
+use tokio::time::sleep;
 
 use super::sidecar::Sidecar;
 
 const BACKEND: &str = "sidecar";
+/// How long to wait before a subscription that broke off is opened anew.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Broker for Sidecar {
     fn publish(&self, event: Event, within: Duration) -> Confirm {
@@ -18,9 +23,32 @@ impl Broker for Sidecar {
         })
     }
 
-    fn subscribe(&self, _: Subscribe) -> BoxFuture<'_, Result<Subscription, Error>> {
-        let what = "subscriptions: give --broker beside --proxy".to_owned();
-        Box::pin(async { Err(Error::Invalid { backend: BACKEND, what }) })
+    fn subscribe(&self, subscribe: Subscribe) -> BoxFuture<'_, Result<Subscription, Error>> {
+        Box::pin(async move {
+            let sidecar = self.clone();
+            let (topic, queue) = (subscribe.topic().to_owned(), subscribe.group_name().map(str::to_owned));
+            let unavailable = |source| Error::Unavailable { backend: BACKEND, source };
+            let first = self.events(&topic, queue.as_deref()).await.map_err(unavailable)?;
+            let (tell, health) = Health::new();
+            let reopened = stream::unfold(tell, move |tell| {
+                let (sidecar, topic, queue) = (sidecar.clone(), topic.clone(), queue.clone());
+                async move {
+                    tell.send_modify(|report| report.connected = false);
+                    loop {
+                        sleep(AGAIN).await;
+                        if let Ok(events) = sidecar.events(&topic, queue.as_deref()).await {
+                            tell.send_modify(|report| {
+                                (report.connected, report.restored) = (true, report.restored + 1)
+                            });
+                            return Some((events, tell));
+                        }
+                    }
+                }
+            });
+            let events = first.boxed().chain(reopened.map(StreamExt::boxed).flatten());
+            let incoming = events.map(|event| (event, Arc::new(Settled) as Arc<dyn Settle>)).boxed();
+            Ok(Subscription::new(incoming, subscribe, Arc::new(self.clone()), health))
+        })
     }
 
     fn forget<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), Error>> {
@@ -35,4 +63,21 @@ impl Broker for Sidecar {
     fn backend(&self) -> &'static str {
         BACKEND
     }
+}
+
+/// The sidecar has said that an event was handled as soon as the next one is read.
+#[derive(Debug)]
+struct Settled;
+
+impl Settle for Settled {
+    fn ack(&self) -> Confirm {
+        Confirm::awaited(async { Ok(()) })
+    }
+
+    fn nack(&self, _: Event, _: Duration) -> Confirm {
+        let what = "to bring an event again: the sidecar has none that it gave away".to_owned();
+        Confirm::awaited(async { Err(Error::Invalid { backend: BACKEND, what }) })
+    }
+
+    fn release(&self, _: Event) {}
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use futures_util::stream;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use micro_discover::{Address, Endpoint};
-use micro_tower::transport::{Connection, Connector};
+use micro_tower::transport::{Body as ResponseBody, Connection, Connector};
 use tokio::time::timeout;
 use tonic::body::Body;
 use tower::{BoxError, Service, ServiceExt};
@@ -26,6 +28,17 @@ impl Http {
         Self { connection: connector.connect(&Endpoint::new("it", address.clone())) }
     }
 
+    /// Sends one request, and gives the answer as soon as it begins, within `limit`.
+    pub(super) async fn open(
+        &self,
+        request: Request<Body>,
+        limit: Duration,
+    ) -> Result<Response<ResponseBody>, BoxError> {
+        let mut connection = self.connection.clone();
+        let sent = async { connection.ready().await?.call(request).await };
+        timeout(limit, sent).await.map_err(|_| format!("no answer within {limit:?}"))?
+    }
+
     /// Sends one request, and takes all of the answer, within `limit`.
     pub(super) async fn send(
         &self,
@@ -35,19 +48,57 @@ impl Http {
         body: Bytes,
         limit: Duration,
     ) -> Result<(StatusCode, Bytes), BoxError> {
-        let mut request = Request::new(Body::new(Full::new(body)));
-        *request.method_mut() = method;
-        *request.uri_mut() = Uri::try_from(path)?;
-        *request.headers_mut() = headers;
-        let mut connection = self.connection.clone();
+        let request = request(method, path, headers, body)?;
         let sent = async {
-            let response = connection.ready().await?.call(request).await?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, LARGEST).collect().await?;
-            Ok((head.status, body.to_bytes()))
+            let (head, body) = self.open(request, limit).await?.into_parts();
+            Ok((head.status, whole(body).await?))
         };
         timeout(limit, sent).await.map_err(|_| format!("no answer within {limit:?}"))?
     }
+}
+
+/// One request.
+pub(super) fn request(
+    method: Method,
+    path: &str,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Request<Body>, BoxError> {
+    let mut request = Request::new(Body::new(Full::new(body)));
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::try_from(path)?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// All of an answer.
+pub(super) async fn whole(body: ResponseBody) -> Result<Bytes, BoxError> {
+    Ok(Limited::new(body, LARGEST).collect().await?.to_bytes())
+}
+
+/// The lines of an answer as they come, without their ends. One that is too long ends them.
+pub(super) fn lines(body: ResponseBody) -> impl Stream<Item = Result<Bytes, BoxError>> + Send {
+    stream::unfold((body, BytesMut::new(), false), |(mut body, mut read, mut ended)| async move {
+        loop {
+            if let Some(end) = read.iter().position(|&byte| byte == b'\n') {
+                let mut line = read.split_to(end + 1);
+                line.truncate(end);
+                return Some((Ok(line.freeze()), (body, read, ended)));
+            }
+            if ended {
+                return (!read.is_empty()).then(|| (Ok(read.split().freeze()), (body, read, ended)));
+            }
+            if read.len() > LARGEST {
+                let why = format!("a line is longer than {LARGEST} bytes");
+                return Some((Err(why.into()), (body, BytesMut::new(), true)));
+            }
+            match body.frame().await {
+                Some(Ok(frame)) => read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+                Some(Err(error)) => return Some((Err(error.into()), (body, BytesMut::new(), true))),
+                None => ended = true,
+            }
+        }
+    })
 }
 
 /// `text` as a value in a query.

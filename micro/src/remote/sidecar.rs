@@ -3,14 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use futures_core::Stream;
+use futures_core::stream::BoxStream;
+use futures_util::future::ready;
+use futures_util::{StreamExt, stream};
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use micro_broker::Event;
 use micro_discover::{Address, Service};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tonic::{Code, Status};
 use tower::BoxError;
 
-use super::http::{Http, escaped};
+use super::http::{Http, escaped, lines, request, whole};
 use super::record;
 use crate::causes::chain;
 
@@ -34,7 +40,9 @@ impl Sidecar {
         Ok(Self { http: Http::new(&address) })
     }
 
-    /// Calls `method` of `service`, or of the server at `address`, with a request in JSON.
+    /// Calls `method` of `service`, or of the server at `address`, with requests in JSON, and gives its answers as they come.
+    ///
+    /// A sidecar of go-micro's takes one request and gives one answer.
     ///
     /// # Errors
     ///
@@ -44,24 +52,67 @@ impl Sidecar {
         service: &str,
         method: &str,
         address: Option<&str>,
-        headers: HeaderMap,
-        request: Bytes,
+        mut headers: HeaderMap,
+        requests: Vec<Bytes>,
         limit: Duration,
-    ) -> Result<Value, Status> {
-        let request: Value =
-            serde_json::from_slice(&request).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let mut body = json!({"service": service, "method": method, "endpoint": method, "request": request});
+    ) -> Result<BoxStream<'static, Result<Value, Status>>, Status> {
+        let mut body = json!({"service": service, "method": method, "endpoint": method});
+        let requests: Result<Vec<Value>, _> =
+            requests.iter().map(|request| serde_json::from_slice(request)).collect();
+        let mut requests = requests.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        match (requests.pop(), requests.is_empty()) {
+            (Some(only), true) => body["request"] = only,
+            (Some(last), false) => {
+                requests.push(last);
+                body["requests"] = requests.into();
+            }
+            (None, _) => body["requests"] = json!([]),
+        }
         if let Some(address) = address {
             body["address"] = address.into();
         }
-        let (status, answer) = self
-            .send(Method::POST, "/rpc", headers, &body, limit)
-            .await
-            .map_err(|e| Status::unavailable(chain(&*e)))?;
-        if !status.is_success() {
-            return Err(failed(status, &answer));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/x-ndjson, application/json;q=0.9"));
+        let unavailable = |error: BoxError| Status::unavailable(chain(&*error));
+        let request = request(Method::POST, "/rpc", headers, body.to_string().into()).map_err(unavailable)?;
+        let response = self.http.open(request, limit).await.map_err(unavailable)?;
+        let (head, body) = response.into_parts();
+        let kind = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        if head.status.is_success() && kind.starts_with(b"application/x-ndjson") {
+            return Ok(lines(body).map(answer_of_line).boxed());
         }
-        serde_json::from_slice(&answer).map_err(|error| Status::internal(format!("not JSON: {error}")))
+        let answer = timeout(limit, whole(body)).await;
+        let answer = answer.map_err(|_| Status::deadline_exceeded(format!("no answer within {limit:?}")))?;
+        let answer = answer.map_err(unavailable)?;
+        if !head.status.is_success() {
+            return Err(failed(head.status, &answer));
+        }
+        let answer =
+            serde_json::from_slice(&answer).map_err(|error| Status::internal(format!("not JSON: {error}")));
+        Ok(stream::iter([answer]).boxed())
+    }
+
+    /// The events of `topic` as they come, shared among those of the same `queue`.
+    pub(super) async fn events(
+        &self,
+        topic: &str,
+        queue: Option<&str>,
+    ) -> Result<impl Stream<Item = Event> + Send + use<>, BoxError> {
+        let queue = queue.map(|queue| format!("&queue={}", escaped(queue))).unwrap_or_default();
+        let path = format!("/broker?topic={}{queue}", escaped(topic));
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let request = request(Method::GET, &path, headers, Bytes::new())?;
+        let (head, body) = self.http.open(request, WITHIN).await?.into_parts();
+        if !head.status.is_success() {
+            return Err(refused(head.status, &whole(body).await?));
+        }
+        // Each is one line of data; the others name it, or keep the connection alive.
+        Ok(lines(body).take_while(|line| ready(line.is_ok())).filter_map(|line| {
+            let line = line.unwrap_or_default();
+            let data = line.strip_prefix(b"data:").map(<[u8]>::trim_ascii);
+            ready(data.and_then(|data| Event::from_json(data).ok()))
+        }))
     }
 
     /// Publishes `body` to `topic`.
@@ -139,10 +190,22 @@ impl Sidecar {
 }
 
 fn done(status: StatusCode, answer: &Bytes) -> Result<(), BoxError> {
-    if status.is_success() {
-        return Ok(());
-    }
-    Err(format!("the sidecar answers {status}: {}", detail(answer)).into())
+    if status.is_success() { Ok(()) } else { Err(refused(status, answer)) }
+}
+
+fn refused(status: StatusCode, answer: &Bytes) -> BoxError {
+    format!("the sidecar answers {status}: {}", detail(answer)).into()
+}
+
+/// What a line of several answers says: `{"result":…}`, or `{"error":…}` as the last of them.
+fn answer_of_line(line: Result<Bytes, BoxError>) -> Result<Value, Status> {
+    let line = line.map_err(|error| Status::unavailable(chain(&*error)))?;
+    let not_json = |error: serde_json::Error| Status::internal(format!("not JSON: {error}"));
+    let mut said: Value = serde_json::from_slice(&line).map_err(not_json)?;
+    let Some(error) = said.get("error") else { return Ok(said["result"].take()) };
+    let code =
+        error["code"].as_i64().and_then(|code| i32::try_from(code).ok()).unwrap_or(Code::Unknown as i32);
+    Err(Status::new(Code::from_i32(code), error["message"].as_str().unwrap_or_default()))
 }
 
 /// The error that the sidecar gave, in gRPC's words: from its JSON where it says one, or else by its HTTP status.

@@ -1,21 +1,26 @@
 //! Carries out what is asked.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
 use micro_discover::Registry;
-use micro_tower::wire;
+use micro_tower::{Client, wire};
+use tonic::Status;
 use tonic::body::Body;
 
 use super::request::RpcRequest;
-use crate::call::{Call, Caller, Error, Target, one};
-use crate::proxy::{Directory, Fault, Unreachable, Upstream, Wire};
+use crate::call::{Answers, Call, Caller, Error, Target, documents};
+use crate::causes::chain;
+use crate::proxy::{Directory, Fault, Unreachable, Wire};
 use crate::schema::Json;
-use crate::transcode::{http_status, metadata};
+use crate::transcode::{Problem, http_status, metadata};
 
 /// What errors come from.
 const ID: &str = "go.micro.rpc";
@@ -71,16 +76,22 @@ impl Rpc {
                 _ => Fault::new(ID, StatusCode::SERVICE_UNAVAILABLE, unreachable.to_string()),
             })?;
         let request = if asked.request.trim().is_empty() { "{}".to_owned() } else { asked.request };
+        let wants_lines = accepts_lines(headers);
         let limit = timeout(headers).map_or(self.timeout, |asked| asked.min(self.timeout));
         if upstream.facts().is_go_micro() && asked.address.is_empty() {
-            return by_name(&upstream, &asked.method, headers, request.into(), limit).await;
+            let client = upstream.client(Wire::Http2).clone();
+            return by_name(client, &asked.method, headers, request.into(), limit).await;
         }
         let mut call =
             Call::new(Target::Service(asked.service), asked.method).headers(metadata(headers)).timeout(limit);
         if !asked.address.is_empty() {
             call = call.endpoint(asked.address);
         }
-        let mut answers = self.caller.call(call, one(request)).await.map_err(|error| failure(ID, &error))?;
+        let mut answers =
+            self.caller.call(call, documents(&request)).await.map_err(|error| failure(ID, &error))?;
+        if wants_lines {
+            return Ok(lines(answers));
+        }
         let answer = match answers.next().await {
             Some(answer) => answer.map_err(|error| failure(ID, &error))?,
             None => {
@@ -102,25 +113,57 @@ impl Rpc {
     }
 }
 
-/// Calls `method` of `upstream` in go-micro's words, whichever version of it is spoken there: JSON in, JSON out.
+/// Calls `method` by `client` in go-micro's words, whichever version of it is spoken there: JSON in, JSON out.
 ///
 /// # Errors
 ///
 /// The service's own, or one of ours.
 pub async fn by_name(
-    upstream: &Upstream,
+    client: Client,
     method: &str,
     headers: &HeaderMap,
     request: Bytes,
     limit: Duration,
 ) -> Result<Response<Body>, Fault> {
-    let client = wire::Client::new(upstream.client(Wire::Http2).clone());
+    let client = wire::Client::new(client);
     match tokio::time::timeout(limit, client.call_text(method, metadata(headers), request)).await {
         Ok(answer) => Ok(answered(answer?)),
         Err(_) => {
             let detail = format!("{method} did not answer within {limit:?}");
             Err(Fault::new(ID, StatusCode::GATEWAY_TIMEOUT, detail))
         }
+    }
+}
+
+/// Whether a client takes several answers.
+fn accepts_lines(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|kind| kind.trim().starts_with("application/x-ndjson"))
+}
+
+/// All answers, a line each as it comes: `{"result":…}`, or `{"error":…}` as the last one.
+fn lines(answers: Answers) -> Response<Body> {
+    let lines = stream::unfold(Some(answers), |answers| async {
+        let mut answers = answers?;
+        let said = answers.next().await?;
+        let json = said.map_err(|error| status(&error)).and_then(|answer| {
+            answer.json(&Json::new()).map_err(|error| Status::internal(error.to_string()))
+        });
+        let (line, left) = match json {
+            Ok(json) => (format!("{{\"result\":{json}}}\n"), Some(answers)),
+            Err(status) => (format!("{{\"error\":{}}}\n", Problem::new(&status, None).json()), None),
+        };
+        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(line))), left))
+    });
+    let mut response = Response::new(Body::new(StreamBody::new(lines)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response
+}
+
+fn status(error: &Error) -> Status {
+    match error {
+        Error::Status(status) => Status::clone(status),
+        error => Status::new(error.code(), chain(error)),
     }
 }
 
@@ -148,19 +191,6 @@ pub fn failure(id: &'static str, error: &Error) -> Fault {
         return fault;
     }
     Fault::new(id, http_status(error.code()), format!("error during request: {}", chain(error)))
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 impl fmt::Debug for Rpc {

@@ -11,7 +11,7 @@ pub struct RpcRequest {
     pub method: String,
     /// The id or address of one of its endpoints; any where it is empty.
     pub address: String,
-    /// The message, as JSON.
+    /// The message, as JSON; several for a method that takes a stream, one behind the other.
     pub request: String,
 }
 
@@ -54,6 +54,7 @@ impl RpcRequest {
                 }
                 "address" => request.address = text()?,
                 "request" => request.request = unwrapped(value.get())?,
+                "requests" => request.request = several(value.get())?,
                 _ => {}
             }
         }
@@ -91,6 +92,13 @@ fn unwrapped(json: &str) -> Result<String, String> {
         _ if json == "null" => Ok(String::new()),
         _ => Ok(json.to_owned()),
     }
+}
+
+/// The elements of an array, one behind the other.
+fn several(json: &str) -> Result<String, String> {
+    let all: Vec<&RawValue> =
+        serde_json::from_str(json).map_err(|error| format!("requests is no array: {error}"))?;
+    Ok(all.iter().map(|one| one.get()).collect::<Vec<_>>().join("\n"))
 }
 
 fn valid(json: &str) -> Result<(), String> {

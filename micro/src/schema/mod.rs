@@ -42,6 +42,9 @@ mod reflection;
 mod cache;
 mod found;
 
+#[cfg(test)]
+mod values;
+
 pub mod print;
 mod template;
 

@@ -1,5 +1,5 @@
 //! What ProtoJSON forbids and the reader of messages lets through: a field given twice, under whichever of its
-//! names, and strings for numbers that no number is written as.
+//! names, strings for numbers that no number is written as, and numbers that are too large.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -20,6 +20,8 @@ enum Place {
     Of(Box<Place>),
     Number {
         float: bool,
+        /// What a whole number of 64 bits is smaller than, also without its sign; JSON that is larger comes rounded.
+        below: Option<f64>,
     },
     Any,
 }
@@ -41,9 +43,15 @@ impl Place {
             // These have forms of their own.
             Kind::Message(message) if message.full_name().starts_with("google.protobuf.") => Self::Any,
             Kind::Message(message) => Self::Message(message.clone()),
-            Kind::Float => Self::Number { float: true },
+            Kind::Float => Self::Number { float: true, below: None },
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
+                Self::Number { float: false, below: Some(9_223_372_036_854_775_808.0) }
+            }
+            Kind::Uint64 | Kind::Fixed64 => {
+                Self::Number { float: false, below: Some(18_446_744_073_709_551_616.0) }
+            }
             Kind::Bool | Kind::String | Kind::Bytes | Kind::Enum(_) => Self::Any,
-            _ => Self::Number { float: false },
+            _ => Self::Number { float: false, below: None },
         }
     }
 }
@@ -97,7 +105,7 @@ impl<'de> Visitor<'de> for Place {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        let Self::Number { float } = self else { return Ok(()) };
+        let Self::Number { float, .. } = self else { return Ok(()) };
         let finite = || {
             if float {
                 text.parse().is_ok_and(f32::is_finite)
@@ -123,8 +131,13 @@ impl<'de> Visitor<'de> for Place {
         Ok(())
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        match self {
+            Self::Number { below: Some(below), .. } if number.abs() >= below => {
+                Err(E::custom(format_args!("{number} is not a number of 64 bits")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {

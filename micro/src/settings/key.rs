@@ -16,12 +16,17 @@ pub struct Key {
 }
 
 /// Every setting.
-pub const KEYS: [Key; 6] = [
+pub const KEYS: [Key; 10] = [
     Key { name: "registry", variable: "MICRO_REGISTRY", usual: Some("file:"), values: &[], secret: true },
     // Unless set, the HTTP broker with the registry as the meeting place.
     Key { name: "broker", variable: "MICRO_BROKER", usual: None, values: &[], secret: true },
     Key { name: "transport", variable: "MICRO_TRANSPORT", usual: Some("http:"), values: &[], secret: true },
     Key { name: "proxy", variable: "MICRO_PROXY_ADDRESS", usual: None, values: &[], secret: true },
+    // How servers at https:// are trusted, and as whom they are called.
+    file("ca", "MICRO_CA"),
+    file("cert", "MICRO_CERT"),
+    file("key", "MICRO_KEY"),
+    file("tls_name", "MICRO_TLS_NAME"),
     Key { name: "output", variable: "MICRO_OUTPUT", usual: Some("table"), values: &OUTPUTS, secret: false },
     Key {
         name: "color",
@@ -31,5 +36,9 @@ pub const KEYS: [Key; 6] = [
         secret: false,
     },
 ];
+
+const fn file(name: &'static str, variable: &'static str) -> Key {
+    Key { name, variable, usual: None, values: &[], secret: false }
+}
 
 const OUTPUTS: [&str; 7] = ["table", "wide", "json", "ndjson", "yaml", "name", "original"];

@@ -84,6 +84,15 @@ impl Given {
     }
 }
 
+impl Given {
+    /// The file whose tables faces read: the one that is named, or `./micro.toml` if it is there, or else the user's.
+    pub fn faces(&self) -> Option<PathBuf> {
+        let near = Some(self.here.join("micro.toml")).filter(|near| near.is_file());
+        let home = || self.home.as_ref().map(|home| home.join("config.toml"));
+        self.file.clone().or(near).or_else(home)
+    }
+}
+
 /// The settings in force, and who says so.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -137,5 +137,5 @@ fn refused(error: &Error) -> Response {
         Error::Unconfirmed { .. } => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    Fault::new(ID, status, crate::proxy::chain(error)).response().into_response()
+    Fault::new(ID, status, crate::causes::chain(error)).response().into_response()
 }

@@ -116,7 +116,7 @@ fn failed(error: &Error) -> Response {
         Error::Invalid { .. } => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    (status, crate::proxy::chain(error)).into_response()
+    (status, crate::causes::chain(error)).into_response()
 }
 
 /// In order, so that the same services are the same text.

@@ -78,7 +78,8 @@ impl Builder {
     ///
     /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
     pub fn build(self) -> Sidecar {
-        let gateway = Gateway::builder(self.registry.clone()).handler(self.handler);
+        let gateway = Gateway::builder(self.registry.clone());
+        let gateway = gateway.handler(self.handler).broker(self.broker.clone());
         let gateway = match self.namespace {
             Some(namespace) => gateway.namespace(namespace),
             None => gateway.namespace_first(NAMESPACE),

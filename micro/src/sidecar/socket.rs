@@ -90,7 +90,7 @@ async fn publish(own: &mut VecDeque<Id>, inner: &Inner, event: Event) -> Result<
         own.pop_front();
     }
     own.push_back(event.id.clone());
-    inner.broker.publish(event, CONFIRM_WITHIN).await.map_err(|error| crate::proxy::chain(&error))
+    inner.broker.publish(event, CONFIRM_WITHIN).await.map_err(|error| crate::causes::chain(&error))
 }
 
 async fn write(socket: &mut WebSocket, message: Message) -> Option<()> {

@@ -8,12 +8,13 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use micro_balance::grpc_timeout;
 use micro_tower::Client;
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, MethodDescriptor};
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
-use super::input::{Input, message};
+use super::documents::{Complaint, Documents, documents, is_lines};
+use super::input::{Input, is_protobuf, message};
 use super::output::output;
 use super::route::Found;
 use super::status::Problem;
@@ -45,13 +46,14 @@ pub async fn transcode(
 ) -> Response<Body> {
     let pool = found.method.parent_pool().clone();
     let (form, streams) = (Form::wanted(request.headers()), found.method.is_server_streaming());
-    match call(client, &found, request, how).await {
+    let mut complaint = Complaint::never();
+    match call(client, &found, request, how, &mut complaint).await {
         Ok(response) if streams => {
             let (metadata, answers, _) = response.into_parts();
-            let body = Several::new(answers, found.response_body, pool, form);
+            let body = Several::new(answers, complaint, found.response_body, pool, form);
             answer(Body::new(body), form.kind(), metadata)
         }
-        Ok(response) => match only(response).await.and_then(|(metadata, message)| {
+        Ok(response) => match complaint.unless(only(response)).await.and_then(|(metadata, message)| {
             let output = output(&message, &found.response_body)?;
             Ok(answer(Body::new(http_body_util::Full::new(output.data)), &output.kind, metadata))
         }) {
@@ -69,27 +71,54 @@ async fn call(
     found: &Found,
     request: Request<Body>,
     how: &Transcoding,
+    complaint: &mut Complaint,
 ) -> Result<Answers, Status> {
-    if found.method.is_client_streaming() {
-        return Err(Status::unimplemented("this method takes a stream, which one request cannot give"));
-    }
     let (parts, body) = request.into_parts();
-    let body = read(body, how.most_bytes).await?;
     let kind =
         parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let input =
-        Input { verb: &parts.method, query: parts.uri.query().unwrap_or_default(), kind, body: &body };
-    let message = message(found, &input).map_err(|error| Status::invalid_argument(error.to_string()))?;
-    let mut request = tonic::Request::new(stream::iter([message]));
-    let asked = timeout(&parts.headers)?;
-    if let Some(timeout) = asked.or_else(|| (!found.method.is_server_streaming()).then_some(how.timeout)) {
+    let query = parts.uri.query().unwrap_or_default();
+    let method = &found.method;
+    if method.is_client_streaming() && is_lines(kind) {
+        let verb = parts.method.clone();
+        let (documents, why) = Documents::new(found.clone(), verb, query, body, how.most_bytes);
+        *complaint = why;
+        let request = asked(&parts.headers, method, how, documents)?;
+        return complaint.unless(invoke(client, method, request)).await;
+    }
+    let body = read(body, how.most_bytes).await?;
+    let one = |body: &[u8]| {
+        let input = Input { verb: &parts.method, query, kind, body };
+        message(found, &input).map_err(|error| Status::invalid_argument(error.to_string()))
+    };
+    let messages = match method.is_client_streaming() && !is_protobuf(kind) {
+        true => {
+            let documents = documents(&body);
+            let documents = documents
+                .map_err(|error| Status::invalid_argument(format!("the body is not JSON: {error}")))?;
+            documents.iter().map(|document| one(document.get().as_bytes())).collect::<Result<_, _>>()?
+        }
+        false => vec![one(&body)?],
+    };
+    invoke(client, method, asked(&parts.headers, method, how, stream::iter(messages))?).await
+}
+
+/// A call with what a request's headers say of it.
+fn asked<M>(
+    headers: &HeaderMap,
+    method: &MethodDescriptor,
+    how: &Transcoding,
+    messages: M,
+) -> Result<tonic::Request<M>, Status> {
+    let mut request = tonic::Request::new(messages);
+    let streams = method.is_server_streaming() || method.is_client_streaming();
+    if let Some(timeout) = timeout(headers)?.or_else(|| (!streams).then_some(how.timeout)) {
         request.set_timeout(timeout);
     }
     let given = std::mem::take(request.metadata_mut()).into_headers();
-    let mut headers = metadata(&parts.headers);
-    headers.extend(given);
-    *request.metadata_mut() = MetadataMap::from_headers(headers);
-    invoke(client, &found.method, request).await
+    let mut carried = metadata(headers);
+    carried.extend(given);
+    *request.metadata_mut() = MetadataMap::from_headers(carried);
+    Ok(request)
 }
 
 /// The whole of a body, which is no longer than `most` bytes.

@@ -2,7 +2,8 @@
 //!
 //! A [`Routes`] says which method a request means, and [`transcode`] carries it out: path, query and body become the message,
 //! the answer becomes JSON. Several answers become lines of `{"result": …}`, server-sent events where the client accepts those,
-//! or a JSON array where it accepts nothing but `application/json`; an error among them is the last of them. Errors are
+//! or a JSON array where it accepts nothing but `application/json`; an error among them is the last of them. A method that
+//! takes several messages gets those of a body of lines (`application/x-ndjson`), each as it comes, or of an array. Errors are
 //! `{"code", "status", "message", "details"}` with the HTTP status that grpc-gateway gives them.
 //!
 //! JSON is read as strictly as ProtoJSON says, and written so that it can be read back to the bit.
@@ -19,6 +20,8 @@ mod route;
 
 mod input;
 mod output;
+
+mod documents;
 mod stream;
 
 mod call;

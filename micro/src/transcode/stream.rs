@@ -12,6 +12,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Status, Streaming};
 
+use super::documents::Complaint;
 use super::output::output;
 use super::status::Problem;
 
@@ -58,6 +59,7 @@ impl Form {
 /// The body of such a response.
 pub(super) struct Several {
     answers: Streaming<DynamicMessage>,
+    complaint: Complaint,
     response_body: String,
     pool: DescriptorPool,
     form: Form,
@@ -69,12 +71,13 @@ pub(super) struct Several {
 impl Several {
     pub(super) fn new(
         answers: Streaming<DynamicMessage>,
+        complaint: Complaint,
         response_body: String,
         pool: DescriptorPool,
         form: Form,
     ) -> Self {
         let heartbeat = Box::pin(sleep(HEARTBEAT));
-        Self { answers, response_body, pool, form, written: 0, ended: false, heartbeat }
+        Self { answers, complaint, response_body, pool, form, written: 0, ended: false, heartbeat }
     }
 
     /// What is written of `answer`, the next or the end.
@@ -119,6 +122,9 @@ impl Body for Several {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.ended {
             return Poll::Ready(None);
+        }
+        if let Poll::Ready(why) = self.complaint.poll(cx) {
+            return Poll::Ready(self.write(Some(Err(why))).map(|text| Ok(Frame::data(text))));
         }
         match self.answers.poll_next_unpin(cx) {
             Poll::Ready(answer) => {

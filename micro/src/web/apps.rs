@@ -25,6 +25,7 @@ impl Apps {
             timeout: ANSWER_WITHIN,
             origins: Origins::default(),
             tunnels: Tunnels::new(TUNNELS),
+            resend: None,
         };
         Self { directory, forwarding }
     }

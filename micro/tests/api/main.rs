@@ -5,16 +5,30 @@
 #[allow(dead_code, reason = "the tests of the command line use the rest")]
 #[path = "../cli/program.rs"]
 mod program;
+#[path = "../servers/mod.rs"]
+mod servers;
+#[path = "../venv/mod.rs"]
+mod venv;
 
 mod face;
 mod service;
 mod shop;
 
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod backends;
+mod compress;
 mod deploy;
+mod event;
 mod grpc;
 mod hostile;
 mod http;
+mod http2;
+mod otel;
 mod own;
+mod peers;
+mod rolling;
+mod route;
 mod rpc;
+mod streams;
 mod transcode;
 mod websocket;

@@ -25,10 +25,15 @@ pub(crate) struct Services {
 
 impl Services {
     pub(crate) fn new(place: &Place) -> Self {
+        Self::over(&place.url())
+    }
+
+    /// Services of the registry that `url` names.
+    pub(crate) fn over(url: &str) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let _inside = runtime.enter();
-        let registry = open(&place.url()).unwrap();
+        let registry = open(url).unwrap();
         drop(_inside);
         Self { runtime, registry }
     }

@@ -88,6 +88,7 @@ service Shop {
   rpc Load(Item) returns (Item) { option (google.api.http) = { post: "/v1/files/{name}" body: "file" response_body: "file" }; }
   rpc Plain(Item) returns (Item);
   rpc Send(stream Item) returns (Item);
+  rpc Talk(stream Item) returns (stream Item);
 }
 "#;
 
@@ -133,6 +134,9 @@ async fn echo(request: Request<Body>) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let fail = request.headers().get("x-fail").and_then(|value| value.to_str().ok()?.parse::<i32>().ok());
     let seen = request.headers().get("x-token").cloned();
+    if path.ends_with("/Talk") {
+        return talk(request.into_body());
+    }
     let message = request.into_body().collect().await.unwrap().to_bytes();
     let status = match fail {
         Some(code) => Status::new(code.into(), "as you asked"),
@@ -148,4 +152,16 @@ async fn echo(request: Request<Body>) -> Response<Body> {
         Response::builder().header("content-type", "application/grpc").body(Body::new(body)).unwrap();
     response.headers_mut().extend(seen.map(|token| ("x-token".parse::<http::HeaderName>().unwrap(), token)));
     response
+}
+
+/// Says each message back as it comes, until there is no more.
+fn talk(body: Body) -> Response<Body> {
+    let frames = body.map_frame(|frame| match frame.into_data() {
+        Ok(data) => Frame::data(data),
+        Err(_) => Frame::data(Bytes::new()),
+    });
+    let mut trailers = http::HeaderMap::new();
+    Status::ok("").add_header(&mut trailers).unwrap();
+    let body = Body::new(frames.with_trailers(async move { Some(Ok(trailers)) }));
+    Response::builder().header("content-type", "application/grpc").body(body).unwrap()
 }

@@ -11,7 +11,7 @@ use crate::program::Place;
 use crate::service::Services;
 
 /// A service that says every message back.
-fn parrot(services: &Services, name: &str) {
+pub(crate) fn parrot(services: &Services, name: &str) {
     let listener = services.runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     services.announce(name, listener.local_addr().unwrap());
     services.runtime.spawn(async move {

@@ -1,46 +1,11 @@
 //! The same commands over real registries, which the test starts and stops.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::program::Place;
-
-/// A registry's process, which ends with the test.
-struct Server(Child);
-
-impl Server {
-    fn start(program: &str, arguments: &[String]) -> Self {
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-/// Whether `program` can be run; says so when a test is skipped, which CI does not allow.
-fn has(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
-    if !found {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs {program} on PATH");
-        println!("skipped: no {program} on PATH");
-    }
-    found
-}
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
-}
+use crate::servers;
 
 fn every_command_works_over(url: &str) {
     let place = Place::new();
@@ -90,49 +55,16 @@ fn every_command_works_over(url: &str) {
 
 #[test]
 fn every_command_works_over_etcd() {
-    if !has("etcd") {
-        return;
+    if let Some(server) = servers::etcd() {
+        every_command_works_over(&server.url);
     }
-    let dir = tempfile::tempdir().unwrap();
-    let [client, peer] = free_ports();
-    let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
-    let arguments = [
-        "--data-dir",
-        dir.path().to_str().unwrap(),
-        "--listen-client-urls",
-        &client,
-        "--advertise-client-urls",
-        &client,
-        "--listen-peer-urls",
-        &peer,
-        "--initial-advertise-peer-urls",
-        &peer,
-        "--initial-cluster",
-        &format!("default={peer}"),
-    ];
-    let _server = Server::start("etcd", &arguments.map(str::to_owned));
-    every_command_works_over(&client.replace("http:", "etcd:"));
 }
 
 #[test]
 fn every_command_works_over_consul() {
-    if !has("consul") {
-        return;
+    if let Some(server) = servers::consul() {
+        every_command_works_over(&server.url);
     }
-    let [http, serf_lan, serf_wan, rpc] = free_ports();
-    let arguments = [
-        "agent".to_owned(),
-        "-dev".to_owned(),
-        "-bind=127.0.0.1".to_owned(),
-        format!("-http-port={http}"),
-        "-dns-port=-1".to_owned(),
-        "-grpc-port=-1".to_owned(),
-        format!("-serf-lan-port={serf_lan}"),
-        format!("-serf-wan-port={serf_wan}"),
-        format!("-server-port={rpc}"),
-    ];
-    let _server = Server::start("consul", &arguments);
-    every_command_works_over(&format!("consul://127.0.0.1:{http}"));
 }
 
 #[test]

@@ -168,3 +168,15 @@ fn a_service_describes_itself_as_a_proto_would() {
     let json = echo.place.ok(&["describe", "echo", "-o", "json", "--fields", "name,kind"]);
     assert!(json.contains("\"name\": \"test.v1.Echo\",\n    \"kind\": \"service\""), "{json}");
 }
+
+#[test]
+fn what_a_server_says_more_of_a_failure_is_shown() {
+    let echo = Echo::new();
+    let run = echo.place.run(&["call", "echo", "Echo.Fail", "number:=3", "text=details"]);
+    assert_eq!(run.code, Some(67), "{run:?}");
+    assert!(run.err.contains("error: INVALID_ARGUMENT: as you asked\n"), "{run:?}");
+    let detail = run.err.lines().find_map(|line| line.strip_prefix("detail: ")).unwrap();
+    let detail: serde_json::Value = serde_json::from_str(detail).unwrap();
+    assert_eq!(detail["@type"], "type.googleapis.com/google.rpc.BadRequest");
+    assert_eq!(detail["fieldViolations"][0]["description"], "too long", "{detail}");
+}

@@ -4,6 +4,10 @@
 
 #[path = "../peer/mod.rs"]
 mod peer;
+#[path = "../servers/mod.rs"]
+mod servers;
+#[path = "../venv/mod.rs"]
+mod venv;
 
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod backends;
@@ -25,3 +29,4 @@ mod settings;
 mod shell;
 mod stats;
 mod stay;
+mod tls;

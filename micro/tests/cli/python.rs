@@ -1,10 +1,10 @@
 //! A server of grpcio's own, which has reflection v1alpha alone.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::peer::PROTO;
 use crate::program::Place;
+use crate::venv;
 
 const SERVER: &str = r#"
 import sys, grpc
@@ -35,39 +35,9 @@ server.start()
 server.wait_for_termination()
 "#;
 
-/// A Python that has grpcio, made once; none where that cannot be, which CI does not allow.
-fn python() -> Option<PathBuf> {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("grpcio");
-    let python = dir.join("bin/python");
-    let quiet = |command: &mut Command| {
-        let run = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        run.is_ok_and(|status| status.success())
-    };
-    let works = || quiet(Command::new(&python).args(["-c", "import grpc_tools, grpc_reflection"]));
-    if works() {
-        return Some(python);
-    }
-    let made = quiet(Command::new("python3").args(["-m", "venv"]).arg(&dir))
-        && quiet(Command::new(&python).args([
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "grpcio",
-            "grpcio-reflection",
-            "grpcio-tools",
-        ]));
-    if made && works() {
-        return Some(python);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs python3, venv and pip");
-    println!("skipped: no grpcio by pip");
-    None
-}
-
 #[test]
 fn a_server_with_v1alpha_alone_is_called_in_all_four_ways() {
-    let Some(python) = python() else { return };
+    let Some(python) = venv::grpcio() else { return };
     let place = Place::new();
     let dir = place.path("");
     std::fs::write(dir.join("echo.proto"), PROTO).unwrap();

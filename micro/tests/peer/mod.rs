@@ -16,6 +16,7 @@ use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt};
 use tower::Service;
 
 pub(crate) const PROTO: &str = r#"
@@ -213,6 +214,11 @@ impl StreamingService<DynamicMessage> for Each {
                     let n = number(&message);
                     match method.as_str() {
                         "Many" => stream::iter(0..n).map(move |i| Ok(numbered(message.clone(), i))).boxed(),
+                        "Fail" if message.get_field_by_name("text").unwrap().as_str() == Some("details") => {
+                            let details = ErrorDetails::with_bad_request_violation("name", "too long");
+                            let code = Code::from_i32(n as i32);
+                            return Err(Status::with_error_details(code, "as you asked", details));
+                        }
                         "Fail" => return Err(Status::new(Code::from_i32(n as i32), "as you asked")),
                         _ => {
                             if method == "Slow" {

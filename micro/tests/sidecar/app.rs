@@ -105,3 +105,20 @@ fn a_token_is_wanted_where_there_is_one_and_pages_of_others_are_turned_away() {
     let page = "authorization: Bearer secret\r\norigin: https://evil.example\r\n";
     assert_eq!(face.ask("GET", "/registry", page, b"").status, 403);
 }
+
+#[test]
+fn a_socket_of_the_file_system_serves_whoever_may_open_it() {
+    let place = Place::new();
+    let socket = place.path("sidecar.sock");
+    let mut running = place.start(&["sidecar", "--socket", socket.to_str().unwrap()]);
+    let line = running.line();
+    assert!(line.contains("sidecar.sock"), "{line}");
+    let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    let ask = b"GET /registry HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(ask).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("[]"), "{answer}");
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().0.code(), Some(0));
+}

@@ -10,12 +10,20 @@ mod peer;
 #[allow(dead_code, reason = "the tests of the command line use the rest")]
 #[path = "../cli/program.rs"]
 mod program;
+#[path = "../venv/mod.rs"]
+mod venv;
+#[path = "../servers/mod.rs"]
+mod servers;
 
 mod echo;
 mod listen;
 
 mod app;
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod backends;
 mod calls;
 mod events;
+mod proxy;
 mod python;
 mod registry;
+mod schemathesis;

@@ -1,0 +1,317 @@
+//! The way of a request: refused, answered here, or passed on to the service that it is for.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use futures_util::{FutureExt as _, TryStreamExt as _};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use micro_balance::classify::is_grpc;
+use tonic::body::Body;
+use tonic_web::GrpcWebLayer;
+use tower::{Layer as _, ServiceExt as _, service_fn};
+
+use super::called;
+use super::event::{About, publish};
+use super::gateway::{ID, Inner, Live};
+use super::grpc::{self, Kind};
+use super::handler::Handler;
+use super::limited::limited;
+use super::policy::Policy;
+use super::response::Answer;
+use super::route::event_route;
+use crate::proxy::{Fault, Forward, Peer, Unreachable, Upstream, Wire, check_path, forward};
+use crate::transcode::{Found, transcode};
+
+impl Inner {
+    /// What becomes of `request`, by the rules of now.
+    pub(super) fn answer(self: &Arc<Self>, live: &Live, request: Request<Body>, peer: Peer) -> Answer {
+        let answered = self.parts.own.answer(&request).or_else(|| live.cors.preflight(&request));
+        if let Some(response) = answered {
+            return Answer::Own(Some(response));
+        }
+        let policies = &live.policies;
+        let policy = match policies.is_empty() {
+            true => policies.usual(),
+            false => policies.find(request.method(), host(&request), request.uri().path()),
+        };
+        if policy.limit.is_none() && policy.throttle.is_none() {
+            return self.route(policy, request, peer);
+        }
+        let (gateway, rules) = (self.clone(), policy.clone());
+        let answer = move |request| {
+            let (gateway, policy) = (gateway.clone(), rules.clone());
+            async move { gateway.route(&policy, request, peer).into_response().await }
+        };
+        let grpc = is_grpc(request.headers());
+        Answer::Boxed(limited(policy, grpc, request, answer))
+    }
+
+    /// Finds out what `request` means.
+    fn route(self: &Arc<Self>, policy: &Arc<Policy>, request: Request<Body>, peer: Peer) -> Answer {
+        let grpc = Kind::of(&request);
+        if grpc.is_none()
+            && let Some(found) = self.meant(policy, &request)
+        {
+            let (gateway, policy) = (self.clone(), policy.clone());
+            return Answer::Boxed(async move { gateway.transcode(&policy, found, request).await }.boxed());
+        }
+        if let Err(why) = check_path(request.uri().path()) {
+            return refuse(StatusCode::BAD_REQUEST, why);
+        }
+        match grpc {
+            Some(Kind::Native) => self.call(policy, request, peer),
+            Some(Kind::Web) => {
+                Answer::Boxed(self.clone().call_from_web(policy.clone(), request, peer).boxed())
+            }
+            None if request.uri().path() == "/rpc" => {
+                let rpc = self.parts.rpc.clone();
+                Answer::Boxed(async move { rpc.answer(request).await }.boxed())
+            }
+            None => self.handle(policy, request, peer),
+        }
+    }
+
+    /// The method that `request` means by a route that the method names, or by the method's own path.
+    fn meant(&self, policy: &Policy, request: &Request<Body>) -> Option<Meant> {
+        if policy.method.is_some() || !matches!(policy.handler, None | Some(Handler::Meta | Handler::Rpc)) {
+            return None;
+        }
+        let path = request.uri().path();
+        let routes = self.parts.catalog.routes();
+        if !routes.is_empty()
+            && let Some((service, found)) = routes.find(request.method(), path)
+            && policy.service.as_ref().is_none_or(|own| **own == *service)
+        {
+            return Some(Meant::Route(service, Box::new(found)));
+        }
+        // A path of go-micro has no dot where a package has one.
+        (request.method() == Method::POST && grpc::is_method(path)).then_some(Meant::Path)
+    }
+
+    async fn transcode(&self, policy: &Policy, meant: Meant, request: Request<Body>) -> Response<Body> {
+        let names = match &meant {
+            Meant::Route(service, _) => vec![service.to_string()],
+            Meant::Path => self.grpc_names(policy, &request),
+        };
+        let upstream = match self.parts.directory.first(&names).await {
+            Ok(upstream) => upstream,
+            Err(unreachable) => return fault(&unreachable).response(),
+        };
+        match meant {
+            Meant::Route(_, found) => {
+                transcode(policy.client(&upstream), *found, request, &policy.transcoding()).await
+            }
+            Meant::Path => {
+                let method = request.uri().path().to_owned();
+                called::rpc(&self.parts.catalog, &upstream, &method, request, policy).await
+            }
+        }
+    }
+
+    fn grpc_names(&self, policy: &Policy, request: &Request<Body>) -> Vec<String> {
+        match &policy.service {
+            Some(service) => vec![service.clone()],
+            None => grpc::names(&self.settings.namespace, request),
+        }
+    }
+
+    /// Passes a gRPC call on.
+    fn call(self: &Arc<Self>, policy: &Arc<Policy>, request: Request<Body>, peer: Peer) -> Answer {
+        let names = self.grpc_names(policy, &request);
+        if let Some(upstream) = self.parts.directory.first_known(&names) {
+            return Answer::Forward(pass(policy, &upstream, Wire::Http2, request, &peer));
+        }
+        let (gateway, policy) = (self.clone(), policy.clone());
+        let answer = async move {
+            match gateway.parts.directory.first(&names).await {
+                Ok(upstream) => pass(&policy, &upstream, Wire::Http2, request, &peer).await,
+                Err(unreachable) => status(&unreachable).into_http(),
+            }
+        };
+        Answer::Boxed(answer.boxed())
+    }
+
+    /// Passes a call of gRPC-Web on, as gRPC.
+    async fn call_from_web(
+        self: Arc<Self>,
+        policy: Arc<Policy>,
+        mut request: Request<Body>,
+        peer: Peer,
+    ) -> Response<Body> {
+        // Text is longer than what it stands for.
+        request.headers_mut().remove(header::CONTENT_LENGTH);
+        let native = service_fn(move |request: Request<Body>| {
+            let (gateway, policy) = (self.clone(), policy.clone());
+            // What is translated does not know its own length, and says that of what it was.
+            let request =
+                request.map(|body| Body::new(StreamBody::new(body.into_data_stream().map_ok(Frame::data))));
+            async move { Ok::<_, Infallible>(gateway.call(&policy, request, peer).into_response().await) }
+        });
+        match GrpcWebLayer::new().layer(native).oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Finds the service that `request` names by its route, by what a method announces or by its path, and hands the request
+    /// to it.
+    fn handle(self: &Arc<Self>, policy: &Arc<Policy>, request: Request<Body>, peer: Peer) -> Answer {
+        let path = request.uri().path();
+        let announced = self.parts.catalog.announced();
+        let by_label = policy.goes_by_path() && self.settings.handler == Handler::Meta;
+        let announced = match by_label && !announced.is_empty() {
+            true => announced.find(request.method(), host(&request), path),
+            false => None,
+        };
+        if announced.is_none()
+            && policy.goes_by_path()
+            && let Some(upstream) = self.settings.obvious(path, &self.parts.directory)
+        {
+            return Answer::Forward(pass(policy, &upstream, upstream.wire(), request, &peer));
+        }
+        let aim = match announced {
+            Some(way) => Aim {
+                names: vec![way.service.to_string()],
+                method: Some(way.method.clone()),
+                handler: way.handler.unwrap_or(Handler::Meta),
+            },
+            None => self.aim(policy, path),
+        };
+        if aim.handler == Handler::Event {
+            return self.publish(policy, request);
+        }
+        if aim.names.is_empty() {
+            return refuse(StatusCode::NOT_FOUND, "the path names no service");
+        }
+        if let Some(upstream) = self.parts.directory.first_known(&aim.names) {
+            return self.hand(policy, &upstream, &aim, request, peer);
+        }
+        let (gateway, policy) = (self.clone(), policy.clone());
+        let answer = async move {
+            match gateway.parts.directory.first(&aim.names).await {
+                Ok(upstream) => gateway.hand(&policy, &upstream, &aim, request, peer).into_response().await,
+                Err(unreachable) => fault(&unreachable).response(),
+            }
+        };
+        Answer::Boxed(answer.boxed())
+    }
+
+    /// What a path means, where `policy` does not say it.
+    fn aim(&self, policy: &Policy, path: &str) -> Aim {
+        let handler = policy.handler.unwrap_or(self.settings.handler);
+        let (names, method) = self.settings.names(handler, path);
+        Aim {
+            names: policy.service.clone().map_or(names, |service| vec![service]),
+            method: policy.method.clone().or(method),
+            // Only a call needs a method by its name.
+            handler: match policy.handler {
+                None | Some(Handler::Meta) if policy.method.is_some() => Handler::Rpc,
+                _ => handler,
+            },
+        }
+    }
+
+    /// Hands `request` to `upstream`, in the way that is set or that it wants.
+    fn hand(
+        self: &Arc<Self>,
+        policy: &Arc<Policy>,
+        upstream: &Arc<Upstream>,
+        aim: &Aim,
+        request: Request<Body>,
+        peer: Peer,
+    ) -> Answer {
+        let handler = match aim.handler {
+            Handler::Meta => Handler::of(upstream, aim.method.as_deref()),
+            handler => handler,
+        };
+        match handler {
+            Handler::Meta | Handler::Http | Handler::Web => {
+                Answer::Forward(pass(policy, upstream, upstream.wire(), request, &peer))
+            }
+            Handler::Api | Handler::Rpc => {
+                let (gateway, policy, upstream) = (self.clone(), policy.clone(), upstream.clone());
+                let method = aim.method.clone().unwrap_or_default();
+                let called = async move {
+                    let catalog = &gateway.parts.catalog;
+                    match handler {
+                        Handler::Api => {
+                            called::api(catalog, &upstream, &method, request, &peer, &policy).await
+                        }
+                        _ => called::rpc(catalog, &upstream, &method, request, &policy).await,
+                    }
+                };
+                Answer::Boxed(called.boxed())
+            }
+            Handler::Event => self.publish(policy, request),
+        }
+    }
+
+    /// Makes an event of `request`.
+    fn publish(&self, policy: &Policy, request: Request<Body>) -> Answer {
+        let Some(broker) = self.parts.broker.clone() else {
+            return refuse(StatusCode::NOT_IMPLEMENTED, "no broker is set");
+        };
+        let route = event_route(request.uri().path());
+        let topic = policy.topic.clone().or_else(|| self.settings.namespace.names(&route.topic).next());
+        let Some(topic) = topic.filter(|topic| !topic.is_empty()) else {
+            return refuse(StatusCode::NOT_FOUND, "the path names no topic");
+        };
+        let about = About { topic, action: route.action };
+        Answer::Boxed(publish(broker, about, policy.event, request, policy.most_bytes()).boxed())
+    }
+}
+
+/// How a request names a method.
+enum Meant {
+    /// By a route of this service's.
+    Route(Arc<str>, Box<Found>),
+    /// By the path that gRPC has for it.
+    Path,
+}
+
+/// Where a request is to go.
+struct Aim {
+    /// The names that the service may have, the likeliest first.
+    names: Vec<String>,
+    method: Option<String>,
+    handler: Handler,
+}
+
+fn pass(policy: &Policy, to: &Arc<Upstream>, wire: Wire, request: Request<Body>, peer: &Peer) -> Forward {
+    forward(to, wire, request, peer, &policy.forwarding)
+}
+
+/// The host that a request is for, without its port.
+fn host<B>(request: &Request<B>) -> &str {
+    let said = || request.headers().get(header::HOST)?.to_str().ok();
+    let host =
+        request.uri().authority().map(|authority| authority.as_str()).or_else(said).unwrap_or_default();
+    match host.rsplit_once(':') {
+        // What is between brackets has colons of its own.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn refuse(status: StatusCode, detail: &str) -> Answer {
+    Answer::Own(Some(Fault::new(ID, status, detail).response()))
+}
+
+/// gRPC's words for a service that is not there.
+fn status(unreachable: &Unreachable) -> tonic::Status {
+    match unreachable {
+        Unreachable::Unknown(_) => tonic::Status::unimplemented(unreachable.to_string()),
+        _ => tonic::Status::unavailable(unreachable.to_string()),
+    }
+}
+
+/// HTTP's.
+fn fault(unreachable: &Unreachable) -> Fault {
+    let code = match unreachable {
+        Unreachable::Unknown(_) => StatusCode::NOT_FOUND,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Fault::new(ID, code, unreachable.to_string())
+}

@@ -1,0 +1,61 @@
+//! Every command of the command line through a sidecar: `--proxy`.
+
+use std::time::{Duration, Instant};
+
+use crate::echo::echo;
+use crate::face::Face;
+use crate::program::Place;
+
+#[test]
+fn every_command_works_through_the_sidecar() {
+    let (there, here) = (Place::new(), Place::new());
+    let _echo = echo(&there);
+    let face = Face::of(&there, "sidecar", &["--broker", "memory:"]);
+    let proxy = face.address.to_string();
+    let with = |arguments: &[&str]| [arguments, &["--proxy", &proxy]].concat().join("\n");
+    let run = |arguments: &[&str]| here.run(&with(arguments).lines().collect::<Vec<_>>());
+    let ok = |arguments: &[&str]| {
+        let run = run(arguments);
+        assert_eq!(run.code, Some(0), "{arguments:?}: {run:?}");
+        run.out
+    };
+    let start = |arguments: &[&str]| here.start(&with(arguments).lines().collect::<Vec<_>>());
+
+    let mut watch = start(&["watch", "greeter"]);
+    ok(&["register", "greeter", "-a", "127.0.0.1:1", "--id", "a", "--ttl", "0"]);
+    assert!(watch.line().starts_with("added    greeter  a  127.0.0.1:1"));
+    assert_eq!(ok(&["list", "services"]), "echo\ngreeter\n");
+    assert!(ok(&["get", "greeter"]).contains("127.0.0.1:1"));
+    ok(&["deregister", "greeter", "--all"]);
+    assert!(watch.line().starts_with("removed  greeter  a  127.0.0.1:1"));
+    let gone = run(&["get", "greeter"]);
+    assert_eq!(gone.code, Some(3), "{gone:?}");
+
+    assert!(ok(&["describe", "echo"]).contains("rpc Chat(stream test.v1.Words)"));
+    assert!(ok(&["health", "echo"]).contains("serving"));
+    assert_eq!(ok(&["call", "echo", "Echo.Unary", "text=hi", "-o", "json"]), "{\"text\":\"hi\"}\n");
+    let many = ok(&["stream", "echo", "Echo.Many", "number:=3", "-o", "json"]);
+    assert_eq!(many, "{}\n{\"number\":\"1\"}\n{\"number\":\"2\"}\n");
+    assert_eq!(
+        ok(&["call", "echo", "Echo.Sum", "{\"number\":40}{\"number\":2}", "-o", "json"]),
+        "{\"number\":\"42\"}\n"
+    );
+    let failed = run(&["call", "echo", "Echo.Fail", "number:=5"]);
+    assert!(failed.code == Some(69) && failed.err.contains("NOT_FOUND: as you asked"), "{failed:?}");
+    let missing = run(&["call", "echo", "Echo.Nothing"]);
+    assert!(missing.code.is_some_and(|code| code != 0) && missing.err.contains("Nothing"), "{missing:?}");
+
+    let mut subscriber = start(&["subscribe", "orders.*", "--count", "1", "-o", "json"]);
+    let started = Instant::now();
+    while !subscriber.has_ended() {
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing was heard");
+        assert_eq!(ok(&["publish", "orders.created", "{\"id\":7}", "-H", "x-tenant: a"]), "ok\n");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (status, out) = subscriber.end();
+    assert_eq!(status.code(), Some(0));
+    assert!(out.contains(r#""topic":"orders.created""#) && out.contains(r#""body":{"id":7}"#), "{out}");
+    assert!(out.contains(r#""x-tenant":"a""#), "{out}");
+    assert_eq!(here.ok(&["list"]), "", "nothing of it is in the registry here");
+    watch.kill();
+}
