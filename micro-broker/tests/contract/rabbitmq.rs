@@ -44,8 +44,10 @@ mod quorum {
 }
 
 mod kept_whatever_fails {
+    use std::time::Duration;
+
     use crate::faults;
-    use crate::server::RabbitServer;
+    use crate::server::{RabbitServer, Server};
 
     /// One server for all, because it takes ten seconds to start.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,10 +57,18 @@ mod kept_whatever_fails {
         faults::what_a_killed_consumer_held_goes_to_another(&server).await;
         faults::what_a_frozen_consumer_holds_goes_to_another(&server).await;
         faults::a_publisher_far_ahead_does_not_fill_its_consumer(&server).await;
+        faults::a_faster_publisher_does_not_fill_its_consumer(&server.url(), Duration::from_secs(6)).await;
         faults::a_frozen_broker_loses_nothing(&server).await;
         faults::a_cut_connection_loses_nothing(&server).await;
         faults::a_killed_and_restarted_broker_loses_nothing(&mut server).await;
         faults::what_a_dead_broker_did_not_confirm_is_not_reported_published(&mut server).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "takes a minute"]
+    async fn a_publisher_that_is_faster_for_a_minute_does_not_fill_its_consumer() {
+        let Some(server) = RabbitServer::start() else { return };
+        faults::a_faster_publisher_does_not_fill_its_consumer(&server.url(), Duration::from_secs(60)).await;
     }
 
     #[tokio::test]
