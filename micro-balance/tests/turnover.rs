@@ -188,3 +188,32 @@ fn a_snapshot_made_of_the_last_one_is_the_one_made_anew() {
         .unwrap();
     assert!(updates.load(Relaxed) > 50, "the quick way was hardly taken: {updates:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_removed_is_let_go_of_though_its_snapshot_may_be_used_again() {
+    let names = ["a", "b", "c", "d"];
+    let (hand, changes) = discovery();
+    let fakes = names.map(|name| Fake::new(name, FAST));
+    names.iter().zip(&fakes).for_each(|(name, fake)| hand.insert(name, fake));
+    let balance: Balance<_, ()> = Balance::builder(changes).seed(1).build();
+    for _ in 0..8 {
+        balance.clone().oneshot(()).await.unwrap();
+    }
+    for (name, fake) in names.iter().zip(&fakes).take(3) {
+        assert!(fake.clones() > 0);
+        hand.remove(name);
+        sleep(Duration::from_millis(50)).await;
+        assert_eq!(fake.clones(), 0, "{name} is held by somebody");
+        balance.clone().oneshot(()).await.unwrap();
+    }
+    // A handle that uses the old snapshot until its next request must not hold it for longer.
+    let mut handle = balance.clone();
+    let _ = handle.pick(None);
+    hand.insert("a", &fakes[0]);
+    sleep(Duration::from_millis(50)).await;
+    hand.remove("a");
+    sleep(Duration::from_millis(50)).await;
+    let _ = handle.pick(None);
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(fakes[0].clones(), 0);
+}

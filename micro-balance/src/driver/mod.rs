@@ -96,6 +96,8 @@ enum Event {
     Slow(u64),
     /// A probe has ended.
     Probed(u64, Result<(), BoxError>),
+    /// Requests have had their time to let go of a snapshot that was replaced.
+    LetGo,
     /// It is time to compare endpoints.
     Interval,
     /// It is time to tell figures.
@@ -264,6 +266,7 @@ where
             }
             Event::Drained(serial) => self.on_drained(serial),
             Event::Probed(serial, result) => self.decide(serial, result.is_ok()),
+            Event::LetGo => self.roster.let_go(),
             Event::Interval => self.on_interval(),
             Event::Figures => self.tell_figures(),
         }

@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    State,
+    Event, State,
     roster::Place,
     slot::{Checked, Health, Slot},
 };
@@ -25,6 +25,8 @@ use crate::{
     stats::{EJECTED, LOST, UNWELL},
 };
 
+/// How long the driver waits for requests to let go of a snapshot that was replaced.
+const WHILE: Duration = Duration::from_millis(10);
 /// The bars that count where nobody panics.
 const CALM: u8 = LOST | EJECTED | UNWELL;
 
@@ -72,7 +74,9 @@ where
         let before = shared.snapshot.swap(snapshot.clone());
         shared.version.fetch_add(1, Release);
         shared.changed.notify_waiters();
-        self.roster.published(snapshot, before);
+        if self.roster.published(snapshot, before) {
+            self.after(WHILE, Event::LetGo);
+        }
         let refresh = shared.policy.refresh();
         let steps = self.warming().into_iter().chain(refresh).map(|step| self.published + step);
         self.refresh = steps.chain(self.waits.next()).min();

@@ -1,7 +1,7 @@
 //! Who stands where in the last snapshot, so that the next one costs what has changed and not what there is.
 //!
-//! The snapshot before the last is kept as well. Nobody picks from it any more, most times, so its arrays
-//! become those of the next snapshot: they lack two rounds of changes, and no endpoint is counted anew.
+//! The arrays of the snapshot before the last are used again, brought up to date, once nobody picks from it any
+//! more: nothing is copied then, and no endpoint is counted anew.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -39,9 +39,12 @@ pub(super) struct Roster<S, P: Policy> {
     /// Of whom there is more to say than that they are well, in the order of ids.
     noted: BTreeSet<(Arc<str>, u64)>,
     current: Option<Arc<Snapshot<S, P>>>,
-    /// The one before, and what became of its members to make them those of the current one.
-    spare: Option<Arc<Snapshot<S, P>>>,
+    /// What made the members of the current snapshot of those before.
     edits: Vec<Edit<S>>,
+    /// The one before while somebody may be picking from it, and what its members lack.
+    late: Option<(Arc<Snapshot<S, P>>, Vec<Edit<S>>)>,
+    /// The members of the current snapshot once more, in arrays that were used before.
+    spare: Option<Members<S>>,
 }
 
 /// One step from the members of one snapshot to those of the next.
@@ -93,13 +96,16 @@ impl<S: Clone, P: Policy> Roster<S, P> {
         slots: &mut HashMap<u64, Slot<K, S>>,
         calm: impl FnOnce(Level) -> bool,
     ) -> Option<Amended<S, P>> {
-        let before = self.current.clone().filter(|_| self.plain)?;
+        let before = self.current.clone().filter(|before| self.plain && !before.groups.is_empty())?;
         let news = self.news(slots);
         if !self.census.level().is_some_and(|level| level.healthy > 0 && calm(level)) {
             return None;
         }
-        let mut members = self.members(&before.groups.first()?.members);
-        let old = &before.groups.first()?.members.endpoints;
+        self.reclaim();
+        self.late = None;
+        let members = self.spare.take();
+        let mut members = members.unwrap_or_else(|| before.groups[0].members.clone());
+        let old = &before.groups[0].members.endpoints;
         let (mut left, mut joined, mut shift) = (Vec::new(), Vec::new(), 0_isize);
         for (endpoint, service) in news {
             let found = old.binary_search_by(|it| it.place().cmp(&endpoint.place()));
@@ -159,18 +165,6 @@ impl<S: Clone, P: Policy> Roster<S, P> {
         news
     }
 
-    /// A copy of the members of the current snapshot: those of the one before where nobody has them any more.
-    fn members(&mut self, current: &Members<S>) -> Members<S> {
-        let edits = mem::take(&mut self.edits);
-        let spare = self.spare.take().and_then(Arc::into_inner);
-        let Some(mut members) = spare.and_then(|spare| spare.groups.into_iter().next()).map(|it| it.members)
-        else {
-            return current.clone();
-        };
-        edits.into_iter().for_each(|edit| edit.apply(&mut members));
-        members
-    }
-
     /// Takes a snapshot of everything to account. `plain` says whether the next can be made of it.
     pub(super) fn count<K>(
         &mut self,
@@ -181,8 +175,7 @@ impl<S: Clone, P: Policy> Roster<S, P> {
         self.changed.clear();
         self.gone.clear();
         self.edits.clear();
-        self.spare = None;
-        self.current = None;
+        (self.late, self.spare, self.current) = (None, None, None);
         self.census = Census::default();
         let members: BTreeSet<u64> =
             groups.iter().flat_map(|group| &group.members.endpoints).map(|it| it.stats().serial()).collect();
@@ -198,13 +191,42 @@ impl<S: Clone, P: Policy> Roster<S, P> {
         self.plain = plain && self.census.level().is_some();
     }
 
-    /// The snapshot that is current from now on, and the one it has replaced.
-    pub(super) fn published(&mut self, current: Arc<Snapshot<S, P>>, before: Arc<Snapshot<S, P>>) {
-        if self.plain {
-            // What was made anew has nothing in common with what was there before.
-            self.spare = self.current.take().map(|_| before);
-            self.current = Some(current);
+    /// The snapshot that is current from now on, and the one it has replaced; whether somebody picks from that.
+    pub(super) fn published(&mut self, current: Arc<Snapshot<S, P>>, before: Arc<Snapshot<S, P>>) -> bool {
+        let edits = mem::take(&mut self.edits);
+        if !self.plain {
+            return false;
         }
+        // What was made anew has nothing in common with what was there before.
+        if self.current.replace(current).is_some() {
+            self.late = Some((before, edits));
+        }
+        !self.reclaim()
+    }
+
+    /// Takes the arrays of the snapshot before if nobody picks from it any more; false while somebody does.
+    fn reclaim(&mut self) -> bool {
+        let Some((before, edits)) = self.late.take() else { return true };
+        match Arc::try_unwrap(before) {
+            Ok(before) => {
+                self.spare = before.groups.into_iter().next().map(|group| {
+                    let mut members = group.members;
+                    edits.into_iter().for_each(|edit| edit.apply(&mut members));
+                    members
+                });
+                true
+            }
+            Err(before) => {
+                self.late = Some((before, edits));
+                false
+            }
+        }
+    }
+
+    /// Takes these arrays now or not at all: who was removed is not to be kept for their sake.
+    pub(super) fn let_go(&mut self) {
+        self.reclaim();
+        self.late = None;
     }
 }
 
@@ -217,8 +239,9 @@ impl<S, P: Policy> Default for Roster<S, P> {
             census: Census::default(),
             noted: BTreeSet::new(),
             current: None,
-            spare: None,
             edits: Vec::new(),
+            late: None,
+            spare: None,
         }
     }
 }

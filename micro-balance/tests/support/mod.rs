@@ -66,6 +66,11 @@ impl Fake {
         inner.wakers.drain(..).for_each(Waker::wake);
     }
 
+    /// How many clones of it there are.
+    pub fn clones(&self) -> usize {
+        Arc::strong_count(&self.inner) - 1
+    }
+
     /// How often it was asked whether it is ready.
     pub fn asked(&self) -> usize {
         self.inner.lock().unwrap().asked
