@@ -10,6 +10,9 @@ mod volo;
 #[path = "../../src/cpu.rs"]
 #[allow(dead_code, reason = "these cases have one thread")]
 mod cpu;
+#[path = "../../src/pick/mock.rs"]
+#[allow(dead_code, reason = "endpoints come and go here")]
+mod mock;
 #[path = "../../src/rotation.rs"]
 mod rotation;
 

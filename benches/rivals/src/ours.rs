@@ -1,39 +1,15 @@
 //! Our balancer.
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    hint::black_box,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, hint::black_box, time::Duration};
 
 use micro_balance::{
     Balance, HashKey,
     policy::{Maglev, Policy, Random, RingHash, RoundRobin},
 };
 use tokio::{sync::mpsc, time::sleep};
-use tower::{Service, discover::Change};
+use tower::discover::Change;
 
-use crate::{BoxError, Case, address, cpu, key};
-
-/// Answers at once.
-#[derive(Clone, Copy, Debug)]
-struct Mock;
-
-impl Service<u64> for Mock {
-    type Response = u64;
-    type Error = Infallible;
-    type Future = Ready<Result<u64, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: u64) -> Self::Future {
-        ready(Ok(request))
-    }
-}
+use crate::{BoxError, Case, address, cpu, key, mock::Mock};
 
 type Hand = mpsc::UnboundedSender<Result<Change<String, Mock>, Infallible>>;
 
