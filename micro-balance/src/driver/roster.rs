@@ -42,10 +42,13 @@ pub(super) struct Roster<S, P: Policy> {
     /// What made the members of the current snapshot of those before.
     edits: Vec<Edit<S>>,
     /// The one before while somebody may be picking from it, and what its members lack.
-    late: Option<(Arc<Snapshot<S, P>>, Vec<Edit<S>>)>,
+    late: Option<Late<S, P>>,
     /// The members of the current snapshot once more, in arrays that were used before.
     spare: Option<Members<S>>,
 }
+
+/// A snapshot that was replaced, and what its members lack.
+type Late<S, P> = (Arc<Snapshot<S, P>>, Vec<Edit<S>>);
 
 /// One step from the members of one snapshot to those of the next.
 #[derive(Clone)]
