@@ -60,7 +60,7 @@ impl Policy {
             forwarding.resend = Some(Resend {
                 call: route.timeout,
                 attempt: route.attempt_timeout,
-                retry: route.retry.clone().unwrap_or_else(RetryLayer::new),
+                retry: route.retry.clone().unwrap_or_default(),
             });
         }
         Self {

@@ -38,7 +38,7 @@ impl Broker for Sidecar {
                         sleep(AGAIN).await;
                         if let Ok(events) = sidecar.events(&topic, queue.as_deref()).await {
                             tell.send_modify(|report| {
-                                (report.connected, report.restored) = (true, report.restored + 1)
+                                (report.connected, report.restored) = (true, report.restored + 1);
                             });
                             return Some((events, tell));
                         }

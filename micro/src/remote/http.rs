@@ -94,7 +94,7 @@ pub(super) fn lines(body: ResponseBody) -> impl Stream<Item = Result<Bytes, BoxE
             }
             match body.frame().await {
                 Some(Ok(frame)) => read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
-                Some(Err(error)) => return Some((Err(error.into()), (body, BytesMut::new(), true))),
+                Some(Err(error)) => return Some((Err(error), (body, BytesMut::new(), true))),
                 None => ended = true,
             }
         }
