@@ -131,7 +131,7 @@ async fn ask(client: Client, method: Method, number: u64) -> Result<(), BoxError
     if !status.is_success() {
         return Err(format!("it was answered with {status}").into());
     }
-    let body = response.into_body().collect().await.map_err(Into::<BoxError>::into)?.to_bytes();
+    let body = response.into_body().collect().await?.to_bytes();
     if *body != *number.to_string().as_bytes() {
         return Err("WRONG: it has the answer of another request".into());
     }

@@ -223,7 +223,7 @@ async fn ask(client: Client, call: u64, repeatable: bool) -> Result<usize, BoxEr
     if !status.is_success() {
         return Err(format!("status {status}").into());
     }
-    let body = response.into_body().collect().await.map_err(Into::<BoxError>::into)?.to_bytes();
+    let body = response.into_body().collect().await?.to_bytes();
     Ok(std::str::from_utf8(&body)?.parse()?)
 }
 

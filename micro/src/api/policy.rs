@@ -7,7 +7,6 @@ use std::time::Duration;
 use http::Method;
 use micro_balance::Http;
 use micro_balance::limit::LimitLayer;
-use micro_balance::retry::RetryLayer;
 use micro_balance::throttle::ThrottleLayer;
 use micro_tower::Client;
 
