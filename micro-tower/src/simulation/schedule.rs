@@ -43,7 +43,7 @@ impl Schedule {
     /// Every other seed is gentle.
     pub(super) fn of(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let gentle = seed % 2 == 0;
+        let gentle = seed.is_multiple_of(2);
         let nodes = random.usize(3..7);
         let (mut steps, mut at) = (Vec::new(), Duration::from_secs(2));
         for _ in 0..random.usize(3..9) {
