@@ -175,7 +175,7 @@ async fn answer(
         Mood::Resets(part) if chance < part => {
             sleep(Duration::from_millis(1)).await;
             link.reset();
-            std::future::pending().await;
+            std::future::pending::<()>().await;
         }
         Mood::Hangs => std::future::pending().await,
         Mood::Refuses(_) | Mood::Resets(_) => sleep(Duration::from_millis(2)).await,
