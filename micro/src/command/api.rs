@@ -47,7 +47,7 @@ pub struct Api {
     /// How long a service may take to begin its answer [default: 30s]
     #[arg(long, env = "MICRO_API_TIMEOUT", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
-    /// The file whose table [api] says what holds for which routes; it is read again when it changes
+    /// The file whose table `api` says what holds for which routes; it is read again when it changes
     #[arg(skip)]
     pub file: Option<PathBuf>,
     /// Believes x-forwarded-proto and x-forwarded-host: for a gateway behind another
