@@ -172,6 +172,33 @@ async fn junk_is_passed_over_and_a_neighbour_s_question_is_answered_to_itself() 
     assert_eq!(registry.get("greeter").await.unwrap(), [greeter("a")]);
 }
 
+/// RFC 6762, section 7.1: whoever asks says what it knows, and is not told that again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_asker_says_that_it_knows_is_not_told_again_unless_it_will_soon_be_forgotten() {
+    let network = Network::new();
+    let registry = network.join();
+    registry.announce(&greeter("a"), TTL).await.unwrap();
+    registry.announce(&greeter("b"), TTL).await.unwrap();
+    for (ttl, told_of_a) in [(120, false), (10, true)] {
+        let question = b"\x12\x34\0\0\0\x01\0\x01\0\0\0\0\x07greeter\x05micro\0\0\x0c\0\x01";
+        let known = [&b"\xc0\x0c\0\x0c\0\x01\0\0\0"[..], &[ttl], b"\0\x04\x01a\xc0\x0c"].concat();
+        let asker = network.send(&[&question[..], &known].concat());
+        let answers = tokio::task::spawn_blocking(move || {
+            let mut answers = Vec::new();
+            // They come in the order of their leases: after that of b there is no more.
+            let of_b = |answer: &Vec<u8>| answer.windows(2).any(|part| part == b"\x01b");
+            while !answers.iter().any(of_b) {
+                let mut buffer = [0; 9_000];
+                let length = asker.recv(&mut buffer).unwrap();
+                answers.push(buffer[..length].to_vec());
+            }
+            answers
+        });
+        let told = answers.await.unwrap().len();
+        assert_eq!(told, if told_of_a { 2 } else { 1 }, "known for {ttl} s");
+    }
+}
+
 #[tokio::test]
 async fn an_interface_that_is_not_there_is_an_error_that_may_pass() {
     let registry = open("mdns://?interface=nowhere0").unwrap();

@@ -151,16 +151,19 @@ impl Owner {
         let mut packets = Vec::new();
         if asked.of(&self.told.services()) {
             let names: BTreeSet<_> = said.iter().map(|said| &said.service.name).collect();
-            packets.extend(names.iter().filter_map(|name| packet::listed(asked, &self.told, name)));
+            let unknown = names.iter().filter(|n| !asked.knows(&self.told.services(), &self.told.listed(n)));
+            packets.extend(unknown.filter_map(|name| packet::listed(asked, &self.told, name)));
         }
         for said in &said {
-            let all = asked.of(&self.told.service(&said.service.name));
+            let group = self.told.service(&said.service.name);
+            let all = asked.of(&group);
             for one in singly(said) {
                 let endpoint = &one.service.endpoints[0];
                 let ips = self.hosts.of(endpoint);
                 // Where go-micro finds no address it asks for the instance, and again at each such answer.
                 let whole = !ips.is_empty() && endpoint.address.port().is_some();
-                if all || whole && asked.of(&self.told.instance(&one.service.name, &endpoint.id)) {
+                let instance = self.told.instance(&one.service.name, &endpoint.id);
+                if all && !asked.knows(&group, &instance) || whole && asked.of(&instance) {
                     packets.extend(packet::put(Some(asked), &self.told, &one, &ips));
                 }
             }

@@ -28,12 +28,20 @@ const TO_ME: u16 = 1 << 15;
 pub(super) struct Asked {
     id: u16,
     questions: Vec<Query>,
+    /// What whoever asks knows already, and for long enough: names, and what is of that name.
+    known: Vec<(Name, Name)>,
 }
 
 impl Asked {
     /// Whether it is asked of whatever has this name.
     pub(super) fn of(&self, name: &Name) -> bool {
         self.questions.iter().any(|question| question.name == *name)
+    }
+
+    /// Whether whoever asks knows that `instance` is of the name `group`: it is not to be told again, by
+    /// <https://www.rfc-editor.org/rfc/rfc6762#section-7.1>.
+    pub(super) fn knows(&self, group: &Name, instance: &Name) -> bool {
+        self.known.iter().any(|(known, of_it)| known == group && of_it == instance)
     }
 
     /// Whether the answer is for who asked alone.
@@ -159,7 +167,17 @@ pub(super) fn read(bytes: &[u8], domains: &[Domain]) -> Option<Packet> {
         return Some(Packet::News { asked: !questions.is_empty(), heard });
     }
     questions.truncate(MOST_QUESTIONS);
-    (!questions.is_empty()).then_some(Packet::Questions(Asked { id: about.id, questions }))
+    let answers = (0..counts.answers).map_while(|_| Record::read(&mut decoder).ok());
+    let known = answers.filter_map(known).collect();
+    (!questions.is_empty()).then_some(Packet::Questions(Asked { id: about.id, questions, known }))
+}
+
+/// What a record that came with a question says is known, for half of our TTL at least.
+fn known(record: Record) -> Option<(Name, Name)> {
+    match record.data {
+        RData::PTR(PTR(instance)) if record.ttl >= TTL / 2 => Some((record.name, instance)),
+        _ => None,
+    }
 }
 
 fn news(records: &[&Record], domains: &[Domain]) -> Vec<Heard> {
