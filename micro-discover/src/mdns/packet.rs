@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn services_are_listed_by_name_whatever_it_is() {
         let questions = vec![Query::query(domains()[0].services(), RecordType::PTR)];
-        let asked = Asked { id: 7, questions };
+        let asked = Asked { id: 7, questions, known: Vec::new() };
         for service in ["greeter", "go.micro.srv", ".hidden", "Grüße", &"x".repeat(255)] {
             let bytes = listed(&asked, &domains()[0], service).unwrap();
             assert_eq!(bytes[..2], [0, 7]);
