@@ -9,6 +9,13 @@ use micro_discover::{Endpoint, Error, Memory, Method, Registry, Service, Shape};
 
 #[cfg(any(feature = "consul", feature = "etcd", feature = "nats"))]
 mod servers;
+// What else is promised of those that are kept on a server: whatever becomes of it, or of the way there.
+#[cfg(all(feature = "consul", feature = "etcd", feature = "nats"))]
+#[path = "support/seen.rs"]
+mod seen;
+#[cfg(all(feature = "consul", feature = "etcd", feature = "nats"))]
+#[path = "contract/trouble.rs"]
+mod trouble;
 
 const TTL: Duration = Duration::from_secs(60);
 

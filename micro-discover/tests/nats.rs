@@ -2,59 +2,24 @@
 #![cfg(feature = "nats")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
-use micro_discover::{Announce, Endpoint, Registry, Service, Status, Watch, open};
+use micro_discover::{Announce, Endpoint, Registry, Service, open};
 
+use crate::seen::Seen;
 use crate::servers::gateway::Proxy;
 use crate::servers::nats::Nats;
 
+#[path = "support/seen.rs"]
+mod seen;
 mod servers;
 
 const TTL: Duration = Duration::from_secs(3);
 
 fn greeter(id: &str) -> Service {
     Service::new("greeter").endpoint(Endpoint::new(id, "127.0.0.1:80".parse().unwrap()))
-}
-
-/// Every set that a client was given.
-struct Seen {
-    sets: Arc<Mutex<Vec<Vec<String>>>>,
-    status: Status,
-}
-
-impl Seen {
-    fn by(registry: &Arc<dyn Registry>) -> Self {
-        let mut watch = Watch::new(registry.clone(), "greeter");
-        let seen = Self { sets: Arc::default(), status: watch.status() };
-        let sets = seen.sets.clone();
-        tokio::spawn(async move {
-            while let Some(set) = watch.next().await {
-                let ids = set.iter().flat_map(|service| &service.endpoints).map(|e| e.id.clone());
-                sets.lock().unwrap().push(ids.collect());
-            }
-        });
-        seen
-    }
-
-    fn last(&self) -> Option<Vec<String>> {
-        self.sets.lock().unwrap().last().cloned()
-    }
-
-    async fn until(&self, wanted: &[&str]) -> Duration {
-        let start = Instant::now();
-        while self.last().is_none_or(|last| last != wanted) {
-            assert!(start.elapsed() < Duration::from_secs(40), "{:?}, not {wanted:?}", self.last());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        start.elapsed()
-    }
-
-    fn flapped(&self) -> bool {
-        self.sets.lock().unwrap().windows(2).any(|two| two[0].iter().any(|id| !two[1].contains(id)))
-    }
 }
 
 /// Both kinds of registry on a server, each opened twice: as by two processes.
@@ -118,6 +83,38 @@ async fn a_server_that_restarts_hides_nothing_and_is_told_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_for_longer_than_the_ttl_hides_nothing() {
+    let Some(server) = Nats::start() else { return };
+    let watched = pairs(&server).map(|[here, there]| (Seen::by(&there), here));
+    let mut announced = Vec::new();
+    for (seen, here) in &watched {
+        for id in ["a", "b"] {
+            announced.push(Announce::new(here.clone(), greeter(id)).ttl(TTL).start().await.unwrap());
+        }
+        seen.until(&["a", "b"]).await;
+    }
+    server.server.freeze();
+    tokio::time::sleep(TTL).await;
+    for (seen, _) in &watched {
+        seen.until_error("").await;
+        assert!(seen.last().unwrap() == ["a", "b"], "silence is told from absence");
+    }
+    server.server.thaw();
+    for (seen, here) in &watched {
+        announced.push(Announce::new(here.clone(), greeter("late")).ttl(TTL).start().await.unwrap());
+        seen.until(&["a", "b", "late"]).await;
+    }
+    tokio::time::sleep(2 * TTL).await;
+    for (seen, _) in &watched {
+        assert!(
+            !seen.flapped() && seen.last().unwrap() == ["a", "b", "late"],
+            "{:?}",
+            seen.sets.lock().unwrap()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_connection_keeps_the_set_and_what_changed_meanwhile_is_seen_after_it() {
     let Some(server) = Nats::start() else { return };
     for scheme in ["nats", "nats+kv"] {
@@ -134,14 +131,7 @@ async fn a_cut_connection_keeps_the_set_and_what_changed_meanwhile_is_seen_after
         assert_eq!(seen.last().unwrap(), ["going", "staying"]);
         proxy.mend();
         println!("{scheme}: true again {:?} after the cut", seen.until(&["new", "staying"]).await);
-        assert!(
-            seen.sets
-                .lock()
-                .unwrap()
-                .iter()
-                .skip_while(|set| set.len() < 2)
-                .all(|set| set.contains(&"staying".to_owned()))
-        );
+        assert!(!seen.missed("staying"));
         staying.withdraw().await.unwrap();
         new.withdraw().await.unwrap();
     }

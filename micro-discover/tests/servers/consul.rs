@@ -10,26 +10,38 @@ use super::{Process, answers, directory, free_ports, has, wait_until};
 pub(crate) struct Consul {
     pub(crate) agent: Process,
     pub(crate) port: u16,
+    /// Where it talks TLS, if it was given a certificate.
+    pub(crate) https: u16,
     _directory: TempDir,
 }
 
 impl Consul {
     /// An agent that has elected itself, or none where consul is missing.
     pub(crate) fn start() -> Option<Self> {
+        let started = Self::with(serde_json::json!({}))?;
+        started.wait_for_leader();
+        Some(started)
+    }
+
+    /// The same, with more settings: one that is led, and perhaps hides its services from strangers.
+    pub(crate) fn with(mut settings: serde_json::Value) -> Option<Self> {
         has("consul").then(|| {
             let directory = directory();
-            let [http, server, lan, dns, grpc] = free_ports();
-            let ports = format!(
-                "{{\"http\":{http},\"server\":{server},\"serf_lan\":{lan},\"serf_wan\":-1,\"dns\":{dns},\
-                 \"grpc\":{grpc},\"https\":-1}}"
-            );
+            let [http, server, lan, dns, grpc, tls] = free_ports();
+            let https = if settings.get("cert_file").is_some() { i32::from(tls) } else { -1 };
+            settings["ports"] = serde_json::json!({
+                "http": http, "server": server, "serf_lan": lan, "serf_wan": -1, "dns": dns, "grpc": grpc,
+                "https": https,
+            });
+            settings["disable_update_check"] = true.into();
             let config = directory.path().join("config.json");
-            std::fs::write(&config, format!("{{\"ports\":{ports},\"disable_update_check\":true}}")).unwrap();
+            std::fs::write(&config, settings.to_string()).unwrap();
             let mut command = Command::new("consul");
             command.args(["agent", "-dev", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-node", "t"]);
             command.args(["-log-level", "err", "-config-file"]).arg(config);
-            let started = Self { agent: Process::start(command), port: http, _directory: directory };
-            started.wait_for_leader();
+            let started =
+                Self { agent: Process::start(command), port: http, https: tls, _directory: directory };
+            wait_until("Consul is led", || answers(http, "/v1/status/leader", "\"127.0.0.1:"));
             started
         })
     }

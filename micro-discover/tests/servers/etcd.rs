@@ -10,6 +10,8 @@ use super::{Process, answers, directory, free_ports, has, wait_until};
 pub(crate) struct Etcd {
     pub(crate) members: Vec<Process>,
     pub(crate) ports: Vec<u16>,
+    /// Where members say in plain HTTP how they are.
+    health: Vec<u16>,
     _directory: TempDir,
 }
 
@@ -19,11 +21,20 @@ impl Etcd {
         Self::cluster::<1>()
     }
 
+    /// One member that talks TLS with its clients, as `arguments` say.
+    pub(crate) fn over_tls(arguments: &[&str]) -> Option<Self> {
+        Self::with::<1>("https", arguments)
+    }
+
     /// `N` members that have elected a leader.
     pub(crate) fn cluster<const N: usize>() -> Option<Self> {
+        Self::with::<N>("http", &[])
+    }
+
+    fn with<const N: usize>(scheme: &str, arguments: &[&str]) -> Option<Self> {
         has("etcd").then(|| {
             let directory = directory();
-            let (clients, peers) = (free_ports::<N>(), free_ports::<N>());
+            let (clients, peers, health) = (free_ports::<N>(), free_ports::<N>(), free_ports::<N>());
             let url = |port: u16| format!("http://127.0.0.1:{port}");
             let cluster: Vec<_> =
                 peers.iter().enumerate().map(|(n, peer)| format!("m{n}={}", url(*peer))).collect();
@@ -31,7 +42,8 @@ impl Etcd {
                 let mut command = Command::new("etcd");
                 let data = directory.path().join(format!("m{n}"));
                 command.args(["--name", &format!("m{n}"), "--data-dir"]).arg(data);
-                let (client, peer) = (url(clients[n]), url(peers[n]));
+                let (client, peer) = (format!("{scheme}://127.0.0.1:{}", clients[n]), url(peers[n]));
+                command.args(["--listen-metrics-urls", &url(health[n])]).args(arguments);
                 command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
                 command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
                 command.args(["--initial-cluster", &cluster.join(",")]);
@@ -39,14 +51,16 @@ impl Etcd {
                 command.args(["--unsafe-no-fsync", "--log-level", "error"]);
                 Process::start(command)
             });
-            let server = Self { members: members.collect(), ports: clients.to_vec(), _directory: directory };
+            let members = members.collect();
+            let (ports, health) = (clients.to_vec(), health.to_vec());
+            let server = Self { members, ports, health, _directory: directory };
             server.wait_for_health();
             server
         })
     }
 
     pub(crate) fn wait_for_health(&self) {
-        for port in &self.ports {
+        for port in &self.health {
             wait_until("etcd is healthy", || answers(*port, "/health", "\"health\":\"true\""));
         }
     }

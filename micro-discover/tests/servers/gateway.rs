@@ -52,16 +52,27 @@ impl Proxy {
 
 /// Posts JSON and gives the answer's text.
 pub(crate) fn post(port: u16, path: &str, json: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let length = json.len();
-    let request =
-        format!("POST {path} HTTP/1.0\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{json}");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains(" 200 "), "{path} {json}: {answer}");
+    send(port, &format!("POST {path}"), "", json)
+}
+
+/// Sends a request with more header lines, each with its end, and gives the text of an answer that is well.
+pub(crate) fn send(port: u16, what: &str, headers: &str, body: &str) -> String {
+    let answer = answer(port, what, headers, body).unwrap();
+    assert!(answer.contains(" 200 "), "{what} {body}: {answer}");
     answer
+}
+
+/// The same, of any answer.
+pub(crate) fn answer(port: u16, what: &str, headers: &str, body: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let length = body.len();
+    let request =
+        format!("{what} HTTP/1.0\r\nhost: localhost\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Puts any bytes under any key.

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub(crate) mod consul;
 pub(crate) mod etcd;
 pub(crate) mod gateway;
+pub(crate) mod guarded;
 pub(crate) mod nats;
 
 /// Whether `program` can be run; says so when a test is skipped, which CI does not allow.
@@ -66,6 +67,11 @@ impl Process {
 
     pub(crate) fn thaw(&self) {
         self.signal(rustix::process::Signal::CONT);
+    }
+
+    /// Has it read its settings anew.
+    pub(crate) fn reload(&self) {
+        self.signal(rustix::process::Signal::HUP);
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
