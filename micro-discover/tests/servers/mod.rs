@@ -99,12 +99,20 @@ pub(crate) fn answers(port: u16, path: &str, wanted: &str) -> bool {
         && answer.contains(wanted)
 }
 
-pub(crate) fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, ready: impl FnMut() -> bool) {
+    assert!(is_soon(Duration::from_secs(60), ready), "{what} in time");
+}
+
+/// Whether `ready` says so before `limit` is over.
+pub(crate) fn is_soon(limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while !ready() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what} in time");
+        if start.elapsed() > limit {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
+    true
 }
 
 pub(crate) fn directory() -> TempDir {
