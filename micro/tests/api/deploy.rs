@@ -16,6 +16,16 @@ use crate::face::{Answer, Face};
 use crate::program::Place;
 use crate::service::Services;
 
+/// Waits until nobody listens at `address`, and for a while where somebody else, or this very connection, has its port.
+fn let_it_close(address: std::net::SocketAddr) {
+    for _ in 0..500 {
+        if std::net::TcpStream::connect(address).is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn what_was_begun_is_finished_after_the_word_to_stop() {
     let place = Place::new();
@@ -35,9 +45,7 @@ fn what_was_begun_is_finished_after_the_word_to_stop() {
     stream.write_all(b"GET /slow/x HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     services.runtime.block_on(begun.notified());
     face.signal(Signal::TERM);
-    while std::net::TcpStream::connect(face.address).is_ok() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let_it_close(face.address);
     go.notify_one();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -60,9 +68,7 @@ fn a_second_word_stops_at_once() {
     stream.write_all(b"GET /slow/x HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     services.runtime.block_on(begun.notified());
     face.signal(Signal::TERM);
-    while std::net::TcpStream::connect(face.address).is_ok() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let_it_close(face.address);
     face.signal(Signal::TERM);
     assert_eq!(face.end().0, Some(143));
 }
