@@ -90,7 +90,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             std::process::exit(0);
         }
         Word::List => {
-            MATRIX.iter().for_each(|row| println!("{:>2}  {}: {}", row.number, row.fault, row.goal));
+            MATRIX.iter().for_each(|row| println!("{:>5}  {}: {}", row.label(), row.fault, row.goal));
             Ok(ExitCode::SUCCESS)
         }
         Word::Soak { minutes, seed } => {
@@ -107,12 +107,15 @@ fn code(missed: bool) -> ExitCode {
 }
 
 async fn play(run: &Run) -> anyhow::Result<ExitCode> {
-    let unknown = run.rows.iter().find(|number| MATRIX.iter().all(|row| row.number != **number));
+    let unknown = run.rows.iter().find(|number| MATRIX.iter().all(|row| !row.numbers.contains(number)));
     if let Some(number) = unknown {
         anyhow::bail!("the matrix has no row {number}: `faults list` shows those there are");
     }
     let mut lines = Vec::new();
-    for row in MATRIX.iter().filter(|row| run.rows.is_empty() || run.rows.contains(&row.number)) {
+    for row in MATRIX
+        .iter()
+        .filter(|row| run.rows.is_empty() || row.numbers.iter().any(|number| run.rows.contains(number)))
+    {
         let outcome = match &row.proof {
             Proof::Tests(..) if run.here => continue,
             Proof::Tests(package, target, names) => elsewhere::tests(package, target, names).await,
@@ -136,7 +139,7 @@ async fn play(run: &Run) -> anyhow::Result<ExitCode> {
 impl std::fmt::Debug for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Row")
-            .field("number", &self.number)
+            .field("numbers", &self.numbers)
             .field("fault", &self.fault)
             .finish_non_exhaustive()
     }

@@ -11,12 +11,22 @@ use crate::{
 
 /// One fault.
 pub(crate) struct Row {
-    /// Its number in the matrix.
-    pub(crate) number: u8,
+    /// Its number in the matrix, or several that are shown together.
+    pub(crate) numbers: &'static [u8],
     pub(crate) fault: &'static str,
     /// What callers may notice.
     pub(crate) goal: &'static str,
     pub(crate) proof: Proof,
+}
+
+impl Row {
+    /// Its numbers, as they are shown.
+    pub(crate) fn label(&self) -> String {
+        match self.numbers {
+            [first, .., last] => format!("{first}-{last}"),
+            numbers => numbers.iter().map(u8::to_string).collect(),
+        }
+    }
 }
 
 /// How a row is shown.
@@ -33,8 +43,8 @@ macro_rules! scenario {
     };
 }
 
-const fn row(number: u8, fault: &'static str, goal: &'static str, proof: Proof) -> Row {
-    Row { number, fault, goal, proof }
+const fn row(numbers: &'static [u8], fault: &'static str, goal: &'static str, proof: Proof) -> Row {
+    Row { numbers, fault, goal, proof }
 }
 
 fn unreachable(long: bool) -> BoxFuture<'static, anyhow::Result<Outcome>> {
@@ -43,41 +53,46 @@ fn unreachable(long: bool) -> BoxFuture<'static, anyhow::Result<Outcome>> {
 
 /// Every fault, in order.
 pub(crate) const MATRIX: &[Row] = &[
-    row(1, "none", "0 errors, most/mean load <= 1.25", scenario!(death::none)),
-    row(2, "SIGKILL 1 of 5", "0 GET errors", scenario!(death::killed)),
-    row(3, "deregister, then SIGTERM", "0 errors", scenario!(death::told_in_time)),
-    row(4, "SIGTERM only, registry late", "0 errors", scenario!(death::told_and_not_delisted)),
-    row(5, "node frozen (SIGSTOP)", "0 errors, max <= 1 attempt, p99 < 50 ms", scenario!(slow::frozen)),
-    row(6, "one node 250x slower", "share <= 2 %, p99 < 100 ms", scenario!(slow::slower)),
-    row(7, "one node all 503", "0 errors, ejected <= 5 requests", scenario!(refusal::one_refuses)),
-    row(8, "one node 30 % 503", "0 errors, amplification <= 1.06", scenario!(refusal::one_refuses_some)),
-    row(9, "one node resets half", "0 GET errors", scenario!(refusal::one_resets)),
-    row(10, "every node 503", "amplification <= 1.2", scenario!(refusal::all_refuse)),
-    row(11, "half of 10 removed, then killed", "0 errors", scenario!(death::half_removed)),
-    row(12, "registry says empty for 5 s", "0 errors", scenario!(discovery::empty)),
-    row(13, "registry unreachable", "0 errors, <= 5 calls/s", Proof::Scenario(unreachable)),
-    row(14, "a node replaced every 0.5 s", "0 errors", scenario!(death::churn)),
-    row(15, "rolling restart, not delisted", "0 errors", scenario!(death::rolling)),
-    row(16, "dead address from the start", "0 errors, <= 1 attempt/s", scenario!(network::dead_address)),
-    row(17, "ejected node recovers", "back <= 4 s", scenario!(refusal::recovered)),
-    row(18, "POST, nodes reset after reading", "0 twice, errors surface", scenario!(refusal::posts_reset)),
-    row(19, "POST, node killed", "0 twice, <= 1 % errors", scenario!(death::killed_under_posts)),
+    row(&[1], "none", "0 errors, most/mean load <= 1.25", scenario!(death::none)),
+    row(&[2], "SIGKILL 1 of 5", "0 GET errors", scenario!(death::killed)),
+    row(&[3], "deregister, then SIGTERM", "0 errors", scenario!(death::told_in_time)),
+    row(&[4], "SIGTERM only, registry late", "0 errors", scenario!(death::told_and_not_delisted)),
+    row(&[5], "node frozen (SIGSTOP)", "0 errors, max <= 1 attempt, p99 < 50 ms", scenario!(slow::frozen)),
+    row(&[6], "one node 250x slower", "share <= 2 %, p99 < 100 ms", scenario!(slow::slower)),
+    row(&[7], "one node all 503", "0 errors, ejected <= 5 requests", scenario!(refusal::one_refuses)),
+    row(&[8], "one node 30 % 503", "0 errors, amplification <= 1.06", scenario!(refusal::one_refuses_some)),
+    row(&[9], "one node resets half", "0 GET errors", scenario!(refusal::one_resets)),
+    row(&[10], "every node 503", "amplification <= 1.2", scenario!(refusal::all_refuse)),
+    row(&[11], "half of 10 removed, then killed", "0 errors", scenario!(death::half_removed)),
+    row(&[12], "registry says empty for 5 s", "0 errors", scenario!(discovery::empty)),
+    row(&[13], "registry unreachable", "0 errors, <= 5 calls/s", Proof::Scenario(unreachable)),
+    row(&[14], "a node replaced every 0.5 s", "0 errors", scenario!(death::churn)),
+    row(&[15], "rolling restart, not delisted", "0 errors", scenario!(death::rolling)),
+    row(&[16], "dead address from the start", "0 errors, <= 1 attempt/s", scenario!(network::dead_address)),
+    row(&[17], "ejected node recovers", "back <= 4 s", scenario!(refusal::recovered)),
+    row(&[18], "POST, nodes reset after reading", "0 twice, errors surface", scenario!(refusal::posts_reset)),
+    row(&[19], "POST, node killed", "0 twice, <= 1 % errors", scenario!(death::killed_under_posts)),
     row(
-        20,
+        &[20],
         "response drips",
         "ends at the limit",
         Proof::Tests("micro-balance", "timeout", &["a_response_may_last_but_not_pause"]),
     ),
-    row(21, "4x load, 50 ms service", ">= 70 % answered", scenario!(overload::four_times)),
-    row(22, "caller gives up at 200 ms", "work cancelled, counts 0", scenario!(slow::given_up)),
-    row(23, "SYNs dropped", "0 errors, never picked", scenario!(network::syn_dropped)),
-    row(24, "established connection goes black", "noticed <= 20 s, 0 errors", scenario!(network::black_hole)),
-    row(25, "10 % loss, 100 ms +- 50 ms", "0 errors", scenario!(network::far_and_lossy)),
-    row(26, "1000 clients reconnect", "<= 10 % in any 100 ms", scenario!(network::reconnects)),
-    row(27, "all nodes ejected", "never \"no endpoint\"", scenario!(refusal::all_ejected)),
-    row(28, "wall clocks +-1 h, +-100 h", "0 errors, nobody vanishes", scenario!(clock::wrong)),
+    row(&[21], "4x load, 50 ms service", ">= 70 % answered", scenario!(overload::four_times)),
+    row(&[22], "caller gives up at 200 ms", "work cancelled, counts 0", scenario!(slow::given_up)),
+    row(&[23], "SYNs dropped", "0 errors, never picked", scenario!(network::syn_dropped)),
     row(
-        29,
+        &[24],
+        "established connection goes black",
+        "noticed <= 20 s, 0 errors",
+        scenario!(network::black_hole),
+    ),
+    row(&[25], "10 % loss, 100 ms +- 50 ms", "0 errors", scenario!(network::far_and_lossy)),
+    row(&[26], "1000 clients reconnect", "<= 10 % in any 100 ms", scenario!(network::reconnects)),
+    row(&[27], "all nodes ejected", "never \"no endpoint\"", scenario!(refusal::all_ejected)),
+    row(&[28], "wall clocks +-1 h, +-100 h", "0 errors, nobody vanishes", scenario!(clock::wrong)),
+    row(
+        &[29],
         "hedging on a slow node",
         "load <= budget, loser cancelled",
         Proof::Tests(
@@ -90,9 +105,9 @@ pub(crate) const MATRIX: &[Row] = &[
             ],
         ),
     ),
-    row(30, "noise instead of answers", "0 errors, no wrong answer", scenario!(network::noise)),
+    row(&[30], "noise instead of answers", "0 errors, no wrong answer", scenario!(network::noise)),
     row(
-        31,
+        &[31],
         "etcd leader killed",
         "resumes <= 6 s, 0 flaps",
         Proof::Tests(
@@ -102,7 +117,7 @@ pub(crate) const MATRIX: &[Row] = &[
         ),
     ),
     row(
-        32,
+        &[32],
         "etcd member frozen",
         "<= 6 s, 0 flaps",
         Proof::Tests(
@@ -112,13 +127,13 @@ pub(crate) const MATRIX: &[Row] = &[
         ),
     ),
     row(
-        33,
+        &[33],
         "etcd quorum lost 10 s",
         "nobody vanishes",
         Proof::Tests("micro-discover", "etcd", &["a_quorum_lost_for_longer_than_the_ttl_hides_nothing"]),
     ),
     row(
-        34,
+        &[34],
         "etcd: all members down > TTL",
         "renewed, 0 flaps",
         Proof::Tests(
@@ -128,19 +143,19 @@ pub(crate) const MATRIX: &[Row] = &[
         ),
     ),
     row(
-        35,
+        &[35],
         "etcd compaction while cut off",
         "converges <= 2 s",
         Proof::Tests("micro-discover", "etcd", &["what_was_compacted_away_while_cut_off_is_read_anew"]),
     ),
     row(
-        36,
+        &[36, 37],
         "SIGKILL, SIGTERM of an announced node",
         "<= TTL + 3 s, <= 1 s",
         scenario!(death::gone_from_the_registry),
     ),
     row(
-        38,
+        &[38, 39],
         "200 registrations, and junk beside",
         "converged <= 2 s",
         Proof::Tests(
@@ -150,7 +165,7 @@ pub(crate) const MATRIX: &[Row] = &[
         ),
     ),
     row(
-        40,
+        &[40, 41, 42],
         "Consul in every kind of trouble",
         "view kept, <= 5 calls/s",
         Proof::Tests(
@@ -164,7 +179,7 @@ pub(crate) const MATRIX: &[Row] = &[
         ),
     ),
     row(
-        43,
+        &[43, 44],
         "DNS in every kind of trouble",
         "view kept, <= 4 queries/s",
         Proof::Tests(
@@ -178,7 +193,7 @@ pub(crate) const MATRIX: &[Row] = &[
         ),
     ),
     row(
-        45,
+        &[45],
         "Kubernetes 410, watch closed, API down",
         "relist, view kept",
         Proof::Tests(
@@ -192,13 +207,13 @@ pub(crate) const MATRIX: &[Row] = &[
         ),
     ),
     row(
-        46,
+        &[46, 47, 48, 49, 50, 51],
         "broker killed, frozen, cut; consumers too",
         "0 acked lost",
         Proof::Tests("micro-broker", "contract", &[]),
     ),
     row(
-        52,
+        &[52],
         "SIGTERM, stuck stream, second SIGTERM",
         "begun is finished, NOT_SERVING first",
         Proof::Tests(
@@ -212,7 +227,7 @@ pub(crate) const MATRIX: &[Row] = &[
         ),
     ),
     row(
-        53,
+        &[53, 54],
         "floods, slow clients, bombs, smuggling",
         "cut, others served",
         Proof::Tests(
@@ -228,7 +243,7 @@ pub(crate) const MATRIX: &[Row] = &[
         ),
     ),
     row(
-        55,
+        &[55],
         "TLS: wrong, expired, renewed under load",
         "0 failed while renewed",
         Proof::Tests(
@@ -241,7 +256,7 @@ pub(crate) const MATRIX: &[Row] = &[
         ),
     ),
     row(
-        56,
+        &[56],
         "hostile records, pages and chats",
         "nothing runs",
         Proof::Tests(

@@ -13,7 +13,7 @@ use crate::{
 /// One line of the report.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line {
-    row: u8,
+    row: String,
     fault: &'static str,
     goal: &'static str,
     measured: String,
@@ -25,7 +25,7 @@ impl Line {
         let outcome =
             outcome.unwrap_or_else(|error| Outcome::new(false, format!("could not be played: {error:#}")));
         let Outcome { measured, verdict } = outcome;
-        Self { row: row.number, fault: row.fault, goal: row.goal, measured, verdict }
+        Self { row: row.label(), fault: row.fault, goal: row.goal, measured, verdict }
     }
 
     /// Whether the goal was missed.
@@ -35,7 +35,7 @@ impl Line {
 
     /// As it is shown when it is known.
     pub(crate) fn short(&self) -> String {
-        format!("{:>2} {:<7} {}: {}", self.row, word(self.verdict), self.fault, self.measured)
+        format!("{:>5} {:<7} {}: {}", self.row, word(self.verdict), self.fault, self.measured)
     }
 }
 
@@ -52,8 +52,8 @@ pub(crate) fn table(lines: &[Line]) -> String {
     table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["#", "fault", "goal", "measured", "verdict"]);
     for line in lines {
-        let number = line.row.to_string();
-        table.add_row([&*number, line.fault, line.goal, &*line.measured, word(line.verdict)]);
+        let number = &line.row;
+        table.add_row([number, line.fault, line.goal, &*line.measured, word(line.verdict)]);
     }
     table.to_string()
 }
@@ -68,7 +68,7 @@ pub(crate) fn markdown(lines: &[Line]) -> String {
     text.push_str("| # | fault | goal | measured | verdict |\n|---|---|---|---|---|\n");
     for line in lines {
         let measured = line.measured.replace('|', "/").replace('\n', " ");
-        let (number, verdict) = (line.row, word(line.verdict));
+        let (number, verdict) = (&line.row, word(line.verdict));
         let _ = writeln!(text, "| {number} | {} | {} | {measured} | {verdict} |", line.fault, line.goal);
     }
     let missed = lines.iter().filter(|line| line.missed()).count();

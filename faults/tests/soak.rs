@@ -17,6 +17,6 @@ fn a_minute_of_load_and_faults_leaves_nothing_behind() {
 #[test]
 fn a_row_is_played_and_told_to_machines() {
     let (well, text) = faults(&["run", "18", "--output", "json"]);
-    assert!(well && text.contains("\"row\": 18") && text.contains("0 carried out twice"), "{text}");
+    assert!(well && text.contains("\"row\": \"18\"") && text.contains("0 carried out twice"), "{text}");
     assert!(!faults(&["run", "200"]).0, "there is no such row");
 }
