@@ -59,7 +59,7 @@ fn etcd(shown: &Shown) -> Option<Place> {
 }
 
 fn consul(shown: &Shown) -> Option<Place> {
-    let server = servers::consul::Consul::with(json!({
+    let server = servers::consul::Consul::with(&json!({
         "cert_file": shown.certificate, "key_file": shown.key, "ca_file": shown.authority,
         "verify_incoming_https": true,
     }))?;

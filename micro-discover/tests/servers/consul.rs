@@ -18,13 +18,13 @@ pub(crate) struct Consul {
 impl Consul {
     /// An agent that has elected itself, or none where consul is missing.
     pub(crate) fn start() -> Option<Self> {
-        let started = Self::with(serde_json::json!({}))?;
+        let started = Self::with(&serde_json::json!({}))?;
         started.wait_for_leader();
         Some(started)
     }
 
     /// The same, with more settings: one that is led, and perhaps hides its services from strangers.
-    pub(crate) fn with(settings: serde_json::Value) -> Option<Self> {
+    pub(crate) fn with(settings: &serde_json::Value) -> Option<Self> {
         // A port that was free a moment ago may be somebody's by now: then it is never led.
         has("consul").then(|| {
             let started =

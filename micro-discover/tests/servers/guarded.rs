@@ -51,7 +51,7 @@ impl Guarded {
         let mut guarded = match scheme {
             "consul" => {
                 let acl = json!({"enabled": true, "default_policy": "deny", "token_ttl": "1s"});
-                let consul = Consul::with(json!({ "acl": acl }))?;
+                let consul = Consul::with(&json!({ "acl": acl }))?;
                 let secret = bootstrap(consul.port);
                 let server = Server::Consul(consul);
                 Self { scheme, port: 0, refusal: "ACL not found", server, secret }
