@@ -94,7 +94,7 @@ impl Noticed {
         }
         self.failed += 1;
         if self.reasons.len() < 100 {
-            self.reasons.push(report(&*error));
+            self.reasons.push(format!("{:#}", anyhow::Error::from_boxed(error)));
         }
     }
 
@@ -136,14 +136,4 @@ async fn ask(client: Client, method: Method, number: u64) -> Result<(), BoxError
         return Err("WRONG: it has the answer of another request".into());
     }
     Ok(())
-}
-
-fn report(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

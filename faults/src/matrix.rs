@@ -72,12 +72,7 @@ pub(crate) const MATRIX: &[Row] = &[
     row(&[17], "ejected node recovers", "back <= 4 s", scenario!(refusal::recovered)),
     row(&[18], "POST, nodes reset after reading", "0 twice, errors surface", scenario!(refusal::posts_reset)),
     row(&[19], "POST, node killed", "0 twice, <= 1 % errors", scenario!(death::killed_under_posts)),
-    row(
-        &[20],
-        "response drips",
-        "ends at the limit",
-        Proof::Tests("micro-balance", "timeout", &["a_response_may_last_but_not_pause"]),
-    ),
+    row(&[20], "response drips a byte per 0.5 s", "0 errors, max <= 1 attempt", scenario!(slow::dripping)),
     row(&[21], "4x load, 50 ms service", ">= 70 % answered", scenario!(overload::four_times)),
     row(&[22], "caller gives up at 200 ms", "work cancelled, counts 0", scenario!(slow::given_up)),
     row(&[23], "SYNs dropped", "0 errors, never picked", scenario!(network::syn_dropped)),

@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use bytes::Bytes;
+use futures_util::stream;
 use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use micro_discover::Service as Record;
 use micro_tower::Server;
 use tonic::body::Body;
@@ -29,6 +33,8 @@ pub(crate) enum Mood {
     Resets(f64),
     /// Takes them and never answers.
     Hangs,
+    /// Answers at once, a byte each half second.
+    Drips,
 }
 
 impl fmt::Display for Mood {
@@ -38,6 +44,7 @@ impl fmt::Display for Mood {
             Self::Refuses(part) => write!(f, "refuses {part}"),
             Self::Resets(part) => write!(f, "resets {part}"),
             Self::Hangs => f.write_str("hangs 0"),
+            Self::Drips => f.write_str("drips 0"),
         }
     }
 }
@@ -52,6 +59,7 @@ impl FromStr for Mood {
             "refuses" => Self::Refuses(number.parse()?),
             "resets" => Self::Resets(number.parse()?),
             "hangs" => Self::Hangs,
+            "drips" => Self::Drips,
             other => anyhow::bail!("no mood is called {other}"),
         })
     }
@@ -104,6 +112,7 @@ async fn answer(mood: Arc<Mutex<Mood>>, request: Request<Body>) -> Result<Respon
         }
         Mood::Answers(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
         Mood::Hangs => std::future::pending().await,
+        Mood::Drips => *response.body_mut() = dripping(told.number),
         Mood::Refuses(_) | Mood::Resets(_) => tokio::time::sleep(Duration::from_millis(2)).await,
     }
     told.say(Word::Did);
@@ -111,6 +120,17 @@ async fn answer(mood: Arc<Mutex<Mood>>, request: Request<Body>) -> Result<Respon
         Mood::Resets(part) if fastrand::f64() < part => Err("told to break off".into()),
         _ => Ok(response),
     }
+}
+
+/// The same answer, a byte each half second.
+fn dripping(number: u64) -> Body {
+    let bytes = number.to_string().into_bytes().into_iter();
+    let drops = stream::unfold(bytes, async |mut bytes| {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let byte = bytes.next()?;
+        Some((Ok::<_, BoxError>(Frame::data(Bytes::from(vec![byte]))), bytes))
+    });
+    Body::new(StreamBody::new(drops))
 }
 
 /// Says once what became of a request.

@@ -33,6 +33,16 @@ pub(crate) async fn slower() -> anyhow::Result<Outcome> {
     Ok(Outcome::unnoticed(&noticed, share <= 0.02 && noticed.p99() < 100, &more))
 }
 
+/// Row 20: one node begins its answers at once, and then says a byte each half second.
+pub(crate) async fn dripping() -> anyhow::Result<Outcome> {
+    let mut fleet = Fleet::new(5).await?;
+    let client = fleet.client(5).await?;
+    fleet.nodes[0].mood(Mood::Drips).await?;
+    sleep(Duration::from_millis(50)).await;
+    let noticed = Load::gets(8).run(&client, nothing()).await?;
+    Ok(Outcome::unnoticed(&noticed, noticed.max() <= 1100, ""))
+}
+
 /// Row 22: callers give up after 200 ms what would take 2 s.
 pub(crate) async fn given_up() -> anyhow::Result<Outcome> {
     let mut fleet = Fleet::new(5).await?;

@@ -131,7 +131,7 @@ impl World {
             let answered = timeout(Duration::from_millis(patience), ask(client, call, repeatable)).await;
             let end = match answered {
                 Ok(Ok(node)) => End::Answered { node },
-                Ok(Err(error)) => End::Failed(report(&*error)),
+                Ok(Err(error)) => End::Failed(format!("{error:?}")),
                 Err(_) => End::GaveUp,
             };
             ledger.end(call, end, LIMIT);
@@ -225,14 +225,4 @@ async fn ask(client: Client, call: u64, repeatable: bool) -> Result<usize, BoxEr
     }
     let body = response.into_body().collect().await?.to_bytes();
     Ok(std::str::from_utf8(&body)?.parse()?)
-}
-
-fn report(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

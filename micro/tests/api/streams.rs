@@ -28,12 +28,18 @@ fn chunk(text: &str) -> String {
 const TALK: &str = "POST /shop.v1.Shop/Talk HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-ndjson\r\n\
                     transfer-encoding: chunked\r\nconnection: close\r\n\r\n";
 
-#[test]
-fn each_line_is_a_message_and_is_answered_before_the_next_is_said() {
+/// A gateway before a shop.
+fn town() -> (Place, Services, Face) {
     let place = Place::new();
     let services = Services::new(&place);
     shop::open(&services);
     let face = Face::start(&place, &[]);
+    (place, services, face)
+}
+
+#[test]
+fn each_line_is_a_message_and_is_answered_before_the_next_is_said() {
+    let (_place, _services, face) = town();
     let mut stream = face.connect();
     stream.write_all(TALK.as_bytes()).unwrap();
     // A message may come in pieces, and two at once.
@@ -52,10 +58,7 @@ fn each_line_is_a_message_and_is_answered_before_the_next_is_said() {
 
 #[test]
 fn a_line_that_is_no_message_ends_the_call() {
-    let place = Place::new();
-    let services = Services::new(&place);
-    shop::open(&services);
-    let face = Face::start(&place, &[]);
+    let (_place, _services, face) = town();
     let mut stream = face.connect();
     stream.write_all(TALK.as_bytes()).unwrap();
     stream.write_all(chunk("{\"name\":\"one\"}\n").as_bytes()).unwrap();
@@ -74,10 +77,7 @@ fn a_line_that_is_no_message_ends_the_call() {
 
 #[test]
 fn one_answer_to_many_messages_and_an_array_of_them() {
-    let place = Place::new();
-    let services = Services::new(&place);
-    shop::open(&services);
-    let face = Face::start(&place, &[]);
+    let (_place, _services, face) = town();
     let ask = |kind: &str, body: &str| -> Answer {
         face.ask("POST", "/shop.v1.Shop/Talk", &format!("content-type: {kind}\r\n"), body.as_bytes())
     };
