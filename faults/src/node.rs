@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header::CONTENT_LENGTH};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use micro_discover::Service as Record;
@@ -112,7 +112,11 @@ async fn answer(mood: Arc<Mutex<Mood>>, request: Request<Body>) -> Result<Respon
         }
         Mood::Answers(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
         Mood::Hangs => std::future::pending().await,
-        Mood::Drips => *response.body_mut() = dripping(told.number),
+        Mood::Drips => {
+            let length = told.number.to_string().len();
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+            *response.body_mut() = dripping(told.number);
+        }
         Mood::Refuses(_) | Mood::Resets(_) => tokio::time::sleep(Duration::from_millis(2)).await,
     }
     told.say(Word::Did);

@@ -189,6 +189,17 @@ async fn a_server_that_fails_fast_gets_next_to_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn servers_that_are_alike_share_alike_however_few_requests_come() {
+    for seed in 1..=3 {
+        let server = |n| Server::new(Kind::Wide(Duration::from_micros(2_000 + 100 * n)), n);
+        let balance = balance((0..5).map(server).collect(), PeakEwma::new(), seed);
+        run(&balance, 200.0, 1_200, seed).await;
+        let most = balance.endpoints().iter().map(|view| view.picks).max();
+        assert!(most <= Some(300), "{most:?} of 1200 instead of 240");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_stall_of_a_server_is_soon_forgotten() {
     let servers: Vec<_> = (0..4).map(|n| Server::new(Kind::Wide(Duration::from_millis(5)), n)).collect();
     let stalls = Server { kind: Kind::Wide(Duration::from_millis(400)), ..servers[0].clone() };

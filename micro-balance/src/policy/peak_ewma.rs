@@ -19,12 +19,17 @@ const SILENT: u64 = 100_000_000;
 /// does. As in Envoy, a million milliseconds and one for each request.
 const UNKNOWN: f32 = 1e12;
 const UNKNOWN_EACH: f32 = 1e6;
+/// Latencies are told apart no finer than this, in nanoseconds: what a busy host adds to some of them.
+const RESOLUTION: f32 = 1e6;
+/// How many times the cost of the other an endpoint may have and still be taken for alike.
+const ALIKE: f32 = 4.0 / 3.0;
 
 /// Draws two endpoints and takes the one expected to answer sooner: its latency, which remembers peaks,
 /// times the requests it would have in flight. The default.
 ///
 /// For nearly everything: a server that slows down or fails gets less within a few requests. Among servers
-/// that are all alike it gains nothing over [`LeastRequest`](super::LeastRequest).
+/// that are all alike it does as [`LeastRequest`](super::LeastRequest): what differs by less than a millisecond or a
+/// third is the noise of a host, and the one with fewer requests in flight is taken.
 ///
 /// A failure counts as an answer after the penalty, so an endpoint that fails fast gets next to nothing. One
 /// that has been avoided is tried again: fewer than one request in a hundred looks after such endpoints, and
@@ -68,7 +73,7 @@ impl PeakEwma {
         self
     }
 
-    /// Follows the textbook alone: no looking after avoided endpoints, no faster recovery.
+    /// Follows the textbook alone: no looking after avoided endpoints, no faster recovery, and every difference counts.
     pub fn classic(mut self) -> Self {
         self.timing.recovers = false;
         self
@@ -85,10 +90,22 @@ impl PeakEwma {
         let stats = endpoint.stats();
         let pending = stats.in_flight() as f32;
         match stats.latency().value(now, self.rate) {
-            Some(latency) => latency * (pending + 1.0),
+            Some(latency) => (latency + self.resolution()) * (pending + 1.0),
             None if pending > 0.0 => UNKNOWN + pending * UNKNOWN_EACH,
             None => nanos(self.timing.default_latency) as f32 * stats.latency().untried(now, self.rate),
         }
+    }
+
+    #[inline]
+    fn resolution(&self) -> f32 {
+        if self.timing.recovers { RESOLUTION } else { 0.0 }
+    }
+
+    /// Whether `second` is to be taken instead of `first`, given what they cost.
+    #[inline]
+    fn prefers_second(&self, (first, a): (f32, &Endpoint), (second, b): (f32, &Endpoint)) -> bool {
+        let alike = self.timing.recovers && second < first * ALIKE && first < second * ALIKE;
+        if alike { b.stats().in_flight() < a.stats().in_flight() } else { second < first }
     }
 
     /// The endpoint that has been silent longest of a few, idle and silent long enough to be asked again.
@@ -157,8 +174,8 @@ impl Policy for PeakEwma {
         {
             return Some(neglected);
         }
-        let cost = |index, endpoint| self.cost(endpoint, now, warmth.of_index(index));
-        Some(if cost(second, b) < cost(first, a) { second } else { first })
+        let cost = |index, endpoint| (self.cost(endpoint, now, warmth.of_index(index)), endpoint);
+        Some(if self.prefers_second(cost(first, a), cost(second, b)) { second } else { first })
     }
 
     fn timing(&self) -> Option<Timing> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderName, HeaderValue, Request, Response, header::CONTENT_LENGTH};
 use http_body::Body;
 use tokio::time::Instant;
 use tower::BoxError;
@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) attempts: u32,
     pub(crate) keep: usize,
     pub(crate) look: Duration,
+    pub(crate) whole: u64,
+    pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) when: When,
     pub(crate) budget: Budget,
     pub(crate) backoff: Backoff,
@@ -158,6 +160,23 @@ where
         let look = self.config.look;
         let may_hold = !look.is_zero() && self.kind.repeatable && self.replay.is_spent();
         if may_hold { look.max(HOLD) } else { look }
+    }
+
+    /// Whether an answer is kept until it is whole: one that says that it is short, to a call that may be repeated.
+    pub(crate) fn keeps<R>(&self, response: &Response<R>) -> bool {
+        let length = || response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok();
+        let may = self.kind.repeatable && !self.kind.grpc && self.replay.is_whole();
+        may && length().is_some_and(|length| (1..=self.config.whole).contains(&length))
+    }
+
+    /// For how long.
+    pub(crate) fn keeps_for(&self) -> Duration {
+        self.config.attempt_timeout.unwrap_or(HOLD)
+    }
+
+    /// What an answer is that is still not whole then: nothing, if attempts have a limit; or as good as it gets.
+    pub(crate) fn late(&self) -> Verdict {
+        if self.config.attempt_timeout.is_some() { Verdict::Retry(None) } else { Verdict::Success }
     }
 
     /// How long to wait for another attempt, or `None` if there is none. What it costs is paid then.

@@ -55,6 +55,8 @@ impl RetryLayer {
             attempts: 3,
             keep: 64 << 10,
             look: Duration::from_millis(10),
+            whole: 64 << 10,
+            attempt_timeout: None,
             when: When::default(),
             budget: Budget::default(),
             backoff: Backoff::default(),
@@ -111,6 +113,24 @@ impl RetryLayer {
     /// an endpoint that dies between the head and the first message is then no failure of the call.
     pub fn look(mut self, wait: Duration) -> Self {
         self.config.look = wait;
+        self
+    }
+
+    /// Up to which length an answer is held back until it is whole, where a call that may be repeated is answered
+    /// over plain HTTP: 64 KiB unless set, nothing if 0. An endpoint that dies in the middle of such an answer is
+    /// then no failure of the call.
+    ///
+    /// Only answers that say how long they are (`content-length`). One that is not whole in 3 s is handed on as far as
+    /// it is there; or see [`attempt_timeout`](Self::attempt_timeout).
+    pub fn whole(mut self, bytes: u64) -> Self {
+        self.config.whole = bytes;
+        self
+    }
+
+    /// How long an answer that is held back may take, once its head is there; then it is asked for again. What ends
+    /// an attempt before that is a [`TimeoutLayer`](crate::timeout::TimeoutLayer) within this layer.
+    pub fn attempt_timeout(mut self, limit: Duration) -> Self {
+        self.config.attempt_timeout = Some(limit);
         self
     }
 

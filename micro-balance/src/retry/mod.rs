@@ -10,6 +10,7 @@ mod budget;
 mod call;
 mod figures;
 mod head;
+mod held;
 mod layer;
 mod peek;
 mod replay;

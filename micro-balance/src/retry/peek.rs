@@ -1,6 +1,7 @@
-//! Response bodies whose first frame has been looked at.
+//! Response bodies whose first frames have been looked at.
 
 use std::{
+    collections::VecDeque,
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -12,7 +13,7 @@ use pin_project::pin_project;
 /// What polling a body gives.
 pub(crate) type Polled<R> = Option<Result<Frame<<R as Body>::Data>, <R as Body>::Error>>;
 
-/// A response body, from the start: a first frame that was looked at stands in front again.
+/// A response body, from the start: the frames that were looked at stand in front again.
 #[pin_project]
 pub struct PeekBody<R: Body> {
     first: First<Polled<R>>,
@@ -23,6 +24,8 @@ pub struct PeekBody<R: Body> {
 enum First<T> {
     /// Put back in front.
     Back(T),
+    /// Several that were put back, one at least.
+    Several(VecDeque<T>),
     /// Nothing is in front of the inner body.
     Gone,
     /// What was put back was the end.
@@ -39,6 +42,11 @@ impl<R: Body> PeekBody<R> {
     pub(crate) fn put_back(first: Polled<R>, inner: R) -> Self {
         Self { first: First::Back(first), inner }
     }
+
+    /// Puts back what several polls of `inner` gave, in their order.
+    pub(crate) fn put_all_back(kept: VecDeque<Polled<R>>, inner: R) -> Self {
+        Self { first: if kept.is_empty() { First::Gone } else { First::Several(kept) }, inner }
+    }
 }
 
 impl<R: Body> Body for PeekBody<R> {
@@ -47,20 +55,22 @@ impl<R: Body> Body for PeekBody<R> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled<R>> {
         let this = self.project();
-        match std::mem::replace(this.first, First::Gone) {
-            First::Gone => {}
-            First::Back(first) => {
-                if !matches!(&first, Some(Ok(frame)) if frame.is_data()) {
-                    *this.first = First::Over;
+        let next = match std::mem::replace(this.first, First::Gone) {
+            First::Gone => return Poll::Ready(ready!(this.inner.poll_frame(cx))),
+            First::Back(first) => first,
+            First::Several(mut kept) => {
+                let next = kept.pop_front().flatten();
+                if !kept.is_empty() {
+                    *this.first = First::Several(kept);
                 }
-                return Poll::Ready(first);
+                next
             }
-            First::Over => {
-                *this.first = First::Over;
-                return Poll::Ready(None);
-            }
+            First::Over => None,
+        };
+        if !matches!(&next, Some(Ok(frame)) if frame.is_data()) {
+            *this.first = First::Over;
         }
-        Poll::Ready(ready!(this.inner.poll_frame(cx)))
+        Poll::Ready(next)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -68,25 +78,38 @@ impl<R: Body> Body for PeekBody<R> {
             First::Gone => self.inner.is_end_stream(),
             First::Back(None) | First::Over => true,
             First::Back(Some(_)) => false,
+            First::Several(kept) => matches!(kept.front(), None | Some(None)),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let kept = match &self.first {
+        let (kept, over) = match &self.first {
             First::Gone => return self.inner.size_hint(),
-            First::Back(Some(Ok(frame))) if frame.is_data() => {
-                frame.data_ref().map_or(0, bytes::Buf::remaining)
+            First::Back(first) => (data::<R>(first), data::<R>(first).is_none()),
+            First::Several(kept) => {
+                let length = kept.iter().filter_map(data::<R>).sum();
+                (Some(length), kept.back().is_some_and(|last| data::<R>(last).is_none()))
             }
-            First::Back(_) | First::Over => return SizeHint::with_exact(0),
+            First::Over => (None, true),
         };
+        let kept = kept.unwrap_or(0);
+        if over {
+            return SizeHint::with_exact(kept);
+        }
         let rest = self.inner.size_hint();
         let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(kept as u64));
+        hint.set_lower(rest.lower().saturating_add(kept));
         if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(kept as u64));
+            hint.set_upper(upper.saturating_add(kept));
         }
         hint
     }
+}
+
+/// How many bytes a frame is, unless it is none of data, or the end.
+fn data<R: Body>(polled: &Polled<R>) -> Option<u64> {
+    let frame = polled.as_ref()?.as_ref().ok()?;
+    frame.data_ref().map(|data| bytes::Buf::remaining(data) as u64)
 }
 
 impl<R: Body + Default> Default for PeekBody<R> {

@@ -18,34 +18,38 @@ use tower_service::Service;
 
 use super::{
     call::Call,
+    held::{Held, Progress},
     peek::{PeekBody, Polled},
     replay::ReplayBody,
     when::{Kind, Verdict, When},
 };
+
 /// Response of [`Retry`](super::Retry).
 ///
 /// Dropped at any moment it leaves the budget as if the attempt that was about to be sent had never been
 /// thought of.
 #[pin_project(project = ResponseFutureProjection)]
-pub struct ResponseFuture<S, F, B, R> {
+pub struct ResponseFuture<S, F, B, R: Body> {
     #[pin]
     state: State<F, R>,
     call: Call<S, B>,
 }
 
 #[pin_project(project = Now)]
-enum State<F, R> {
+enum State<F, R: Body> {
     /// An attempt is under way.
     Calling(#[pin] F),
     /// Its response is here, and its first frame decides. The sleep starts if that keeps us waiting.
     Looking(Option<Response<R>>, #[pin] Option<Sleep>),
+    /// Its response is here, and is kept until it is whole.
+    Keeping(Box<Held<R>>),
     /// The wait before the next attempt.
     Waiting(#[pin] Sleep),
     /// The service is made ready for the next attempt.
     Readying,
 }
 
-impl<S, F, B, R> ResponseFuture<S, F, B, R> {
+impl<S, F, B, R: Body> ResponseFuture<S, F, B, R> {
     pub(super) fn new(attempt: F, call: Call<S, B>) -> Self {
         Self { state: State::Calling(attempt), call }
     }
@@ -71,6 +75,16 @@ where
                             state.set(State::Looking(Some(response), None));
                             continue;
                         }
+                        Verdict::Success if call.keeps(&response) => match Held::at_once(response, cx) {
+                            Ok(whole) => {
+                                call.again(Verdict::Success);
+                                return Poll::Ready(Ok(whole));
+                            }
+                            Err(held) => {
+                                state.set(State::Keeping(Box::new(held)));
+                                continue;
+                            }
+                        },
                         verdict => match call.again(verdict) {
                             Some(wait) => wait,
                             None => return Poll::Ready(Ok(response.map(PeekBody::untouched))),
@@ -106,6 +120,20 @@ where
                                 Some(first) => PeekBody::put_back(first, body),
                                 None => PeekBody::untouched(body),
                             })));
+                        }
+                    }
+                }
+                Now::Keeping(held) => {
+                    let verdict = match ready!(held.poll(call.keeps_for(), cx)) {
+                        Progress::Whole => Verdict::Success,
+                        Progress::Broken => Verdict::Retry(None),
+                        Progress::Late => call.late(),
+                    };
+                    match call.again(verdict) {
+                        Some(wait) => wait,
+                        None => {
+                            let response = held.take().expect("no future is polled after it was ready");
+                            return Poll::Ready(Ok(response));
                         }
                     }
                 }
@@ -151,7 +179,7 @@ fn poll_wait(mut waiting: Pin<&mut Option<Sleep>>, wait: Duration, cx: &mut Cont
     waiting.as_pin_mut().map_or(Poll::Ready(()), |sleep| sleep.poll(cx))
 }
 
-impl<S, F, B, R> fmt::Debug for ResponseFuture<S, F, B, R> {
+impl<S, F, B, R: Body> fmt::Debug for ResponseFuture<S, F, B, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

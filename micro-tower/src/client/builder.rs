@@ -44,7 +44,7 @@ pub struct Builder<D = Endpoints, P = PeakEwma> {
     seed: Option<u64>,
     health: Option<(HealthCheck, HealthOf)>,
     metrics: Option<Duration>,
-    attempt: TimeoutLayer,
+    attempt_timeout: Option<Duration>,
 }
 
 impl Client {
@@ -72,7 +72,7 @@ impl Client {
             seed: None,
             health: None,
             metrics: None,
-            attempt: TimeoutLayer::per_attempt(Duration::MAX),
+            attempt_timeout: None,
         }
     }
 }
@@ -107,7 +107,7 @@ impl<D, P> Builder<D, P> {
             seed: self.seed,
             health: self.health,
             metrics: self.metrics,
-            attempt: self.attempt,
+            attempt_timeout: self.attempt_timeout,
         }
     }
 
@@ -125,11 +125,12 @@ impl<D, P> Builder<D, P> {
     }
 
     /// Gives each attempt this long until its answer begins; the next goes elsewhere, if the call may be repeated.
-    /// Without it, an attempt lasts as long as the call may.
+    /// Without it, an attempt lasts as long as the call may. A short answer that comes too slowly is given up as well:
+    /// see [`RetryLayer::whole`].
     ///
     /// What saves calls to an endpoint that has frozen: its connections stand, and nothing comes back.
     pub fn attempt_timeout(mut self, limit: Duration) -> Self {
-        self.attempt = TimeoutLayer::per_attempt(limit);
+        self.attempt_timeout = Some(limit);
         self
     }
 
@@ -197,6 +198,9 @@ impl<D, P> Builder<D, P> {
         let connected = ConnectedEndpoints::new(self.discover, self.connector.service(self.name.clone()));
         let labels = connected.labels();
         let mut retry = self.retry;
+        if let Some(limit) = self.attempt_timeout {
+            retry = retry.attempt_timeout(limit);
+        }
         if self.metrics.is_some() {
             retry = retry.metrics(self.name.clone());
         }
@@ -221,7 +225,8 @@ impl<D, P> Builder<D, P> {
         if let Some((schedule, check)) = self.health {
             balance = balance.health_check(schedule, check);
         }
-        Client::new(self.deadline, retry, self.attempt, balance.build())
+        let attempt = TimeoutLayer::per_attempt(self.attempt_timeout.unwrap_or(Duration::MAX));
+        Client::new(self.deadline, retry, attempt, balance.build())
     }
 }
 
