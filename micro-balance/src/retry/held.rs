@@ -35,17 +35,15 @@ impl<R: Body + Unpin> Held<R> {
     pub(crate) fn at_once(
         mut response: Response<R>,
         cx: &mut Context<'_>,
-    ) -> Result<Response<PeekBody<R>>, Self> {
-        let first = match Pin::new(response.body_mut()).poll_frame(cx) {
-            Poll::Ready(first) => first,
-            Poll::Pending => {
-                return Err(Self { response: Some(response), kept: VecDeque::new(), patience: None });
+    ) -> Result<Response<PeekBody<R>>, Box<Self>> {
+        let mut kept = VecDeque::new();
+        if let Poll::Ready(first) = Pin::new(response.body_mut()).poll_frame(cx) {
+            if first.is_none() || response.body().is_end_stream() && !is_broken::<R>(&first) {
+                return Ok(response.map(|body| PeekBody::put_back(first, body)));
             }
-        };
-        if first.is_none() || response.body().is_end_stream() && !is_broken::<R>(&first) {
-            return Ok(response.map(|body| PeekBody::put_back(first, body)));
+            kept.push_back(first);
         }
-        Err(Self { response: Some(response), kept: VecDeque::from([first]), patience: None })
+        Err(Box::new(Self { response: Some(response), kept, patience: None }))
     }
 
     /// Ready once it is whole, or cannot be, or has taken as long as `limit` since this was first asked.

@@ -81,7 +81,7 @@ where
                                 return Poll::Ready(Ok(whole));
                             }
                             Err(held) => {
-                                state.set(State::Keeping(Box::new(held)));
+                                state.set(State::Keeping(held));
                                 continue;
                             }
                         },
