@@ -152,6 +152,36 @@ async fn pages_are_put_together_and_an_expired_page_starts_over_without_a_partia
 }
 
 #[tokio::test]
+async fn ten_thousand_endpoints_on_four_pages_are_one_set() {
+    let server = ApiServer::start().await;
+    let mut sets = kubernetes(&server, Initial::List).watch("greeter");
+    let hosts: Vec<String> = (0..250).map(|host| host.to_string()).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    for part in 0..4_u64 {
+        let slices: Vec<_> = (0..10)
+            .map(|n| {
+                let number = part * 10 + n;
+                slice(&format!("s{number}"), "u", number + 1, &hosts)
+                    .replace("10.0.0.", &format!("10.7.{number}."))
+            })
+            .collect();
+        let more = if part < 3 { format!("page-{part}") } else { String::new() };
+        asked(&server, &mut sets).await.json(&page(100, &more, &slices)).await;
+    }
+    assert_eq!(next(&mut sets).await.unwrap().len(), 10_000);
+}
+
+#[tokio::test]
+async fn a_list_that_comes_byte_by_byte_is_a_list() {
+    let server = ApiServer::start().await;
+    let mut sets = kubernetes(&server, Initial::List).watch("greeter");
+    let body = page(10, "", &[slice("a", "u", 10, &["1", "2"])]);
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    asked(&server, &mut sets).await.pieces(answer.as_bytes(), 1).await;
+    assert_eq!(next(&mut sets).await.unwrap(), ["1", "2"]);
+}
+
+#[tokio::test]
 async fn a_410_at_the_start_of_a_watch_lists_again_at_once_and_once() {
     let server = ApiServer::start().await;
     let (mut sets, events) = listed(&server, &["1"]).await;

@@ -4,11 +4,19 @@
 //! KUBECONFIG=… cargo test -p micro-discover --all-features --test kubernetes_cluster -- --ignored --nocapture
 //! ```
 //!
+//! The same checks run against an API server that keeps slices in memory, by a kubeconfig file of its own.
+//!
 //! Writes `EndpointSlices` of Services that do not exist into the config's own namespace, and removes them. Needs all
 //! verbs on `endpointslices` there; no pod is started.
 #![cfg(feature = "kubernetes")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "support/apiserver.rs"]
+mod apiserver;
+#[path = "support/cluster.rs"]
+mod cluster;
+
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -80,6 +88,23 @@ async fn next(sets: &mut Sets) -> Vec<String> {
     let set = tokio::time::timeout(Duration::from_secs(30), sets.next()).await.expect("in time");
     let set = set.expect("a watch goes on").unwrap();
     set.iter().flat_map(|service| &service.endpoints).map(|endpoint| endpoint.id.clone()).collect()
+}
+
+#[tokio::test]
+async fn the_checks_hold_for_the_stand_in_that_a_kubeconfig_file_names() {
+    let server = cluster::Cluster::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config");
+    std::fs::write(&file, server.kubeconfig("shop")).unwrap();
+    let checks = tokio::task::spawn_blocking(move || {
+        let mut this = Command::new(std::env::current_exe().unwrap());
+        this.args(["--ignored", "--nocapture"]).env("KUBECONFIG", file).output().unwrap()
+    });
+    let checks = checks.await.unwrap();
+    let said = String::from_utf8_lossy(&checks.stdout).into_owned();
+    println!("{said}");
+    assert!(checks.status.success(), "{said}{}", String::from_utf8_lossy(&checks.stderr));
+    assert!(said.contains("2 passed"), "{said}");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! An API server whose every answer the test writes: real sockets, any fault.
+#![allow(dead_code, reason = "each test uses what it needs")]
 
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ impl ApiServer {
         }
     }
 
-    async fn take(&self) -> Exchange {
+    pub(crate) async fn take(&self) -> Exchange {
         let (mut stream, _) = self.listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut read = Vec::new();
@@ -125,6 +126,13 @@ impl Events {
 
     pub(crate) async fn event(&mut self, kind: &str, object: &str) {
         self.text(&format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")).await;
+    }
+
+    /// Whether there was somebody to hear it.
+    pub(crate) async fn tell(&mut self, kind: &str, object: &str) -> bool {
+        let line = format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n");
+        let chunk = format!("{:x}\r\n{line}\r\n", line.len());
+        self.stream.write_all(chunk.as_bytes()).await.is_ok()
     }
 
     pub(crate) async fn bookmark(&mut self, version: u64, end: bool) {
