@@ -4,13 +4,15 @@
 
 use std::net::UdpSocket;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use micro_discover::{Endpoint, Method, Service, open};
 
-/// The peer's program, or none where it cannot be built.
+#[path = "support/gopeer.rs"]
+mod gopeer;
+
+/// The peer's program, or none where it cannot be built or heard.
 fn peer() -> Option<PathBuf> {
     // go-micro sends by the default route, whatever interfaces there are.
     let everyone = UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"", "224.0.0.251:5353");
@@ -18,35 +20,12 @@ fn peer() -> Option<PathBuf> {
         println!("skipped: no network that takes multicast: {error}");
         return None;
     }
-    if Command::new("go").arg("version").output().is_err() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs go on PATH");
-        println!("skipped: no go on PATH");
-        return None;
-    }
-    let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("gomicro-registry");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/go");
-    let built =
-        Command::new("go").current_dir(source).args(["build", "-o"]).arg(&program).arg(".").output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    Some(program)
+    gopeer::built("v5", "gomicro-registry")
 }
 
 /// A name that nobody else on the network has.
 fn unique(name: &str) -> String {
     format!("micro.test.{name}-{:08x}", fastrand::u32(..))
-}
-
-/// What the peer prints, asked until it prints something: it waits for answers 100 ms.
-fn ask(peer: &PathBuf, args: &[&str], wanted: &str) -> Vec<String> {
-    let start = Instant::now();
-    loop {
-        let output = Command::new(peer).args(args).stdin(Stdio::null()).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let lines: Vec<_> = text.lines().filter(|line| line.contains(wanted)).map(str::to_owned).collect();
-        if !lines.is_empty() || start.elapsed() > Duration::from_secs(40) {
-            return lines;
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,7 +38,7 @@ async fn go_micro_finds_and_lists_what_we_announce() {
     registry.announce(&record, Duration::from_secs(600)).await.unwrap();
     let asked = name.clone();
     let (nodes, services) = tokio::task::spawn_blocking(move || {
-        (ask(&peer, &["get", &asked], ""), ask(&peer, &["list"], &asked))
+        (gopeer::asked(&peer, &["get", &asked], ""), gopeer::asked(&peer, &["list"], &asked))
     })
     .await
     .unwrap();
@@ -75,9 +54,7 @@ async fn we_find_watch_and_miss_what_go_micro_announces() {
     let registry = open("mdns:").unwrap();
     let mut sets = registry.watch(&name);
     assert_eq!(sets.next().await.unwrap().unwrap(), []);
-    let mut command = Command::new(peer);
-    command.args(["register", &name, "node-1", "127.0.0.1:8080"]);
-    let mut running = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let running = gopeer::Running::start(&peer, &["register", &name, "node-1", "127.0.0.1:8080"]);
     let endpoint = Endpoint::new("node-1", "127.0.0.1:8080".parse().unwrap()).metadata("transport", "http");
     let method = Method::new("Greeter.Hello").metadata("stream", "false");
     let wanted = [Service::new(&name).version("1.2.3").method(method).endpoint(endpoint)];
@@ -90,8 +67,7 @@ async fn we_find_watch_and_miss_what_go_micro_announces() {
     let listed = async { while !registry.list().await.unwrap().contains(&wanted[0]) {} };
     tokio::time::timeout(minute, listed).await.expect("listed in time");
     // It says good-bye when it ends.
-    drop(running.stdin.take());
+    running.finish();
     let missed = tokio::time::timeout(minute, async { sets.next().await.unwrap().unwrap() });
     assert_eq!(missed.await.expect("missed in time"), []);
-    running.wait().unwrap();
 }
