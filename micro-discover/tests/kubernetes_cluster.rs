@@ -4,7 +4,7 @@
 //! KUBECONFIG=… cargo test -p micro-discover --all-features --test kubernetes_cluster -- --ignored --nocapture
 //! ```
 //!
-//! The same checks run against an API server that keeps slices in memory, by a kubeconfig file of its own.
+//! The same checks run against an API server that keeps slices in memory, over TLS, by a kubeconfig file of its own.
 //!
 //! Writes `EndpointSlices` of Services that do not exist into the config's own namespace, and removes them. Needs all
 //! verbs on `endpointslices` there; no pod is started.
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use kube::Client;
-use micro_discover::{Error, Initial, Kubernetes, Registry, Service};
+use micro_discover::{Error, Initial, Kubernetes, Registry, Service, open};
 use serde_json::{Value, json};
 
 type Sets = futures_core::stream::BoxStream<'static, Result<Vec<Service>, Error>>;
@@ -75,7 +75,7 @@ impl Slices {
     }
 
     fn watch(&self, initial: Initial) -> Sets {
-        Kubernetes::from_client(self.client.clone()).initial(initial).watch(&self.service)
+        Kubernetes::infer().initial(initial).watch(&self.service)
     }
 }
 
@@ -104,7 +104,7 @@ async fn the_checks_hold_for_the_stand_in_that_a_kubeconfig_file_names() {
     let said = String::from_utf8_lossy(&checks.stdout).into_owned();
     println!("{said}");
     assert!(checks.status.success(), "{said}{}", String::from_utf8_lossy(&checks.stderr));
-    assert!(said.contains("2 passed"), "{said}");
+    assert!(said.contains("4 passed"), "{said}");
 }
 
 #[tokio::test]
@@ -169,4 +169,54 @@ async fn a_thousand_endpoints_arrive_at_once_and_a_change_of_one_soon() {
         assert_eq!(length, if turn % 2 == 1 { 996 } else { 1_000 });
     }
     slices.delete("a").await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster"]
+async fn a_watch_that_ends_every_second_misses_nothing_and_says_nothing_twice() {
+    let slices = Slices::new("short").await;
+    let first = |hosts: u8| (1..=hosts).map(|host| endpoint(host, true, false)).collect();
+    slices.create("a", &Value::Array(first(1))).await;
+    let registry = Kubernetes::infer().watch_timeout(Duration::from_secs(1));
+    let mut sets = registry.watch(&slices.service);
+    assert_eq!(next(&mut sets).await.len(), 1);
+    for hosts in 2..=5 {
+        // Some changes meet a watch, and some the moment between two.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        slices.replace("a", &Value::Array(first(hosts))).await;
+        assert_eq!(next(&mut sets).await.len(), usize::from(hosts));
+    }
+    slices.delete("a").await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster"]
+async fn a_url_names_the_port_and_family_and_a_service_is_listed_while_it_has_endpoints() {
+    let slices = Slices::new("url").await;
+    let mut six =
+        slices.body("six", &json!([{ "addresses": ["fd00::9"], "nodeName": "n", "hostname": "h" }]));
+    six["addressType"] = "IPv6".into();
+    let mut four =
+        slices.body("four", &json!([{ "addresses": ["10.9.0.9"], "nodeName": "n", "hostname": "h" }]));
+    four["ports"] = json!([{ "name": "grpc", "port": 80 }, { "name": "metrics", "port": 90 }]);
+    slices.send("POST", "", &four).await;
+    slices.send("POST", "", &six).await;
+    let namespace = slices.client.default_namespace();
+    for (query, wanted) in [
+        ("port=grpc", "10.9.0.9:80"),
+        ("port=metrics", "10.9.0.9:90"),
+        ("port=grpc&family=prefer-ipv6&initial=list", "[fd00::9]:80"),
+    ] {
+        let registry = open(&format!("kubernetes://{namespace}?{query}")).unwrap();
+        let found = registry.get(&slices.service).await.unwrap();
+        let addresses: Vec<_> =
+            found[0].endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
+        assert_eq!(addresses, [wanted], "a pod of two families is one endpoint");
+        let listed = registry.list().await.unwrap();
+        assert!(listed.iter().any(|service| service.name == slices.service), "{listed:?}");
+    }
+    slices.delete("six").await;
+    slices.delete("four").await;
+    let registry = open(&format!("kubernetes://{namespace}")).unwrap();
+    assert!(registry.list().await.unwrap().iter().all(|service| service.name != slices.service));
 }

@@ -1,10 +1,16 @@
 //! An API server whose every answer the test writes: real sockets, any fault.
 #![allow(dead_code, reason = "each test uses what it needs")]
 
+use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// A connection, encrypted or not.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// Listens on a free port; the test takes one request after the other.
 pub(crate) struct ApiServer {
@@ -19,7 +25,7 @@ pub(crate) struct Exchange {
     pub(crate) head: String,
     /// What came with it.
     pub(crate) body: String,
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
 }
 
 impl ApiServer {
@@ -44,29 +50,35 @@ impl ApiServer {
     }
 
     pub(crate) async fn take(&self) -> Exchange {
-        let (mut stream, _) = self.listener.accept().await.unwrap();
+        let (stream, _) = self.listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Exchange::read(stream).await.unwrap()
+    }
+}
+
+impl Exchange {
+    /// Reads a whole request.
+    pub(crate) async fn read(stream: impl Wire + 'static) -> io::Result<Self> {
+        let mut stream: Box<dyn Wire> = Box::new(stream);
         let mut read = Vec::new();
         let end = loop {
             if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
             }
-            assert!(stream.read_buf(&mut read).await.unwrap() > 0, "a whole request");
+            more(&mut stream, &mut read).await?;
         };
-        let head = String::from_utf8(read[..end].to_vec()).unwrap().to_lowercase();
+        let text = String::from_utf8_lossy(&read[..end]).into_owned();
+        let head = text.to_lowercase();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.map_or(0, |length| length.parse().unwrap());
         while read.len() < end + length {
-            assert!(stream.read_buf(&mut read).await.unwrap() > 0, "a whole body");
+            more(&mut stream, &mut read).await?;
         }
-        let body = String::from_utf8(read[end..].to_vec()).unwrap();
-        let text = String::from_utf8(read[..end].to_vec()).unwrap();
-        let target = text.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
-        Exchange { target, head, body, stream }
+        let body = String::from_utf8_lossy(&read[end..]).into_owned();
+        let target = text.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
+        Ok(Self { target, head, body, stream })
     }
-}
 
-impl Exchange {
     pub(crate) fn is_watch(&self) -> bool {
         self.target.contains("watch=true")
     }
@@ -88,10 +100,11 @@ impl Exchange {
         self.answer("200 OK", "content-type: application/json\r\n", body).await;
     }
 
-    /// Answers with these bytes, then closes.
+    /// Answers with these bytes, then closes. Who asked may have gone.
     pub(crate) async fn raw(mut self, bytes: &str) {
-        self.stream.write_all(bytes.as_bytes()).await.unwrap();
-        self.stream.shutdown().await.ok();
+        if self.stream.write_all(bytes.as_bytes()).await.is_ok() {
+            self.stream.shutdown().await.ok();
+        }
     }
 
     /// Answers these bytes, `size` at a time.
@@ -108,14 +121,21 @@ impl Exchange {
     pub(crate) async fn open(mut self) -> Events {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
                     connection: close\r\ntransfer-encoding: chunked\r\n\r\n";
-        self.stream.write_all(head.as_bytes()).await.unwrap();
+        self.stream.write_all(head.as_bytes()).await.ok();
         Events { stream: self.stream }
+    }
+}
+
+async fn more(stream: &mut Box<dyn Wire>, read: &mut Vec<u8>) -> io::Result<()> {
+    match stream.read_buf(read).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
     }
 }
 
 /// The open answer to a watch; dropping it cuts the connection.
 pub(crate) struct Events {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
 }
 
 impl Events {
@@ -125,7 +145,7 @@ impl Events {
     }
 
     pub(crate) async fn event(&mut self, kind: &str, object: &str) {
-        self.text(&format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")).await;
+        assert!(self.tell(kind, object).await, "somebody hears it");
     }
 
     /// Whether there was somebody to hear it.
@@ -138,21 +158,25 @@ impl Events {
     pub(crate) async fn bookmark(&mut self, version: u64, end: bool) {
         let note = if end { r#""annotations":{"k8s.io/initial-events-end":"true"},"# } else { "" };
         let object = format!(r#"{{"metadata":{{{note}"resourceVersion":"{version}"}},"endpoints":null}}"#);
-        self.event("BOOKMARK", &object).await;
+        self.tell("BOOKMARK", &object).await;
     }
 
     /// The client has gone.
     pub(crate) async fn closed(&mut self) {
-        let mut rest = [0; 16];
-        let wait = Duration::from_secs(30);
-        let read = tokio::time::timeout(wait, self.stream.read(&mut rest)).await.expect("in time");
+        tokio::time::timeout(Duration::from_secs(30), self.gone()).await.expect("in time");
+    }
+
+    /// Waits until the client has gone, who says nothing more.
+    pub(crate) async fn gone(&mut self) {
+        let read = self.stream.read(&mut [0; 16]).await;
         assert!(matches!(read, Ok(0) | Err(_)), "nothing more is said");
     }
 
     /// The clean end of a watch.
     pub(crate) async fn end(mut self) {
-        self.stream.write_all(b"0\r\n\r\n").await.unwrap();
-        self.stream.shutdown().await.ok();
+        if self.stream.write_all(b"0\r\n\r\n").await.is_ok() {
+            self.stream.shutdown().await.ok();
+        }
     }
 }
 
