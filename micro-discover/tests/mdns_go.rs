@@ -20,7 +20,7 @@ fn peer() -> Option<PathBuf> {
         println!("skipped: no network that takes multicast: {error}");
         return None;
     }
-    gopeer::built("v5", "gomicro-registry")
+    gopeer::built("v5")
 }
 
 /// A name that nobody else on the network has.
@@ -38,7 +38,10 @@ async fn go_micro_finds_and_lists_what_we_announce() {
     registry.announce(&record, Duration::from_secs(600)).await.unwrap();
     let asked = name.clone();
     let (nodes, services) = tokio::task::spawn_blocking(move || {
-        (gopeer::asked(&peer, &["get", &asked], ""), gopeer::asked(&peer, &["list"], &asked))
+        (
+            gopeer::asked(&peer, &["mdns", "", "get", &asked], ""),
+            gopeer::asked(&peer, &["mdns", "", "list"], &asked),
+        )
     })
     .await
     .unwrap();
@@ -54,7 +57,8 @@ async fn we_find_watch_and_miss_what_go_micro_announces() {
     let registry = open("mdns:").unwrap();
     let mut sets = registry.watch(&name);
     assert_eq!(sets.next().await.unwrap().unwrap(), []);
-    let running = gopeer::Running::start(&peer, &["register", &name, "node-1", "127.0.0.1:8080"]);
+    let args = ["mdns", "", "register", &name, "node-1", "127.0.0.1:8080"];
+    let running = gopeer::Running::start(&peer, &args);
     let endpoint = Endpoint::new("node-1", "127.0.0.1:8080".parse().unwrap()).metadata("transport", "http");
     let method = Method::new("Greeter.Hello").metadata("stream", "false");
     let wanted = [Service::new(&name).version("1.2.3").method(method).endpoint(endpoint)];

@@ -1,5 +1,5 @@
-//! Services that go-micro v3 keeps in etcd, Consul and NATS are found by us, and ours by it: its own plugins, on real
-//! servers.
+//! Services that go-micro v3 and v6 keep in etcd, Consul and NATS are found by us, and ours by them: their own
+//! registries, on real servers.
 #![cfg(all(feature = "consul", feature = "etcd", feature = "nats"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -30,7 +30,7 @@ fn place(kind: &'static str, port: u16) -> Place {
 
 /// It finds and lists what we announce.
 async fn finds_ours(peer: &Path, place: &Place, registry: &dyn Registry) {
-    let endpoint = Endpoint::new("node-1", "127.0.0.1:8080".parse().unwrap()).metadata("k", "v");
+    let endpoint = Endpoint::new("ours-1", "127.0.0.1:8080".parse().unwrap()).metadata("k", "v");
     let record = Service::new("ours").version("1.0").method(Method::new("Greeter.Hello")).endpoint(endpoint);
     registry.announce(&record, MINUTE).await.unwrap();
     let (peer, kind, server) = (peer.to_owned(), place.kind, place.server.clone());
@@ -40,7 +40,7 @@ async fn finds_ours(peer: &Path, place: &Place, registry: &dyn Registry) {
     })
     .await
     .unwrap();
-    assert_eq!(nodes, ["1.0 node-1 127.0.0.1:8080 v Greeter.Hello"], "{kind}");
+    assert_eq!(nodes, ["1.0 ours-1 127.0.0.1:8080 v Greeter.Hello"], "{kind}");
     assert_eq!(services, ["ours"], "{kind}");
     registry.withdraw(&record).await.unwrap();
 }
@@ -67,17 +67,29 @@ async fn is_found(peer: &Path, place: &Place, registry: &dyn Registry) {
     assert_eq!(missed.await.expect("missed in time"), [], "{}", place.kind);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn either_finds_the_others_services_in_etcd_consul_and_nats() {
+/// go-micro `version` and we find each other on every kind of server.
+async fn either_finds_the_others_services(version: &str) {
     let servers =
         (servers::etcd::Etcd::start(), servers::consul::Consul::start(), servers::nats::Nats::start());
     let (Some(etcd), Some(consul), Some(nats)) = servers else { return };
-    let Some(peer) = gopeer::built("v3", "gomicro-v3-registry") else { return };
+    let wanted = version.to_owned();
+    let peer = tokio::task::spawn_blocking(move || gopeer::built(&wanted)).await.unwrap();
+    let Some(peer) = peer else { return };
     let places = [place("etcd", etcd.ports[0]), place("consul", consul.port), place("nats", nats.port)];
     for place in &places {
         let registry = open(&place.url).unwrap();
         finds_ours(&peer, place, &*registry).await;
         is_found(&peer, place, &*registry).await;
-        println!("{}: either finds the other's services", place.kind);
+        println!("go-micro {version}, {}: either finds the other's services", place.kind);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn go_micro_v3_and_we_find_each_other_in_etcd_consul_and_nats() {
+    either_finds_the_others_services("v3").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn go_micro_v6_and_we_find_each_other_in_etcd_consul_and_nats() {
+    either_finds_the_others_services("v6").await;
 }
