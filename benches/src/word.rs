@@ -6,7 +6,7 @@ use tower::BoxError;
 
 use crate::{
     bar::Bar,
-    broker, churn, contend, e2e, instructions, machine,
+    broker, churn, contend, e2e, gateway, instructions, machine,
     options::Options,
     pick,
     report::{Kept, Report},
@@ -47,6 +47,11 @@ pub const WORDS: &[Word] = &[
     },
     Word { name: "broker", about: "events beside tokio broadcast, async-nats and lapin", run: broker::run },
     Word { name: "transport", about: "latency of a unary gRPC call over NATS", run: transport::run },
+    Word {
+        name: "gateway",
+        about: "CPU of a request through the gateway and through other proxies",
+        run: gateway::run,
+    },
 ];
 
 impl Word {

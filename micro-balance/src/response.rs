@@ -169,6 +169,10 @@ where
 /// The span of one attempt, if anybody wants to see it.
 #[inline]
 fn attempt(service: Option<&str>, endpoint: &Endpoint, tried: Option<&Tried>) -> Span {
+    // With tracing's feature `log`, a span that nobody wants costs more than the pick.
+    if !tracing::span_enabled!(tracing::Level::DEBUG) {
+        return Span::none();
+    }
     tracing::debug_span!(
         "attempt",
         service,

@@ -47,12 +47,11 @@ impl Policy for RoundRobin {
     }
 
     fn update(&self, before: &Phase, turnover: &Turnover<'_>) -> Option<Phase> {
-        let (moves, count) = (turnover.moves(), turnover.after().len());
+        let (were, count) = (turnover.before().len(), turnover.after().len());
         let cursor = self.cursor.load(Relaxed);
-        let turn = cursor.wrapping_add(before.0).checked_rem(moves.len())?;
-        let stayed = |index: &u32| (*index as usize) < count;
-        let next = moves.iter().cycle().skip(turn).take(moves.len()).copied().find(stayed)?;
-        Some(Phase((next as usize + count - cursor % count) % count))
+        let turn = cursor.wrapping_add(before.0).checked_rem(were)?;
+        let next = (turn..were).chain(0..turn).find_map(|index| turnover.moved(index))?;
+        Some(Phase((next + count - cursor % count) % count))
     }
 
     #[inline]

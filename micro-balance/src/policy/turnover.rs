@@ -82,6 +82,13 @@ impl<'a> Turnover<'a> {
         }
     }
 
+    /// The index in [`Turnover::after`] of who has `index` in [`Turnover::before`], unless it left.
+    pub(super) fn moved(&self, index: usize) -> Option<usize> {
+        let left = self.left.binary_search(&index).err()?;
+        // Those who joined are in ascending order, so each that stands before it moves it on by one.
+        Some(self.joined.iter().fold(index - left, |at, joined| if *joined <= at { at + 1 } else { at }))
+    }
+
     /// For each index in [`Turnover::before`] the one in [`Turnover::after`]; `u32::MAX` for those who left.
     pub(super) fn moves(&self) -> Vec<u32> {
         let (mut left, mut joined) = (self.left.iter().peekable(), self.joined.iter().peekable());
