@@ -18,6 +18,8 @@ struct Fake {
     port: u16,
     script: Arc<Mutex<Play>>,
     calls: Arc<Mutex<Vec<Instant>>>,
+    /// The heads of all requests, in lower case.
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
 #[derive(Clone)]
@@ -47,17 +49,18 @@ impl Fake {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let fake = Self { port, script: Arc::new(Mutex::new(well())), calls: Arc::default() };
+        let fake =
+            Self { port, script: Arc::new(Mutex::new(well())), calls: Arc::default(), heads: Arc::default() };
         let agent = fake.clone();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let agent = agent.clone();
                 tokio::spawn(async move {
                     let mut request = vec![0; 4096];
-                    // A request comes in one piece here; what it asks does not matter.
-                    if stream.read(&mut request).await.is_err() {
-                        return;
-                    }
+                    // A request comes in one piece here.
+                    let Ok(length) = stream.read(&mut request).await else { return };
+                    let head = String::from_utf8_lossy(&request[..length]).to_lowercase();
+                    agent.heads.lock().unwrap().push(head);
                     let calls = {
                         let mut calls = agent.calls.lock().unwrap();
                         calls.push(Instant::now());
@@ -180,6 +183,27 @@ async fn the_next_agent_is_asked_when_one_fails() {
 }
 
 #[tokio::test]
+async fn a_url_says_whose_services_are_meant_and_announcements_stay_with_the_agent() {
+    let fake = Fake::start().await;
+    let host = format!("127.0.0.1:{}", fake.port);
+    let registry = open(&format!("consul://{host}?token=s3cret&dc=eu-1&ns=team")).unwrap();
+    registry.get("greeter").await.unwrap();
+    let record =
+        Service::new("greeter").endpoint(Endpoint::new("greeter-1", "127.0.0.1:80".parse().unwrap()));
+    registry.announce(&record, Duration::from_secs(60)).await.unwrap();
+    let heads = fake.heads.lock().unwrap().clone();
+    assert!(heads.iter().all(|head| head.contains("x-consul-token: s3cret\r\n")), "{heads:?}");
+    let line = |start: &str| {
+        let head = heads.iter().find(|head| head.starts_with(start)).expect(start);
+        head.lines().next().unwrap().to_owned()
+    };
+    let read = line("get /v1/health/service/greeter?");
+    assert!(read.contains("&dc=eu-1") && read.contains("&ns=team"), "{read}");
+    let written = line("put /v1/agent/service/register?");
+    assert!(!written.contains("dc=") && written.contains("&ns=team"), "{written}");
+}
+
+#[tokio::test]
 async fn a_warning_counts_as_well_unless_only_passing_does() {
     let fake = Fake::start().await;
     let host = format!("127.0.0.1:{}", fake.port);
@@ -191,6 +215,40 @@ async fn a_warning_counts_as_well_unless_only_passing_does() {
         fake.plays(answer("200 OK", "x-consul-index: 5\r\n", &ONE.replace("passing", state)));
         assert_eq!(lenient.get("greeter").await.unwrap().len(), is_lenient, "{state}");
         assert_eq!(strict.get("greeter").await.unwrap().len(), is_strict, "{state}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_looks_for_itself_finds_an_endpoint_while_it_answers() {
+    let Some(server) = servers::consul::Consul::start() else { return };
+    for check in ["check=tcp", "check=http&path=/health"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut request, ok) = (vec![0; 4096], b"HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n");
+                    if stream.read(&mut request).await.is_ok_and(|length| length > 0) {
+                        let asked = String::from_utf8_lossy(&request).starts_with("GET /health ");
+                        stream.write_all(if asked { ok } else { b"HTTP/1.0 404 No\r\n\r\n" }).await.ok();
+                    }
+                });
+            }
+        });
+        let registry = open(&format!("{}?{check}&interval=1", server.url())).unwrap();
+        let (sets, _) = watch(registry.clone());
+        let last = || sets.lock().unwrap().last().cloned();
+        let endpoint = Endpoint::new("greeter-1", address.to_string().parse().unwrap());
+        registry
+            .announce(&Service::new("greeter").endpoint(endpoint), Duration::from_secs(60))
+            .await
+            .unwrap();
+        until("found", || last() == Some(vec!["greeter-1".to_owned()])).await;
+        // Several looks later it is still there.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(last(), Some(vec!["greeter-1".to_owned()]), "{check}");
+        answering.abort();
+        until("missed", || last() == Some(Vec::new())).await;
     }
 }
 

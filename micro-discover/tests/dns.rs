@@ -117,6 +117,20 @@ async fn a_changed_answer_is_seen_after_its_ttl_and_a_long_ttl_is_cut() {
 }
 
 #[tokio::test]
+async fn an_answer_that_holds_for_no_time_is_not_asked_for_before_the_floor() {
+    let server = NameServer::start(|_, kind, _| addresses(kind, 0, &[1])).await;
+    let floor = Duration::from_millis(1_500);
+    let dns = Dns::new().server(server.address).port(80).ttl(floor, Duration::from_secs(60));
+    let mut sets = dns.watch("greeter.shop");
+    for _ in 0..3 {
+        assert_eq!(ids(&sets.next().await.unwrap().unwrap()), ["10.0.0.1:80"]);
+    }
+    let asked = server.asked.lock().unwrap().clone();
+    // An A and an AAAA at a time.
+    assert!(asked.len() <= 6 && asked[asked.len() - 1] - asked[0] >= 2 * floor - Duration::from_millis(50));
+}
+
+#[tokio::test]
 async fn names_and_urls_that_are_none_are_refused() {
     for url in ["dns://localhost", "dns://127.0.0.1/a..b", "dns:///a?port=0", "dns:///a?color=red"] {
         assert!(matches!(open(url), Err(Error::Invalid { .. })), "{url}");

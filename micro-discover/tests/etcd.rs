@@ -210,7 +210,29 @@ async fn two_hundred_endpoints_at_once_are_all_seen_and_junk_beside_them_is_igno
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_login_is_an_error_that_is_seen_and_a_good_one_is_renewed() {
+async fn a_token_that_expires_is_renewed_and_nobody_notices() {
+    let Some(server) = Etcd::forgetting_tokens_after(Duration::from_secs(1)) else { return };
+    let port = server.ports[0];
+    let registry = open(&format!("etcd://root:secret@127.0.0.1:{port}")).unwrap();
+    post(port, "/v3/auth/user/add", "{\"name\":\"root\",\"password\":\"secret\"}");
+    post(port, "/v3/auth/user/grant", "{\"user\":\"root\",\"role\":\"root\"}");
+    post(port, "/v3/auth/enable", "{}");
+    let seen = Seen::by(&registry);
+    let _kept = announce(&registry, "kept").await;
+    seen.until_there("kept").await;
+    for id in ["a", "b"] {
+        // Longer than a token is known, and than it takes the server to look for old ones.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        registry.announce(&greeter(id), Duration::ZERO).await.unwrap();
+        seen.until_there(id).await;
+        assert!(registry.get("greeter").await.unwrap()[0].endpoints.iter().any(|e| e.id == id));
+    }
+    assert!(!seen.flapped(), "{:?}", seen.sets.lock().unwrap());
+    assert_eq!(seen.status.stale_since(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_login_is_an_error_that_is_seen() {
     let Some(server) = Etcd::start() else { return };
     let port = server.ports[0];
     let good = open(&format!("etcd://root:secret@127.0.0.1:{port}")).unwrap();
@@ -261,6 +283,26 @@ async fn r10_endpoints_that_vanish_in_one_event_all_vanish() {
     let (from, to) = (key("r"), key("s"));
     post(server.ports[0], "/v3/kv/deleterange", &format!("{{\"key\":\"{from}\",\"range_end\":\"{to}\"}}"));
     seen.until(|set| set == ["stays"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_transaction_changes_is_one_set() {
+    let Some(server) = Etcd::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let seen = Seen::by(&registry);
+    registry.announce(&greeter("old"), Duration::ZERO).await.unwrap();
+    seen.until(|set| set == ["old"]).await;
+    let new = br#"{"name":"greeter","nodes":[{"id":"new","address":"127.0.0.1:80"}]}"#;
+    let key = |id: &str| STANDARD.encode(format!("/micro/registry/greeter/{id}"));
+    let swap = format!(
+        r#"{{"success":[{{"requestPut":{{"key":"{}","value":"{}"}}}},{{"requestDeleteRange":{{"key":"{}"}}}}]}}"#,
+        key("new"),
+        STANDARD.encode(new),
+        key("old")
+    );
+    post(server.ports[0], "/v3/kv/txn", &swap);
+    seen.until(|set| set == ["new"]).await;
+    assert!(seen.sets.lock().unwrap().iter().all(|set| set.len() <= 1), "{:?}", seen.sets.lock().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

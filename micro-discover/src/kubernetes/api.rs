@@ -178,7 +178,11 @@ fn get(query: &str, encoding: Option<&str>) -> Request<Body> {
     request.body(Body::empty()).expect("an encoded query and constant headers make a request")
 }
 
-async fn read(mut body: Body, most: usize) -> Result<Vec<u8>, Failure> {
+async fn read<B>(mut body: B, most: usize) -> Result<Vec<u8>, Failure>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + 'static,
+{
     let mut all = Vec::new();
     loop {
         let frame = timeout(CHUNK, body.frame()).await;
@@ -253,4 +257,30 @@ pub(super) fn encoded(text: &str) -> String {
         }
         all
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_larger_than_any_is_not_read_to_its_end() {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let count = sent.clone();
+        let frames = stream::iter((0..1_000).map(move |_| {
+            count.fetch_add(1, Relaxed);
+            Ok::<_, kube::Error>(Frame::data(Bytes::from_static(&[b' '; 100])))
+        }));
+        let failure = read(StreamBody::new(frames), 1_000).await.unwrap_err();
+        assert!(failure.message.contains("more than 1000 bytes"), "{failure:?}");
+        assert_eq!(sent.load(Relaxed), 11);
+        assert_eq!(read(Body::from(vec![b' '; 1_000]), 1_000).await.unwrap().len(), 1_000);
+    }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::hold::Hold;
 use super::select::{Family, Port, Selection, Wanted, select};
-use super::slice::{Event, Page, Slice};
+use super::slice::{Event, Page, Port as SlicePort, Slice};
 
 type Slices = BTreeMap<String, Slice>;
 
@@ -213,6 +213,37 @@ fn ports_are_chosen_by_name_by_number_or_by_the_fallback_and_only_tcp() {
 }
 
 #[test]
+fn an_address_that_stands_twice_in_a_slice_is_one_endpoint() {
+    let twice: Slice = serde_json::from_str(&data("52-dup-endpoint.json").unwrap()).unwrap();
+    assert_eq!(twice.endpoints.len(), 2);
+    assert_eq!(select([&twice].into_iter(), &Wanted::default()).chosen.len(), 1);
+}
+
+#[test]
+fn recorded_watches_are_understood_to_their_last_bookmark() {
+    for (name, bookmarks) in [("32-watch-bookmark-timeout", 3), ("36-watchlist", 2)] {
+        let text = data(&format!("{name}.jsonl")).unwrap();
+        let events = text.lines().map(|line| Event::<Slice>::parse(line.as_bytes()).unwrap());
+        let mut ends = Vec::new();
+        for event in events {
+            match event {
+                Event::Bookmark(metadata, ends_initial) => {
+                    assert!(metadata.resource_version.parse::<u64>().is_ok(), "{name}");
+                    ends.push(ends_initial);
+                }
+                Event::Applied(_) => {}
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        let initial = usize::from(name.contains("watchlist"));
+        assert_eq!((ends.len(), ends.iter().filter(|ends| **ends).count()), (bookmarks, initial), "{name}");
+    }
+    let expired =
+        Event::<Slice>::parse(data("81-410-watch-in-stream.json").unwrap().trim().as_bytes()).unwrap();
+    assert!(matches!(expired, Event::Failed(status) if status.code == 410 && status.reason == "Expired"));
+}
+
+#[test]
 fn unready_pods_that_are_published_on_purpose_are_used() {
     assert_eq!(chosen(&list("22-pnr-list.json"), &Wanted::default()).len(), 3);
 }
@@ -258,6 +289,25 @@ fn what_shares_an_address_is_one_endpoint_whatever_the_order() {
         assert_eq!(ids(&selection), set(&["10.0.0.1:80"]));
         assert_eq!(selection.chosen["10.0.0.1:80"].zone.as_deref(), Some("new"));
     }
+}
+
+#[test]
+fn every_slice_may_be_full() {
+    let full = |name: &str, second: u16| {
+        let endpoints = (0..1_000_u16).map(|host| {
+            let [high, low] = host.to_be_bytes();
+            serde_json::json!({"addresses": [format!("10.{second}.{high}.{low}")]})
+        });
+        let mut full = slice(name, 1, &endpoints.collect());
+        full.ports = (1..=100)
+            .map(|n| SlicePort { port: Some(n), name: Some(format!("p{n}")), ..SlicePort::default() })
+            .collect();
+        full
+    };
+    let slices = [full("a", 1), full("b", 2)];
+    let selection = select(slices.iter(), &named("p100"));
+    assert_eq!(selection.chosen.len(), 2_000);
+    assert!(selection.chosen.keys().all(|id| id.ends_with(":100")));
 }
 
 #[test]

@@ -57,6 +57,35 @@ async fn a_connection_cut_for_twenty_seconds_hides_nothing_and_what_changed_mean
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_starts_without_its_server_and_is_announced_when_that_is_there() {
+    on_all(Guarded::open, |mut server| async move {
+        let mut server = tokio::task::spawn_blocking(move || {
+            server.kill();
+            server
+        })
+        .await
+        .unwrap();
+        let registry = open(&server.admin()).unwrap();
+        let announcement = announced(&registry, "early").await;
+        assert!(!announcement.is_announced(), "{}", server.scheme);
+        let seen = Seen::by(&open(&server.admin()).unwrap());
+        seen.until_stale().await;
+        let server = tokio::task::spawn_blocking(move || {
+            server.restart_dead();
+            server
+        })
+        .await
+        .unwrap();
+        let took = seen.until(&["early"]).await;
+        println!("{}: announced {took:?} after the server was there", server.scheme);
+        announcement.announced().await;
+        announcement.withdraw().await.unwrap();
+        seen.until(&[]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_restarts_hides_nothing_and_is_told_again() {
     on_all(Guarded::open, |mut server| async move {
         let (here, there) = (open(&server.admin()).unwrap(), open(&server.admin()).unwrap());

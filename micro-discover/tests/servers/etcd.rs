@@ -26,6 +26,11 @@ impl Etcd {
         Self::with::<1>("https", arguments)
     }
 
+    /// One member that forgets who has logged in and is silent for so long, in whole seconds.
+    pub(crate) fn forgetting_tokens_after(time: std::time::Duration) -> Option<Self> {
+        Self::with::<1>("http", &["--auth-token-ttl", &time.as_secs().to_string()])
+    }
+
     /// `N` members that have elected a leader.
     pub(crate) fn cluster<const N: usize>() -> Option<Self> {
         Self::with::<N>("http", &[])
