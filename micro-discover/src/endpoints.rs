@@ -1,9 +1,9 @@
 //! Whole sets in, [`Change`]s out: the only place that computes a difference.
 
-use std::collections::btree_map::{BTreeMap, Entry};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -27,12 +27,23 @@ use crate::record::{Endpoint, EndpointId, Service};
 pub struct Endpoints {
     sets: BoxStream<'static, Vec<Service>>,
     filters: Vec<Filter>,
-    known: BTreeMap<EndpointId, Endpoint>,
+    known: BTreeMap<EndpointId, Known>,
+    /// Counts the sets.
+    turn: u64,
+    marks: RandomState,
     resolved: bool,
     changes: VecDeque<Change<EndpointId, Endpoint>>,
     keep: Duration,
     /// Runs while the registry says that nobody is there, and that is not believed yet.
     emptied: Option<Pin<Box<Sleep>>>,
+}
+
+/// An endpoint that was told.
+struct Known {
+    /// Stands for all that is said of it: of two that differ it is the same once in 2^64 times.
+    mark: u64,
+    /// The last set it was in.
+    turn: u64,
 }
 
 impl Endpoints {
@@ -42,6 +53,8 @@ impl Endpoints {
             sets: watch.boxed(),
             filters: Vec::new(),
             known: BTreeMap::new(),
+            turn: 0,
+            marks: RandomState::new(),
             resolved: false,
             changes: VecDeque::new(),
             keep: Duration::ZERO,
@@ -88,20 +101,26 @@ impl Endpoints {
     }
 
     fn apply(&mut self, set: Vec<Service>) {
-        let mut present = BTreeSet::new();
+        self.turn += 1;
+        let turn = self.turn;
         for endpoint in set.into_iter().flat_map(|service| service.endpoints) {
-            if !present.insert(endpoint.id.clone()) {
-                tracing::debug!(endpoint = endpoint.id, "found twice: the first version's stands");
-                continue;
-            }
-            match self.known.entry(endpoint.id.clone()) {
-                Entry::Occupied(known) if *known.get() == endpoint => continue,
-                Entry::Occupied(mut known) => drop(known.insert(endpoint.clone())),
-                Entry::Vacant(unknown) => drop(unknown.insert(endpoint.clone())),
+            let mark = self.marks.hash_one(&endpoint);
+            match self.known.get_mut(&endpoint.id) {
+                Some(known) if known.turn == turn => {
+                    tracing::debug!(endpoint = endpoint.id, "found twice: the first version's stands");
+                    continue;
+                }
+                Some(known) => {
+                    let before = std::mem::replace(known, Known { mark, turn });
+                    if before.mark == mark {
+                        continue;
+                    }
+                }
+                None => drop(self.known.insert(endpoint.id.clone(), Known { mark, turn })),
             }
             self.changes.push_back(Change::Insert(endpoint.id.clone(), endpoint));
         }
-        let gone = self.known.extract_if(.., |id, _| !present.contains(id));
+        let gone = self.known.extract_if(.., |_, known| known.turn != turn);
         self.changes.extend(gone.map(|(id, _)| Change::Remove(id)));
         if !self.resolved && self.changes.is_empty() {
             self.changes.push_back(Change::Remove(EndpointId::new()));
@@ -134,7 +153,7 @@ impl Stream for Endpoints {
 
 impl fmt::Debug for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoints").field("known", &self.known).finish_non_exhaustive()
+        f.debug_struct("Endpoints").field("known", &self.known.keys()).finish_non_exhaustive()
     }
 }
 

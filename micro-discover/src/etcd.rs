@@ -16,7 +16,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use self::leases::Leases;
 use self::members::Members;
 use self::rpc::Options;
-use self::table::{Layout, Seen};
+use self::table::{Layout, Seen, Table};
 use self::watcher::Watcher;
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
@@ -68,10 +68,18 @@ impl Etcd {
         configured(Url::parse(rest), tls).map_err(invalid)?.build()
     }
 
+    /// The records of `name`, or of all services.
+    async fn read(&self, name: Option<&str>) -> Result<Vec<Service>, Error> {
+        let mut table = Table::default();
+        let read = |found| self.seen.read(found, name, &mut table);
+        let scanned = self.members.scan(&table::prefixes(name), read).await;
+        scanned.map_err(|trouble| trouble.cannot("read the records"))?;
+        Ok(table.services())
+    }
+
     async fn found(&self, name: &str) -> Result<Vec<Service>, Error> {
         check_service_name(name).map_err(invalid)?;
-        let (table, _) = self.members.range(&table::prefixes(Some(name))).await?;
-        Ok(self.seen.read(table, Some(name)).services())
+        self.read(Some(name)).await
     }
 }
 
@@ -222,10 +230,7 @@ impl Registry for Etcd {
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
-        Box::pin(async {
-            let (table, _) = self.members.range(&table::prefixes(None)).await?;
-            Ok(self.seen.read(table, None).services())
-        })
+        Box::pin(self.read(None))
     }
 
     fn get(&self, name: &str) -> BoxFuture<'_, Result<Vec<Service>, Error>> {

@@ -14,7 +14,7 @@ pub type EndpointId = String;
 ///
 /// Reading one (serde) checks its types; [`validate`](Self::validate) checks its rules. Registries validate what
 /// they are given and what they find.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 #[must_use]
 pub struct Service {
@@ -35,7 +35,7 @@ pub struct Service {
 }
 
 /// One place that serves a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 #[must_use]
 pub struct Endpoint {
@@ -58,7 +58,7 @@ pub struct Endpoint {
 }
 
 /// Something that can be called, such as `Greeter.Hello`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 #[must_use]
 pub struct Method {
@@ -76,7 +76,7 @@ pub struct Method {
 }
 
 /// The outline of a message: its fields and theirs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 #[must_use]
 pub struct Shape {

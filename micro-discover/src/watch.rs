@@ -1,6 +1,7 @@
 //! Drives any registry for ever: back-off after a failure, the last good set meanwhile, and how stale that is.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -26,7 +27,9 @@ pub struct Watch {
     name: String,
     state: State,
     backoff: Backoff,
-    last: Option<Vec<Service>>,
+    /// Stands for the set that was given last: another has the same once in 2^64 times.
+    last: Option<u64>,
+    marks: RandomState,
     status: Status,
 }
 
@@ -48,6 +51,7 @@ impl Watch {
             state: State::Idle,
             backoff: Backoff::new(LONGEST_WAIT, fastrand::Rng::new()),
             last: None,
+            marks: RandomState::new(),
             status: Status::default(),
         }
     }
@@ -127,8 +131,8 @@ impl Stream for Watch {
             match polled {
                 Some(Ok(set)) => {
                     this.succeeded();
-                    if this.last.as_ref() != Some(&set) {
-                        this.last = Some(set.clone());
+                    let mark = this.marks.hash_one(&set);
+                    if this.last.replace(mark) != Some(mark) {
                         return Poll::Ready(Some(set));
                     }
                 }

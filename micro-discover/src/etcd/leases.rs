@@ -178,7 +178,7 @@ async fn delete(members: &Members, keys: &[String], service: &Service) -> Result
             answer.responses.into_iter().filter_map(|response| response.range).flat_map(|range| range.kvs);
         let delete_unchanged = found.filter(|kv| is_of(&kv.value, service)).map(|kv| {
             let unchanged = Compare::new(kv.key.clone(), Equal::ModRevision(kv.mod_revision));
-            let delete = Op::Delete(DeleteRequest { key: kv.key }).into();
+            let delete = Op::Delete(DeleteRequest { key: kv.key.into() }).into();
             let txn = TxnRequest { compare: vec![unchanged], success: vec![delete], failure: Vec::new() };
             RequestOp::from(Op::Txn(txn))
         });

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::sync::Mutex;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 use tower::BoxError;
 
 use super::BACKEND;
 use super::rpc::{Client, Options};
-use super::wire::{RangeRequest, RangeResponse};
+use super::wire::{KeyValue, RangeRequest, RangeResponse};
 use crate::registry::Error;
 
 /// How long a member may take to answer. A third of the shortest TTL that is of any use: whoever has to renew a lease
@@ -19,9 +20,8 @@ use crate::registry::Error;
 const ANSWER: Duration = Duration::from_millis(1_200);
 /// How many keys one answer may hold: well below the 4 MB a client takes.
 const PAGE: i64 = 1_000;
-
-/// Keys and values, in the order of their prefixes.
-pub(super) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+/// A request passes the client's queue, the connection's, and HTTP/2.
+const TURNS: usize = 4;
 
 pub(super) struct Members {
     endpoints: Vec<String>,
@@ -163,31 +163,41 @@ impl Members {
         self.ask(request).await.map(|(answer, _)| answer)
     }
 
-    /// Everything under `prefixes` at one revision, which is given along.
-    pub(super) async fn range(&self, prefixes: &[String]) -> Result<(Pairs, i64), Error> {
-        self.pairs(prefixes).await.map_err(|trouble| trouble.cannot("read the records"))
-    }
-
-    pub(super) async fn pairs(&self, prefixes: &[String]) -> Result<(Pairs, i64), Trouble> {
-        let (mut pairs, mut revision) = (Pairs::new(), 0);
+    /// Hands everything under `prefixes` to `take`, page by page, all of one revision, which is the answer. The next page is
+    /// on its way while one is taken.
+    pub(super) async fn scan(
+        &self,
+        prefixes: &[String],
+        mut take: impl FnMut(Vec<KeyValue>),
+    ) -> Result<i64, Trouble> {
+        let (mut found, mut revision) = (Vec::new(), 0);
         for prefix in prefixes {
-            let mut from = prefix.clone().into_bytes();
-            let end = end_of(prefix);
+            let (mut key, range_end) = (prefix.clone().into_bytes(), end_of(prefix));
             loop {
-                let request = RangeRequest { key: from, range_end: end.clone(), limit: PAGE, revision };
-                let page: RangeResponse = self.say("/etcdserverpb.KV/Range", &request).await?;
+                let request = RangeRequest { key, range_end: range_end.clone(), limit: PAGE, revision };
+                let before = std::mem::take(&mut found);
+                let taken = async {
+                    // The tasks between here and the socket have their turns first.
+                    for _ in 0..TURNS {
+                        yield_now().await;
+                    }
+                    take(before);
+                };
+                let asked = self.say::<_, RangeResponse>("/etcdserverpb.KV/Range", &request);
+                let (page, ()) = tokio::join!(asked, taken);
+                let page = page?;
                 if revision == 0 {
                     revision = page.header.map_or(0, |header| header.revision);
                 }
-                pairs.extend(page.kvs.into_iter().map(|kv| (kv.key, kv.value)));
-                let more = page.more;
-                match pairs.last() {
-                    Some((last, _)) if more => from = [last, &[0][..]].concat(),
+                found = page.kvs;
+                match found.last() {
+                    Some(last) if page.more => key = [&last.key[..], &[0]].concat(),
                     _ => break,
                 }
             }
         }
-        Ok((pairs, revision))
+        take(found);
+        Ok(revision)
     }
 }
 

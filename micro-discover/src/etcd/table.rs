@@ -1,12 +1,12 @@
 //! Keys of etcd as endpoints, and what is remembered of them while there is trouble.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::members::Pairs;
+use super::wire::KeyValue;
 use crate::gomicro;
 use crate::merge::merge;
 use crate::record::Service;
@@ -57,10 +57,10 @@ impl Table {
     /// The set these keys are. An endpoint under both layouts counts once.
     pub(super) fn services(&self) -> Vec<Service> {
         let newest = |key: &&Vec<u8>| !key.starts_with(ROOTS[0].as_bytes());
-        let mut keys: Vec<_> = self.0.keys().collect();
-        keys.sort_by_key(newest);
-        let mut ids = BTreeSet::new();
-        let records = keys.into_iter().map(|key| &self.0[key]);
+        let mut keys: Vec<_> = self.0.iter().collect();
+        keys.sort_by_key(|(key, _)| newest(key));
+        let mut ids = HashSet::with_capacity(keys.len());
+        let records = keys.into_iter().map(|(_, record)| record);
         merge(records.filter(|r| r.endpoints.iter().all(|e| ids.insert((&r.name, &e.id)))))
     }
 }
@@ -88,13 +88,12 @@ impl Seen {
         Self { grace, lost: Mutex::default(), junk: Mutex::default() }
     }
 
-    /// The records among `pairs`. What is no record is said once and left out.
-    pub(super) fn read(&self, pairs: Pairs, name: Option<&str>) -> Table {
-        let records = pairs.into_iter().filter_map(|(key, value)| {
-            let record = self.record(&key, &value, name)?;
-            Some((key, record))
-        });
-        Table(records.collect())
+    /// Adds the records among `found` to `table`. What is no record is said once and left out.
+    pub(super) fn read(&self, found: Vec<KeyValue>, name: Option<&str>, table: &mut Table) {
+        table.0.extend(found.into_iter().filter_map(|kv| {
+            let record = self.record(&kv.key, &kv.value, name)?;
+            Some((kv.key.to_vec(), record))
+        }));
     }
 
     pub(super) fn record(&self, key: &[u8], value: &[u8], name: Option<&str>) -> Option<Service> {

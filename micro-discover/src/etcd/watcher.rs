@@ -22,7 +22,8 @@ pub(super) struct Watcher {
     seen: Arc<Seen>,
     name: String,
     live: Option<Live>,
-    last: Option<Vec<Service>>,
+    /// What was believed before events were compacted away.
+    before: Option<Table>,
     failed: bool,
 }
 
@@ -55,13 +56,15 @@ impl Live {
 /// What a watch has to say.
 enum News {
     Changed,
+    /// Something was said, and the set is what it was.
+    Same,
     /// Events were compacted away: only a new list tells what is.
     Compacted,
 }
 
 impl Watcher {
     pub(super) fn new(members: Arc<Members>, seen: Arc<Seen>, name: String) -> Self {
-        Self { members, seen, name, live: None, last: None, failed: false }
+        Self { members, seen, name, live: None, before: None, failed: false }
     }
 
     /// Waits for a set that differs from the last one. Ends after an error.
@@ -71,27 +74,26 @@ impl Watcher {
         }
         loop {
             let news = match &mut self.live {
-                None => self.start().await.map(|()| News::Changed),
+                None => self.start().await,
                 Some(live) => follow(live, &self.seen, &self.name).await,
             };
             match news {
                 Err(trouble) => return Some((Err(self.fail(trouble).await), self)),
-                Ok(News::Compacted) => self.live = None,
+                Ok(News::Compacted) => self.before = self.live.take().map(|live| live.believed()),
+                Ok(News::Same) => {}
                 Ok(News::Changed) => {
                     let set = self.live.as_ref().map(Live::services);
-                    if set != self.last {
-                        self.last.clone_from(&set);
-                        return set.map(|set| (Ok(set), self));
-                    }
+                    return set.map(|set| (Ok(set), self));
                 }
             }
         }
     }
 
-    async fn start(&mut self) -> Result<(), Trouble> {
+    async fn start(&mut self) -> Result<News, Trouble> {
         let prefixes = prefixes(Some(&self.name));
-        let (pairs, revision) = self.members.pairs(&prefixes).await?;
-        let table = self.seen.read(pairs, Some(&self.name));
+        let mut table = Table::default();
+        let read = |found| self.seen.read(found, Some(&self.name), &mut table);
+        let revision = self.members.scan(&prefixes, read).await?;
         let create = |prefix: &String| {
             let (key, range_end) = (prefix.clone().into_bytes(), end_of(prefix));
             let create = WatchCreate { key, range_end, start_revision: revision + 1 };
@@ -103,8 +105,10 @@ impl Watcher {
             async move { Ok(client.watch(creates).await?) }
         };
         let (stream, turn) = self.members.ask(request).await?;
-        self.live = Some(Live { stream, turn, table, kept: self.seen.recover(&self.name) });
-        Ok(())
+        let live = Live { stream, turn, table, kept: self.seen.recover(&self.name) };
+        let same = self.before.take().is_some_and(|before| before == live.believed());
+        self.live = Some(live);
+        Ok(if same { News::Same } else { News::Changed })
     }
 
     /// Remembers what is known, for whoever starts again, and lets another member have a go.
@@ -128,8 +132,10 @@ async fn follow(live: &mut Live, seen: &Seen, name: &str) -> Result<News, Troubl
         let message = tokio::select! {
             message = timeout(wait, live.stream.answers.message()) => message,
             () = async { sleep_until(end.expect("only asked when there is one")).await }, if end.is_some() => {
-                live.kept = None;
-                return Ok(News::Changed);
+                let over = live.kept.take();
+                let mut kept = over.iter().flat_map(|(kept, _)| kept.0.keys());
+                let missing = kept.any(|key| !live.table.0.contains_key(key));
+                return Ok(if missing { News::Changed } else { News::Same });
             }
         };
         let message = match message {
@@ -150,23 +156,34 @@ async fn follow(live: &mut Live, seen: &Seen, name: &str) -> Result<News, Troubl
             return Err(Trouble::Ended(message.cancel_reason));
         }
         if !message.events.is_empty() {
-            apply(live, message, seen, name);
-            return Ok(News::Changed);
+            let changed = apply(live, message, seen, name);
+            return Ok(if changed { News::Changed } else { News::Same });
         }
     }
 }
 
-/// One message is one revision or several: its events count together.
-fn apply(live: &mut Live, message: WatchResponse, seen: &Seen, name: &str) {
+/// Whether the set is another one now. One message is one revision or several: its events count together.
+fn apply(live: &mut Live, message: WatchResponse, seen: &Seen, name: &str) -> bool {
+    let mut changed = false;
     for event in message.events {
         let Some(kv) = event.kv else { continue };
-        let before = live.table.0.remove(&kv.key);
-        if event.kind == PUT {
-            if let Some(record) = seen.record(&kv.key, &kv.value, Some(name)) {
-                live.table.0.insert(kv.key, record);
-            }
-        } else if let (Some((kept, _)), Some(record)) = (&mut live.kept, before) {
-            kept.0.insert(kv.key, record);
-        }
+        let after = match event.kind {
+            PUT => seen.record(&kv.key, &kv.value, Some(name)),
+            _ => None,
+        };
+        changed |= replace(live, &kv.key, after, event.kind == PUT);
     }
+    changed
+}
+
+/// Puts `after` where `key` was, or nothing; whether anybody can tell.
+fn replace(live: &mut Live, key: &[u8], after: Option<Service>, put: bool) -> bool {
+    let before = live.table.0.remove(key);
+    if let (false, Some((kept, _)), Some(gone)) = (put, &mut live.kept, &before) {
+        kept.0.insert(key.to_vec(), gone.clone());
+    }
+    let kept = live.kept.as_ref().and_then(|(kept, _)| kept.0.get(key));
+    let changed = before.as_ref().or(kept) != after.as_ref().or(kept);
+    live.table.0.extend(after.map(|after| (key.to_vec(), after)));
+    changed
 }

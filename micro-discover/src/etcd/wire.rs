@@ -4,6 +4,7 @@
 
 #![allow(clippy::derive_partial_eq_without_eq, reason = "the derives of prost")]
 
+use bytes::Bytes;
 use prost::{Enumeration, Message, Oneof};
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -14,12 +15,12 @@ pub(super) struct Header {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct KeyValue {
-    #[prost(bytes = "vec", tag = "1")]
-    pub(super) key: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) key: Bytes,
     #[prost(int64, tag = "3")]
     pub(super) mod_revision: i64,
-    #[prost(bytes = "vec", tag = "5")]
-    pub(super) value: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub(super) value: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
