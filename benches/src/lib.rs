@@ -17,6 +17,7 @@ pub mod tails;
 pub mod e2e;
 pub mod churn;
 pub mod contend;
+pub mod discovery;
 pub mod instructions;
 pub mod pick;
 pub mod rivals;

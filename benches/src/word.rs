@@ -6,7 +6,7 @@ use tower::BoxError;
 
 use crate::{
     bar::Bar,
-    broker, churn, contend, e2e, gateway, instructions, machine,
+    broker, churn, contend, discovery, e2e, gateway, instructions, machine,
     options::Options,
     pick,
     report::{Kept, Report},
@@ -46,6 +46,11 @@ pub const WORDS: &[Word] = &[
         run: tails::run,
     },
     Word { name: "broker", about: "events beside tokio broadcast, async-nats and lapin", run: broker::run },
+    Word {
+        name: "discovery",
+        about: "from etcd and Kubernetes to the balancer, beside their raw clients",
+        run: discovery::run,
+    },
     Word { name: "transport", about: "latency of a unary gRPC call over NATS", run: transport::run },
     Word {
         name: "gateway",
