@@ -24,8 +24,10 @@ pub(super) fn write(event: Event, form: Envelope) -> (Subject, Option<HeaderMap>
     }
     let mut headers = HeaderMap::new();
     let mut id = String::with_capacity(event.topic.len() + 33);
+    id.push_str(&event.topic);
+    id.push('/');
     // Writing to a string cannot fail.
-    let _ = write!(id, "{}/{}", event.topic, event.id);
+    let _ = write!(id, "{}", event.id);
     headers.insert(MESSAGE_ID, id);
     for (name, value) in &event.headers {
         // A value that is not text cannot travel: NATS headers are lines of UTF-8.
@@ -60,8 +62,7 @@ impl Reader {
             }
             return Event::new(self.topic.clone(), message.payload);
         };
-        let mut id = None;
-        let mut event = Event::new(self.topic.clone(), message.payload);
+        let (mut id, mut kept) = (None, http::HeaderMap::new());
         for (name, values) in headers.iter() {
             let name: &str = name.as_ref();
             if name.eq_ignore_ascii_case(MESSAGE_ID) {
@@ -70,16 +71,16 @@ impl Reader {
                 && let Ok(name) = HeaderName::try_from(name)
             {
                 for value in values.iter().filter_map(|value| HeaderValue::from_str(value.as_str()).ok()) {
-                    event.headers.append(&name, value);
+                    kept.append(&name, value);
                 }
             }
         }
-        if let Some(id) = id {
+        let id = id.map_or_else(Id::random, |id| {
             let id = id.as_str();
             let own = id.strip_prefix(&*self.topic).and_then(|rest| rest.strip_prefix('/'));
-            event.id = Id::from(own.unwrap_or(id));
-        }
-        event
+            Id::from(own.unwrap_or(id))
+        });
+        Event { topic: self.topic.clone(), id, headers: kept, body: message.payload, attempt: 0 }
     }
 }
 
