@@ -1,22 +1,24 @@
 //! Everything a registry knows, kept up to date: for faces that show all services at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_core::Stream;
 use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
 use micro_discover::{Registry, Service, Watch};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Every service by its name: a record per version.
 pub type Services = BTreeMap<String, Vec<Service>>;
 
 /// What a registry knows, as it changes. Clones share one set of watches, which ends with the last of them.
 ///
-/// Each service is watched, so a change of one shows at once; new names are looked for every second. While the
-/// registry is out of reach, what was known last stands.
+/// Each service is watched, so a change of one shows at once; new names are looked for several times a second, less
+/// often where the registry is slow to list them. While it is out of reach, what was known last stands.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     services: watch::Receiver<Arc<Services>>,
@@ -24,8 +26,12 @@ pub struct Catalog {
     _task: Arc<AbortOnDrop>,
 }
 
-/// How often names are looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// New names are looked for this often …
+const SOONEST: Duration = Duration::from_millis(100);
+/// … or, where the registry takes its time to list them, with so many times as long between …
+const PAUSE: u32 = 10;
+/// … up to this.
+const LATEST: Duration = Duration::from_secs(1);
 /// How long the registry may take to list them.
 const LIST_WITHIN: Duration = Duration::from_secs(10);
 
@@ -67,7 +73,9 @@ impl Catalog {
     }
 }
 
-type Sets = SelectAll<BoxStream<'static, (String, Vec<Service>)>>;
+/// A service's name, and its records.
+type Set = (String, Vec<Service>);
+type Sets = SelectAll<BoxStream<'static, Set>>;
 
 async fn follow(
     registry: Arc<dyn Registry>,
@@ -77,34 +85,57 @@ async fn follow(
     let (mut watched, mut sets) = (BTreeMap::new(), Sets::new());
     // The services of which nothing was heard yet.
     let mut unheard = BTreeSet::new();
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut listing = false;
+    let mut lists = pin!(lists(registry.clone()));
+    let mut listed_once = false;
     loop {
         tokio::select! {
             Some((name, set)) = sets.next() => {
                 unheard.remove(&name);
                 put(&sender, name, set);
             }
-            _ = look.tick() => {
-                // A registry that cannot list now keeps its watches, and is asked again.
-                let Ok(Ok(listed)) = timeout(LIST_WITHIN, registry.list()).await else { continue };
-                for Service { name, .. } in listed {
+            Some(listed) = lists.next() => {
+                listed_once = true;
+                // What is not there any more, by the list's word and by its own, is no longer watched.
+                watched.retain(|name, watch: &mut stream::AbortHandle| {
+                    let stays = listed.contains(name) || unheard.contains(name) || sender.borrow().contains_key(name);
+                    if !stays {
+                        watch.abort();
+                    }
+                    stays
+                });
+                for name in listed {
                     watched.entry(name).or_insert_with_key(|name| {
                         unheard.insert(name.clone());
-                        sets.push(sets_of(registry.clone(), name));
+                        let (sets_of_it, watch) = stream::abortable(sets_of(registry.clone(), name));
+                        sets.push(sets_of_it.boxed());
+                        watch
                     });
                 }
-                listing = true;
             }
         }
-        if listing && unheard.is_empty() {
+        if listed_once && unheard.is_empty() {
             settled.send_if_modified(|settled| !std::mem::replace(settled, true));
         }
     }
 }
 
-fn sets_of(registry: Arc<dyn Registry>, name: &str) -> BoxStream<'static, (String, Vec<Service>)> {
+/// The names there are, again and again. A registry that cannot list them now is asked again.
+fn lists(registry: Arc<dyn Registry>) -> impl Stream<Item = BTreeSet<String>> {
+    stream::unfold((registry, Duration::ZERO), |(registry, mut pause)| async move {
+        loop {
+            sleep(pause).await;
+            let began = Instant::now();
+            let listed = timeout(LIST_WITHIN, registry.list()).await;
+            pause = (began.elapsed() * PAUSE).clamp(SOONEST, LATEST);
+            if let Ok(Ok(listed)) = listed {
+                let names = listed.into_iter().map(|service| service.name).collect();
+                return Some((names, (registry, pause)));
+            }
+        }
+    })
+}
+
+fn sets_of(registry: Arc<dyn Registry>, name: &str) -> BoxStream<'static, Set> {
     stream::repeat(name.to_owned()).zip(Watch::new(registry, name)).boxed()
 }
 
@@ -155,5 +186,24 @@ mod tests {
         registry.withdraw(&record("greeter", "a")).await.unwrap();
         changes.changed().await.unwrap();
         assert!(catalog.services().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn services_that_come_and_go_for_good_leave_nothing_behind() {
+        let registry = Memory::new();
+        let catalog = Catalog::new(Arc::new(registry.clone()));
+        let mut changes = catalog.changes();
+        for round in 0..3 {
+            let passing = record(&format!("passing-{round}"), "a");
+            registry.announce(&passing, Duration::ZERO).await.unwrap();
+            changes.wait_for(|services| services.contains_key(&passing.name)).await.unwrap();
+            registry.withdraw(&passing).await.unwrap();
+            changes.wait_for(|services| services.is_empty()).await.unwrap();
+        }
+        // A name that comes back is watched anew.
+        sleep(2 * LATEST).await;
+        registry.announce(&record("passing-0", "b"), Duration::ZERO).await.unwrap();
+        changes.wait_for(|services| services.contains_key("passing-0")).await.unwrap();
+        assert_eq!(catalog.service("passing-0"), [record("passing-0", "b")]);
     }
 }

@@ -21,6 +21,7 @@
 
 mod causes;
 mod near;
+mod this_machine;
 
 pub mod schema;
 

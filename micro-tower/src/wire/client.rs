@@ -15,7 +15,7 @@ use futures_util::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use micro_balance::{
-    View,
+    SentTo, View,
     policy::{PeakEwma, Policy},
 };
 use serde_json::Value;
@@ -45,6 +45,7 @@ const ID: &str = "go.micro.client";
 /// share everything.
 pub struct Client<P: Policy = PeakEwma> {
     client: Balanced<P>,
+    sent_to: Option<SentTo>,
     reflected: Arc<OnceCell<Option<Transcoder>>>,
 }
 
@@ -57,7 +58,14 @@ enum Way {
 impl<P: Policy> Client<P> {
     /// Calls over `client`.
     pub fn new(client: Balanced<P>) -> Self {
-        Self { client, reflected: Arc::default() }
+        Self { client, sent_to: None, reflected: Arc::default() }
+    }
+
+    /// Has it said in `sent_to` to which endpoint a call went.
+    #[must_use]
+    pub fn sent_to(mut self, sent_to: SentTo) -> Self {
+        self.sent_to = Some(sent_to);
+        self
     }
 
     /// Calls `method`, as `Greeter.Hello` or `/greeter.Greeter/Hello`.
@@ -212,6 +220,9 @@ impl<P: Policy> Client<P> {
         }
         request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
         grpc::offer_gzip(&mut request);
+        if let Some(sent_to) = &self.sent_to {
+            request.extensions_mut().insert(sent_to.clone());
+        }
         if streams {
             ask::declare_stream(request.headers_mut());
         }
@@ -302,7 +313,8 @@ impl<T> fmt::Debug for Answers<T> {
 
 impl<P: Policy> Clone for Client<P> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone(), reflected: self.reflected.clone() }
+        let Self { client, sent_to, reflected } = self;
+        Self { client: client.clone(), sent_to: sent_to.clone(), reflected: reflected.clone() }
     }
 }
 

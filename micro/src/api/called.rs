@@ -16,7 +16,7 @@ use super::gateway::ID;
 use super::message::{ApiRequest, ApiResponse};
 use super::policy::Policy;
 use crate::call::Error;
-use crate::proxy::{Fault, Peer, Upstream};
+use crate::proxy::{Fault, Peer, Upstream, metered};
 use crate::rpc::{by_name, failure};
 use crate::schema;
 use crate::transcode::{Found, Transcoding, metadata, transcode};
@@ -71,7 +71,8 @@ pub(super) async fn rpc(
     match method(catalog, upstream, name).await {
         Ok(method) => {
             let found = if get { Found::query(method) } else { Found::whole(method) };
-            transcode(policy.client(upstream), found, request, &policy.transcoding()).await
+            let (client, how) = (policy.client(upstream), policy.transcoding());
+            metered(upstream, name, request, |request| transcode(client, found, request, &how)).await
         }
         Err(schema::Error::NoReflection(_)) => {
             go_micro(upstream, name, request, policy).await.unwrap_or_else(|fault| fault.response())

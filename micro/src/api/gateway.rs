@@ -27,6 +27,7 @@ use super::rules::Rules;
 use super::settings::Builder;
 use crate::proxy::{Directory, Origins, Peer, Tunnels, Upstream, check_path, request_id};
 use crate::rpc::Rpc;
+use crate::traffic::Recorder;
 
 /// Routes requests from outside to registered services. Clones are cheap, and share everything.
 ///
@@ -106,6 +107,11 @@ impl Gateway {
     /// The services that were asked for.
     pub fn directory(&self) -> &Directory {
         &self.inner.parts.directory
+    }
+
+    /// What tells of the requests that pass through, to be followed by whoever shows them.
+    pub fn recorder(&self) -> &Recorder {
+        &self.inner.settings.recorder
     }
 
     /// The service and the method that `path` means, if it is registered; and whether the method is called or the request

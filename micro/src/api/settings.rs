@@ -11,7 +11,7 @@ use micro_discover::Registry;
 use super::access::AccessLog;
 use super::catalog::Catalog;
 use super::cors::Cors;
-use super::gateway::{Gateway, Parts};
+use super::gateway::{Gateway, ID, Parts};
 use super::handler::Handler;
 use super::observe::Observer;
 use super::own::Own;
@@ -19,6 +19,7 @@ use super::route::join;
 use super::rules::Rules;
 use crate::proxy::{Directory, DirectoryBuilder, Tunnels};
 use crate::rpc::Rpc;
+use crate::traffic::Recorder;
 
 /// The namespace of go-micro's gateway.
 const NAMESPACE: &str = "go.micro.api";
@@ -37,6 +38,7 @@ pub struct Builder {
     pub(super) tls: bool,
     pub(super) trust_forwarded: bool,
     pub(super) access_log: Option<AccessLog>,
+    pub(super) recorder: Recorder,
     prometheus: Option<PrometheusHandle>,
 }
 
@@ -71,6 +73,7 @@ impl Builder {
             rules: Rules::default(),
             broker: None,
             observer: None,
+            recorder: Recorder::new(ID),
             tls: false,
             trust_forwarded: false,
             access_log: None,
@@ -145,6 +148,12 @@ impl Builder {
         self
     }
 
+    /// Tells `recorder` of every request; one of its own unless set.
+    pub fn recorder(mut self, recorder: Recorder) -> Self {
+        self.recorder = recorder;
+        self
+    }
+
     /// Answers `/metrics` with what `recorder` has; it has to be installed before.
     pub fn prometheus(mut self, recorder: PrometheusHandle) -> Self {
         self.prometheus = Some(recorder);
@@ -166,7 +175,7 @@ impl Builder {
         // That nobody is ready is known before time runs out.
         let timeout = self.rules.timeout;
         let failfast = (timeout / 2).min(Duration::from_secs(2));
-        let directory = self.directory.clone().failfast(failfast).build();
+        let directory = self.directory.clone().failfast(failfast).recorder(self.recorder.clone()).build();
         let own = Own::new(self.prometheus.clone());
         let catalog = Catalog::new(directory.clone(), self.namespace.clone());
         let rpc = Rpc::new(directory.clone(), timeout);

@@ -21,7 +21,7 @@ use super::limited::limited;
 use super::policy::Policy;
 use super::response::Answer;
 use super::route::event_route;
-use crate::proxy::{Fault, Forward, Peer, Unreachable, Upstream, Wire, check_path, forward};
+use crate::proxy::{Fault, Forward, Peer, Unreachable, Upstream, Wire, check_path, forward, metered};
 use crate::transcode::{Found, transcode};
 
 impl Inner {
@@ -101,7 +101,9 @@ impl Inner {
         };
         match meant {
             Meant::Route(_, found) => {
-                transcode(policy.client(&upstream), *found, request, &policy.transcoding()).await
+                let (client, how) = (policy.client(&upstream), policy.transcoding());
+                let method = found.method().full_name().to_owned();
+                metered(&upstream, &method, request, |request| transcode(client, *found, request, &how)).await
             }
             Meant::Path => {
                 let method = request.uri().path().to_owned();

@@ -192,6 +192,9 @@ impl Caller {
         let (messages, mut wrong) = messages(documents, &method, call.json).await?;
         let mut request = Request::new(messages);
         *request.metadata_mut() = MetadataMap::from_headers(call.headers);
+        if let Some(sent_to) = call.sent_to {
+            request.extensions_mut().insert(sent_to);
+        }
         if let Some(timeout) = call.timeout {
             request.set_timeout(timeout);
         }

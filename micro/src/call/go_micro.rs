@@ -82,7 +82,10 @@ pub(super) async fn call(
     streams: bool,
 ) -> Result<Answers, Error> {
     known(&client).await;
-    let client = wire::Client::new(client);
+    let mut client = wire::Client::new(client);
+    if let Some(sent_to) = call.sent_to {
+        client = client.sent_to(sent_to);
+    }
     let end = call.timeout.map(|timeout| Instant::now() + timeout);
     if !streams {
         let request = single(documents, &call.method).await?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use micro_balance::SentTo;
 
 use super::target::Target;
 use crate::schema::Json;
@@ -17,6 +18,7 @@ pub struct Call {
     pub(super) timeout: Option<Duration>,
     pub(super) endpoint: Option<String>,
     pub(super) json: Json,
+    pub(super) sent_to: Option<SentTo>,
 }
 
 impl Call {
@@ -29,6 +31,7 @@ impl Call {
             timeout: None,
             endpoint: None,
             json: Json::new(),
+            sent_to: None,
         }
     }
 
@@ -53,6 +56,18 @@ impl Call {
     /// Calls only the endpoint with this id or address.
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// What is called.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Has it said in `sent_to` to which endpoint the call went.
+    pub fn sent_to(mut self, sent_to: SentTo) -> Self {
+        self.sent_to = Some(sent_to);
         self
     }
 

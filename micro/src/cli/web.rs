@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use futures_core::future::BoxFuture;
 use micro_tower::Server;
+use micro_tower::server::{BoundServer, ServeError};
 
 use crate::command::{Command, Context, Failure, Kind, Listening, Replies, Reply, address, duration};
 use crate::web::{Login, Web};
@@ -16,6 +17,13 @@ pub(super) struct WebFace {
     /// Where to listen; anywhere but on loopback takes --token or --password-hash
     #[arg(long, env = "MICRO_WEB_ADDRESS", default_value = "127.0.0.1:8082", value_parser = address)]
     address: SocketAddr,
+    /// Where browsers find the pages of web apps: an origin of their own, on the dashboard's interface
+    /// [default: three ports above the dashboard, or any that is free]
+    #[arg(long, env = "MICRO_WEB_APPS_PORT", value_name = "PORT")]
+    apps_port: Option<u16>,
+    /// The URL of that behind a proxy, such as https://apps.example
+    #[arg(long, env = "MICRO_WEB_APPS_URL", value_name = "URL")]
+    apps_url: Option<String>,
     /// What web apps are called before their names
     #[arg(long, env = "MICRO_WEB_NAMESPACE", default_value = "go.micro.web")]
     namespace: String,
@@ -34,6 +42,9 @@ pub(super) struct WebFace {
     /// Shows everything and changes nothing
     #[arg(long, env = "MICRO_WEB_READ_ONLY")]
     read_only: bool,
+    /// What gateways and sidecars elsewhere ask dashboards for that follow their requests
+    #[arg(long, env = "MICRO_OPERATOR_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    operator_token: Option<String>,
     /// How long requests may take to finish after the word to stop
     #[arg(long, default_value = "10s", value_parser = duration::parse)]
     grace: Duration,
@@ -59,25 +70,63 @@ impl WebFace {
         Ok(login)
     }
 
+    async fn bind(&self, address: SocketAddr) -> Result<BoundServer, ServeError> {
+        Server::new().address(address).health(false).grace(self.grace).bind().await
+    }
+
+    /// Listens for the pages of web apps, beside a dashboard at `main`.
+    async fn bind_apps(&self, main: SocketAddr) -> Result<BoundServer, Failure> {
+        let at = |port| SocketAddr::new(main.ip(), port);
+        let bound = match self.apps_port {
+            Some(port) => self.bind(at(port)).await,
+            None if self.address.port() == 0 => self.bind(at(0)).await,
+            None => match self.bind(at(main.port().saturating_add(3))).await {
+                // It was not asked for by number.
+                Err(_) => self.bind(at(0)).await,
+                bound => bound,
+            },
+        };
+        bound.map_err(unbound("another --apps-port (MICRO_WEB_APPS_PORT)"))
+    }
+
     async fn serve(&self, context: &Context, replies: &Replies) -> Result<(), Failure> {
         let mut web = Web::builder(context.clone())
             .namespace(self.namespace.as_str())
             .broker(context.broker().await?.clone())
             .read_only(self.read_only);
+        if let Some(token) = self.operator_token.as_deref().filter(|token| !token.is_empty()) {
+            web = web.operator_token(token);
+        }
         if let Some(login) = self.login()? {
             web = web.login(login);
         }
-        let server = Server::new().address(self.address).health(false).grace(self.grace);
-        let bound = server.bind().await.map_err(|error| {
-            Failure::new(Kind::Other, error.to_string())
-                .source(error)
-                .hint("another --address (MICRO_WEB_ADDRESS)")
-        })?;
-        replies.send(Reply::Listening(Listening::new("web", bound.local_address(), false))).await?;
-        let (web, stopped) = (web.build(), context.clone());
-        let served = bound.serve_until(web.router(), async move { stopped.stopped().await }).await;
-        served.map_err(|error| Failure::new(Kind::Other, "the dashboard cannot go on").source(error))
+        let bound =
+            self.bind(self.address).await.map_err(unbound("another --address (MICRO_WEB_ADDRESS)"))?;
+        let apps = self.bind_apps(bound.local_address()).await?;
+        let (here, there) = (bound.local_address(), apps.local_address());
+        web = match &self.apps_url {
+            Some(url) => web.apps_url(url),
+            None => web.apps_at(there.port()),
+        };
+        replies.send(Reply::Listening(Listening::new("web", here, false))).await?;
+        replies.send(Reply::Listening(Listening::new("apps", there, false))).await?;
+        let web = web.build();
+        let stopped = || {
+            let context = context.clone();
+            async move { context.stopped().await }
+        };
+        let served = tokio::try_join!(
+            bound.serve_until(web.router(), stopped()),
+            apps.serve_until(web.apps_router(), stopped()),
+        );
+        served
+            .map(drop)
+            .map_err(|error| Failure::new(Kind::Other, "the dashboard cannot go on").source(error))
     }
+}
+
+fn unbound(hint: &'static str) -> impl FnOnce(ServeError) -> Failure {
+    move |error| Failure::new(Kind::Other, error.to_string()).source(error).hint(hint)
 }
 
 impl Command for WebFace {

@@ -20,6 +20,7 @@ use super::context::Context;
 use super::duration;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
+use super::operator::Operator;
 use super::reload::{Flags, Reloaded};
 use super::reply::{Listening, Reply};
 use crate::api::{AccessLog, Cors, Gateway, Handler, LogFormat, Rules, compression};
@@ -77,6 +78,9 @@ pub struct Api {
     /// How long requests may take to finish after that
     #[arg(long, env = "MICRO_API_GRACE", default_value = "30s", value_parser = duration::parse)]
     pub grace: Duration,
+    /// Who may follow the requests
+    #[command(flatten)]
+    pub operator: Operator,
 }
 
 /// Gives the gateway the rules of its file whenever they change. Never ends.
@@ -169,6 +173,7 @@ impl Api {
                 .source(error)
                 .hint("another --address (MICRO_API_ADDRESS)")
         })?;
+        let operator = self.operator.start(context, gateway.recorder(), gateway.recorder().name()).await?;
         replies.send(Reply::Listening(Listening::new("api", bound.local_address(), secure))).await?;
         let stopped = context.clone();
         let stopped = async move { stopped.stopped().await };
@@ -183,6 +188,7 @@ impl Api {
         };
         served.map_err(|error| Failure::new(Kind::Other, "the gateway cannot go on").source(error))?;
         gateway.drain(self.grace).await;
+        operator.end().await;
         if let Some(spans) = spans {
             spans.close(SEND_WITHIN).await;
         }

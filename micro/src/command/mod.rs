@@ -20,6 +20,7 @@ mod record;
 mod reload;
 
 mod api;
+mod operator;
 mod get;
 
 mod called;
@@ -56,6 +57,7 @@ pub use health::Health;
 pub use line::{parse, parse_words};
 pub use list::List;
 pub use new::New;
+pub use operator::Operator;
 pub use publish::Publish;
 pub(crate) use redact::redacted;
 pub use register::Register;

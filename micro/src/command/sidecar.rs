@@ -14,6 +14,7 @@ use super::context::Context;
 use super::duration;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
+use super::operator::Operator;
 use super::reply::{Listening, Reply};
 use crate::api::Handler;
 use crate::sidecar::{App, Check, Sidecar as Face};
@@ -64,6 +65,9 @@ pub struct Sidecar {
     /// How long requests may take to finish after the word to stop
     #[arg(long, env = "MICRO_SIDECAR_GRACE", default_value = "30s", value_parser = duration::parse)]
     pub grace: Duration,
+    /// Who may follow the requests
+    #[command(flatten)]
+    pub operator: Operator,
 }
 
 impl Sidecar {
@@ -125,6 +129,7 @@ impl Sidecar {
                 .hint("another --address (MICRO_SIDECAR_ADDRESS)")
         })?;
         let face = self.face(context).await?;
+        let operator = self.operator.start(context, face.recorder(), "go.micro.sidecar").await?;
         let listening = match &self.socket {
             Some(_) => Listening::at("sidecar", bound.address()),
             None => Listening::new("sidecar", bound.local_address(), false),
@@ -138,6 +143,7 @@ impl Sidecar {
         };
         let served = bound.serve_until(face.router(), stop).await;
         face.close(self.grace).await;
+        operator.end().await;
         served.map_err(|error| Failure::new(Kind::Other, "the sidecar cannot go on").source(error))
     }
 }

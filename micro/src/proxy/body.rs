@@ -45,10 +45,18 @@ impl Body for Forwarded {
         Poll::Ready(match ready!(this.inner.poll_frame(cx)) {
             Some(Err(error)) if *this.grpc => {
                 *this.broken = true;
-                drop(this.active.take());
-                Some(Ok(Frame::trailers(trailers(error))))
+                let trailers = trailers(error);
+                if let Some(mut active) = this.active.take() {
+                    active.ended(&trailers);
+                }
+                Some(Ok(Frame::trailers(trailers)))
             }
-            Some(frame) => Some(frame),
+            Some(frame) => {
+                if let Some(active) = this.active.as_mut() {
+                    note(active, &frame, *this.grpc);
+                }
+                Some(frame)
+            }
             None => {
                 drop(this.active.take());
                 None
@@ -63,6 +71,18 @@ impl Body for Forwarded {
     fn size_hint(&self) -> SizeHint {
         // A gRPC body may become trailers instead.
         if self.grpc { SizeHint::default() } else { self.inner.size_hint() }
+    }
+}
+
+/// Notes how the answer ends, if it does here.
+fn note(active: &mut Active, frame: &Result<Frame<Bytes>, BoxError>, grpc: bool) {
+    match frame {
+        Ok(frame) => {
+            if let Some(trailers) = frame.trailers_ref().filter(|_| grpc) {
+                active.ended(trailers);
+            }
+        }
+        Err(_) => active.broke(),
     }
 }
 

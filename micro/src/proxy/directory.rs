@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::upstream::{Reach, Upstream};
+use crate::traffic::Recorder;
 
 /// How long the registry may take to say whether it knows a name.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -84,6 +85,12 @@ impl DirectoryBuilder {
     /// For how long requests wait for an endpoint while none is ready; 2 s unless set.
     pub fn failfast(mut self, limit: Duration) -> Self {
         self.reach.failfast = limit;
+        self
+    }
+
+    /// Tells `recorder` of every request.
+    pub fn recorder(mut self, recorder: Recorder) -> Self {
+        self.reach.recorder = recorder;
         self
     }
 

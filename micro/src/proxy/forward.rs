@@ -95,7 +95,7 @@ pub fn forward(
         return Forward(State::Tunnel(open(upstream.clone(), request, client, how.clone()).boxed()));
     }
     let wire = if grpc { Wire::Http2 } else { wire };
-    let active = upstream.meter().begin();
+    let active = upstream.meter().begin(parts.uri.path(), &parts.headers, &mut parts.extensions);
     let response = how.client(upstream, wire, grpc).call(Request::from_parts(parts, body));
     let timeout = if grpc { None } else { Some(how.timeout) };
     Forward(State::Sent { response, timeout, sleep: None, grpc, active: Some(active), id: how.id })
@@ -156,17 +156,19 @@ async fn open(
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "there are too many WebSockets");
     };
     tunnel::ask(request.headers_mut());
-    let active = upstream.meter().begin();
+    let (mut parts, body) = request.into_parts();
+    let mut active = upstream.meter().begin(parts.uri.path(), &parts.headers, &mut parts.extensions);
+    let request = Request::from_parts(parts, body);
     let sending = how.client(&upstream, Wire::Http1, false).call(request);
     let mut response = match time::timeout(how.timeout, sending).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return failed(error, false, &active, how.id),
-        Err(_) => return failed(Late(how.timeout).into(), false, &active, how.id),
+        Ok(Err(error)) => return failed(error, false, &mut active, how.id),
+        Err(_) => return failed(Late(how.timeout).into(), false, &mut active, how.id),
     };
     let Some(service) = tunnel::granted(&mut response) else {
         return answered(response, false, active, how.id);
     };
-    active.answered(response.status());
+    active.answered(response.status(), response.headers());
     how.tunnels.open(permit, client, service);
     clean_response(response.headers_mut());
     tunnel::ask(response.headers_mut());
@@ -177,21 +179,21 @@ async fn open(
 fn answered(
     mut response: Response<client::ResponseBody>,
     grpc: bool,
-    active: Active,
+    mut active: Active,
     id: &'static str,
 ) -> Response<Body> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let detail = "the service switched protocols, and was not asked to";
         return Fault::new(id, StatusCode::BAD_GATEWAY, detail).response();
     }
-    active.answered(response.status());
+    active.answered(response.status(), response.headers());
     clean_response(response.headers_mut());
     response.map(|body| Body::new(Forwarded::new(body, grpc, active)))
 }
 
-fn failed(error: BoxError, grpc: bool, active: &Active, id: &'static str) -> Response<Body> {
+fn failed(error: BoxError, grpc: bool, active: &mut Active, id: &'static str) -> Response<Body> {
     let response = answer_failure(id, error, grpc);
-    active.answered(response.status());
+    active.answered(response.status(), response.headers());
     response
 }
 
@@ -228,10 +230,10 @@ impl Future for Forward {
             Project::Tunnel(opening) => opening.poll_unpin(cx),
             Project::Sent { response, timeout, mut sleep, grpc, active, id } => {
                 if let Poll::Ready(result) = response.poll(cx) {
-                    let Some(active) = active.take() else { return Poll::Pending };
+                    let Some(mut active) = active.take() else { return Poll::Pending };
                     return Poll::Ready(match result {
                         Ok(response) => answered(response, *grpc, active, id),
-                        Err(error) => failed(error, *grpc, &active, id),
+                        Err(error) => failed(error, *grpc, &mut active, id),
                     });
                 }
                 let Some(timeout) = *timeout else { return Poll::Pending };
@@ -240,8 +242,8 @@ impl Future for Forward {
                 }
                 let Some(sleep) = sleep.as_pin_mut() else { return Poll::Pending };
                 ready!(sleep.poll(cx));
-                let Some(active) = active.take() else { return Poll::Pending };
-                Poll::Ready(failed(Late(timeout).into(), *grpc, &active, id))
+                let Some(mut active) = active.take() else { return Poll::Pending };
+                Poll::Ready(failed(Late(timeout).into(), *grpc, &mut active, id))
             }
         }
     }

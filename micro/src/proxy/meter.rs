@@ -4,12 +4,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::StatusCode;
+use http::{Extensions, HeaderMap, StatusCode};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tonic::Code;
 
-/// Counts requests, for whoever has installed a [`metrics`] recorder. Clones count together.
+use super::note::Note;
+use crate::traffic::Recorder;
+
+/// Counts requests, for whoever has installed a [`metrics`] recorder, and tells of them to whoever follows. Clones
+/// count together.
 #[derive(Clone)]
-pub struct Meter(Arc<Handles>);
+pub struct Meter {
+    service: Arc<str>,
+    handles: Arc<Handles>,
+    recorder: Recorder,
+}
 
 struct Handles {
     classes: [Counter; 5],
@@ -20,21 +29,26 @@ struct Handles {
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Meter {
-    /// Counts under the name of `service`. The recorder has to be there before.
-    pub fn new(service: &str) -> Self {
+    /// Counts under the name of `service`, and tells `recorder`. What measurements are put into has to be there before.
+    pub fn new(service: &str, recorder: Recorder) -> Self {
+        let name: Arc<str> = service.into();
         let service = service.to_owned();
         let class = |class: &'static str| counter!("micro_gateway_requests_total", "service" => service.clone(), "status" => class);
-        Self(Arc::new(Handles {
+        let handles = Handles {
             classes: CLASSES.map(class),
             seconds: histogram!("micro_gateway_request_duration_seconds", "service" => service.clone()),
             active: gauge!("micro_gateway_streams_active", "service" => service.clone()),
-        }))
+        };
+        Self { service: name, handles: Arc::new(handles), recorder }
     }
 
-    /// One more request is under way, until what this gives is dropped.
-    pub fn begin(&self) -> Active {
-        self.0.active.increment(1.0);
-        Active { handles: self.0.clone(), began: Instant::now() }
+    /// One more request is under way, to `method` or a path, until what this gives is dropped. `extensions` are those of
+    /// the request as it is sent: if anybody wants to know, the balancer says there where it goes.
+    pub fn begin(&self, method: &str, headers: &HeaderMap, extensions: &mut Extensions) -> Active {
+        self.handles.active.increment(1.0);
+        let note = || Box::new(Note::new(&self.recorder, &self.service, method, headers, extensions));
+        let note = self.recorder.is_followed().then(note);
+        Active { handles: self.handles.clone(), began: Instant::now(), note }
     }
 }
 
@@ -42,14 +56,40 @@ impl Meter {
 pub struct Active {
     handles: Arc<Handles>,
     began: Instant,
+    /// What is told of it, if anybody listens.
+    note: Option<Box<Note>>,
 }
 
 impl Active {
-    /// The request was answered with `status`; the answer may go on.
-    pub fn answered(&self, status: StatusCode) {
+    /// The request was answered with `status` and `headers`; the answer may go on.
+    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(note) = &mut self.note {
+            note.answered(status, headers);
+        }
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.handles.classes[class].increment(1);
         self.handles.seconds.record(self.began.elapsed().as_secs_f64());
+    }
+
+    /// The answer ends with `trailers`, which say of gRPC how it went.
+    pub fn ended(&mut self, trailers: &HeaderMap) {
+        if let Some(note) = &mut self.note {
+            note.ended(trailers);
+        }
+    }
+
+    /// The call is over, with `code`.
+    pub fn over(&mut self, code: Code) {
+        if let Some(note) = &mut self.note {
+            note.over(code);
+        }
+    }
+
+    /// The answer broke off.
+    pub fn broke(&mut self) {
+        if let Some(note) = &mut self.note {
+            note.broke();
+        }
     }
 }
 

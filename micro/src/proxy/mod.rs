@@ -10,8 +10,12 @@ mod headers;
 mod origin;
 mod peer;
 
+mod note;
+
 mod meter;
 mod upstream;
+
+mod metered;
 
 mod directory;
 
@@ -28,6 +32,7 @@ pub use failure::answer_failure;
 pub use fault::Fault;
 pub use forward::{Forward, Forwarding, Resend, forward};
 pub use meter::{Active, Meter};
+pub(crate) use metered::metered;
 pub use origin::Origins;
 pub use path::check as check_path;
 pub use peer::{Peer, REQUEST_ID, request_id};

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::WatchStream;
 
 use super::meter::Meter;
+use crate::traffic::Recorder;
 
 /// What a service is spoken to in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub(super) struct Reach {
     pub(super) connector: Connector,
     pub(super) retry: RetryLayer,
     pub(super) failfast: Duration,
+    pub(super) recorder: Recorder,
 }
 
 impl Default for Reach {
@@ -41,6 +43,7 @@ impl Default for Reach {
             connector: Connector::new().http1_connections(1024, 256),
             retry: RetryLayer::new(),
             failfast: Duration::from_secs(2),
+            recorder: Recorder::new("micro"),
         }
     }
 }
@@ -72,7 +75,7 @@ impl Upstream {
         current.set(&records);
         let (send, sets) = watch::channel(records);
         let task = tokio::spawn(follow(Watch::new(registry, name), current.clone(), send)).abort_handle();
-        let meter = Meter::new(name);
+        let meter = Meter::new(name, reach.recorder.clone());
         let (http1, http2) = (OnceLock::new(), OnceLock::new());
         let described = AtomicBool::new(false);
         Self { name: name.into(), reach, current, sets, http1, http2, meter, described, task }

@@ -40,6 +40,12 @@ impl App {
         Ok(Self { service, check: None, interval, timeout, threshold: 1 })
     }
 
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.service.name
+    }
+
     /// Announces it as this version; `latest` unless set.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.service = self.service.version(version);

@@ -10,17 +10,18 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::{SplitStream, StreamExt};
 use futures_util::{SinkExt, stream};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{Extensions, HeaderValue, Method, StatusCode, header};
 use micro_balance::classify::is_grpc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tonic::Code;
 use tonic::body::Body;
 use tower::{BoxError, ServiceExt};
 
 use super::socket::{MOST_BYTES, short};
 use super::state::{ID, Inner};
 use crate::call::{Call, Documents, Error, Target};
-use crate::proxy::{Fault, Upstream};
+use crate::proxy::{Active, Fault, Upstream};
 use crate::schema::{self, Json};
 use crate::transcode::metadata;
 
@@ -94,10 +95,16 @@ async fn call(inner: Arc<Inner>, upstream: &Upstream, method: String, request: R
     };
     let (mut parts, _) = request.into_parts();
     let service = upstream.name().to_string();
+    let mut extensions = Extensions::new();
+    let active = upstream.meter().begin(&method, &parts.headers, &mut extensions);
+    let mut asked = Call::new(Target::Service(service), &method).headers(metadata(&parts.headers));
+    if let Some(sent_to) = extensions.remove() {
+        asked = asked.sent_to(sent_to);
+    }
     match parts.extract::<WebSocketUpgrade>().await {
         Ok(upgrade) => upgrade.max_message_size(MOST_BYTES).on_upgrade(move |socket| async move {
             let _permit = permit;
-            converse(&inner, service, method, &parts.headers, socket).await;
+            converse(&inner, asked, &method, active, socket).await;
         }),
         Err(wrong) => wrong.into_response(),
     }
@@ -105,16 +112,14 @@ async fn call(inner: Arc<Inner>, upstream: &Upstream, method: String, request: R
 
 /// One call over a WebSocket: a message each way is one of the call's. An empty one ends what the caller has to say. At the
 /// end the close code is 1000, or 4000 and the code of gRPC.
-async fn converse(inner: &Inner, service: String, method: String, headers: &HeaderMap, socket: WebSocket) {
+async fn converse(inner: &Inner, call: Call, method: &str, mut active: Active, socket: WebSocket) {
     let (mut out, incoming) = socket.split();
     let (documents, said) = mpsc::channel(WAITING);
     let talking = async {
-        let target = Target::Service(service);
-        let found = inner.caller.method(&target, None, &method).await.map_err(Error::from)?;
+        let found = inner.caller.method(call.target(), None, method).await.map_err(Error::from)?;
         let said = stream::unfold(said, |mut said| async move { said.recv().await.map(|one| (one, said)) });
         // Who takes one message need not be told that there is no other.
         let most = if found.is_client_streaming() { usize::MAX } else { 1 };
-        let call = Call::new(target, method).headers(metadata(headers));
         let mut answers = inner.caller.call(call, Documents::new(said.take(most))).await?;
         while let Some(answer) = answers.next().await {
             let json = answer?.json(&Json::new()).map_err(|error| Error::Output(error.into()))?;
@@ -125,9 +130,12 @@ async fn converse(inner: &Inner, service: String, method: String, headers: &Head
         Ok::<_, Error>(())
     };
     let frame = tokio::select! {
-        done = talking => match done {
-            Ok(()) => CloseFrame { code: close_code::NORMAL, reason: "".into() },
-            Err(error) => CloseFrame { code: 4000 + error.code() as u16, reason: short(error.to_string()).into() },
+        done = talking => {
+            active.over(done.as_ref().err().map_or(Code::Ok, Error::code));
+            match done {
+                Ok(()) => CloseFrame { code: close_code::NORMAL, reason: "".into() },
+                Err(error) => CloseFrame { code: 4000 + error.code() as u16, reason: short(error.to_string()).into() },
+            }
         },
         // Whoever closes the socket gives the call up.
         () = listen(incoming, documents) => return,

@@ -16,11 +16,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::app::App;
 use super::held::Held;
-use super::state::Inner;
+use super::state::{ID, Inner};
 use super::{calls, events, guard, health, openapi, registry};
 use crate::api::{Gateway, Handler};
 use crate::call::Caller;
 use crate::proxy::Origins;
+use crate::traffic::Recorder;
 
 /// The namespace of go-micro's sidecar: `/greeter/…` is `go.micro.srv.greeter` if there is one, or else `greeter`.
 const NAMESPACE: &str = "go.micro.srv";
@@ -80,6 +81,8 @@ impl Builder {
     pub fn build(self) -> Sidecar {
         let gateway = Gateway::builder(self.registry.clone());
         let gateway = gateway.handler(self.handler).broker(self.broker.clone());
+        // What the program beside it asks for is the program's, unless it says otherwise.
+        let gateway = gateway.recorder(Recorder::new(self.app.as_ref().map_or(ID, App::name)));
         let gateway = match self.namespace {
             Some(namespace) => gateway.namespace(namespace),
             None => gateway.namespace_first(NAMESPACE),
@@ -155,6 +158,11 @@ impl Sidecar {
             .fallback(calls::pass)
             .layer(from_fn_with_state(inner.clone(), guard::guard))
             .with_state(inner)
+    }
+
+    /// What tells of the requests that pass through, to be followed by whoever shows them.
+    pub fn recorder(&self) -> &Recorder {
+        self.inner.gateway.recorder()
     }
 
     /// Ends what stays open, and begins to withdraw the app.

@@ -39,9 +39,8 @@ impl Exchange {
         status: impl Into<String>,
         ok: bool,
     ) -> Self {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+            at: now(),
             from: String::new(),
             service: service.into(),
             endpoint: String::new(),
@@ -52,4 +51,15 @@ impl Exchange {
             id: String::new(),
         }
     }
+
+    /// The request ends only now.
+    pub fn ended_now(&mut self) {
+        self.at = now();
+    }
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,14 +1,31 @@
 //! What has lately gone to which endpoint: the figures behind charts, and a live feed of requests.
 //!
-//! Whoever passes requests on [records](Traffic::record) them; whoever shows them reads the figures, or follows the
-//! feed. Nothing of a request's content is kept, and everything has a bound.
+//! Whoever passes requests on tells a [`Recorder`] of them, which [`router`] serves to other processes. Whoever shows
+//! them keeps a [`Traffic`], reads its figures, or follows its feed. Nothing of a request's content is kept, and
+//! everything has a bound.
 
+mod count;
 mod exchange;
+
+mod batch;
+mod recorder;
+
+mod feed;
+mod source;
+
 mod series;
 mod window;
 
+pub use batch::{Batch, Counted};
+pub use count::Count;
 pub use exchange::Exchange;
+pub use feed::{Access, PATH, router};
+pub use recorder::{Follower, Recorder};
 pub use series::{Figures, Series};
+pub(crate) use source::follow;
+
+/// The label by which an endpoint says at which path its requests can be followed.
+pub const KEY: &str = "traffic";
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,13 +41,25 @@ const BEHIND: usize = 1024;
 /// How many endpoints, and how many pairs of callers and services, are kept figures of. What comes beyond is fed to
 /// followers but not counted.
 const KEPT: usize = 12_000;
+/// A longer name is nobody's.
+const LONGEST: usize = 512;
 
 /// Recent requests, by endpoint and by caller. Clones share everything.
 #[derive(Clone)]
 pub struct Traffic {
     started: Instant,
     tables: Arc<Mutex<Tables>>,
-    feed: broadcast::Sender<Arc<Exchange>>,
+    feed: broadcast::Sender<Arc<Seen>>,
+}
+
+/// What followers are told.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Seen {
+    /// A request that is over.
+    Request(Exchange),
+    /// There were more than could be told one by one.
+    Missed(u64),
 }
 
 #[derive(Default)]
@@ -67,26 +96,49 @@ impl Traffic {
 
     /// Counts a request that is over, and feeds it to followers.
     pub fn record(&self, exchange: Exchange) {
-        let slot = self.slot();
-        {
-            let mut tables = self.tables();
-            let Tables { endpoints, edges } = &mut *tables;
-            let keys = [
-                (endpoints, (exchange.service.clone(), exchange.endpoint.clone())),
-                (edges, (exchange.from.clone(), exchange.service.clone())),
-            ];
-            for (table, key) in keys {
-                if table.len() < KEPT || table.contains_key(&key) {
-                    table.entry(key).or_default().add(slot, exchange.ok, exchange.millis);
-                }
+        let mut count = Count::default();
+        count.add(exchange.ok, exchange.millis);
+        self.count(&exchange.from, &exchange.service, &exchange.endpoint, &count);
+        self.tell(Seen::Request(exchange));
+    }
+
+    /// Takes over what another process has seen.
+    pub fn merge(&self, batch: Batch) {
+        let fits = |text: &str| text.len() <= LONGEST;
+        for Counted { from, service, endpoint, count } in batch.counts {
+            if fits(&from) && fits(&service) && fits(&endpoint) {
+                self.count(&from, &service, &endpoint, &count);
             }
         }
+        batch.requests.into_iter().for_each(|exchange| self.tell(Seen::Request(exchange)));
+        if batch.missed > 0 {
+            self.tell(Seen::Missed(batch.missed));
+        }
+    }
+
+    fn count(&self, from: &str, service: &str, endpoint: &str, count: &Count) {
+        let slot = self.slot();
+        let mut tables = self.tables();
+        let Tables { endpoints, edges } = &mut *tables;
+        for (table, key) in [(endpoints, (service, endpoint)), (edges, (from, service))] {
+            let key = (key.0.to_owned(), key.1.to_owned());
+            if table.len() >= KEPT && !table.contains_key(&key) {
+                // What has been quiet for long gives way.
+                table.retain(|_, window| window.is_recent(slot));
+            }
+            if table.len() < KEPT || table.contains_key(&key) {
+                table.entry(key).or_default().add(slot, count);
+            }
+        }
+    }
+
+    fn tell(&self, seen: Seen) {
         // That nobody follows is no error.
-        let _ = self.feed.send(Arc::new(exchange));
+        let _ = self.feed.send(Arc::new(seen));
     }
 
     /// Every request from now on.
-    pub fn follow(&self) -> broadcast::Receiver<Arc<Exchange>> {
+    pub fn follow(&self) -> broadcast::Receiver<Arc<Seen>> {
         self.feed.subscribe()
     }
 
@@ -181,6 +233,39 @@ mod tests {
         let traffic = Traffic::new();
         let mut feed = traffic.follow();
         traffic.record(exchange("a", true, 1.0));
-        assert_eq!(feed.recv().await.unwrap().method, "Greeter.Hello");
+        assert!(
+            matches!(&*feed.recv().await.unwrap(), Seen::Request(seen) if seen.method == "Greeter.Hello")
+        );
+    }
+
+    #[tokio::test]
+    async fn what_another_process_has_seen_is_taken_over_whole() {
+        let (recorder, traffic) = (Recorder::new("go.micro.api"), Traffic::new());
+        let (follower, mut feed) = (recorder.follow().unwrap(), traffic.follow());
+        (0..100).for_each(|_| recorder.record(&exchange("a", true, 3.0)));
+        traffic.merge(follower.take());
+        let figures = traffic.figures("greeter");
+        assert_eq!(
+            (figures.requests, figures.failures, traffic.edges()[0].from.as_str()),
+            (100, 0, "visitor")
+        );
+        assert!((2.5..=3.5).contains(&figures.p50_ms), "{figures:?}");
+        let mut seen = 0;
+        while let Seen::Request(_) = &*feed.recv().await.unwrap() {
+            seen += 1;
+        }
+        assert_eq!(seen, 64, "then it is said how many more there were");
+    }
+
+    #[test]
+    fn what_a_hostile_process_tells_has_bounds() {
+        let traffic = Traffic::new();
+        let json = r#"{"counts":[{"from":"a","service":"s","endpoint":"e","requests":4294967295,"failures":9,"millis":1e300,
+            "steps":[[255,4294967295],[0,4294967295],[0,4294967295]]}]}"#;
+        (0..3).for_each(|_| traffic.merge(serde_json::from_str(json).unwrap()));
+        assert_eq!(traffic.figures("s").requests, u64::from(u32::MAX));
+        let long = json.replace(r#""from":"a""#, &format!(r#""from":"{}""#, "x".repeat(10_000)));
+        traffic.merge(serde_json::from_str(&long).unwrap());
+        assert_eq!(traffic.edges().len(), 1);
     }
 }

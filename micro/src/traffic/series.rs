@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::window::{SLOTS, STEPS};
+use super::count::{STEPS, middle};
+use super::window::SLOTS;
 
 /// The last two minutes of one endpoint in slots of five seconds, oldest first, without the one under way.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -87,7 +88,7 @@ impl Minute {
         for (step, count) in self.steps.iter().enumerate() {
             below += count;
             if all > 0 && below >= wanted.max(1) {
-                return ((step as f64 + 0.5) / 2.0).exp2() / 16.0;
+                return middle(step);
             }
         }
         0.0

@@ -1,13 +1,12 @@
 //! The last two minutes of one endpoint, in a ring of slots of five seconds.
 
+use super::count::{Count, STEPS};
 use super::series::{Minute, Series};
 
 /// How many slots are kept: two minutes.
 pub(super) const SLOTS: usize = 24;
 /// How many of them are a minute.
 const MINUTE: u64 = 12;
-/// Latencies are counted by powers of the square root of two, from 1/16 ms up to a minute.
-pub(super) const STEPS: usize = 40;
 
 /// Counts by slots.
 #[derive(Clone, Debug)]
@@ -33,14 +32,15 @@ impl Default for Window {
 }
 
 impl Window {
-    pub(super) fn add(&mut self, slot: u64, ok: bool, millis: f64) {
+    pub(super) fn add(&mut self, slot: u64, count: &Count) {
         self.turn(slot);
         let now = &mut self.slots[place(slot)];
-        now.requests += 1;
-        now.failures += u32::from(!ok);
-        now.millis += millis as f32;
-        let step = &mut now.steps[step(millis)];
-        *step += 1;
+        now.requests = now.requests.saturating_add(count.requests);
+        now.failures = now.failures.saturating_add(count.failures);
+        now.millis += count.millis.clamp(0.0, 1e9) as f32;
+        for (step, more) in count.steps() {
+            now.steps[step] = now.steps[step].saturating_add(more);
+        }
     }
 
     /// Empties the slots that have passed since the last request.
@@ -90,9 +90,4 @@ impl Window {
 
 fn place(slot: u64) -> usize {
     (slot % SLOTS as u64) as usize
-}
-
-fn step(millis: f64) -> usize {
-    let step = (millis.max(1.0 / 16.0) * 16.0).log2() * 2.0;
-    (step as usize).min(STEPS - 1)
 }

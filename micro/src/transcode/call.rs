@@ -6,7 +6,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use micro_balance::grpc_timeout;
+use micro_balance::{SentTo, grpc_timeout};
 use micro_tower::Client;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use tonic::body::Body;
@@ -74,6 +74,7 @@ async fn call(
     complaint: &mut Complaint,
 ) -> Result<Answers, Status> {
     let (parts, body) = request.into_parts();
+    let sent_to = parts.extensions.get::<SentTo>().cloned();
     let kind =
         parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let query = parts.uri.query().unwrap_or_default();
@@ -82,7 +83,8 @@ async fn call(
         let verb = parts.method.clone();
         let (documents, why) = Documents::new(found.clone(), verb, query, body, how.most_bytes);
         *complaint = why;
-        let request = asked(&parts.headers, method, how, documents)?;
+        let mut request = asked(&parts.headers, method, how, documents)?;
+        sent_to.and_then(|sent_to| request.extensions_mut().insert(sent_to));
         return complaint.unless(invoke(client, method, request)).await;
     }
     let body = read(body, how.most_bytes).await?;
@@ -99,7 +101,9 @@ async fn call(
         }
         false => vec![one(&body)?],
     };
-    invoke(client, method, asked(&parts.headers, method, how, stream::iter(messages))?).await
+    let mut request = asked(&parts.headers, method, how, stream::iter(messages))?;
+    sent_to.and_then(|sent_to| request.extensions_mut().insert(sent_to));
+    invoke(client, method, request).await
 }
 
 /// A call with what a request's headers say of it.

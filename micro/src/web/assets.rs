@@ -27,6 +27,11 @@ pub(super) async fn icon() -> Redirect {
     Redirect::temporary(&path("icon.svg"))
 }
 
+/// The same where the dashboard's assets are not.
+pub(super) async fn own_icon() -> Response {
+    get(Path((stamp().to_owned(), "icon.svg".to_owned()))).await
+}
+
 /// `GET /assets/{stamp}/{name}`.
 pub(super) async fn get(Path((asked, name)): Path<(String, String)>) -> Response {
     let Some((_, kind, bytes)) = ASSETS.into_iter().find(|(known, ..)| *known == name) else {

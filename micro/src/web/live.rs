@@ -10,7 +10,7 @@ use futures_core::Stream;
 use futures_util::stream;
 use maud::Markup;
 use serde::Serialize;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use super::view::View;
 
@@ -35,12 +35,17 @@ pub(super) fn id(kind: &str, key: impl Hash) -> String {
     format!("{kind}-{:016x}", hasher.finish())
 }
 
-/// How long changes are gathered before they are sent.
-const GATHER: Duration = Duration::from_millis(100);
+/// How long changes are gathered before they are sent …
+const GATHER: Duration = Duration::from_millis(50);
+/// … or, where a page is long, so many times as long as it takes to make it …
+const GATHER_TIMES: u32 = 2;
+/// … up to this.
+const GATHER_LONGEST: Duration = Duration::from_millis(150);
 /// How often figures are looked at that change without the registry.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Sends all blocks that `render` makes, then those that change, until the page is left.
+/// Sends all blocks that `render` makes, so that a page which comes back after a break has no others, then those that
+/// change, until the page is left.
 pub(super) fn blocks<R>(view: View, render: R) -> Sse<impl Stream<Item = Result<Event, Infallible>>>
 where
     R: Fn(&View) -> Vec<Block> + Send + 'static,
@@ -48,7 +53,7 @@ where
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let changes = view.catalog.changes();
-    let state = State { view, render, changes, look, sent: HashMap::new() };
+    let state = State { view, render, changes, look, gather: GATHER, sent: HashMap::new() };
     let events = stream::unfold(state, |mut state| async {
         let event = state.next().await?;
         Some((Ok(event), state))
@@ -61,6 +66,7 @@ struct State<R> {
     render: R,
     changes: tokio::sync::watch::Receiver<std::sync::Arc<crate::catalog::Services>>,
     look: Interval,
+    gather: Duration,
     /// A hash of each block that the page has.
     sent: HashMap<String, u64>,
 }
@@ -68,6 +74,8 @@ struct State<R> {
 /// What has changed, in the words of the script.
 #[derive(Debug, Default, Serialize)]
 struct Changes {
+    /// Whether the page has no other blocks than these.
+    whole: bool,
     put: Vec<Put>,
     gone: Vec<String>,
 }
@@ -87,12 +95,14 @@ impl<R: Fn(&View) -> Vec<Block>> State<R> {
             tokio::select! {
                 changed = self.changes.changed() => {
                     changed.ok()?;
-                    sleep(GATHER).await;
+                    sleep(self.gather).await;
                     self.changes.mark_unchanged();
                 }
                 _ = self.look.tick() => {}
             }
+            let began = Instant::now();
             let changes = difference(&mut self.sent, (self.render)(&self.view));
+            self.gather = (began.elapsed() * GATHER_TIMES).clamp(GATHER, GATHER_LONGEST);
             if !changes.put.is_empty() || !changes.gone.is_empty() {
                 let json = serde_json::to_string(&changes).ok()?;
                 return Some(Event::default().event("blocks").data(json));
@@ -102,7 +112,7 @@ impl<R: Fn(&View) -> Vec<Block>> State<R> {
 }
 
 fn difference(sent: &mut HashMap<String, u64>, blocks: Vec<Block>) -> Changes {
-    let mut changes = Changes::default();
+    let mut changes = Changes { whole: sent.is_empty(), ..Changes::default() };
     let mut present = HashSet::with_capacity(blocks.len());
     let mut last: HashMap<&'static str, String> = HashMap::new();
     for Block { id, within, html } in blocks {
@@ -134,9 +144,9 @@ mod tests {
     fn only_what_has_changed_is_sent_and_where_it_stands() {
         let mut sent = HashMap::new();
         let first = difference(&mut sent, vec![block("a", "1"), block("c", "1")]);
-        assert_eq!((first.put.len(), first.gone.len()), (2, 0));
+        assert_eq!((first.whole, first.put.len(), first.gone.len()), (true, 2, 0));
         let second = difference(&mut sent, vec![block("a", "1"), block("b", "<b>"), block("c", "1")]);
-        assert_eq!(second.put.len(), 1);
+        assert_eq!((second.whole, second.put.len()), (false, 1));
         assert_eq!((second.put[0].id.as_str(), second.put[0].after.as_deref()), ("b", Some("a")));
         assert_eq!(second.put[0].html, "<p>&lt;b&gt;</p>");
         let third = difference(&mut sent, vec![block("a", "2"), block("c", "1")]);

@@ -13,12 +13,12 @@
 //! | `/tap` | requests as they end |
 //! | `/registry` | the records, for programs as JSON |
 //! | `/cli` | a terminal that runs the toolkit's commands |
+//! | `/rpc` | calls for programs, as at the gateway |
 //! | `/{app}/…` | the web app registered as `go.micro.web.{app}`, WebSockets included |
 //!
 //! Without a [`Login`] only requests to names of this machine are answered, so that no page elsewhere can reach the
-//! dashboard by a name of its own; requests that change something come from its own pages only. A web app that is
-//! proxied shares the dashboard's origin: it can do what its user can. Give apps that you do not trust a dashboard of
-//! their own, or make yours [read-only](Builder::read_only).
+//! dashboard by a name of its own; requests that change something come from its own pages only. The pages of web apps have
+//! [an origin of their own](Builder::apps_at): they cannot use the dashboard in its user's name.
 
 mod path;
 
@@ -26,6 +26,8 @@ mod live;
 mod login;
 
 mod apps;
+mod feeds;
+mod polls;
 mod view;
 
 mod assets;
@@ -34,6 +36,7 @@ mod guard;
 
 mod page;
 mod pass;
+mod rpc;
 
 mod router;
 mod settings;

@@ -1,6 +1,6 @@
 //! Passes requests on to the web apps below whose names they are, WebSockets included.
 
-use std::time::Instant;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -8,53 +8,88 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::apps::ID;
+use super::apps::{ID, asks_for_a_page, there};
+use super::guard::own;
 use super::login::COOKIE;
 use super::page;
 use super::view::View;
-use crate::proxy::{Fault, Peer, Unreachable, check_path, forward, request_id};
-use crate::traffic::Exchange;
+use crate::proxy::{Fault, Peer, Unreachable, Upstream, check_path, forward, request_id};
 
 /// Where an app stands: what it puts before its own links.
 const BASE_PATH: HeaderName = HeaderName::from_static("x-micro-web-base-path");
-/// The header by which a caller names itself.
-const FROM: HeaderName = HeaderName::from_static("micro-from-service");
-/// Passes a request for `/{app}/…` on to the web app of that name.
+
+/// What browsers are told of an app's answer at the dashboard's own origin: if it is shown after all, then without what is
+/// the origin's.
+const SANDBOX: HeaderValue =
+    HeaderValue::from_static("sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts");
+
+/// At the dashboard's origin: sends browsers to the apps' own for pages, and passes on what else is asked for.
 pub(super) async fn pass(State(view): State<View>, request: Request) -> Response {
-    let path = request.uri().path();
-    if let Err(why) = check_path(path) {
-        return Fault::new(ID, StatusCode::BAD_REQUEST, why).response().map(Body::new);
-    }
+    let elsewhere = view.apps.origin(request.headers()).filter(|_| asks_for_a_page(request.headers()));
     let none = "There is no such page, and no web app of this name.";
-    let Some((app, rest)) = app_of(path) else { return page::missing(&view, none) };
-    let name = format!("{}.{app}", view.namespace);
-    let upstream = match view.apps.directory.look_up(&name).await {
-        Ok(upstream) => upstream,
-        Err(Unreachable::Unknown(_)) => return page::missing(&view, none),
-        Err(error) => {
-            return Fault::new(ID, StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-                .response()
-                .map(Body::new);
-        }
-    };
+    match find(&view, request.uri().path()).await {
+        Ok(found) => match elsewhere {
+            Some(origin) => Redirect::temporary(&there(&origin, request.uri())).into_response(),
+            None => {
+                let mut response = carry(&view, found, request).await;
+                response.headers_mut().append(header::CONTENT_SECURITY_POLICY, SANDBOX);
+                response
+            }
+        },
+        Err(Missing::Nobody) => own(page::missing(&view, none)),
+        Err(Missing::Fault(fault)) => fault.response().map(Body::new),
+    }
+}
+
+/// At the apps' own origin: passes everything on.
+pub(super) async fn pass_there(State(view): State<View>, request: Request) -> Response {
+    match find(&view, request.uri().path()).await {
+        Ok(found) => carry(&view, found, request).await,
+        Err(Missing::Nobody) => (StatusCode::NOT_FOUND, "there is no web app of this name\n").into_response(),
+        Err(Missing::Fault(fault)) => fault.response().map(Body::new),
+    }
+}
+
+/// An app, and what is left of the path behind its name: nothing where not even a slash is there.
+struct Found {
+    app: String,
+    rest: Option<String>,
+    upstream: Arc<Upstream>,
+}
+
+/// Why there is none.
+enum Missing {
+    Nobody,
+    Fault(Fault),
+}
+
+/// The web app that `path`, as `/{app}/…`, is for.
+async fn find(view: &View, path: &str) -> Result<Found, Missing> {
+    let fault = |status, why: String| Missing::Fault(Fault::new(ID, status, why));
+    check_path(path).map_err(|why| fault(StatusCode::BAD_REQUEST, why.to_owned()))?;
+    let (app, rest) = app_of(path).ok_or(Missing::Nobody)?;
+    let upstream = view.apps.directory.look_up(&format!("{}.{app}", view.namespace)).await;
+    let upstream = upstream.map_err(|error| match error {
+        Unreachable::Unknown(_) => Missing::Nobody,
+        error => fault(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    })?;
+    Ok(Found { app: app.to_owned(), rest: rest.map(str::to_owned), upstream })
+}
+
+/// Passes a request on to its app.
+async fn carry(view: &View, found: Found, request: Request) -> Response {
+    let Found { app, rest, upstream } = found;
     let Some(rest) = rest else { return Redirect::permanent(&format!("/{app}/")).into_response() };
-    let (began, mut exchange) = (Instant::now(), Exchange::new(&name, request.uri().path(), "", false));
-    let (app, rest) = (app.to_owned(), rest.to_owned());
     let mut request = request.map(tonic::body::Body::new);
-    exchange.id = request_id(request.headers_mut()).to_str().unwrap_or_default().to_owned();
-    exchange.from = text(request.headers(), &FROM).unwrap_or("browser").to_owned();
+    request_id(request.headers_mut());
+    let how = view.apps.forwarding(request.headers());
     if !below(&mut request, &app, &rest) {
-        return Fault::new(ID, StatusCode::BAD_REQUEST, "the path cannot be passed on")
-            .response()
-            .map(Body::new);
+        let fault = Fault::new(ID, StatusCode::BAD_REQUEST, "the path cannot be passed on");
+        return fault.response().map(Body::new);
     }
     let peer = Peer::of(request.extensions());
-    let mut response = forward(&upstream, upstream.wire(), request, &peer, &view.apps.forwarding).await;
+    let mut response = forward(&upstream, upstream.wire(), request, &peer, &how).await;
     keep_login(response.headers_mut());
-    exchange.ok = !response.status().is_server_error();
-    exchange.status = response.status().as_u16().to_string();
-    exchange.millis = began.elapsed().as_secs_f64() * 1000.0;
-    view.traffic.record(exchange);
     response.map(Body::new)
 }
 
@@ -108,10 +143,6 @@ fn keep_login(headers: &mut HeaderMap) {
 
 fn is_login(cookie: impl AsRef<str>) -> bool {
     cookie.as_ref().split('=').next().is_some_and(|name| name.trim() == COOKIE)
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 #[cfg(test)]

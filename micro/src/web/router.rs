@@ -4,13 +4,13 @@ use std::fmt;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 use super::page::{call, events, login, registry, service, services, tap, terminal, topology};
-use super::pass::pass;
+use super::pass::{pass, pass_there};
 use super::settings::Builder;
 use super::view::View;
-use super::{assets, guard};
+use super::{assets, guard, rpc};
 use crate::command::Context;
 
 /// A dashboard of a registry's services. Clones share everything.
@@ -42,7 +42,17 @@ impl Web {
         Self { view }
     }
 
-    /// The pages, and the web apps below their names.
+    /// The web apps below their names, for the origin that [`Builder::apps_at`] names.
+    pub fn apps_router(&self) -> Router {
+        let view = self.view.clone();
+        Router::new()
+            .route("/favicon.ico", get(assets::own_icon))
+            .fallback(pass_there)
+            .layer(from_fn_with_state(view.clone(), guard::guard_apps))
+            .with_state(view)
+    }
+
+    /// The pages. Web apps are below their names as well, but browsers are sent on to the apps' own origin for pages.
     pub fn router(&self) -> Router {
         let pages = Router::new()
             .route("/", get(services::get))
@@ -61,6 +71,7 @@ impl Web {
             .route("/live/services/{name}", get(service::live))
             .route("/live/topology", get(topology::live))
             .route("/live/registry", get(registry::live))
+            .route("/rpc", any(rpc::call))
             .route("/login", get(login::get).post(login::post))
             .route("/logout", post(login::log_out))
             .route("/favicon.ico", get(assets::icon))

@@ -1,21 +1,28 @@
 //! What a dashboard can be told before it starts.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use micro_broker::Broker;
 
-use super::apps::Apps;
+use super::apps::{Apps, Origin};
+use super::feeds::Feeds;
 use super::login::Login;
+use super::polls::Polls;
 use super::router::Web;
 use super::view::View;
 use crate::catalog::Catalog;
 use crate::command::Context;
-use crate::proxy::Directory;
-use crate::traffic::Traffic;
+use crate::rpc::Rpc;
+use crate::traffic::{Recorder, Traffic};
+
+/// How long a call through `/rpc` may take.
+const CALL_WITHIN: Duration = Duration::from_secs(30);
 
 /// Sets up a [`Web`].
 #[must_use = "a dashboard does nothing until it is built"]
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Builder {
     context: Context,
     broker: Arc<dyn Broker>,
@@ -23,6 +30,8 @@ pub struct Builder {
     login: Option<Login>,
     namespace: Arc<str>,
     read_only: bool,
+    operator_token: Option<Arc<str>>,
+    apps: Option<Origin>,
 }
 
 impl Builder {
@@ -34,6 +43,8 @@ impl Builder {
             login: None,
             namespace: "go.micro.web".into(),
             read_only: false,
+            operator_token: None,
+            apps: None,
         }
     }
 
@@ -67,6 +78,26 @@ impl Builder {
         self
     }
 
+    /// Sends browsers to `port` of the same host for the pages of web apps, so that these have an origin of their own:
+    /// there [`Web::apps_router`] is to be served. Unless set, pages of apps are shown without an origin, where most
+    /// have no use of cookies, storage and WebSockets.
+    pub fn apps_at(mut self, port: u16) -> Self {
+        self.apps = Some(Origin::Port(port));
+        self
+    }
+
+    /// The same where a proxy stands in front, and has `url` for it, such as `https://apps.example`.
+    pub fn apps_url(mut self, url: &str) -> Self {
+        self.apps = Some(Origin::Url(url.trim_end_matches('/').into()));
+        self
+    }
+
+    /// Shows `token` to the gateways and sidecars whose requests are followed.
+    pub fn operator_token(mut self, token: impl Into<Arc<str>>) -> Self {
+        self.operator_token = Some(token.into());
+        self
+    }
+
     /// Starts to watch the registry.
     ///
     /// # Panics
@@ -74,9 +105,16 @@ impl Builder {
     /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
     pub fn build(self) -> Web {
         let registry = self.context.registry().clone();
+        let catalog = Catalog::new(registry.clone());
+        let recorder = Recorder::new("browser");
+        let feeds = Feeds::new(catalog.clone(), self.traffic.clone(), recorder.follow(), self.operator_token);
+        let apps = Apps::new(registry, recorder, self.apps);
         Web::new(View {
-            catalog: Catalog::new(registry.clone()),
-            apps: Apps::new(Directory::builder(registry).build()),
+            feeds,
+            rpc: Rpc::new(apps.directory.clone(), CALL_WITHIN),
+            apps,
+            catalog,
+            polls: Polls::default(),
             caller: self.context.caller().clone(),
             context: self.context,
             traffic: self.traffic,
@@ -85,5 +123,17 @@ impl Builder {
             namespace: self.namespace,
             read_only: self.read_only,
         })
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("context", &self.context)
+            .field("broker", &self.broker)
+            .field("namespace", &self.namespace)
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
     }
 }

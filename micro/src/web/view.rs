@@ -5,10 +5,13 @@ use std::sync::Arc;
 use micro_broker::Broker;
 
 use super::apps::Apps;
+use super::feeds::Feeds;
 use super::login::Login;
+use super::polls::Polls;
 use crate::call::Caller;
 use crate::catalog::Catalog;
 use crate::command::Context;
+use crate::rpc::Rpc;
 use crate::traffic::Traffic;
 
 /// What pages are made from. Clones share it.
@@ -17,7 +20,10 @@ pub(super) struct View {
     pub(super) context: Context,
     pub(super) catalog: Catalog,
     pub(super) traffic: Traffic,
+    pub(super) feeds: Feeds,
+    pub(super) polls: Polls,
     pub(super) caller: Caller,
+    pub(super) rpc: Rpc,
     pub(super) broker: Arc<dyn Broker>,
     pub(super) apps: Apps,
     pub(super) login: Option<Login>,

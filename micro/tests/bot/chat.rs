@@ -89,6 +89,24 @@ async fn lines_that_are_no_commands_do_nothing_here() {
 }
 
 #[tokio::test]
+async fn who_says_too_much_at_once_is_told_once() {
+    let said = say(Bot::builder(registry("flood").await), &"ping\n".repeat(60)).await;
+    let pongs = said.lines().filter(|line| *line == "pong").count();
+    assert!((10..60).contains(&pongs), "{pongs} of 60 are answered");
+    assert!(said.contains("that is too much at once: wait a moment"), "{said}");
+}
+
+#[tokio::test]
+async fn a_slow_command_keeps_nobody_waiting() {
+    // The webhook takes both at once; the slow one ends only with its limit.
+    let bot = Bot::builder(registry("slow").await).limit(Duration::from_secs(600));
+    let address = crate::webhook::run(bot).await;
+    let slow = tokio::spawn(async move { crate::webhook::say(address, "ann", "1", "watch").await });
+    assert_eq!(crate::webhook::say(address, "bob", "2", "ping").await.1, "pong");
+    slow.abort();
+}
+
+#[tokio::test]
 async fn what_would_go_on_for_ever_ends() {
     let bot = Bot::builder(registry("endless").await).limit(Duration::from_millis(300));
     let said = say(bot, "watch\nping\n").await;

@@ -7,5 +7,6 @@ mod command;
 mod post;
 mod provided;
 mod slack;
+mod webhook;
 #[cfg(feature = "xmpp")]
 mod xmpp;

@@ -1,21 +1,25 @@
 //! A stand-in of Slack that speaks the documented protocol of Socket Mode and of the Events API.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
-use axum::{Json, Router};
-use http::HeaderMap;
+use axum::{Form, Json, Router};
+use http::{HeaderMap, StatusCode};
 use micro::bot::slack::{Api, Events, Socket};
-use micro::bot::{Bot, Input};
+use micro::bot::{Audit, Bot, Input, Rights};
+use micro_discover::{Endpoint, Service};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::chat::registry;
+use crate::chat::{Log, registry};
 
 /// What the stand-in sends over each socket, and what it is told.
 #[derive(Clone)]
@@ -24,17 +28,22 @@ struct Stand {
     /// A script for each socket that is opened.
     sockets: Arc<Mutex<Vec<Vec<Value>>>>,
     told: mpsc::UnboundedSender<(String, Value)>,
+    /// Whether somebody was told to come again later.
+    put_off: Arc<AtomicBool>,
 }
 
 async fn stand(sockets: Vec<Vec<Value>>) -> (Stand, mpsc::UnboundedReceiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (told, heard) = mpsc::unbounded_channel();
     let address = listener.local_addr().unwrap();
-    let stand = Stand { address, sockets: Arc::new(Mutex::new(sockets)), told };
+    let stand = Stand { address, sockets: Arc::new(Mutex::new(sockets)), told, put_off: Arc::default() };
     let routes = Router::new()
         .route("/api/auth.test", post(|| async { Json(json!({ "ok": true, "user_id": "BOT" })) }))
         .route("/api/apps.connections.open", post(open))
         .route("/api/chat.postMessage", post(message))
+        .route("/api/files.getUploadURLExternal", post(place))
+        .route("/upload/{id}", post(upload))
+        .route("/api/files.completeUploadExternal", post(complete))
         .route("/socket", any(socket))
         .with_state(stand.clone());
     tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -50,6 +59,31 @@ async fn message(State(stand): State<Stand>, headers: HeaderMap, Json(message): 
     assert_eq!(headers["authorization"], "Bearer xoxb-1");
     stand.told.send(("message".into(), message)).unwrap();
     Json(json!({ "ok": true }))
+}
+
+/// A place for a file, by the form that Slack wants; put off once, as Slack does who is asked too much.
+async fn place(
+    State(stand): State<Stand>,
+    headers: HeaderMap,
+    Form(file): Form<HashMap<String, String>>,
+) -> Response {
+    assert_eq!(headers["authorization"], "Bearer xoxb-1");
+    if !stand.put_off.swap(true, Relaxed) {
+        return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "0")]).into_response();
+    }
+    stand.told.send(("place".into(), json!({ "name": file["filename"], "length": file["length"] }))).unwrap();
+    let url = format!("http://{}/upload/F1", stand.address);
+    Json(json!({ "ok": true, "upload_url": url, "file_id": "F1" })).into_response()
+}
+
+async fn upload(State(stand): State<Stand>, headers: HeaderMap, body: String) {
+    assert!(!headers.contains_key("authorization"), "the token is for Slack's methods alone");
+    stand.told.send(("file".into(), body.into())).unwrap();
+}
+
+async fn complete(State(stand): State<Stand>, Json(done): Json<Value>) -> Json<Value> {
+    stand.told.send(("complete".into(), done)).unwrap();
+    Json(json!({ "ok": true, "files": [{ "id": "F1" }] }))
 }
 
 async fn socket(State(stand): State<Stand>, upgrade: WebSocketUpgrade) -> axum::response::Response {
@@ -130,6 +164,94 @@ async fn socket_mode_answers_once_whatever_comes_twice_and_connects_again() {
     assert_eq!(texts[2], "<@U1>: pong");
     let more = tokio::time::timeout(Duration::from_millis(300), take(&mut heard, 1)).await;
     assert!(more.is_err(), "nothing is answered twice: {more:?}");
+    bot.abort();
+}
+
+#[tokio::test]
+async fn a_long_answer_is_cut_and_whole_in_a_file_of_its_thread() {
+    let context = registry("long").await;
+    for number in 0..100 {
+        let service = Service::new(format!("service-{number}"));
+        let service = service.endpoint(Endpoint::new("a", "127.0.0.1:1".parse().unwrap()));
+        context.registry().announce(&service, Duration::ZERO).await.unwrap();
+    }
+    let mut asked = said("e1", "1.1", "<@BOT> list");
+    asked["payload"]["event"]["thread_ts"] = "1.0".into();
+    let (stand, mut heard) = stand(vec![vec![json!({ "type": "hello" }), asked]]).await;
+    let api = Api::at(&format!("http://{}/api", stand.address), "xoxb-1").unwrap();
+    let bot = Bot::builder(context).build(vec![Box::new(Socket::new(api, "xapp-1"))]).unwrap();
+    let bot = tokio::spawn(bot.run());
+    let mut next = async |what: &str| {
+        let next = async {
+            loop {
+                let (told, value) = heard.recv().await.unwrap();
+                if told == what {
+                    return value;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), next).await.unwrap()
+    };
+    let message = next("message").await;
+    assert_eq!(message["thread_ts"], "1.0");
+    let text = message["text"].as_str().unwrap();
+    assert!(text.lines().count() <= 42 && text.contains("lines in all"), "{text}");
+    let (place, file, done) = (next("place").await, next("file").await, next("complete").await);
+    let file = file.as_str().unwrap();
+    assert!((0..100).all(|number| file.contains(&format!("service-{number}"))), "{file}");
+    assert_eq!(place, json!({ "name": "answer.txt", "length": file.len().to_string() }));
+    let files = json!([{ "id": "F1", "title": "answer.txt" }]);
+    assert_eq!(
+        (&done["files"], &done["channel_id"], &done["thread_ts"]),
+        (&files, &"C1".into(), &"1.0".into())
+    );
+    bot.abort();
+}
+
+#[tokio::test]
+async fn rights_are_by_user_and_room_and_what_is_said_names_nobody() {
+    let rights = Rights::new().read(["#slack:C1"]).unwrap().change(["slack:U1#C1"]).unwrap();
+    let elsewhere = |envelope: &str, ts: &str, user: &str, channel: &str, text: &str| {
+        let mut said = said(envelope, ts, text);
+        said["payload"]["event"]["user"] = user.into();
+        said["payload"]["event"]["channel"] = channel.into();
+        said
+    };
+    let script = vec![
+        json!({ "type": "hello" }),
+        elsewhere("e1", "1.1", "U2", "C1", "<@BOT> deregister greeter --all"),
+        elsewhere("e2", "1.2", "U1", "C2", "<@BOT> deregister greeter --all"),
+        elsewhere("e3", "1.3", "U2", "C1", "<@BOT> echo &lt;!channel&gt; &lt;@U9&gt; ```"),
+        elsewhere("e4", "1.4", "U1", "C1", "<@BOT> deregister greeter --all"),
+    ];
+    let (stand, mut heard) = stand(vec![script]).await;
+    let api = Api::at(&format!("http://{}/api", stand.address), "xoxb-1").unwrap();
+    let (context, log) = (registry("slack-rights").await, Log::default());
+    let bot = Bot::builder(context.clone()).rights(rights).audit(Audit::new(log.clone()));
+    let bot = tokio::spawn(bot.build(vec![Box::new(Socket::new(api, "xapp-1"))]).unwrap().run());
+    let mut texts = Vec::new();
+    while texts.len() < 4 {
+        let told = tokio::time::timeout(Duration::from_secs(60), heard.recv()).await.unwrap().unwrap();
+        if told.0 == "message" {
+            texts.push(told.1["text"].as_str().unwrap().to_owned());
+        }
+    }
+    let said = |what: &str| texts.iter().any(|text| text.contains(what));
+    assert!(said("<@U2>: error executing cmd: you may not deregister"), "{texts:?}");
+    assert!(said("<@U1>: you may not use this bot here"), "{texts:?}");
+    assert!(said("<@U2>: &lt;!channel&gt; &lt;@U9&gt; ```"), "{texts:?}");
+    assert!(context.registry().get("greeter").await.unwrap().is_empty(), "who may has done it");
+    // What was answered was written down before.
+    let mut lines: Vec<_> = log
+        .lines()
+        .iter()
+        .map(|line| format!("{} {} {}", line["user"], line["room"], line["outcome"]))
+        .collect();
+    lines.sort();
+    assert_eq!(
+        lines,
+        [r#""U1" "C1" "done""#, r#""U1" "C2" "denied""#, r#""U2" "C1" "denied""#, r#""U2" "C1" "done""#]
+    );
     bot.abort();
 }
 

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::routing::{any, get};
-use axum::{Router, extract};
 use micro::command::Context;
-use micro::web::Web;
+use micro::web::{Login, Web};
 use micro_discover::{Endpoint, Registry, Service};
 use tokio::net::TcpListener;
 
@@ -17,7 +18,7 @@ use crate::hostile;
 use crate::peer::{Reflection, serve};
 
 /// Whether this machine has a browser and what drives it; says what it lacks.
-fn browser() -> Option<&'static str> {
+pub(crate) fn browser() -> Option<&'static str> {
     let modules =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web/browser/node_modules/playwright-core");
     let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-headless-shell", "/usr/bin/google-chrome"];
@@ -39,17 +40,22 @@ async fn every_page_works_in_a_browser() {
     let Some(chromium) = browser() else { return };
     let context = Context::open("memory:web-browser").unwrap();
     let registry = context.registry().clone();
-    for id in ["a", "b"] {
-        let address = serve(id, Reflection::V1).await;
-        put(&registry, "echo", id, &address).await;
-    }
+    put(&registry, "echo", "a", &serve("a", Reflection::V1).await).await;
+    let lives = Arc::new(AtomicBool::new(true));
+    tokio::spawn(live(registry.clone(), serve("b", Reflection::V1).await, lives.clone()));
     for text in hostile::HOSTILE {
         registry.announce(&hostile::service(text), Duration::ZERO).await.unwrap();
     }
     let app = listen(Router::new().route("/", get(page)).route("/ws", any(socket))).await;
     put(&registry, "go.micro.web.shop", "shop", &app).await;
-    let web = listen(Web::builder(context).build().router()).await;
-    let control = listen(control(registry)).await;
+    put(&registry, "go.micro.web.evil", "evil", &app).await;
+    let token = Web::builder(context.clone()).login(Login::token("open sesame")).read_only(true).build();
+    let token = listen(token.router()).await;
+    let apps = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let web = Web::builder(context).apps_at(apps.local_addr().unwrap().port()).build();
+    let apps = serve_at(apps, web.apps_router());
+    let web = listen(web.router()).await;
+    let control = listen(control(registry, lives)).await;
 
     let steps = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web/browser/check.mjs");
     let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
@@ -59,6 +65,8 @@ async fn every_page_works_in_a_browser() {
             .arg(steps)
             .env("CHROMIUM", chromium)
             .env("WEB", format!("http://{web}"))
+            .env("APPS", format!("http://{apps}"))
+            .env("LOGIN", format!("http://{token}"))
             .env("CONTROL", format!("http://{control}"))
             .env("SHOTS", shots)
             .stdin(Stdio::null())
@@ -76,22 +84,39 @@ async fn put(registry: &Arc<dyn Registry>, name: &str, id: &str, address: &str) 
     registry.announce(&record, Duration::ZERO).await.unwrap();
 }
 
-async fn listen(router: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+pub(crate) async fn listen(router: Router) -> String {
+    serve_at(TcpListener::bind("127.0.0.1:0").await.unwrap(), router)
+}
+
+fn serve_at(listener: TcpListener, router: Router) -> String {
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
 }
 
-/// `POST /withdraw/{id}` takes the replica of `echo` out of the registry.
-fn control(registry: Arc<dyn Registry>) -> Router {
-    let withdraw = move |extract::Path(id): extract::Path<String>| async move {
-        for mut record in registry.get("echo").await.unwrap() {
-            record.endpoints.retain(|endpoint| endpoint.id == id);
-            registry.withdraw(&record).await.unwrap();
+/// Announces the replica `b` of `echo`, again and again, until it dies.
+async fn live(registry: Arc<dyn Registry>, address: String, lives: Arc<AtomicBool>) {
+    let record = Service::new("echo").endpoint(Endpoint::new("b", address.parse().unwrap()));
+    while lives.load(Relaxed) {
+        registry.announce(&record, Duration::from_secs(3)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// `POST /die` is the silent end of the replica `b`, `POST /list` says what is in the registry.
+fn control(registry: Arc<dyn Registry>, lives: Arc<AtomicBool>) -> Router {
+    let die = move || {
+        lives.store(false, Relaxed);
+        std::future::ready(())
+    };
+    let list = move || {
+        let registry = registry.clone();
+        async move {
+            let names = registry.list().await.unwrap().into_iter().map(|service| service.name);
+            names.collect::<Vec<_>>().join("\n")
         }
     };
-    Router::new().route("/withdraw/{id}", axum::routing::post(withdraw))
+    Router::new().route("/die", axum::routing::post(die)).route("/list", axum::routing::post(list))
 }
 
 async fn page() -> axum::response::Html<&'static str> {

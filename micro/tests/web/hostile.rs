@@ -1,7 +1,11 @@
 //! What services say of themselves is text, whatever it looks like.
 
+use std::sync::Arc;
+
 use micro::traffic::{Exchange, Traffic};
+use micro_broker::{Broker, Event, Memory, Publisher};
 use micro_discover::{Endpoint, Method, Service, Shape};
+use tower::ServiceExt;
 
 use crate::site::{Site, event, text};
 
@@ -38,6 +42,21 @@ pub(crate) fn service(text: &str) -> Service {
 fn assert_harmless(html: &str) {
     for bad in ["<script>window", "<img", "<svg onload", "href=\"javascript:"] {
         assert!(!html.contains(bad), "{bad} in {html}");
+    }
+}
+
+#[tokio::test]
+async fn no_field_of_an_event_becomes_markup() {
+    let broker = Arc::new(Memory::new());
+    let site = Site::with("hostile-events", |web| web.broker(broker.clone()));
+    let mut stream = site.get("/events/stream?topic=orders").await;
+    for text in HOSTILE {
+        let mut sent = Event::new("orders", text.to_owned()).id(text);
+        sent.headers.insert("x-said", text.parse().unwrap());
+        Publisher::new(broker.clone() as Arc<dyn Broker>).oneshot(sent).await.unwrap();
+        let row = event(&mut stream).await;
+        assert!(row.contains("pwned"), "{row}");
+        assert_harmless(&row);
     }
 }
 

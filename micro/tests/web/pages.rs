@@ -64,6 +64,21 @@ async fn figures_callers_and_single_requests_are_seen() {
 }
 
 #[tokio::test]
+async fn endpoints_are_asked_for_their_own_figures_while_a_page_shows_them() {
+    let site = Site::new("polls");
+    let address = serve("a", Reflection::None).await;
+    site.announce(&Service::new("echo").endpoint(Endpoint::new("a", address.parse().unwrap()))).await;
+    site.until("/services/echo", &address).await;
+    let mut live = site.get("/live/services/echo").await;
+    loop {
+        let next = tokio::time::timeout(std::time::Duration::from_secs(60), event(&mut live));
+        if next.await.unwrap().contains("up 1 min, 7 requests") {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_registry_is_json_for_programs() {
     let site = Site::new("json");
     site.announce(&greeter("a")).await;
@@ -92,6 +107,27 @@ async fn a_method_is_called_by_a_form_made_of_what_it_takes() {
     assert_eq!(text(answer).await, "NOT_FOUND: as you asked\n");
     let answer = site.post("/call", "service=127.0.0.1:22&method=Echo.Fail").await;
     assert_eq!(answer.status(), StatusCode::NOT_FOUND, "only what is registered is reached");
+}
+
+#[tokio::test]
+async fn programs_call_as_they_do_at_the_gateway() {
+    let site = Site::new("rpc");
+    let address = serve("a", Reflection::V1).await;
+    site.announce(&Service::new("echo").endpoint(Endpoint::new("a", address.parse().unwrap()))).await;
+    let ask = |body: &'static str| {
+        Request::post("/rpc").header("content-type", "application/json").body(Body::from(body)).unwrap()
+    };
+    let answer = ask(r#"{"service":"echo","method":"Echo.Unary","request":{"text":"hi"}}"#);
+    assert_eq!(text(site.send(answer).await).await, r#"{"text":"hi"}"#);
+    assert_eq!(
+        site.send(ask(r#"{"service":"nobody","method":"A.B"}"#)).await.status(),
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(site.get("/rpc").await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let forged = r#"{"service":"echo","method":"Echo.Unary"}"#;
+    let mut forged = ask(forged);
+    forged.headers_mut().insert("origin", "http://evil.example".parse().unwrap());
+    assert_eq!(site.send(forged).await.status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]

@@ -24,7 +24,11 @@ impl Site {
     }
 
     pub(crate) fn with(name: &str, set: impl FnOnce(Builder) -> Builder) -> Self {
-        let context = Context::open(&format!("memory:web-{name}")).unwrap();
+        Self::over(Context::open(&format!("memory:web-{name}")).unwrap(), set)
+    }
+
+    /// A dashboard of what others have registered.
+    pub(crate) fn over(context: Context, set: impl FnOnce(Builder) -> Builder) -> Self {
         let registry = context.registry().clone();
         Self { registry, web: set(Web::builder(context)).build() }
     }

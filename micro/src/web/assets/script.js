@@ -23,12 +23,21 @@ if (live) {
   source.addEventListener("open", () => say("live", "Live."));
   source.addEventListener("error", () => say("lost", "Connection lost. What is shown may be out of date; trying again."));
   source.addEventListener("blocks", event => {
-    const { put, gone } = JSON.parse(event.data);
+    const { whole, put, gone } = JSON.parse(event.data);
+    if (whole) {
+      // What went while the connection was lost is nowhere said to be gone.
+      const there = new Set(put.map(({ id }) => id));
+      for (const home of live.querySelectorAll("[data-blocks]")) {
+        for (const block of [...home.children]) if (!there.has(block.id)) block.remove();
+      }
+    }
     for (const id of gone) document.getElementById(id)?.remove();
     for (const { id, within, after, html } of put) {
       const home = document.getElementById(within);
       if (!home) continue;
       const old = document.getElementById(id);
+      // The first event says what the page has shown already.
+      if (whole && old?.outerHTML === html) continue;
       if (old && old.contains(document.activeElement) && old !== document.activeElement) {
         // What has the focus keeps it: its link is the same before and after.
         const href = document.activeElement.getAttribute("href");
@@ -49,9 +58,11 @@ if (live) {
 
 // The filter above a table.
 const field = $("[data-filter]");
+let filtered = false;
 function filter() {
-  if (!field) return;
-  const wanted = field.value.trim().toLowerCase();
+  const wanted = field?.value.trim().toLowerCase() ?? "";
+  if (wanted === "" && !filtered) return;
+  filtered = wanted !== "";
   let shown = 0;
   for (const row of document.querySelectorAll(`#${field.dataset.filter} > *`)) {
     row.hidden = wanted !== "" && !row.textContent.toLowerCase().includes(wanted);

@@ -8,6 +8,7 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use maud::{Markup, html};
+use micro_balance::SentTo;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -169,13 +170,15 @@ pub(in crate::web) async fn post(State(view): State<View>, Form(asked): Form<Ask
     if !asked.endpoint.is_empty() {
         call = call.endpoint(&asked.endpoint);
     }
+    let sent_to = SentTo::default();
+    call = call.sent_to(sent_to.clone());
     let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(answer(view, call, asked, sender));
+    tokio::spawn(answer(view, call, asked, sent_to, sender));
     lines(receiver)
 }
 
 /// Calls, until the call is over or nobody reads any more.
-async fn answer(view: View, call: Call, asked: Asked, lines: mpsc::Sender<String>) {
+async fn answer(view: View, call: Call, asked: Asked, sent_to: SentTo, lines: mpsc::Sender<String>) {
     let began = Instant::now();
     let done = tokio::select! {
         done = run(&view, call, &asked, &lines) => done,
@@ -184,7 +187,9 @@ async fn answer(view: View, call: Call, asked: Asked, lines: mpsc::Sender<String
     let status = done.err().unwrap_or("OK");
     let mut exchange = Exchange::new(&asked.service, &asked.method, status, status == "OK");
     exchange.millis = began.elapsed().as_secs_f64() * 1000.0;
-    (exchange.from, exchange.endpoint) = ("micro web".to_owned(), asked.endpoint);
+    let endpoint = sent_to.id().map_or(asked.endpoint, |id| id.to_string());
+    (exchange.from, exchange.endpoint) = ("micro web".to_owned(), endpoint);
+    exchange.ended_now();
     view.traffic.record(exchange);
 }
 

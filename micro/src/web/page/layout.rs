@@ -70,6 +70,21 @@ pub(super) fn status(view: &View) -> Markup {
     }
 }
 
+/// The line that says through whom requests are seen: an element called `seen`.
+pub(super) fn seen(view: &View) -> Markup {
+    let feeds = view.feeds.connected();
+    html! {
+        p #seen .quiet {
+            "Requests are seen that pass through this dashboard"
+            @match feeds {
+                0 => "; no gateway or sidecar in the registry lets itself be followed.",
+                1 => " and one gateway or sidecar.",
+                _ => { " and " (feeds) " gateways and sidecars." }
+            }
+        }
+    }
+}
+
 /// The answer where there is no such page.
 pub(in crate::web) fn missing(view: &View, what: &str) -> Response {
     let body = html! { p { (what) } p { a href="/" { "All services" } } };

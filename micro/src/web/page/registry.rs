@@ -46,7 +46,7 @@ pub(in crate::web) async fn get(
                 div data-live=(live) {
                     (status(&view))
                     p { "Records as JSON, for programs: " code { "curl -H 'accept: application/json' …/registry" } }
-                    div #records { @for block in within(&blocks, "records") { (block) } }
+                    div #records data-blocks="" { @for block in within(&blocks, "records") { (block) } }
                 }
             };
             layout(&view, Tab::Registry, "Registry", &body).into_response()

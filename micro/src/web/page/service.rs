@@ -8,6 +8,7 @@ use micro_discover::{Endpoint, Method, Service, Shape};
 use super::layout::{Tab, layout, missing, status};
 use super::services::figures;
 use super::spark::spark;
+use crate::command::{self, Measured};
 use crate::web::live::{Block, blocks, id, within};
 use crate::web::path::segment;
 use crate::web::view::View;
@@ -17,7 +18,7 @@ pub(in crate::web) async fn get(State(view): State<View>, Path(name): Path<Strin
     if view.catalog.service(&name).is_empty() {
         return missing(&view, &format!("No service {name:?} is registered."));
     }
-    let blocks = render(&view, &name);
+    let blocks = render(&view, &name, &[]);
     let body = html! {
         div data-live={ "/live/services/" (segment(&name)) } {
             (status(&view))
@@ -27,14 +28,15 @@ pub(in crate::web) async fn get(State(view): State<View>, Path(name): Path<Strin
                     thead { tr {
                         th scope="col" { "Endpoint" } th scope="col" { "State" } th scope="col" { "Version" }
                         th scope="col" { "Address" } th scope="col" { "Zone" } th scope="col" .number { "Weight" }
-                        th scope="col" { "Requests" } th scope="col" { "Latency" } th scope="col" { "Metadata" }
+                        th scope="col" { "Requests" } th scope="col" { "Latency" }
+                        th scope="col" { "Says of itself" } th scope="col" { "Metadata" }
                     } }
-                    tbody #endpoints { @for row in within(&blocks, "endpoints") { (row) } }
+                    tbody #endpoints data-blocks="" { @for row in within(&blocks, "endpoints") { (row) } }
                 }
             }
-            div #totals { @for block in within(&blocks, "totals") { (block) } }
+            div #totals data-blocks="" { @for block in within(&blocks, "totals") { (block) } }
             h2 { "Methods" }
-            div #methods { @for block in within(&blocks, "methods") { (block) } }
+            div #methods data-blocks="" { @for block in within(&blocks, "methods") { (block) } }
         }
     };
     layout(&view, Tab::Services, &name, &body).into_response()
@@ -42,21 +44,24 @@ pub(in crate::web) async fn get(State(view): State<View>, Path(name): Path<Strin
 
 /// `GET /live/services/{name}`.
 pub(in crate::web) async fn live(State(view): State<View>, Path(name): Path<String>) -> impl IntoResponse {
-    blocks(view, move |view| render(view, &name))
+    let endpoints = view.catalog.service(&name).iter().map(|record| record.endpoints.len()).sum();
+    let poll = view.polls.begin(&view.context, &name, endpoints);
+    blocks(view, move |view| render(view, &name, &poll.latest()))
 }
 
-fn render(view: &View, name: &str) -> Vec<Block> {
+fn render(view: &View, name: &str, measured: &[Measured]) -> Vec<Block> {
     let records = view.catalog.service(name);
     let mut blocks = Vec::new();
     for record in &records {
         for endpoint in &record.endpoints {
             let id = id("endpoint", (&record.version, &endpoint.id));
-            let html = row(view, record, endpoint, &id);
+            let said = measured.iter().find(|each| each.id == endpoint.id && each.version == record.version);
+            let html = row(view, record, endpoint, said, &id);
             blocks.push(Block { id, within: "endpoints", html });
         }
     }
     if blocks.is_empty() {
-        let html = html! { tr #no-endpoints { td colspan="9" .bad { "Nobody serves it any more." } } };
+        let html = html! { tr #no-endpoints { td colspan="10" .bad { "Nobody serves it any more." } } };
         blocks.push(Block { id: "no-endpoints".to_owned(), within: "endpoints", html });
     }
     let totals = html! {
@@ -78,7 +83,7 @@ fn render(view: &View, name: &str) -> Vec<Block> {
     blocks
 }
 
-fn row(view: &View, record: &Service, endpoint: &Endpoint, id: &str) -> Markup {
+fn row(view: &View, record: &Service, endpoint: &Endpoint, said: Option<&Measured>, id: &str) -> Markup {
     let series = view.traffic.series(&record.name, &endpoint.id);
     let floats = |counts: &[u32]| counts.iter().map(|count| *count as f32).collect::<Vec<_>>();
     let (requests, failures) = (floats(&series.requests), floats(&series.failures));
@@ -91,6 +96,7 @@ fn row(view: &View, record: &Service, endpoint: &Endpoint, id: &str) -> Markup {
             td {
                 @if endpoint.weight == 0 { span .warn { "draining" } }
                 @else if lately { span .bad { "failing" } }
+                @else if said.is_some_and(is_down) { span .bad { "does not answer" } }
                 @else { span .good { "registered" } }
             }
             td { (record.version) }
@@ -102,8 +108,36 @@ fn row(view: &View, record: &Service, endpoint: &Endpoint, id: &str) -> Markup {
                 (sum) @if failed > 0 { ", " span .bad { (failed) " failed" } }
             }
             td { (spark(&format!("mean latency, lately {latest:.1} ms"), &series.millis, &[])) (format!("{latest:.1} ms")) }
+            td { (own_word(said)) }
             td .long { (pairs(endpoint.metadata.iter().chain(&record.metadata))) }
         }
+    }
+}
+
+fn is_down(said: &Measured) -> bool {
+    matches!(said.state, command::State::Unreachable | command::State::NotServing)
+}
+
+/// What an endpoint says of itself when it is asked, as micro-tower's servers and go-micro's do.
+fn own_word(said: Option<&Measured>) -> Markup {
+    let Some(said) = said else { return html! { span .quiet { "–" } } };
+    let mut words = Vec::new();
+    words.extend(said.uptime_seconds.map(|seconds| format!("up {}", span(seconds))));
+    words.extend(said.requests.map(|requests| format!("{requests} requests")));
+    words.extend(said.requests_per_second.map(|rate| format!("{rate:.1}/s")));
+    words.extend(said.errors.filter(|errors| *errors > 0).map(|errors| format!("{errors} failed")));
+    words.extend(said.memory_bytes.map(|bytes| format!("{:.1} MiB", bytes as f64 / 1_048_576.0)));
+    words.extend(said.threads.map(|threads| format!("{threads} threads")));
+    html! { @if words.is_empty() { span .quiet { "–" } } @else { (words.join(", ")) } }
+}
+
+/// Seconds in the largest unit that fits, so that a row does not change each time.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => "under 1 min".to_owned(),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 

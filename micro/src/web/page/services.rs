@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
 
-use super::layout::{Tab, layout, status};
+use super::layout::{Tab, layout, seen, status};
 use crate::traffic::Figures;
 use crate::web::live::{Block, blocks, id, within};
 use crate::web::path::segment;
@@ -17,8 +17,9 @@ pub(in crate::web) async fn get(State(view): State<View>) -> Markup {
         div data-live="/live/services" {
             (status(&view))
             h2 #apps-title { "Web apps" }
-            ul #apps .cards aria-labelledby="apps-title" { @for app in within(&blocks, "apps") { (app) } }
+            ul #apps .cards data-blocks="" aria-labelledby="apps-title" { @for app in within(&blocks, "apps") { (app) } }
             h2 #services-title { "Services" }
+            div #seers data-blocks="" { @for block in within(&blocks, "seers") { (block) } }
             div .row {
                 label { "Filter"
                     input type="search" data-filter="services" autocomplete="off";
@@ -27,14 +28,14 @@ pub(in crate::web) async fn get(State(view): State<View>) -> Markup {
             }
             div .scroll tabindex="0" role="region" aria-labelledby="services-title" {
                 table {
-                    caption { "Rates, errors and latencies are of the last minute, as far as this dashboard sees requests." }
+                    caption { "Rates, errors and latencies are of the last minute." }
                     thead { tr {
                         th scope="col" { "Service" } th scope="col" { "Versions" }
                         th scope="col" .number { "Endpoints" } th scope="col" .number { "Methods" }
                         th scope="col" .number { "Rate" } th scope="col" .number { "Errors" }
                         th scope="col" .number { "p50" } th scope="col" .number { "p99" }
                     } }
-                    tbody #services { @for row in within(&blocks, "services") { (row) } }
+                    tbody #services data-blocks="" { @for row in within(&blocks, "services") { (row) } }
                 }
             }
         }
@@ -77,6 +78,7 @@ fn render(view: &View) -> Vec<Block> {
         };
         blocks.push(Block { id, within: "services", html });
     }
+    blocks.push(Block { id: "seen".to_owned(), within: "seers", html: seen(view) });
     if services.is_empty() {
         let html = html! {
             tr #no-services { td colspan="8" .quiet {

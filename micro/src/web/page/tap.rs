@@ -9,14 +9,15 @@ use futures_util::stream;
 use maud::{Markup, html};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::layout::{Tab, layout};
-use crate::traffic::Exchange;
+use super::layout::{Tab, layout, seen};
+use crate::traffic::{Exchange, Seen};
 use crate::web::view::View;
 
 /// `GET /tap`.
 pub(in crate::web) async fn get(State(view): State<View>) -> Markup {
     let body = html! {
-        p { "Requests through this dashboard that end from now on, newest first. Contents are not shown." }
+        p { "Requests that end from now on, newest first. Contents are not shown." }
+        (seen(&view))
         div .row {
             label { "Show only lines with" input #wanted type="search" autocomplete="off"; }
             button type="button" data-pause="" { "Stop" }
@@ -40,15 +41,20 @@ pub(in crate::web) async fn get(State(view): State<View>) -> Markup {
 pub(in crate::web) async fn stream(State(view): State<View>) -> impl IntoResponse {
     let events = stream::unfold(view.traffic.follow(), |mut feed| async {
         let row = match feed.recv().await {
-            Ok(exchange) => row(&exchange),
-            Err(RecvError::Lagged(missed)) => {
-                html! { tr { td colspan="8" .warn { (missed) " requests were too many to show." } } }
-            }
+            Ok(seen) => match &*seen {
+                Seen::Request(exchange) => row(exchange),
+                Seen::Missed(more) => missed(*more),
+            },
+            Err(RecvError::Lagged(more)) => missed(more),
             Err(RecvError::Closed) => return None,
         };
         Some((Ok::<_, Infallible>(Event::default().event("item").data(row.into_string())), feed))
     });
     Sse::new(events).keep_alive(KeepAlive::default())
+}
+
+fn missed(more: u64) -> Markup {
+    html! { tr { td colspan="8" .warn { (more) " more requests: too many to be shown one by one." } } }
 }
 
 fn row(exchange: &Exchange) -> Markup {

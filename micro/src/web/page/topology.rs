@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use maud::{Markup, html};
 
-use super::layout::{Tab, layout, status};
+use super::layout::{Tab, layout, seen, status};
 use crate::traffic::Edge;
 use crate::web::live::{Block, blocks, within};
 use crate::web::path::segment;
@@ -23,11 +23,12 @@ pub(in crate::web) async fn get(State(view): State<View>) -> Markup {
     let body = html! {
         div data-live="/live/topology" {
             (status(&view))
-            p { "Who called whom in the last minute, as far as this dashboard sees requests. Callers are known by the \
-                 header " code { "micro-from-service" } "." }
-            div #picture { @for block in within(&blocks, "picture") { (block) } }
+            p { "Who called whom in the last minute. Callers are known by the header " code { "micro-from-service" }
+                ", or by the sidecar beside them." }
+            div #seers data-blocks="" { @for block in within(&blocks, "seers") { (block) } }
+            div #picture data-blocks="" { @for block in within(&blocks, "picture") { (block) } }
             h2 #edges-title { "The same as a table" }
-            div #edges { @for block in within(&blocks, "edges") { (block) } }
+            div #edges data-blocks="" { @for block in within(&blocks, "edges") { (block) } }
         }
     };
     layout(&view, Tab::Topology, "Topology", &body)
@@ -46,6 +47,7 @@ fn render(view: &View) -> Vec<Block> {
     vec![
         Block { id: "map-block".to_owned(), within: "picture", html: picture },
         Block { id: "edges-block".to_owned(), within: "edges", html: table },
+        Block { id: "seen".to_owned(), within: "seers", html: seen(view) },
     ]
 }
 
