@@ -3,27 +3,28 @@
 //! Whoever writes to the bot is known by the address that their server vouches for. In a room that hides its members'
 //! addresses they are known by the room and their nickname, which anybody may take: give rights to such with care.
 
+mod line;
 mod talk;
 
 use std::fmt;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
-use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval_at, timeout};
-use tokio_xmpp::connect::DnsConfig;
-use tokio_xmpp::xmlstream::Timeouts;
-use tokio_xmpp::{Client, Event, IqRequest, Stanza};
+use tokio::time::timeout;
+use tokio_xmpp::Stanza;
+use tokio_xmpp::connect::{DirectTlsServerConnector, DnsConfig, StartTlsServerConnector, TcpServerConnector};
 use tower::BoxError;
-use xmpp_parsers::jid::{BareJid, Jid, ResourcePart};
-use xmpp_parsers::message::{Lang, Message, MessageType};
+use xmpp_parsers::iq::Iq;
+use xmpp_parsers::jid::{BareJid, ResourcePart};
+use xmpp_parsers::message::{Id, Lang, Message, MessageType};
 use xmpp_parsers::muc::Muc;
 use xmpp_parsers::muc::muc::History;
 use xmpp_parsers::ping::Ping;
 use xmpp_parsers::presence::{Presence, Type};
 
+use self::line::Line;
 use self::talk::{Said, Talk};
 use super::answer::Answer;
 use super::heard::{Heard, Input, Speaker};
@@ -34,12 +35,8 @@ const LONGEST: usize = 4000;
 const MESSAGES: usize = 10;
 /// Answers that are being waited for.
 const REPLIES: usize = 256;
-/// When a server has said nothing for this long it is asked, and given up after as long again.
-const SILENCE: Duration = Duration::from_secs(60);
-/// How often the server is asked whether it is there …
-const BEAT: Duration = Duration::from_secs(10);
-/// … and how long it may take to answer, or to take what it is sent.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long the server may take to let the bot in.
+const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 
 /// How the connection to the server is kept from others' eyes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,60 +109,51 @@ impl Xmpp {
         self
     }
 
-    fn client(&self) -> Client {
+    async fn connect(&self) -> Result<Line, BoxError> {
         let domain = self.jid.domain().as_str();
-        let (jid, password) = (Jid::from(self.jid.clone()), self.password.clone());
-        let timeouts = Timeouts { read_timeout: SILENCE, response_timeout: SILENCE };
         let given = self.server.as_deref().map(DnsConfig::addr);
+        let usual = || DnsConfig::srv_default_client(domain);
         match self.security {
             Security::StartTls => {
-                let server = given.unwrap_or_else(|| DnsConfig::srv_default_client(domain));
-                Client::new_starttls(jid, password, server, timeouts)
+                let server = StartTlsServerConnector::from(given.unwrap_or_else(usual));
+                Line::connect(&server, &self.jid, &self.password).await
             }
             Security::DirectTls => {
                 let server = given.unwrap_or_else(|| DnsConfig::srv_xmpps(domain));
-                Client::new_direct_tls_with_config(jid, password, server, timeouts)
+                Line::connect(&DirectTlsServerConnector::from(server), &self.jid, &self.password).await
             }
             Security::Plain => {
-                let server = given.unwrap_or_else(|| DnsConfig::srv_default_client(domain));
-                Client::new_plaintext(jid, password, server, timeouts)
+                let server = TcpServerConnector::from(given.unwrap_or_else(usual));
+                Line::connect(&server, &self.jid, &self.password).await
             }
         }
     }
 
     async fn listen(&self, heard: mpsc::Sender<Heard>) -> Result<(), BoxError> {
-        let mut client = self.client();
+        let late = |_| format!("the server does not let the bot in within {CONNECT_WITHIN:?}");
+        let mut line = timeout(CONNECT_WITHIN, self.connect()).await.map_err(late)??;
+        self.enter(&mut line).await?;
         let mut talk = Talk::new(&self.jid, &self.nick);
         let (sender, mut answers) = mpsc::channel(16);
         let mut replies = JoinSet::new();
-        let mut beat = interval_at(Instant::now() + BEAT, BEAT);
         loop {
             tokio::select! {
-                event = client.next() => match event {
-                    Some(Event::Online { .. }) => self.enter(&mut client).await?,
-                    Some(Event::Stanza(stanza)) => {
+                next = line.next() => match next? {
+                    Some(stanza) => {
                         let (answer, said) = talk.take(stanza);
                         if let Some(answer) = answer {
-                            send(&mut client, answer).await?;
+                            line.send(&answer).await?;
                         }
                         if let Some(said) = said.filter(|_| replies.len() < REPLIES) {
                             replies.spawn(reply(said, heard.clone(), sender.clone()));
                         }
                     }
-                    Some(Event::Disconnected(error)) => return Err(error.into()),
-                    None => return Ok(()),
+                    None => line.send(&Iq::from_get("are you there", Ping).into()).await?,
                 },
-                Some(message) = answers.recv() => {
-                    send(&mut client, Stanza::Message(message)).await?;
-                }
-                _ = beat.tick() => {
-                    // The library waits for a server that is gone; a new client finds it sooner.
-                    let asked = async { client.send_iq(None, IqRequest::Get(Ping.into())).await.await };
-                    timeout(ANSWER_WITHIN, asked).await.map_err(|_| "the server does not answer a ping")?.ok();
-                }
+                Some(message) = answers.recv() => line.send(&Stanza::Message(message)).await?,
                 Some(_) = replies.join_next() => {}
                 () = heard.closed() => {
-                    client.send_end().await?;
+                    line.end().await;
                     return Ok(());
                 }
             }
@@ -173,22 +161,17 @@ impl Xmpp {
     }
 
     /// Says that the bot is there, to everybody and in its rooms.
-    async fn enter(&self, client: &mut Client) -> Result<(), BoxError> {
-        send(client, Presence::available().into()).await?;
+    async fn enter(&self, line: &mut Line) -> Result<(), BoxError> {
+        line.send(&Presence::available().into()).await?;
         for room in &self.rooms {
             let nick = ResourcePart::new(&self.nick)?;
             // What was said before is not for the bot.
             let muc = Muc::new().with_history(History::new().with_maxstanzas(0));
             let here = Presence::new(Type::None).with_to(room.with_resource(&nick)).with_payload(muc);
-            send(client, here.into()).await?;
+            line.send(&here.into()).await?;
         }
         Ok(())
     }
-}
-
-async fn send(client: &mut Client, stanza: Stanza) -> Result<(), BoxError> {
-    timeout(ANSWER_WITHIN, client.send_stanza(stanza)).await.map_err(|_| "the server takes nothing")??;
-    Ok(())
 }
 
 /// Gives `said` to `heard`, and makes messages of the answers.
@@ -205,7 +188,8 @@ async fn reply(said: Said, heard: mpsc::Sender<Heard>, out: mpsc::Sender<Message
                 Some(_) => (MessageType::Groupchat, to.clone(), part),
                 None => (MessageType::Chat, to.clone(), part),
             };
-            let message = Message::new_with_type(kind, Some(to)).with_body(Lang::default(), body);
+            let mut message = Message::new_with_type(kind, Some(to)).with_body(Lang::default(), body);
+            message.id = Some(Id(format!("{:032x}", fastrand::u128(..))));
             if out.send(message).await.is_err() {
                 return;
             }
@@ -250,7 +234,8 @@ fn pieces(line: &str) -> Vec<&str> {
 }
 
 fn address(text: &str) -> Result<BareJid, InvalidJid> {
-    BareJid::new(text).map_err(|_| InvalidJid(text.to_owned()))
+    let jid = BareJid::new(text).ok().filter(|jid| jid.node().is_some());
+    jid.ok_or_else(|| InvalidJid(text.to_owned()))
 }
 
 impl Input for Xmpp {
@@ -272,6 +257,14 @@ impl fmt::Debug for Xmpp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_has_a_user_and_a_server() {
+        assert!(Xmpp::new("bot@example.org", "").is_ok());
+        for wrong in ["", "example.org", "@example.org", "bot@", "bot@example.org/phone"] {
+            assert!(Xmpp::new(wrong, "").is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_long_answer_is_several_messages_and_ends_somewhere() {

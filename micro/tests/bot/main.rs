@@ -4,6 +4,7 @@
 
 mod chat;
 mod command;
+mod free;
 mod post;
 mod provided;
 mod slack;

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::chat::{Log, registry};
+use crate::free::free;
 
 /// What the stand-in sends over each socket, and what it is told.
 #[derive(Clone)]
@@ -118,7 +119,7 @@ async fn take(
 ) -> (Vec<Value>, Vec<String>) {
     let (mut acks, mut texts) = (Vec::new(), Vec::new());
     while texts.len() < messages {
-        let next = tokio::time::timeout(Duration::from_secs(20), heard.recv()).await;
+        let next = tokio::time::timeout(Duration::from_secs(45), heard.recv()).await;
         let (what, value) = next.unwrap_or_else(|_| panic!("only {texts:?}")).unwrap();
         if what == "ack" {
             acks.push(value["envelope_id"].clone());
@@ -164,6 +165,21 @@ async fn socket_mode_answers_once_whatever_comes_twice_and_connects_again() {
     assert_eq!(texts[2], "<@U1>: pong");
     let more = tokio::time::timeout(Duration::from_millis(300), take(&mut heard, 1)).await;
     assert!(more.is_err(), "nothing is answered twice: {more:?}");
+    bot.abort();
+}
+
+#[tokio::test]
+async fn a_slow_command_does_not_keep_it_from_connecting_again() {
+    let hello = json!({ "type": "hello" });
+    let disconnect = json!({ "type": "disconnect", "reason": "refresh_requested" });
+    let first = vec![hello.clone(), said("e1", "1.1", "<@BOT> watch"), disconnect];
+    let second = vec![hello, said("e2", "1.2", "<@BOT> ping")];
+    let (stand, mut heard) = stand(vec![first, second]).await;
+    let api = Api::at(&format!("http://{}/api", stand.address), "xoxb-1").unwrap();
+    let bot = Bot::builder(registry("refreshed").await).limit(Duration::from_secs(600));
+    let bot = bot.build(vec![Box::new(Socket::new(api, "xapp-1"))]).unwrap();
+    let bot = tokio::spawn(bot.run());
+    assert_eq!(take(&mut heard, 1).await.1, ["<@U1>: pong"]);
     bot.abort();
 }
 
@@ -259,7 +275,7 @@ async fn rights_are_by_user_and_room_and_what_is_said_names_nobody() {
 async fn the_events_api_takes_only_what_is_signed() {
     let (stand, mut heard) = stand(Vec::new()).await;
     let api = Api::at(&format!("http://{}/api", stand.address), "xoxb-1").unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let address = free();
     let bot = run("events", Events::new(api, "secret", address)).await;
     let body = |value: &Value| value.to_string();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();

@@ -6,14 +6,14 @@ use std::time::Duration;
 use micro::bot::webhook::Webhook;
 use micro::bot::{Bot, Builder};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::chat::registry;
+use crate::free::free;
 use crate::post::post;
 
 /// Runs `bot` behind a webhook, until the end of the test. Its address, once it listens.
 pub(crate) async fn run(bot: Builder) -> SocketAddr {
-    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let address = free();
     let bot = bot.build(vec![Box::new(Webhook::new("open sesame", address))]).unwrap();
     tokio::spawn(bot.run());
     for _ in 0..1000 {

@@ -1,28 +1,36 @@
 //! The bot at a real prosody, with a second client speaking to it.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use micro::bot::xmpp::{Security, Xmpp};
-use micro::bot::{Bot, Rights};
-use tokio_xmpp::connect::DnsConfig;
+use micro::bot::{Bot, Input, Rights};
+use tokio::time::timeout;
+use tokio_xmpp::Stanza;
+use tokio_xmpp::connect::{DnsConfig, TcpServerConnector};
+use tokio_xmpp::stanzastream::{Event, StanzaStream, StreamEvent};
 use tokio_xmpp::xmlstream::Timeouts;
-use tokio_xmpp::{Client, Event, Stanza};
 use xmpp_parsers::jid::{BareJid, Jid};
-use xmpp_parsers::message::{Lang, Message, MessageType};
+use xmpp_parsers::message::{Id, Lang, Message, MessageType};
 use xmpp_parsers::muc::Muc;
 use xmpp_parsers::presence::Presence;
 
 use crate::chat::registry;
+use crate::free::free;
+
+/// How long anything may take on a machine with much to do.
+const PATIENCE: Duration = Duration::from_secs(120);
+const BOT: &str = "bot@localhost";
+const ROOM: &str = "ops@rooms.localhost";
 
 /// A prosody of its own, which ends with this.
 struct Prosody {
     child: Child,
     dir: tempfile::TempDir,
-    port: u16,
+    address: SocketAddr,
 }
 
 impl Drop for Prosody {
@@ -39,9 +47,9 @@ impl Prosody {
             println!("skipped: no prosody on PATH");
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = free();
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().display();
+        let (path, port) = (dir.path().display(), address.port());
         let config = format!(
             r#"pidfile = "{path}/pid"
 data_path = "{path}/data"
@@ -64,7 +72,7 @@ muc_room_default_public_jids = true
         );
         std::fs::write(dir.path().join("prosody.cfg.lua"), config).unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
-        let prosody = Self { child: Self::run(dir.path()), dir, port };
+        let prosody = Self { child: Self::run(dir.path()), dir, address };
         for user in ["bot", "ann", "bob"] {
             let done = Command::new("prosodyctl")
                 .args(["--config", prosody.config().as_str(), "register", user, "localhost", "secret"])
@@ -86,10 +94,6 @@ muc_room_default_public_jids = true
         self.dir.path().join("prosody.cfg.lua").display().to_string()
     }
 
-    fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
     fn restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -99,77 +103,123 @@ muc_room_default_public_jids = true
     /// A client that is online, as soon as the server is.
     async fn client(&self, user: &str) -> Client {
         let jid = Jid::from(BareJid::new(&format!("{user}@localhost")).unwrap());
-        for _ in 0..200 {
-            let server = DnsConfig::addr(&self.address());
-            let mut client = Client::new_plaintext(jid.clone(), "secret", server, Timeouts::tight());
-            let event = tokio::time::timeout(Duration::from_secs(5), client.next()).await;
-            if matches!(event, Ok(Some(Event::Online { .. }))) {
-                client.send_stanza(Presence::available().into()).await.unwrap();
-                return client;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("prosody does not let {user} in");
+        let server = TcpServerConnector::from(DnsConfig::addr(&self.address.to_string()));
+        let mut stream = StanzaStream::new_c2s(server, jid, "secret".to_owned(), Timeouts::tight(), 16);
+        let online =
+            async { while !matches!(stream.next().await, Some(Event::Stream(StreamEvent::Reset { .. }))) {} };
+        timeout(PATIENCE, online).await.unwrap_or_else(|_| panic!("prosody does not let {user} in"));
+        let mut client = Client(stream);
+        client.send(Presence::available()).await;
+        client
     }
 }
 
-/// Says `text`, again and again until the bot is there, and gives its answer.
-async fn ask(client: &mut Client, kind: MessageType, to: &str, text: &str, from: &str) -> String {
-    for _ in 0..60 {
-        let message = Message::new_with_type(kind.clone(), Some(Jid::new(to).unwrap()));
-        client.send_stanza(message.with_body(Lang::default(), text.to_owned()).into()).await.unwrap();
-        let answer = async {
-            while let Some(event) = client.next().await {
-                let Event::Stanza(Stanza::Message(message)) = event else { continue };
-                let wanted = message.from.as_ref().is_some_and(|jid| jid.to_string().starts_with(from));
-                if let Some((_, body)) =
-                    message.get_best_body(vec![""]).filter(|_| wanted && message.type_ == kind)
-                {
-                    return body.clone();
-                }
+/// Somebody who speaks with the bot.
+struct Client(StanzaStream);
+
+impl Client {
+    async fn send(&mut self, stanza: impl Into<Stanza>) {
+        self.0.send(Box::new(stanza.into())).await;
+    }
+
+    /// Says `text` in a message called `id`.
+    async fn say(&mut self, kind: MessageType, to: &str, text: &str, id: &str) {
+        let message = Message::new_with_type(kind, Some(Jid::new(to).unwrap()));
+        let mut message = message.with_body(Lang::default(), text.to_owned());
+        message.id = Some(Id(id.to_owned()));
+        self.send(message).await;
+    }
+
+    /// The next message that one who is called `from` says, and that has `wanted`.
+    async fn hear(&mut self, from: &str, wanted: &str) -> String {
+        loop {
+            let event = self.0.next().await.expect("the server has gone");
+            let Event::Stanza(Stanza::Message(message)) = event else { continue };
+            let is_from = message.from.as_ref().is_some_and(|jid| jid.to_string().starts_with(from));
+            let body = message.get_best_body(vec![""]).map(|(_, body)| body.clone());
+            if let Some(body) = body.filter(|body| is_from && body.contains(wanted)) {
+                return body;
             }
-            panic!("the server has gone");
-        };
-        if let Ok(answer) = tokio::time::timeout(Duration::from_secs(1), answer).await {
-            return answer;
         }
     }
-    panic!("the bot does not answer {text:?}");
+
+    /// Says `text`, again and again until the bot is there, and waits for an answer that has `wanted`.
+    async fn ask(&mut self, kind: MessageType, to: &str, text: &str, from: &str, wanted: &str) -> String {
+        let asked = async {
+            loop {
+                self.say(kind.clone(), to, text, &fastrand::u64(..).to_string()).await;
+                // No speaker may say more, for long.
+                if let Ok(answer) = timeout(Duration::from_secs(2), self.hear(from, wanted)).await {
+                    return answer;
+                }
+            }
+        };
+        timeout(PATIENCE, asked)
+            .await
+            .unwrap_or_else(|_| panic!("the bot does not answer {text:?} with {wanted:?}"))
+    }
+
+    /// The same, alone with it.
+    async fn ask_alone(&mut self, text: &str, wanted: &str) -> String {
+        self.ask(MessageType::Chat, BOT, text, BOT, wanted).await
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_spoken_with_alone_and_in_rooms_and_comes_back() {
     let Some(mut prosody) = Prosody::start() else { return };
     let mut ann = prosody.client("ann").await;
-    let xmpp = Xmpp::new("bot@localhost", "secret").unwrap();
-    let xmpp = xmpp.server(prosody.address()).security(Security::Plain).room("ops@rooms.localhost").unwrap();
+    let xmpp =
+        Xmpp::new(BOT, "secret").unwrap().server(prosody.address.to_string()).security(Security::Plain);
+    let xmpp = xmpp.room(ROOM).unwrap();
     let rights = Rights::new().change(["xmpp:ann@localhost"]).unwrap();
     let context = registry("xmpp").await;
     let bot = Bot::builder(context.clone()).rights(rights).build(vec![Box::new(xmpp)]).unwrap();
     let bot = tokio::spawn(bot.run());
 
-    assert_eq!(ask(&mut ann, MessageType::Chat, "bot@localhost", "ping", "bot@localhost").await, "pong");
-    assert!(
-        ask(&mut ann, MessageType::Chat, "bot@localhost", "list", "bot@localhost").await.contains("greeter")
+    assert_eq!(ann.ask_alone("ping", "pong").await, "pong");
+    ann.ask_alone("list", "greeter").await;
+
+    // A server may deliver again what it is not sure of.
+    for _ in 0..2 {
+        ann.say(MessageType::Chat, BOT, "echo m-1", "m-1").await;
+    }
+    assert_eq!(timeout(PATIENCE, ann.hear(BOT, "m-")).await.unwrap(), "m-1");
+    ann.say(MessageType::Chat, BOT, "echo m-2", "m-2").await;
+    assert_eq!(
+        timeout(PATIENCE, ann.hear(BOT, "m-")).await.unwrap(),
+        "m-2",
+        "what came twice is answered once"
     );
 
-    let room = Jid::new("ops@rooms.localhost/Ann").unwrap();
-    let here = Presence::available().with_to(room).with_payload(Muc::new());
-    ann.send_stanza(here.into()).await.unwrap();
-    let from = "ops@rooms.localhost/bot";
-    let answer = ask(&mut ann, MessageType::Groupchat, "ops@rooms.localhost", "bot: ping", from).await;
-    assert_eq!(answer, "Ann: pong");
+    let here = Presence::available().with_to(Jid::new(&format!("{ROOM}/Ann")).unwrap());
+    ann.send(here.with_payload(Muc::new())).await;
+    let in_room = format!("{ROOM}/bot");
+    assert_eq!(ann.ask(MessageType::Groupchat, ROOM, "bot: ping", &in_room, "pong").await, "Ann: pong");
+    // A room shows whose its nicknames are, and ann may change things there as well; what names nobody is talk.
+    ann.say(MessageType::Groupchat, ROOM, "deregister greeter --all", "talk").await;
+    let time = ann.ask(MessageType::Groupchat, ROOM, "bot, time", &in_room, "time is").await;
+    assert!(time.starts_with("Ann: "), "{time}");
 
     let mut bob = prosody.client("bob").await;
-    let refused = "deregister greeter --all";
-    let answer = ask(&mut bob, MessageType::Chat, "bot@localhost", refused, "bot@localhost").await;
-    assert!(answer.contains("you may not deregister"), "{answer}");
+    bob.ask_alone("deregister greeter --all", "you may not deregister").await;
     assert_eq!(context.registry().get("greeter").await.unwrap().len(), 1);
 
     prosody.restart();
     let mut ann = prosody.client("ann").await;
-    assert_eq!(ask(&mut ann, MessageType::Chat, "bot@localhost", "ping", "bot@localhost").await, "pong");
-    ask(&mut ann, MessageType::Chat, "bot@localhost", "deregister greeter --all", "bot@localhost").await;
+    assert_eq!(ann.ask_alone("ping", "pong").await, "pong");
+    ann.ask_alone("deregister greeter --all", "").await;
     assert!(context.registry().get("greeter").await.unwrap().is_empty());
     bot.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_know_it_says_so() {
+    let Some(prosody) = Prosody::start() else { return };
+    drop(prosody.client("ann").await);
+    let xmpp =
+        Xmpp::new(BOT, "a guess").unwrap().server(prosody.address.to_string()).security(Security::Plain);
+    let (heard, _hears) = tokio::sync::mpsc::channel(1);
+    let refused = timeout(PATIENCE, xmpp.run(heard)).await.unwrap().unwrap_err().to_string();
+    assert!(refused.contains("NotAuthorized"), "{refused}");
 }

@@ -1,6 +1,7 @@
 //! Socket Mode: Slack's events over a WebSocket that the bot opens.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
@@ -33,12 +34,14 @@ const REPLIES: usize = 256;
 pub struct Socket {
     api: Api,
     app: Api,
+    /// Answers under way, which need no socket and outlive the one that they came by.
+    replies: Mutex<JoinSet<()>>,
 }
 
 impl Socket {
     /// Answers by `api`, whose token is the bot's, what comes over a socket that `app_token` opens.
     pub fn new(api: Api, app_token: &str) -> Self {
-        Self { app: api.with_token(app_token), api }
+        Self { app: api.with_token(app_token), api, replies: Mutex::default() }
     }
 
     async fn listen(&self, heard: mpsc::Sender<Heard>) -> Result<(), BoxError> {
@@ -47,11 +50,9 @@ impl Socket {
         let config = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
         let (mut socket, _) =
             timeout(OPEN_WITHIN, connect_async_with_config(&url, Some(config), true)).await??;
-        let mut replies = JoinSet::new();
         loop {
             let message = tokio::select! {
                 message = timeout(SILENCE, socket.next()) => message.map_err(|_| "slack has fallen silent")?,
-                Some(_) = replies.join_next() => continue,
                 () = heard.closed() => return Ok(()),
             };
             let text = match message {
@@ -68,14 +69,20 @@ impl Socket {
                 socket.send(Message::text(json!({ "envelope_id": id }).to_string())).await?;
             }
             if envelope.kind == "disconnect" {
-                socket.close(None).await.ok();
-                // Answers that are under way are still posted: they do not need the socket.
-                while timeout(SILENCE, replies.join_next()).await.is_ok_and(|done| done.is_some()) {}
+                timeout(OPEN_WITHIN, socket.close(None)).await.ok();
                 return Ok(());
             }
-            if let Some(said) = envelope.said_to(&me).filter(|_| replies.len() < REPLIES) {
-                replies.spawn(reply(self.api.clone(), said, heard.clone()));
+            if let Some(said) = envelope.said_to(&me) {
+                self.reply(said, heard.clone());
             }
+        }
+    }
+
+    fn reply(&self, said: Said, heard: mpsc::Sender<Heard>) {
+        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        while replies.try_join_next().is_some() {}
+        if replies.len() < REPLIES {
+            replies.spawn(reply(self.api.clone(), said, heard));
         }
     }
 }
