@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
+use micro_balance::SentTo;
 use micro_tower::Client;
 use prost_reflect::MethodDescriptor;
 use tonic::body::Body;
@@ -66,7 +67,7 @@ pub(super) async fn rpc(
             .response();
     }
     if upstream.facts().is_go_micro() {
-        return go_micro(upstream, name, request, policy).await.unwrap_or_else(|fault| fault.response());
+        return go_micro(upstream, name, request, policy).await;
     }
     match method(catalog, upstream, name).await {
         Ok(method) => {
@@ -74,9 +75,7 @@ pub(super) async fn rpc(
             let (client, how) = (policy.client(upstream), policy.transcoding());
             metered(upstream, name, request, |request| transcode(client, found, request, &how)).await
         }
-        Err(schema::Error::NoReflection(_)) => {
-            go_micro(upstream, name, request, policy).await.unwrap_or_else(|fault| fault.response())
-        }
+        Err(schema::Error::NoReflection(_)) => go_micro(upstream, name, request, policy).await,
         Err(error) => unknown(error, upstream).response(),
     }
 }
@@ -87,13 +86,20 @@ async fn go_micro(
     name: &str,
     request: Request<Body>,
     policy: &Policy,
-) -> Result<Response<Body>, Fault> {
-    let how = policy.transcoding();
-    let (parts, body) = request.into_parts();
-    let body = Limited::new(body, how.most_bytes).collect().await;
-    let body = body.map_err(|error| Fault::new(ID, StatusCode::BAD_REQUEST, error.to_string()))?.to_bytes();
-    let body = if body.trim_ascii().is_empty() { "{}".into() } else { body };
-    by_name(policy.client(upstream), name, &parts.headers, body, how.timeout).await
+) -> Response<Body> {
+    let carry = |request: Request<Body>| async {
+        let how = policy.transcoding();
+        let (parts, body) = request.into_parts();
+        let body = Limited::new(body, how.most_bytes).collect().await;
+        let body =
+            body.map_err(|error| Fault::new(ID, StatusCode::BAD_REQUEST, error.to_string()))?.to_bytes();
+        let body = if body.trim_ascii().is_empty() { "{}".into() } else { body };
+        by_name(policy.client(upstream), name, &parts, body, how.timeout).await
+    };
+    metered(upstream, name, request, |request| async {
+        carry(request).await.unwrap_or_else(|fault: Fault| fault.response())
+    })
+    .await
 }
 
 /// Calls `name` with the request as a message, and answers what the answer says.
@@ -110,12 +116,15 @@ pub(super) async fn api(
         Ok(method) => method,
         Err(error) => return unknown(error, upstream).response(),
     };
-    match tokio::time::timeout(how.timeout, call(policy.client(upstream), &method, request, peer, &how)).await
-    {
-        Ok(Ok(answer)) => answer.into_response(),
-        Ok(Err(status)) => failure(ID, &status.into()).response(),
-        Err(_) => late(how.timeout).response(),
-    }
+    let carry = |request| async {
+        let called = call(policy.client(upstream), &method, request, peer, &how);
+        match tokio::time::timeout(how.timeout, called).await {
+            Ok(Ok(answer)) => answer.into_response(),
+            Ok(Err(status)) => failure(ID, &status.into()).response(),
+            Err(_) => late(how.timeout).response(),
+        }
+    };
+    metered(upstream, name, request, carry).await
 }
 
 async fn call(
@@ -134,6 +143,7 @@ async fn call(
     let mut asked = tonic::Request::new(message);
     *asked.metadata_mut() = MetadataMap::from_headers(metadata(&parts.headers));
     asked.set_timeout(how.timeout);
+    parts.extensions.get::<SentTo>().and_then(|sent_to| asked.extensions_mut().insert(sent_to.clone()));
     let mut grpc = Grpc::new(client);
     grpc.ready().await.map_err(tonic::Status::from_error)?;
     let codec: ProstCodec<ApiRequest, ApiResponse> = ProstCodec::default();

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use micro_balance::SentTo;
 use micro_discover::Registry;
 use micro_tower::{Client, wire};
 use tonic::Status;
@@ -18,7 +20,7 @@ use tonic::body::Body;
 use super::request::RpcRequest;
 use crate::call::{Answers, Call, Caller, Error, Target, documents};
 use crate::causes::chain;
-use crate::proxy::{Directory, Fault, Unreachable, Wire};
+use crate::proxy::{Directory, Fault, Unreachable, Upstream, Wire, metered};
 use crate::schema::Json;
 use crate::transcode::{Problem, http_status, metadata};
 
@@ -58,34 +60,49 @@ impl Rpc {
             Err(error) => return bad(error.to_string()),
         };
         match RpcRequest::read(kind, &body) {
-            Ok(asked) => self.call(asked, &parts.headers).await.unwrap_or_else(|fault| fault.response()),
+            Ok(asked) => self.call(asked, parts).await.unwrap_or_else(|fault| fault.response()),
             Err(why) => bad(why),
         }
     }
 
-    /// Calls what is asked, with what `headers` have to say behind this hop.
-    ///
-    /// # Errors
-    ///
-    /// What go-micro would say.
-    pub async fn call(&self, asked: RpcRequest, headers: &HeaderMap) -> Result<Response<Body>, Fault> {
+    /// Calls what is asked, with what the headers in `parts` have to say behind this hop.
+    async fn call(&self, asked: RpcRequest, parts: Parts) -> Result<Response<Body>, Fault> {
         // The caller watches whatever it is asked for, so that has to be there.
         let upstream =
             self.directory.look_up(&asked.service).await.map_err(|unreachable| match unreachable {
                 Unreachable::Unknown(_) => Fault::new(ID, StatusCode::NOT_FOUND, unreachable.to_string()),
                 _ => Fault::new(ID, StatusCode::SERVICE_UNAVAILABLE, unreachable.to_string()),
             })?;
+        let method = asked.method.clone();
+        let carry = |request: Request<Body>| async {
+            let (parts, _) = request.into_parts();
+            self.carry(&upstream, asked, &parts).await.unwrap_or_else(|fault| fault.response())
+        };
+        Ok(metered(&upstream, &method, Request::from_parts(parts, Body::empty()), carry).await)
+    }
+
+    /// Carries a call of `upstream` out.
+    async fn carry(
+        &self,
+        upstream: &Upstream,
+        asked: RpcRequest,
+        parts: &Parts,
+    ) -> Result<Response<Body>, Fault> {
+        let headers = &parts.headers;
         let request = if asked.request.trim().is_empty() { "{}".to_owned() } else { asked.request };
         let wants_lines = accepts_lines(headers);
         let limit = timeout(headers).map_or(self.timeout, |asked| asked.min(self.timeout));
         if upstream.facts().is_go_micro() && asked.address.is_empty() {
             let client = upstream.client(Wire::Http2).clone();
-            return by_name(client, &asked.method, headers, request.into(), limit).await;
+            return by_name(client, &asked.method, parts, request.into(), limit).await;
         }
         let mut call =
             Call::new(Target::Service(asked.service), asked.method).headers(metadata(headers)).timeout(limit);
         if !asked.address.is_empty() {
             call = call.endpoint(asked.address);
+        }
+        if let Some(sent_to) = parts.extensions.get::<SentTo>() {
+            call = call.sent_to(sent_to.clone());
         }
         let mut answers =
             self.caller.call(call, documents(&request)).await.map_err(|error| failure(ID, &error))?;
@@ -113,7 +130,8 @@ impl Rpc {
     }
 }
 
-/// Calls `method` by `client` in go-micro's words, whichever version of it is spoken there: JSON in, JSON out.
+/// Calls `method` by `client` in go-micro's words, whichever version of it is spoken there: JSON in, JSON out, with what
+/// the headers in `parts` have to say, and where it went in a [`SentTo`] there.
 ///
 /// # Errors
 ///
@@ -121,12 +139,15 @@ impl Rpc {
 pub async fn by_name(
     client: Client,
     method: &str,
-    headers: &HeaderMap,
+    parts: &Parts,
     request: Bytes,
     limit: Duration,
 ) -> Result<Response<Body>, Fault> {
-    let client = wire::Client::new(client);
-    match tokio::time::timeout(limit, client.call_text(method, metadata(headers), request)).await {
+    let mut client = wire::Client::new(client);
+    if let Some(sent_to) = parts.extensions.get::<SentTo>() {
+        client = client.sent_to(sent_to.clone());
+    }
+    match tokio::time::timeout(limit, client.call_text(method, metadata(&parts.headers), request)).await {
         Ok(answer) => Ok(answered(answer?)),
         Err(_) => {
             let detail = format!("{method} did not answer within {limit:?}");

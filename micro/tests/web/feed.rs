@@ -74,6 +74,8 @@ async fn what_passes_through_gateways_and_sidecars_is_seen() {
             ),
             (&gateway, "POST", "/echo/echo/unary", json, b"{}"),
             (&sidecar, "POST", "/echo/echo/unary", json, b"{}"),
+            (&gateway, "POST", "/rpc", json, br#"{"service":"echo","method":"Echo.Sum"}"#),
+            (&sidecar, "POST", "/rpc", json, br#"{"service":"echo","method":"Echo.Sum"}"#),
         ] {
             let answer = face.ask(method, path, headers, body);
             assert_eq!(answer.status, 200, "{path}: {answer:?}");
@@ -85,14 +87,19 @@ async fn what_passes_through_gateways_and_sidecars_is_seen() {
     let faces = asked.await.unwrap();
     let passed = tap.row(&["visitor", "/shop/hello", "200"]).await;
     assert!(passed.contains("shop-a") && passed.contains("mine"), "{passed}");
-    for words in [&["go.micro.api", "Echo.Unary"][..], &["till", "Echo.Unary"], &["till", "Echo.Fail", "500"]]
-    {
+    for words in [
+        &["go.micro.api", "Echo.Unary"][..],
+        &["till", "Echo.Unary"],
+        &["go.micro.api", "Echo.Sum", "200"],
+        &["till", "Echo.Sum", "200"],
+        &["till", "Echo.Fail", "500"],
+    ] {
         let called = tap.row(words).await;
         assert!(called.contains("echo-a") || called.contains("echo-b"), "{called}");
     }
     let topology = site.until("/topology", "till → echo").await;
     assert!(topology.contains("visitor → shop") && topology.contains("go.micro.api → echo"), "{topology}");
-    site.until("/services/echo", "33.3 %").await;
+    site.until("/services/echo", "20.0 %").await;
 
     // A face that goes is not followed any more, and one that comes is.
     drop(faces);
