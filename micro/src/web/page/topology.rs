@@ -106,8 +106,8 @@ fn map(edges: &[Edge], services: &[String]) -> Markup {
 }
 
 fn label(name: &str, x: i32, y: i32) -> Markup {
-    let short: String = if name.chars().count() > 22 {
-        name.chars().take(21).chain(['…']).collect()
+    let short: String = if name.chars().count() > 19 {
+        name.chars().take(18).chain(['…']).collect()
     } else {
         name.to_owned()
     };

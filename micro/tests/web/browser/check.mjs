@@ -107,7 +107,18 @@ try {
   await step("an endpoint's own figures are shown, and which endpoint answered", async () => {
     await page.goto(`${WEB}/services/echo`);
     await page.waitForSelector("#endpoints >> text=up 1 min, 7 requests");
+    const statuses = await page.evaluate(async () => {
+      const call = JSON.stringify({ service: "echo", method: "Echo.Unary", request: { text: "hello" } });
+      const statuses = new Set();
+      for (let number = 0; number < 60; number += 1) {
+        const answer = await fetch("/rpc", { method: "POST", headers: { "content-type": "application/json" }, body: call });
+        statuses.add(answer.status);
+      }
+      return [...statuses];
+    });
+    assert.deepEqual(statuses, [200]);
     await page.waitForFunction(() => /[1-9]\d* requests in two minutes/.test(document.querySelector("#endpoints").innerHTML));
+    await page.screenshot({ path: join(SHOTS, "dashboard.png"), clip: { x: 0, y: 0, width: 1280, height: 550 } });
   });
   await step("a replica that dies leaves the screen without a reload", async () => {
     await page.goto(`${WEB}/services/echo`);
