@@ -79,7 +79,7 @@ pub(super) fn churn(
 
 fn with<P: Policy>(runtime: &Runtime, policy: P, count: usize, changes: usize) -> Result<Measured, BoxError> {
     // What the balancer before had is given back first.
-    runtime.block_on(sleep(Duration::from_millis(50)));
+    runtime.block_on(async { sleep(Duration::from_millis(50)).await });
     let (started, mut built) = (Instant::now(), None);
     let allocated = allocation_counter::measure(|| built = Some(runtime.block_on(build(policy, count))));
     let (balance, hand) = built.ok_or("nothing was built")??;

@@ -34,7 +34,7 @@ fn what_breaks_a_rule_is_a_usage_error_that_says_which() {
     let place = Place::new();
     let no_endpoint = r#"{"name":"greeter"}"#;
     let whole = r#"{"name":"greeter","endpoints":[{"id":"a","address":"h:1"}]}"#;
-    let cases: [(&[&str], &str); 17] = [
+    let cases: [(&[&str], &str); 19] = [
         (&["lst"], "a similar subcommand exists: 'list'"),
         (&["get"], "<NAME>"),
         (&["get", "a/b"], "service name \"a/b\""),
@@ -52,6 +52,8 @@ fn what_breaks_a_rule_is_a_usage_error_that_says_which() {
         (&["register", whole, "--zone", "eu"], "the record is given twice"),
         (&["register", "@/no/such/file"], "cannot read the record from the file \"/no/such/file\""),
         (&["deregister", "greeter"], "which endpoint is to go is not said"),
+        (&["web", "--address", "0.0.0.0:0"], "everybody could use the dashboard"),
+        (&["sidecar", "--address", "0.0.0.0:0"], "can be reached by others, and needs a token"),
     ];
     for (arguments, why) in cases {
         let run = place.run(arguments);
