@@ -82,6 +82,8 @@ fn every_layer_is_read() {
         attempts = 4
         codes = [8, 14]
         statuses = [503]
+        whole = 1024
+        attempt_timeout = "1s"
         budget = { throttle = { max_tokens = 10, token_ratio = 0.5 } }
         backoff = { exponential = { base = "10ms", max = "1s", jitter = { around = { part = 0.2 } } } }
 
@@ -121,6 +123,8 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("health_check.ask.http.page = \"/\"", "health_check.ask.http.page", "unknown field"),
         ("health_check.jitter = 2.0\nhealth_check.ask = \"tcp\"", "health_check.jitter", "0 to 1"),
         ("retry.attempts = 0", "retry.attempts", "at least 1"),
+        ("retry.whole = -1", "retry.whole", "u64"),
+        ("retry.attempt_timeout = 1", "retry.attempt_timeout", "string"),
         ("retry.codes = [17]", "retry", "no gRPC code"),
         ("retry.budget.window.ratio = 11.0", "retry.budget", "between 0 and 10"),
         ("retry.backoff.exponential.base = \"0s\"", "retry.backoff", "more than 0"),

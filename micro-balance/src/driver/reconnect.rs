@@ -7,8 +7,8 @@ use std::time::Duration;
 ///
 /// The limit is low because an attempt costs a packet, and an endpoint that is back is wanted back: its
 /// share of requests must not wait for a long back-off to end. The wide spread keeps many clients that lost
-/// an endpoint together from coming back together, fewer than one in ten in any tenth of a second. An endpoint
-/// announced anew is connected at once.
+/// an endpoint together from coming back together: of those who lost it at one moment, fewer than one in ten try in
+/// any tenth of a second. An endpoint announced anew is connected at once.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Reconnect {

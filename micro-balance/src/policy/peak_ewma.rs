@@ -28,8 +28,8 @@ const ALIKE: f32 = 4.0 / 3.0;
 /// times the requests it would have in flight. The default.
 ///
 /// For nearly everything: a server that slows down or fails gets less within a few requests. Among servers
-/// that are all alike it does as [`LeastRequest`](super::LeastRequest): what differs by less than a millisecond or a
-/// third is the noise of a host, and the one with fewer requests in flight is taken.
+/// that are all alike it does as [`LeastRequest`](super::LeastRequest): a millisecond is added to every latency, and costs
+/// that then differ by less than a third are the noise of a host: the one with fewer requests in flight is taken.
 ///
 /// A failure counts as an answer after the penalty, so an endpoint that fails fast gets next to nothing. One
 /// that has been avoided is tried again: fewer than one request in a hundred looks after such endpoints, and

@@ -162,11 +162,13 @@ where
         if may_hold { look.max(HOLD) } else { look }
     }
 
-    /// Whether an answer is kept until it is whole: one that says that it is short, to a call that may be repeated.
+    /// Whether an answer is kept until it is whole: one that says that it is short, to a call that may be repeated and
+    /// has an attempt left.
     pub(crate) fn keeps<R>(&self, response: &Response<R>) -> bool {
         let length = || response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok();
-        let may = self.kind.repeatable && !self.kind.grpc && self.replay.is_whole();
-        may && length().is_some_and(|length| (1..=self.config.whole).contains(&length))
+        let may = self.kind.repeatable && !self.kind.grpc && self.attempts < self.config.attempts;
+        may && self.replay.is_whole()
+            && length().is_some_and(|length| (1..=self.config.whole).contains(&length))
     }
 
     /// For how long.

@@ -19,6 +19,9 @@ struct Retries {
     keep: Option<usize>,
     #[serde(deserialize_with = "maybe_duration")]
     look: Option<Duration>,
+    whole: Option<u64>,
+    #[serde(deserialize_with = "maybe_duration")]
+    attempt_timeout: Option<Duration>,
     codes: Option<Vec<u16>>,
     statuses: Option<Vec<u16>>,
     #[serde(deserialize_with = "budget")]
@@ -36,6 +39,8 @@ pub(super) fn retry<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RetryLa
     }
     layer = retries.keep.map_or(layer.clone(), |bytes| layer.keep(bytes));
     layer = retries.look.map_or(layer.clone(), |wait| layer.look(wait));
+    layer = retries.whole.map_or(layer.clone(), |bytes| layer.whole(bytes));
+    layer = retries.attempt_timeout.map_or(layer.clone(), |limit| layer.attempt_timeout(limit));
     layer = retries.budget.map_or(layer.clone(), |budget| layer.budget(budget));
     layer = retries.backoff.map_or(layer.clone(), |backoff| layer.backoff(backoff));
     if retries.codes.is_some() || retries.statuses.is_some() {
