@@ -62,11 +62,11 @@ impl Checks {
 
     /// Whether the agent still knows this endpoint, and believes in it for another TTL.
     async fn renewed(&self, catalog: &Catalog, id: &str, ttl: Duration) -> Result<bool, Trouble> {
-        let id = escape(id);
         let renewed = if ttl.is_zero() || self.probe.is_some() {
-            catalog.agents().own(&format!("/v1/agent/service/{id}?")).await
+            catalog.agents().own(&format!("/v1/agent/service/{}?", escape(id))).await
         } else {
-            catalog.agents().write(&format!("/v1/agent/check/pass/service:{id}?"), Vec::new()).await
+            let check = escape(&self.check_id(id));
+            catalog.agents().write(&format!("/v1/agent/check/pass/{check}?"), Vec::new()).await
         };
         match renewed {
             Ok(_) => Ok(true),
@@ -91,10 +91,21 @@ impl Checks {
             "Meta": meta(endpoint),
             "Weights": { "Passing": endpoint.weight.max(1), "Warning": 1 },
         });
-        if let Some(check) = self.check(endpoint, ttl) {
+        if let Some(mut check) = self.check(endpoint, ttl) {
+            check["CheckID"] = self.check_id(id).into();
             body["Check"] = check;
         }
         body
+    }
+
+    /// One for each kind of check: an agent whose check becomes one of another kind under the same name goes on with both,
+    /// and tells now what one saw, now what the other.
+    fn check_id(&self, id: &str) -> String {
+        match self.probe {
+            None => format!("service:{id}"),
+            Some(Probe::Tcp { .. }) => format!("service:{id}:tcp"),
+            Some(Probe::Http { .. }) => format!("service:{id}:http"),
+        }
     }
 
     fn check(&self, endpoint: &Endpoint, ttl: Duration) -> Option<Value> {
