@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tower::BoxError;
 use tower_service::Service;
 
-use super::{Event, State};
+use super::{Event, State, slot::Slot};
 use crate::{error::chain, policy::Policy, stats::LOST};
 
 /// Waits, then asks `service` until it is ready. A panic of the service is a failure like any other.
@@ -63,7 +63,7 @@ where
     }
 
     pub(super) fn on_connected(&mut self, serial: u64, attempt: u64, result: Result<(), BoxError>) {
-        let random = self.driver.chance.fraction();
+        let others = result.is_err() && self.has_ready();
         let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.attempt == attempt) else { return };
         slot.connecting = false;
         match result {
@@ -85,7 +85,7 @@ where
             Err(error) => {
                 let error = chain(error.as_ref());
                 slot.failures = slot.failures.saturating_add(1);
-                let wait = self.driver.reconnect.wait(slot.failures, random);
+                let wait = self.driver.reconnect.wait(slot.failures, others, &self.driver.chance);
                 let failures = slot.failures;
                 tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %error, failures, ?wait, "endpoint not reached");
                 slot.last_error = Some(error.into());
@@ -94,5 +94,11 @@ where
             }
         }
         self.touch(serial);
+    }
+
+    /// Whether some endpoint takes requests.
+    fn has_ready(&self) -> bool {
+        // What was published last says no before anybody has to be asked.
+        self.had_ready && self.slots.values().any(Slot::is_connected)
     }
 }
