@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Every service by its name: a record per version.
-pub type Services = BTreeMap<String, Vec<Service>>;
+/// Every service by its name: a record per version. A copy of it shares the records.
+pub type Services = BTreeMap<String, Arc<[Service]>>;
 
 /// What a registry knows, as it changes. Clones share one set of watches, which ends with the last of them.
 ///
@@ -29,7 +29,7 @@ pub struct Catalog {
 /// New names are looked for this often …
 const SOONEST: Duration = Duration::from_millis(100);
 /// … or, where the registry takes its time to list them, with so many times as long between …
-const PAUSE: u32 = 10;
+const PAUSE: u32 = 5;
 /// … up to this.
 const LATEST: Duration = Duration::from_secs(1);
 /// How long the registry may take to list them.
@@ -61,7 +61,7 @@ impl Catalog {
     }
 
     /// The records of `name`, one per version; none when nobody has it.
-    pub fn service(&self, name: &str) -> Vec<Service> {
+    pub fn service(&self, name: &str) -> Arc<[Service]> {
         self.services.borrow().get(name).cloned().unwrap_or_default()
     }
 
@@ -143,13 +143,13 @@ fn put(sender: &watch::Sender<Arc<Services>>, name: String, mut set: Vec<Service
     set.retain(|record| !record.endpoints.is_empty());
     set.sort_by(|one, other| one.version.cmp(&other.version));
     sender.send_if_modified(|services| {
-        if services.get(&name).map_or(set.is_empty(), |known| *known == set) {
+        if services.get(&name).map_or(set.is_empty(), |known| **known == *set) {
             return false;
         }
         let services = Arc::make_mut(services);
         match set.is_empty() {
             true => services.remove(&name),
-            false => services.insert(name, set),
+            false => services.insert(name, set.into()),
         };
         true
     });
@@ -181,7 +181,7 @@ mod tests {
         let mut changes = catalog.changes();
         registry.announce(&record("greeter", "a"), Duration::ZERO).await.unwrap();
         changes.changed().await.unwrap();
-        assert_eq!(catalog.service("greeter"), [record("greeter", "a")]);
+        assert_eq!(*catalog.service("greeter"), [record("greeter", "a")]);
 
         registry.withdraw(&record("greeter", "a")).await.unwrap();
         changes.changed().await.unwrap();
@@ -204,6 +204,6 @@ mod tests {
         sleep(2 * LATEST).await;
         registry.announce(&record("passing-0", "b"), Duration::ZERO).await.unwrap();
         changes.wait_for(|services| services.contains_key("passing-0")).await.unwrap();
-        assert_eq!(catalog.service("passing-0"), [record("passing-0", "b")]);
+        assert_eq!(*catalog.service("passing-0"), [record("passing-0", "b")]);
     }
 }

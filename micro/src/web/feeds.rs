@@ -98,7 +98,7 @@ async fn run(catalog: Catalog, traffic: Traffic, token: Option<Arc<str>>, connec
 }
 
 fn places(services: &Services) -> Vec<Place> {
-    let endpoints = services.values().flatten().flat_map(|record| &record.endpoints);
+    let endpoints = services.values().flat_map(|records| records.iter()).flat_map(|record| &record.endpoints);
     let places = endpoints.filter_map(|endpoint| {
         let path = endpoint.metadata.get(KEY).filter(|path| path.starts_with('/'))?;
         Some((endpoint.address.clone(), path.clone()))

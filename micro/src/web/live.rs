@@ -10,7 +10,7 @@ use futures_core::Stream;
 use futures_util::stream;
 use maud::Markup;
 use serde::Serialize;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::view::View;
 
@@ -35,12 +35,12 @@ pub(super) fn id(kind: &str, key: impl Hash) -> String {
     format!("{kind}-{:016x}", hasher.finish())
 }
 
-/// How long changes are gathered before they are sent …
+/// The first change after a quiet time is sent at once, those that follow on it are gathered for this long …
 const GATHER: Duration = Duration::from_millis(50);
 /// … or, where a page is long, so many times as long as it takes to make it …
 const GATHER_TIMES: u32 = 2;
 /// … up to this.
-const GATHER_LONGEST: Duration = Duration::from_millis(150);
+const GATHER_LONGEST: Duration = Duration::from_millis(100);
 /// How often figures are looked at that change without the registry.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -53,7 +53,7 @@ where
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let changes = view.catalog.changes();
-    let state = State { view, render, changes, look, gather: GATHER, sent: HashMap::new() };
+    let state = State { view, render, changes, look, rests_until: Instant::now(), sent: HashMap::new() };
     let events = stream::unfold(state, |mut state| async {
         let event = state.next().await?;
         Some((Ok(event), state))
@@ -66,7 +66,8 @@ struct State<R> {
     render: R,
     changes: tokio::sync::watch::Receiver<std::sync::Arc<crate::catalog::Services>>,
     look: Interval,
-    gather: Duration,
+    /// No page is made before, so that changes which come fast take a share of the time only.
+    rests_until: Instant,
     /// A hash of each block that the page has.
     sent: HashMap<String, u64>,
 }
@@ -93,16 +94,15 @@ impl<R: Fn(&View) -> Vec<Block>> State<R> {
     async fn next(&mut self) -> Option<Event> {
         loop {
             tokio::select! {
-                changed = self.changes.changed() => {
-                    changed.ok()?;
-                    sleep(self.gather).await;
-                    self.changes.mark_unchanged();
-                }
+                changed = self.changes.changed() => changed.ok()?,
                 _ = self.look.tick() => {}
             }
+            sleep_until(self.rests_until).await;
+            self.changes.mark_unchanged();
             let began = Instant::now();
             let changes = difference(&mut self.sent, (self.render)(&self.view));
-            self.gather = (began.elapsed() * GATHER_TIMES).clamp(GATHER, GATHER_LONGEST);
+            let ended = Instant::now();
+            self.rests_until = ended + ((ended - began) * GATHER_TIMES).clamp(GATHER, GATHER_LONGEST);
             if !changes.put.is_empty() || !changes.gone.is_empty() {
                 let json = serde_json::to_string(&changes).ok()?;
                 return Some(Event::default().event("blocks").data(json));

@@ -25,8 +25,8 @@ pub(in crate::web) async fn get(
 ) -> Response {
     let services = view.catalog.services();
     let records: Vec<_> = match &asked.service {
-        Some(name) => view.catalog.service(name),
-        None => services.values().flatten().cloned().collect(),
+        Some(name) => view.catalog.service(name).to_vec(),
+        None => services.values().flat_map(|records| records.iter().cloned()).collect(),
     };
     let wants_json = [header::ACCEPT, header::CONTENT_TYPE].iter().any(|name| {
         let value = headers.get(name).and_then(|value| value.to_str().ok());
@@ -65,7 +65,7 @@ fn render(view: &View, only: Option<&str>) -> Vec<Block> {
     shown
         .map(|(name, records)| {
             let id = id("record", name);
-            let json = serde_json::to_string_pretty(records).unwrap_or_else(|error| error.to_string());
+            let json = serde_json::to_string_pretty(&**records).unwrap_or_else(|error| error.to_string());
             let html = html! {
                 details id=(id) open[only.is_some()] { summary { (name) } pre tabindex="0" { (json) } }
             };

@@ -52,7 +52,7 @@ pub(in crate::web) async fn live(State(view): State<View>, Path(name): Path<Stri
 fn render(view: &View, name: &str, measured: &[Measured]) -> Vec<Block> {
     let records = view.catalog.service(name);
     let mut blocks = Vec::new();
-    for record in &records {
+    for record in records.iter() {
         for endpoint in &record.endpoints {
             let id = id("endpoint", (&record.version, &endpoint.id));
             let said = measured.iter().find(|each| each.id == endpoint.id && each.version == record.version);
@@ -75,7 +75,7 @@ fn render(view: &View, name: &str, measured: &[Measured]) -> Vec<Block> {
         } }
     };
     blocks.push(Block { id: "total".to_owned(), within: "totals", html: totals });
-    for record in &records {
+    for record in records.iter() {
         let id = id("methods", &record.version);
         let html = methods(name, record, &id);
         blocks.push(Block { id, within: "methods", html });
