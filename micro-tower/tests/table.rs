@@ -1,0 +1,40 @@
+//! The table of `tests/README.md` names tests that exist.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+/// All sources below `directory`, as one text.
+fn sources(directory: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    text
+}
+
+#[test]
+fn every_test_that_the_table_names_exists() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(here.join("tests/README.md")).unwrap();
+    let sources: String =
+        ["micro-tower", "micro-balance", "micro-broker", "micro-build", "micro-discover", "micro"]
+            .iter()
+            .flat_map(|name| ["src", "tests"].map(|part| here.join("..").join(name).join(part)))
+            .map(|directory| sources(&directory))
+            .collect();
+    let is_test = |name: &&str| {
+        let part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        name.chars().all(part) && name.matches('_').count() > 2
+    };
+    let names: Vec<&str> = table.split('`').skip(1).step_by(2).filter(is_test).collect();
+    assert!(names.len() > 50, "{}", names.len());
+    for name in names {
+        let is_there = ["(", "<"].iter().any(|next| sources.contains(&format!("fn {name}{next}")));
+        assert!(is_there, "no test is called {name}");
+    }
+}
