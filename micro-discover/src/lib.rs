@@ -84,6 +84,8 @@ mod open;
 mod owned;
 #[cfg(any(feature = "consul", feature = "mdns"))]
 mod packed;
+#[cfg(all(any(test, fuzzing), feature = "consul", feature = "mdns", feature = "nats"))]
+pub mod probe;
 #[cfg(any(feature = "mdns", feature = "nats"))]
 mod said;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "mdns", feature = "nats"))]

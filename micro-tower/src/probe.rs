@@ -18,13 +18,14 @@ use crate::{
         http1::{self, Progress, Side},
         json_rpc, proto_rpc,
     },
+    server::guard,
 };
 
 /// A decoder.
 pub type Probe = fn(&[u8]);
 
 /// Every decoder, by the name of its corpus.
-pub const ALL: [(&str, Probe); 9] = [
+pub const ALL: &[(&str, Probe)] = &[
     ("frames", frames),
     ("gzip", gzip),
     ("http1", http1),
@@ -34,6 +35,11 @@ pub const ALL: [(&str, Probe); 9] = [
     ("faults", faults),
     ("records", records),
     ("addresses", addresses),
+    ("guard", guard),
+    #[cfg(any(feature = "nats", feature = "rabbitmq"))]
+    ("pipes", pipes),
+    #[cfg(feature = "nats")]
+    ("nats", nats),
 ];
 
 const LIMIT: usize = 1 << 16;
@@ -141,6 +147,8 @@ pub fn faults(bytes: &[u8]) {
     let fault = Fault::parse(&String::from_utf8_lossy(bytes));
     let status = tonic::Status::from(fault.clone());
     let _ = (Fault::from(status), fault.http(), Fault::parse(&fault.to_string()));
+    let details = tonic::Status::with_details(tonic::Code::Internal, "", Bytes::copy_from_slice(bytes));
+    let _ = Fault::from(details);
 }
 
 /// Records in JSON.
@@ -160,6 +168,36 @@ pub fn addresses(bytes: &[u8]) {
     }
 }
 
+/// What a client says to a server, up to where hyper reads it: the same comes through however it is cut.
+pub fn guard(bytes: &[u8]) {
+    // What is longer than any head may be refused here or there.
+    let bytes = &bytes[..bytes.len().min(8 << 10)];
+    let passed = [1, 7, 64].map(|piece| guard::probe(bytes, piece));
+    let http2 = bytes.starts_with(b"PRI * HTTP/2");
+    for through in &passed {
+        assert!(http2 || *through == passed[0], "cut otherwise, something else came through");
+        let whole = through.strip_suffix(b"\0\r\n\r\n").filter(|_| !bytes.starts_with(through));
+        assert!(bytes.starts_with(whole.unwrap_or(through)), "something came through that was not said");
+    }
+}
+
+/// The messages of a pipe over a broker.
+#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+pub fn pipes(bytes: &[u8]) {
+    crate::pipe::probe::packets(bytes);
+}
+
+/// go-micro's messages as they are over NATS.
+#[cfg(feature = "nats")]
+pub fn nats(bytes: &[u8]) {
+    use crate::gomicro::nats::{decode, encode};
+    let Some(message) = decode(bytes) else { return };
+    let written = encode(&message);
+    let again = decode(&written).expect("what was written can be read");
+    assert_eq!((encode(&again), &again.body), (written, &message.body));
+    answered(&message);
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
@@ -173,7 +211,7 @@ mod tests {
     fn no_decoder_panics_on_the_corpus_or_on_what_is_made_of_it() {
         let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
         let mut random = fastrand::Rng::with_seed(6);
-        for (name, probe) in ALL {
+        for &(name, probe) in ALL {
             let mut inputs = 0;
             for entry in fs::read_dir(corpora.join(name)).unwrap() {
                 let input = fs::read(entry.unwrap().path()).unwrap();

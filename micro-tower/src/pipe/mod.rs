@@ -11,6 +11,8 @@ pub(crate) mod memory;
 pub(crate) mod nats;
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]
 mod packet;
+#[cfg(all(any(test, fuzzing), any(feature = "nats", feature = "rabbitmq")))]
+pub(crate) mod probe;
 mod progress;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod rabbitmq;

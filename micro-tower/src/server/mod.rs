@@ -5,7 +5,7 @@ mod checks;
 #[cfg(feature = "tls")]
 mod clients;
 mod connections;
-mod guard;
+pub(crate) mod guard;
 mod health;
 mod hooks;
 mod listener;

@@ -352,6 +352,33 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guard<I> {
     }
 }
 
+/// What comes through of `sent` where so many bytes of it come, and are read, at a time.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn probe(sent: &[u8], piece: usize) -> Vec<u8> {
+    struct Pieces<'a>(std::slice::Chunks<'a, u8>);
+    impl AsyncRead for Pieces<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            into.put_slice(self.0.next().unwrap_or_default());
+            Poll::Ready(Ok(()))
+        }
+    }
+    // There is always room for a piece: a guard reads no less than this at a time.
+    let mut guard = Guard::new(Pieces(sent.chunks(piece.clamp(1, ROOM))), &Limits::default());
+    let (mut passed, mut space) = (Vec::new(), [0; 4096]);
+    loop {
+        let mut into = ReadBuf::new(&mut space);
+        // What follows an upgrade waits for its answer, and so for ever.
+        match Pin::new(&mut guard).poll_read(&mut Context::from_waker(Waker::noop()), &mut into) {
+            Poll::Ready(Ok(())) if !into.filled().is_empty() => passed.extend_from_slice(into.filled()),
+            _ => return passed,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
