@@ -21,7 +21,9 @@ use super::limited::limited;
 use super::policy::Policy;
 use super::response::Answer;
 use super::route::event_route;
-use crate::proxy::{Fault, Forward, Peer, Unreachable, Upstream, Wire, check_path, forward, metered};
+use crate::proxy::{
+    Fault, Forward, Peer, Unreachable, Upstream, Wire, check_path, forward, metered, refuse_coded,
+};
 use crate::transcode::{Found, transcode};
 
 impl Inner {
@@ -91,6 +93,9 @@ impl Inner {
     }
 
     async fn transcode(&self, policy: &Policy, meant: Meant, request: Request<Body>) -> Response<Body> {
+        if let Some(refusal) = refuse_coded(ID, request.headers()) {
+            return refusal;
+        }
         let names = match &meant {
             Meant::Route(service, _) => vec![service.to_string()],
             Meant::Path => self.grpc_names(policy, &request),
@@ -233,6 +238,9 @@ impl Inner {
                 Answer::Forward(pass(policy, upstream, upstream.wire(), request, &peer))
             }
             Handler::Api | Handler::Rpc => {
+                if let Some(refusal) = refuse_coded(ID, request.headers()) {
+                    return Answer::Own(Some(refusal));
+                }
                 let (gateway, policy, upstream) = (self.clone(), policy.clone(), upstream.clone());
                 let method = aim.method.clone().unwrap_or_default();
                 let called = async move {
@@ -252,6 +260,9 @@ impl Inner {
 
     /// Makes an event of `request`.
     fn publish(&self, policy: &Policy, request: Request<Body>) -> Answer {
+        if let Some(refusal) = refuse_coded(ID, request.headers()) {
+            return Answer::Own(Some(refusal));
+        }
         let Some(broker) = self.parts.broker.clone() else {
             return refuse(StatusCode::NOT_IMPLEMENTED, "no broker is set");
         };

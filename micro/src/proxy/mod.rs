@@ -6,6 +6,8 @@
 mod fault;
 mod path;
 
+mod coded;
+
 mod headers;
 mod origin;
 mod peer;
@@ -27,6 +29,7 @@ mod tunnel;
 mod forward;
 
 pub use body::Forwarded;
+pub(crate) use coded::refuse_coded;
 pub use directory::{Directory, DirectoryBuilder, Unreachable};
 pub use failure::answer_failure;
 pub use fault::Fault;

@@ -20,7 +20,7 @@ use tonic::body::Body;
 use super::request::RpcRequest;
 use crate::call::{Answers, Call, Caller, Error, Target, documents};
 use crate::causes::chain;
-use crate::proxy::{Directory, Fault, Unreachable, Upstream, Wire, metered};
+use crate::proxy::{Directory, Fault, Unreachable, Upstream, Wire, metered, refuse_coded};
 use crate::schema::Json;
 use crate::transcode::{Problem, http_status, metadata};
 
@@ -51,6 +51,9 @@ impl Rpc {
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
             return response;
+        }
+        if let Some(refusal) = refuse_coded(ID, request.headers()) {
+            return refusal;
         }
         let (parts, body) = request.into_parts();
         let kind =

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -82,6 +82,22 @@ impl Face {
 
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "", b"")
+    }
+
+    /// Asks for `path` until the answer's status is `status`.
+    pub(crate) fn until(&self, path: &str, status: u16) {
+        let began = Instant::now();
+        while self.get(path).status != status {
+            assert!(began.elapsed() < Duration::from_secs(30), "{path}: {:?}", self.get(path));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Bytes of memory that the gateway's process has.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -20,6 +20,7 @@ mod compress;
 mod deploy;
 mod event;
 mod grpc;
+mod heavy;
 mod hostile;
 mod http;
 mod http2;

@@ -1,7 +1,5 @@
 //! JSON through the gateway to gRPC.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
 use crate::face::{Answer, Face};
@@ -14,11 +12,7 @@ fn shop() -> (Place, Services, Face) {
     let services = Services::new(&place);
     shop::open(&services);
     let face = Face::start(&place, &[]);
-    let began = Instant::now();
-    while face.get("/v1/items/x").status != 200 {
-        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", face.get("/v1/items/x"));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    face.until("/v1/items/x", 200);
     (place, services, face)
 }
 

@@ -98,6 +98,12 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// The number of its process.
+    #[allow(dead_code, reason = "the tests of the gateway look at it from outside")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

@@ -1,0 +1,139 @@
+//! Clients that want more than their share: bodies that are bombs, and thousands who are slow.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::face::{Answer, Face};
+use crate::program::Place;
+use crate::service::Services;
+use crate::shop;
+
+const MIB: u64 = 1 << 20;
+
+/// gzip of 200 MiB of nothing, in some hundred KiB.
+fn bomb() -> Vec<u8> {
+    let mut part = GzEncoder::new(Vec::new(), Compression::best());
+    part.write_all(&[0; 1 << 20]).unwrap();
+    // Several of them in a row are one file.
+    part.finish().unwrap().repeat(200)
+}
+
+#[test]
+fn what_is_small_and_would_be_large_stays_small() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    shop::open(&services);
+    services.echo("echo");
+    let face = Face::start(&place, &[]);
+    face.until("/v1/items/x", 200);
+    let (bomb, before) = (bomb(), face.memory());
+    let gzip = "content-encoding: gzip\r\n";
+    // Whoever makes a message of a body says that it reads none that is compressed.
+    for path in ["/v1/items/x", "/shop.v1.Shop/Get", "/shop/shop/get", "/rpc"] {
+        let method = if path.starts_with("/v1") { "PUT" } else { "POST" };
+        let json = format!("content-type: application/json\r\n{gzip}");
+        let answer = face.ask(method, path, &json, &bomb);
+        assert_eq!(
+            (answer.status, answer.header("accept-encoding")),
+            (415, Some("identity")),
+            "{path}: {answer:?}"
+        );
+    }
+    // Whoever passes it on, passes it on as it is.
+    let passed = face.ask("POST", "/echo/x", gzip, &bomb);
+    assert!(passed.status == 200 && passed.body == bomb, "{}", passed.head);
+    let grown = face.memory().saturating_sub(before);
+    assert!(grown < 64 * MIB, "{grown} bytes more");
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused_before_it_is_there() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    shop::open(&services);
+    services.echo("echo");
+    let face = Face::start(&place, &[]);
+    face.until("/v1/items/x", 200);
+    let before = face.memory();
+    let mut stream = face.connect();
+    let head = "PUT /v1/items/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 73400320\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let taken = (0..70).take_while(|_| stream.write_all(&[b' '; 1 << 20]).is_ok()).count();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.is_empty() || Answer::of(&answer).status == 413, "{taken} MiB: {answer:?}");
+    let grown = face.memory().saturating_sub(before);
+    assert!(grown < 64 * MIB, "{grown} bytes more");
+    assert_eq!(face.get("/echo/x").status, 200);
+}
+
+/// How many clients this process and the gateway's may have at a time: 6 000, if they may open as many files.
+fn crowd() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    // What is set for this process holds for the gateway that it starts, too.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(most.saturating_sub(500).min(6000)).unwrap()
+}
+
+/// A client that takes its time.
+struct Slow {
+    stream: TcpStream,
+    dribbles: bool,
+}
+
+impl Slow {
+    fn new(face: &Face, start: &str) -> Self {
+        let mut stream = face.connect();
+        stream.write_all(start.as_bytes()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        Self { stream, dribbles: !start.is_empty() }
+    }
+
+    /// Says a little more, if it says anything. Whether the connection is still there.
+    fn goes_on(&mut self) -> bool {
+        let waits = |error: std::io::Error| error.kind() == ErrorKind::WouldBlock;
+        if self.dribbles && self.stream.write(b"X").is_err_and(|error| !waits(error)) {
+            return false;
+        }
+        match self.stream.read(&mut [0; 1000]) {
+            Ok(read) => read > 0,
+            Err(error) => waits(error),
+        }
+    }
+}
+
+#[test]
+fn thousands_who_dribble_or_say_nothing_are_cut_while_others_are_served() {
+    let crowd = crowd();
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.mirror("foo");
+    services.echo("echo");
+    let face = Face::start(&place, &[]);
+    assert_eq!(face.get("/foo/x").status, 200);
+    let before = face.memory();
+    let starts = [
+        "",
+        "GET /foo/x HTTP/1.1\r\nHost: a\r\n",
+        "POST /echo/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
+    ];
+    let mut slow: Vec<_> = starts.iter().cycle().take(crowd).map(|start| Slow::new(&face, start)).collect();
+    let (came, mut answers, mut most) = (Instant::now(), 0, 0);
+    while !slow.is_empty() {
+        assert!(came.elapsed() < Duration::from_secs(60), "{} are still there", slow.len());
+        slow.retain_mut(Slow::goes_on);
+        assert_eq!(face.get("/foo/x").status, 200);
+        (answers, most) = (answers + 1, most.max(face.memory()));
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let grown = most.saturating_sub(before);
+    println!("{crowd} slow clients, {grown} bytes, gone in {:?}", came.elapsed());
+    assert!(answers > 5, "{answers}");
+    assert!(grown < 64 * MIB + 16_384 * crowd as u64, "{grown} bytes more");
+}
