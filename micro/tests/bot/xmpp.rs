@@ -26,18 +26,29 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const BOT: &str = "bot@localhost";
 const ROOM: &str = "ops@rooms.localhost";
 
-/// A prosody of its own, which ends with this.
-struct Prosody {
-    child: Child,
-    dir: tempfile::TempDir,
-    address: SocketAddr,
+/// A program that ends with this.
+struct Running(Child);
+
+impl Running {
+    fn end(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }
 
-impl Drop for Prosody {
+impl Drop for Running {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        self.end();
     }
+}
+
+/// A prosody of its own, which ends with this.
+struct Prosody {
+    child: Running,
+    dir: tempfile::TempDir,
+    address: SocketAddr,
+    /// Where TLS is spoken from the first byte.
+    tls: SocketAddr,
 }
 
 impl Prosody {
@@ -47,9 +58,13 @@ impl Prosody {
             println!("skipped: no prosody on PATH");
             return None;
         }
-        let address = free();
+        let (address, tls) = (free(), free());
         let dir = tempfile::tempdir().unwrap();
-        let (path, port) = (dir.path().display(), address.port());
+        // Nobody on this machine knows who has signed it.
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(dir.path().join("cert.pem"), certified.cert.pem()).unwrap();
+        std::fs::write(dir.path().join("key.pem"), certified.signing_key.serialize_pem()).unwrap();
+        let (path, port, tls_port) = (dir.path().display(), address.port(), tls.port());
         let config = format!(
             r#"pidfile = "{path}/pid"
 data_path = "{path}/data"
@@ -57,9 +72,11 @@ log = {{ info = "{path}/log" }}
 run_as_root = true
 interfaces = {{ "127.0.0.1" }}
 c2s_ports = {{ {port} }}
+c2s_direct_tls_ports = {{ {tls_port} }}
+ssl = {{ certificate = "{path}/cert.pem", key = "{path}/key.pem" }}
 s2s_ports = {{}}
-modules_enabled = {{ "roster", "saslauth", "disco", "ping", "presence", "message", "iq" }}
-modules_disabled = {{ "s2s", "tls", "http" }}
+modules_enabled = {{ "roster", "saslauth", "disco", "ping", "presence", "message", "iq", "tls" }}
+modules_disabled = {{ "s2s", "http" }}
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 authentication = "internal_plain"
@@ -72,7 +89,7 @@ muc_room_default_public_jids = true
         );
         std::fs::write(dir.path().join("prosody.cfg.lua"), config).unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
-        let prosody = Self { child: Self::run(dir.path()), dir, address };
+        let prosody = Self { child: Self::run(dir.path()), dir, address, tls };
         for user in ["bot", "ann", "bob"] {
             let done = Command::new("prosodyctl")
                 .args(["--config", prosody.config().as_str(), "register", user, "localhost", "secret"])
@@ -83,11 +100,11 @@ muc_room_default_public_jids = true
         Some(prosody)
     }
 
-    fn run(dir: &Path) -> Child {
+    fn run(dir: &Path) -> Running {
         let config = dir.join("prosody.cfg.lua");
         let mut prosody = Command::new("prosody");
         prosody.arg("-F").arg("--config").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
-        prosody.spawn().unwrap()
+        Running(prosody.spawn().unwrap())
     }
 
     fn config(&self) -> String {
@@ -95,8 +112,7 @@ muc_room_default_public_jids = true
     }
 
     fn restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.end();
         self.child = Self::run(self.dir.path());
     }
 
@@ -222,4 +238,27 @@ async fn a_server_that_does_not_know_it_says_so() {
     let (heard, _hears) = tokio::sync::mpsc::channel(1);
     let refused = timeout(PATIENCE, xmpp.run(heard)).await.unwrap().unwrap_err().to_string();
     assert!(refused.contains("NotAuthorized"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_it_speaks_with_a_server_whose_certificate_it_trusts_and_with_no_other() {
+    let Some(prosody) = Prosody::start() else { return };
+    let mut ann = prosody.client("ann").await;
+    for (security, tls, address) in [
+        (Security::StartTls, "starttls", prosody.address.to_string()),
+        (Security::DirectTls, "tls", prosody.tls.to_string()),
+    ] {
+        let stranger = Xmpp::new(BOT, "secret").unwrap().server(address.as_str()).security(security);
+        let (heard, _hears) = tokio::sync::mpsc::channel(1);
+        let refused = timeout(PATIENCE, stranger.run(heard)).await.unwrap().unwrap_err();
+        assert!(format!("{refused:?}").contains("UnknownIssuer"), "{tls}: {refused:?}");
+
+        let mut bot = Command::new(env!("CARGO_BIN_EXE_micro"));
+        bot.args(["bot", "--inputs", "xmpp", "--xmpp-jid", BOT, "--xmpp-password", "secret"]);
+        bot.args(["--xmpp-server", &address, "--xmpp-tls", tls, "--registry", "memory:"]);
+        bot.env("SSL_CERT_FILE", prosody.dir.path().join("cert.pem"));
+        let bot = Running(bot.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
+        assert_eq!(ann.ask_alone("ping", "pong").await, "pong", "{tls}");
+        drop(bot);
+    }
 }
