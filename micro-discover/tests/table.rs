@@ -1,21 +1,11 @@
 //! The table of `tests/README.md` names tests that exist.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod sources;
+
 use std::path::Path;
 
-/// All sources below `directory`, as one text.
-fn sources(directory: &Path) -> String {
-    let mut text = String::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            text.push_str(&sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&std::fs::read_to_string(&path).unwrap());
-        }
-    }
-    text
-}
+use sources::sources;
 
 #[test]
 fn every_test_that_the_table_names_exists() {
