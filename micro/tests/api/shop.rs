@@ -12,6 +12,8 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt;
 
+use crate::face::Face;
+use crate::program::Place;
 use crate::service::Services;
 
 const HTTP: &str = r#"
@@ -106,6 +108,16 @@ fn set() -> Vec<u8> {
     let mut compiler = protox::Compiler::new([dir.path()]).unwrap();
     compiler.include_imports(true).open_file("shop.proto").unwrap();
     compiler.encode_file_descriptor_set()
+}
+
+/// The shop, and a gateway that knows it.
+pub(crate) fn behind_a_gateway() -> (Place, Services, Face) {
+    let place = Place::new();
+    let services = Services::new(&place);
+    open(&services);
+    let face = Face::start(&place, &[]);
+    face.until("/v1/items/x", 200);
+    (place, services, face)
 }
 
 /// Serves the shop as `shop`, described by reflection.

@@ -2,23 +2,12 @@
 
 use serde_json::json;
 
-use crate::face::{Answer, Face};
-use crate::program::Place;
-use crate::service::Services;
+use crate::face::Answer;
 use crate::shop;
-
-fn shop() -> (Place, Services, Face) {
-    let place = Place::new();
-    let services = Services::new(&place);
-    shop::open(&services);
-    let face = Face::start(&place, &[]);
-    face.until("/v1/items/x", 200);
-    (place, services, face)
-}
 
 #[test]
 fn paths_queries_and_bodies_become_messages() {
-    let (_place, _services, face) = shop();
+    let (_place, _services, face) = shop::behind_a_gateway();
     let cases = [
         ("GET", "/v1/items/a%20b", "", json!({"name": "items/a b"})),
         ("GET", "/v1/shelves/1/items/a/b", "", json!({"name": "shelves/1/items/a/b"})),
@@ -74,7 +63,7 @@ fn paths_queries_and_bodies_become_messages() {
 
 #[test]
 fn numbers_come_back_to_the_bit() {
-    let (_place, _services, face) = shop();
+    let (_place, _services, face) = shop::behind_a_gateway();
     for (sent, expected) in [
         (r#"{"price":0.30000000000000004}"#, r#"{"price":0.30000000000000004}"#),
         (r#"{"price":5e-324}"#, r#"{"price":5e-324}"#),
@@ -91,7 +80,7 @@ fn numbers_come_back_to_the_bit() {
 
 #[test]
 fn what_is_not_the_methods_is_refused() {
-    let (_place, _services, face) = shop();
+    let (_place, _services, face) = shop::behind_a_gateway();
     let plain = "/shop.v1.Shop/Plain";
     for (method, path, body, status, code) in [
         ("GET", "/v1/items/a?nothing=1", "", 400, "INVALID_ARGUMENT"),
@@ -125,7 +114,7 @@ fn what_is_not_the_methods_is_refused() {
 
 #[test]
 fn statuses_are_what_grpc_gateway_says_and_metadata_travels() {
-    let (_place, _services, face) = shop();
+    let (_place, _services, face) = shop::behind_a_gateway();
     for (code, status) in [
         (1, 499),
         (2, 500),
@@ -157,7 +146,7 @@ fn statuses_are_what_grpc_gateway_says_and_metadata_travels() {
 
 #[test]
 fn several_answers_are_lines_events_or_an_array() {
-    let (_place, _services, face) = shop();
+    let (_place, _services, face) = shop::behind_a_gateway();
     let ask = |accept: &str, fail: &str| {
         face.ask("GET", "/v1/items?name=a", &format!("accept: {accept}\r\n{fail}"), b"")
     };
@@ -179,7 +168,7 @@ fn several_answers_are_lines_events_or_an_array() {
 
 #[test]
 fn a_file_is_what_it_is() {
-    let (_place, _services, face) = shop();
+    let (_place, _services, face) = shop::behind_a_gateway();
     let answer = face.ask("POST", "/v1/files/a", "content-type: image/png\r\n", b"\x89PNG");
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/png")), "{}", answer.text());
     assert_eq!(answer.body, b"\x89PNG");

@@ -1,5 +1,7 @@
 //! Services that are run under watch, and new ones.
 
+use std::path::{Path, PathBuf};
+
 use rustix::process::Signal;
 
 use crate::program::Place;
@@ -76,6 +78,26 @@ fn a_new_service_is_written_once() {
     assert!(run.code == Some(2) && run.err.contains("already exists"), "{run:?}");
 }
 
+/// What the examples have of it builds and runs with every other test.
+#[test]
+fn a_new_service_is_the_one_that_the_examples_build() {
+    let place = Place::new();
+    place.ok(&["new", &place.path("order-book").display().to_string()]);
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    // Lines are broken in another way there.
+    let text = |path: PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap().split_whitespace().collect::<String>();
+        text.replace(",)", ")").replace(",}", "}")
+    };
+    for (written, built) in [
+        ("src/main.rs", "src/bin/order_book/main.rs"),
+        ("src/handler.rs", "src/bin/order_book/handler.rs"),
+        ("proto/order_book.proto", "proto/order_book.proto"),
+    ] {
+        assert_eq!(text(place.path("order-book").join(written)), text(examples.join(built)), "{written}");
+    }
+}
+
 /// The proof that it builds and runs at once; it takes a whole build of the library.
 #[test]
 #[ignore = "builds the library anew: several minutes"]
@@ -87,7 +109,7 @@ fn a_new_service_builds_runs_and_answers() {
     for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"] {
         command.envs(std::env::var_os(name).map(|value| (name, value)));
     }
-    command.env("CARGO_TARGET_DIR", std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("new"));
+    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("new"));
     let mut run = place.spawn(&mut command);
     while !run.line().contains("order-book 0.1.0 runs") {
         assert!(!run.has_ended(), "it does not build");
