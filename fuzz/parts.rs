@@ -1,0 +1,20 @@
+//! For the tests of each `probe.rs`: decoders on their corpora.
+
+use std::{fs, path::Path};
+
+/// Runs each probe on every input of the corpus of its name, and on parts of it from either end.
+pub(crate) fn read(probes: &[(&str, fn(&[u8]))]) {
+    let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    for (name, probe) in probes {
+        let mut inputs = 0;
+        for entry in fs::read_dir(corpora.join(name)).unwrap() {
+            let input = fs::read(entry.unwrap().path()).unwrap();
+            // Of a long one, a few hundred.
+            let step = input.len() / 300 + 1;
+            (0..=input.len()).step_by(step).for_each(|end| probe(&input[..end]));
+            (0..input.len()).step_by(step).for_each(|start| probe(&input[start..]));
+            inputs += 1;
+        }
+        assert!(inputs > 2, "the corpus of {name} has {inputs} inputs");
+    }
+}
