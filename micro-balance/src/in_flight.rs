@@ -1,6 +1,6 @@
 //! One request at one endpoint, counted from the pick to the end of its answer.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
@@ -66,16 +66,19 @@ impl InFlight {
                 self.ended = None;
                 self.stats.succeeded();
             }
-            Outcome::Failure { hint, fault } => {
-                if !self.answered && self.stats.times().is_some() {
-                    self.elapsed().into_iter().for_each(|(latency, _)| self.stats.timed(latency));
-                }
-                self.answered = true;
-                self.ended = Some(Ended::Failed(fault));
-                self.stats.failed(fault, hint, self.started.map(|_| self.stats.now()));
-            }
+            Outcome::Failure { hint, fault } => self.fail(hint, fault),
         }
         self.end_probe(outcome == Outcome::Success);
+    }
+
+    #[cold]
+    fn fail(&mut self, hint: Option<Duration>, fault: Fault) {
+        if !self.answered && self.stats.times().is_some() {
+            self.elapsed().into_iter().for_each(|(latency, _)| self.stats.timed(latency));
+        }
+        self.answered = true;
+        self.ended = Some(Ended::Failed(fault));
+        self.stats.failed(fault, hint, self.started.map(|_| self.stats.now()));
     }
 
     /// Ends the count without a word on the endpoint: the request was handed back.

@@ -169,6 +169,15 @@ where
 /// The span of one attempt, if anybody wants to see it.
 #[inline]
 fn attempt(service: Option<&str>, endpoint: &Endpoint, tried: Option<&Tried>) -> Span {
+    // Most often nobody wants any, which one number tells.
+    if tracing::Level::DEBUG > tracing::level_filters::LevelFilter::current() {
+        return Span::none();
+    }
+    wanted(service, endpoint, tried)
+}
+
+#[cold]
+fn wanted(service: Option<&str>, endpoint: &Endpoint, tried: Option<&Tried>) -> Span {
     // With tracing's feature `log`, a span that nobody wants costs more than the pick.
     if !tracing::span_enabled!(tracing::Level::DEBUG) {
         return Span::none();

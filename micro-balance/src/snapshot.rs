@@ -275,7 +275,11 @@ impl<'a> Wish<'a> {
 }
 
 impl<S, P: Policy> Group<S, P> {
-    #[inline]
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "all of a pick becomes one function: what is known of a request stays in registers"
+    )]
     fn pick(
         &self,
         policy: &P,
@@ -293,14 +297,25 @@ impl<S, P: Policy> Group<S, P> {
         if self.len() <= 1 {
             return self.member(0).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask));
         }
-        let mut context = wish.context(chance);
-        while context.attempt <= REPICKS {
+        // Nearly always the first pick will do: the context of that one is never written to memory.
+        let index = policy.pick(&self.table, &self.members.endpoints, &wish.context(chance));
+        match index.and_then(|index| self.member(index)) {
+            Some(member) if self.is_fresh(member.0, wish) => Some(member),
+            Some(_) => self.pick_again(policy, wish, chance),
+            None => self.any(wish, chance),
+        }
+    }
+
+    /// Picks once more, as the first pick was turned down.
+    #[cold]
+    fn pick_again(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
+        for attempt in 1..=REPICKS {
+            let context = Context { attempt, ..wish.context(chance) };
             let Some(index) = policy.pick(&self.table, &self.members.endpoints, &context) else { break };
             let Some(member) = self.member(index) else { break };
             if self.is_fresh(member.0, wish) {
                 return Some(member);
             }
-            context.attempt += 1;
         }
         self.any(wish, chance)
     }

@@ -44,9 +44,9 @@ pub(crate) const UNWELL: u8 = 8;
 pub(crate) struct Stats {
     started: AtomicU64,
     finished: AtomicU64,
-    latency: Ewma,
     barred: AtomicU8,
     probing: AtomicBool,
+    latency: Ewma,
     /// Failures in a row: see [`Rows`].
     rows: AtomicU64,
     failures: AtomicU64,
@@ -56,11 +56,26 @@ pub(crate) struct Stats {
     reported: OnceLock<Box<Reported>>,
     /// How long answers took, if anybody wants to be told.
     times: Option<Box<Times>>,
+    home: Arc<Home>,
+}
+
+/// What the endpoints of one balancer have in common.
+pub(crate) struct Home {
     settings: Arc<Settings>,
     reports: mpsc::UnboundedSender<Report>,
-    /// The balancer it belongs to, for a request that comes back. Its type is the balancer's secret, so
+    /// The balancer they belong to, for a request that comes back. Its type is the balancer's secret, so
     /// that figures and policies need not name it; weak, as the balancer holds its endpoints.
-    home: Home,
+    balancer: Weak<dyn Any + Send + Sync>,
+}
+
+impl Home {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        reports: mpsc::UnboundedSender<Report>,
+        balancer: Weak<dyn Any + Send + Sync>,
+    ) -> Arc<Self> {
+        Arc::new(Self { settings, reports, balancer })
+    }
 }
 
 /// How a request ended that was no success.
@@ -79,8 +94,6 @@ struct EndedCounts {
     void: AtomicU32,
 }
 
-pub(crate) type Home = Weak<dyn Any + Send + Sync>;
-
 /// What a request tells the driver about an endpoint. An endpoint has at most one of each kind on the way,
 /// so the queue is bounded by the number of endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +109,8 @@ pub(crate) enum Report {
 }
 
 impl Stats {
-    pub(crate) fn new(
-        serial: u64,
-        settings: Arc<Settings>,
-        reports: mpsc::UnboundedSender<Report>,
-        home: Home,
-    ) -> Self {
+    pub(crate) fn new(serial: u64, home: Arc<Home>) -> Self {
+        let settings = &home.settings;
         Self {
             started: AtomicU64::new(0),
             finished: AtomicU64::new(0),
@@ -114,8 +123,6 @@ impl Stats {
             serial,
             reported: OnceLock::new(),
             times: settings.times.then(|| Box::new(Times::new())),
-            settings,
-            reports,
             home,
         }
     }
@@ -127,7 +134,7 @@ impl Stats {
 
     /// The balancer, if it is still there and of this type.
     pub(crate) fn home<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.home.upgrade()?.downcast().ok()
+        self.home.balancer.upgrade()?.downcast().ok()
     }
 
     #[inline]
@@ -153,7 +160,7 @@ impl Stats {
     /// The time by the clock of the balancer.
     #[inline]
     pub(crate) fn now(&self) -> Moment {
-        self.settings.clock.now()
+        self.home.settings.clock.now()
     }
 
     /// Whether a request may go here, where `mask` says which bars count.
@@ -197,7 +204,7 @@ impl Stats {
     /// Takes a report of load, if the policy wants it and there is one.
     #[inline]
     pub(crate) fn load_report(&self, headers: &HeaderMap) {
-        if let Some(reports) = &self.settings.load_reports
+        if let Some(reports) = &self.home.settings.load_reports
             && let Some(weight) = reports.weight(headers)
         {
             self.weigh(weight);
@@ -206,7 +213,7 @@ impl Stats {
 
     /// Takes a report of load that came by itself.
     pub(crate) fn load_reported(&self, report: &LoadReport) {
-        let reports = self.settings.load_reports.as_ref();
+        let reports = self.home.settings.load_reports.as_ref();
         if let Some(weight) = reports.and_then(|reports| reports.weigh(report)) {
             self.weigh(weight);
         }
@@ -264,7 +271,7 @@ impl Stats {
         let others = *counted + u64::from(failed) + u64::from(broken) + u64::from(void);
         let well = finished.saturating_sub(others);
         *counted = others + well;
-        let latency = self.latency.value(self.now().get(), self.settings.rate);
+        let latency = self.latency.value(self.now().get(), self.home.settings.rate);
         Window { well: u32::try_from(well).unwrap_or(u32::MAX), failed, broken, latency }
     }
 
@@ -284,8 +291,8 @@ impl Stats {
     /// Takes the time to an answer, or the time waited in vain.
     #[inline]
     pub(crate) fn sample(&self, latency: u64, now: Moment) {
-        if let Some(timing) = &self.settings.timing {
-            self.latency.record(latency, now.get(), self.settings.rate, timing.recovers);
+        if let Some(timing) = &self.home.settings.timing {
+            self.latency.record(latency, now.get(), self.home.settings.rate, timing.recovers);
         }
     }
 
@@ -310,7 +317,7 @@ impl Stats {
     /// never look fast.
     #[cold]
     pub(crate) fn failed(&self, fault: Fault, hint: Option<Duration>, now: Option<Moment>) {
-        if let (Some(timing), Some(now)) = (&self.settings.timing, now) {
+        if let (Some(timing), Some(now)) = (&self.home.settings.timing, now) {
             self.sample(nanos(timing.penalty.max(hint.unwrap_or_default())), now);
         }
         self.count_failure(fault);
@@ -322,7 +329,7 @@ impl Stats {
     /// A caller may change its mind at any time. Only a wait of at least half the usual latency, or one
     /// that follows a failure, says something about the endpoint.
     pub(crate) fn unanswered(&self, waited: Option<(u64, Moment)>) -> bool {
-        if let (Some(timing), Some((waited, now))) = (&self.settings.timing, waited) {
+        if let (Some(timing), Some((waited, now))) = (&self.home.settings.timing, waited) {
             let usual = self.latency.last().unwrap_or(nanos(timing.default_latency) as f32);
             if waited as f32 * 2.0 < usual && !self.is_failing() {
                 return false;
@@ -335,7 +342,7 @@ impl Stats {
 
     fn count_failure(&self, fault: Fault) {
         self.failures.fetch_add(1, Relaxed);
-        let ejection = &self.settings.ejection;
+        let ejection = &self.home.settings.ejection;
         let mut word = self.rows.load(Relaxed);
         let rows = loop {
             let rows = Rows::of(word).after(fault, ejection.is_apart());
@@ -358,7 +365,7 @@ impl Stats {
 
     fn report(&self, report: Report) {
         // Without a driver there is nobody to tell, and nothing left to decide.
-        let _ = self.reports.send(report);
+        let _ = self.home.reports.send(report);
     }
 }
 
@@ -379,7 +386,7 @@ mod loom_tests {
         let ejection = Ejection::default().consecutive_failures(failures);
         let settings = Settings::new(Some(timing), ejection);
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Arc::new(Stats::new(1, settings.into(), sender, Weak::<()>::new())), receiver)
+        (Arc::new(Stats::new(1, Home::new(settings.into(), sender, Weak::<()>::new()))), receiver)
     }
 
     /// Runs `first` and `second` at once, in every order of their steps.

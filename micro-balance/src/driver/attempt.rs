@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tower::BoxError;
 use tower_service::Service;
 
-use super::{Event, State, slot::Slot};
+use super::{Event, State};
 use crate::{error::chain, policy::Policy, stats::LOST};
 
 /// Waits, then asks `service` until it is ready. A panic of the service is a failure like any other.
@@ -99,6 +99,6 @@ where
     /// Whether some endpoint takes requests.
     fn has_ready(&self) -> bool {
         // What was published last says no before anybody has to be asked.
-        self.had_ready && self.slots.values().any(Slot::is_connected)
+        self.had_ready && self.slots.values().any(|slot| slot.is_connected())
     }
 }

@@ -30,7 +30,7 @@ where
                     self.roster.gone(slot.endpoint.clone(), slot.place);
                     self.regroup = true;
                     match self.driver.drain {
-                        Some(time) if slot.is_connected() => self.drain(serial, slot, time),
+                        Some(time) if slot.is_connected() => self.drain(serial, *slot, time),
                         _ => slot.let_go(),
                     }
                     tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint removed");
@@ -76,12 +76,7 @@ where
             self.leaving.retain(|_, slot| slot.key != key);
             let id = format!("{key:?}");
             let id = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(&id).into();
-            let stats = Arc::new(Stats::new(
-                serial,
-                self.driver.settings.clone(),
-                self.reports.clone(),
-                self.driver.shared.clone(),
-            ));
+            let stats = Arc::new(Stats::new(serial, self.home.clone()));
             tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint found");
             self.serials.insert(key.clone(), serial);
             let mut slot = Slot::new(key, Endpoint::new(id, attributes, stats), service);
@@ -89,7 +84,7 @@ where
                 slot.checked = Checked::Pending;
             }
             slot.wanted = self.takes_all();
-            self.slots.insert(serial, slot);
+            self.slots.insert(serial, Box::new(slot));
             self.unready_since = Instant::now();
         }
         self.touch(serial);

@@ -55,7 +55,7 @@ use crate::{
     policy::Policy,
     settings::Settings,
     snapshot::Shared,
-    stats::Report,
+    stats::{Home, Report},
 };
 
 /// Tells the attributes of an endpoint.
@@ -111,7 +111,8 @@ type Connect<S> = fn(S, Duration) -> BoxFuture<'static, Result<(), BoxError>>;
 struct State<K, S, P: Policy, T> {
     driver: Driver<K, S, P, T>,
     connect: Connect<S>,
-    slots: HashMap<u64, Slot<K, S>>,
+    /// By serial number; in boxes, as a third of the places of a map are empty.
+    slots: HashMap<u64, Box<Slot<K, S>>>,
     serials: HashMap<K, u64>,
     roster: Roster<S, P>,
     waits: Waits,
@@ -119,7 +120,7 @@ struct State<K, S, P: Policy, T> {
     leaving: BTreeMap<u64, Slot<K, S>>,
     next_serial: u64,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
-    reports: mpsc::UnboundedSender<Report>,
+    home: Arc<Home>,
     resolved: bool,
     unready_since: Instant,
     /// Whether endpoints came or went since it was last worked out which are wanted.
@@ -198,6 +199,7 @@ where
 {
     fn new(driver: Driver<K, S, P, T>, connect: Connect<S>, reports: mpsc::UnboundedSender<Report>) -> Self {
         let now = Instant::now();
+        let home = Home::new(driver.settings.clone(), reports, driver.shared.clone());
         Self {
             driver,
             connect,
@@ -208,7 +210,7 @@ where
             leaving: BTreeMap::new(),
             next_serial: 1,
             events: FuturesUnordered::new(),
-            reports,
+            home,
             resolved: false,
             unready_since: now,
             regroup: false,
@@ -260,7 +262,7 @@ where
             Event::EjectionOver(serial, turn) => self.on_ejection_over(serial, turn),
             Event::Untried(serial, turn) => {
                 let untried = |slot: &Slot<K, S>| slot.turn == turn && slot.health == Health::HalfOpen;
-                if self.slots.get(&serial).is_some_and(untried) {
+                if self.slots.get(&serial).is_some_and(|slot| untried(slot)) {
                     self.readmit(serial);
                 }
             }

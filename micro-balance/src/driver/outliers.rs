@@ -28,7 +28,7 @@ where
         serials.sort_unstable();
         let windows: Vec<_> = serials
             .iter()
-            .map(|serial| self.slots.get_mut(serial).and_then(super::slot::Slot::take_window))
+            .map(|serial| self.slots.get_mut(serial).and_then(|slot| slot.take_window()))
             .collect();
         let settings = self.driver.settings.clone();
         for slot in self.slots.values_mut() {

@@ -62,7 +62,7 @@ where
         let Some(shared) = self.driver.shared.upgrade() else { return false };
         self.dirty = None;
         self.published = Instant::now();
-        let has_ready = self.slots.values().any(Slot::is_connected);
+        let has_ready = self.slots.values().any(|slot| slot.is_connected());
         if std::mem::replace(&mut self.had_ready, has_ready) && !has_ready {
             self.unready_since = self.published;
         }
@@ -110,7 +110,7 @@ where
         );
         let table = policy.update(&group.table, &turnover);
         let table = table.unwrap_or_else(|| policy.table(&amended.members.endpoints));
-        let noted = || self.roster.noted().filter_map(|serial| self.slots.get(&serial));
+        let noted = || self.roster.noted().filter_map(|serial| self.slots.get(&serial).map(|slot| &**slot));
         Some(Snapshot {
             groups: [Group { members: amended.members, table, mask: CALM, marks: Marks::default() }].into(),
             shares: Shares::new([1].into_iter()),
@@ -127,7 +127,7 @@ where
     /// The snapshot of everything, in the order of ids.
     fn anew(&mut self, policy: &P, before: &Snapshot<S, P>) -> Snapshot<S, P> {
         let eligibility = &self.driver.eligibility;
-        let mut slots: Vec<_> = self.slots.values().collect();
+        let mut slots: Vec<&Slot<K, S>> = self.slots.values().map(|slot| &**slot).collect();
         slots.sort_by(|a, b| a.endpoint.place().cmp(&b.endpoint.place()));
         slots.retain(|slot| slot.wanted);
         let candidates: Vec<_> = slots.iter().map(|slot| slot.candidate()).collect();
@@ -173,7 +173,7 @@ where
             noted: self
                 .roster
                 .noted()
-                .filter_map(|serial| self.slots.get(&serial))
+                .filter_map(|serial| self.slots.get(&serial).map(|slot| &**slot))
                 .chain(self.leaving.values())
                 .map(Slot::listed)
                 .collect(),

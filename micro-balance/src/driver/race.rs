@@ -31,9 +31,12 @@ where
 {
     /// Takes a new order. Who is connected stays, if it is in there; else all begin anew.
     pub(super) fn take_turns(&mut self, race: Race) {
-        let connected = |slot: &&Slot<K, S>| slot.wanted && slot.is_connected();
-        let holder =
-            race.order.iter().copied().find(|serial| self.slots.get(serial).as_ref().is_some_and(connected));
+        let connected = |slot: &Slot<K, S>| slot.wanted && slot.is_connected();
+        let holder = race
+            .order
+            .iter()
+            .copied()
+            .find(|serial| self.slots.get(serial).is_some_and(|slot| connected(slot)));
         // Attempts of those that are still to be tried go on: a change elsewhere is no reason to begin anew.
         let keep = |serial: &u64| match holder {
             Some(holder) => *serial == holder,

@@ -96,7 +96,7 @@ impl<S: Clone, P: Policy> Roster<S, P> {
     /// out, for one because `calm` does not say that all who are well take the requests.
     pub(super) fn amend<K>(
         &mut self,
-        slots: &mut HashMap<u64, Slot<K, S>>,
+        slots: &mut HashMap<u64, Box<Slot<K, S>>>,
         calm: impl FnOnce(Level) -> bool,
     ) -> Option<Amended<S, P>> {
         let before = self.current.clone().filter(|before| self.plain && !before.groups.is_empty())?;
@@ -141,7 +141,7 @@ impl<S: Clone, P: Policy> Roster<S, P> {
     }
 
     /// Takes the changes to account: those who changed in the order of ids, with a service if they are well.
-    fn news<K>(&mut self, slots: &mut HashMap<u64, Slot<K, S>>) -> Vec<(Endpoint, Option<S>)> {
+    fn news<K>(&mut self, slots: &mut HashMap<u64, Box<Slot<K, S>>>) -> Vec<(Endpoint, Option<S>)> {
         let mut news = Vec::new();
         for (endpoint, place) in mem::take(&mut self.gone) {
             self.census.replace(place, None);
@@ -171,7 +171,7 @@ impl<S: Clone, P: Policy> Roster<S, P> {
     /// Takes a snapshot of everything to account. `plain` says whether the next can be made of it.
     pub(super) fn count<K>(
         &mut self,
-        slots: &mut HashMap<u64, Slot<K, S>>,
+        slots: &mut HashMap<u64, Box<Slot<K, S>>>,
         groups: &[Group<S, P>],
         plain: bool,
     ) {

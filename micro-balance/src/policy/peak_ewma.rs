@@ -191,7 +191,12 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{Ejection, classify::Fault, settings::Settings, stats::Stats};
+    use crate::{
+        Ejection,
+        classify::Fault,
+        settings::Settings,
+        stats::{Home, Stats},
+    };
 
     fn table() -> Value {
         serde_json::from_str(include_str!("../../tests/data/peak_ewma.json")).unwrap()
@@ -200,7 +205,7 @@ mod tests {
     fn endpoint(policy: &PeakEwma) -> Endpoint {
         let settings = Settings::new(policy.timing(), Ejection::default());
         let (reports, _) = tokio::sync::mpsc::unbounded_channel();
-        let stats = Arc::new(Stats::new(1, settings.into(), reports, Weak::<()>::new()));
+        let stats = Arc::new(Stats::new(1, Home::new(settings.into(), reports, Weak::<()>::new())));
         stats.latency().reset(0);
         Endpoint::new("a".into(), crate::Attributes::default(), stats)
     }

@@ -106,12 +106,17 @@ mod loom_tests {
     use loom::thread;
 
     use super::*;
-    use crate::{Attributes, Chance, Ejection, settings::Settings, stats::Stats};
+    use crate::{
+        Attributes, Chance, Ejection,
+        settings::Settings,
+        stats::{Home, Stats},
+    };
 
     fn endpoint(serial: u64) -> Endpoint {
         let settings = Settings::new(None, Ejection::default());
         let (reports, _) = tokio::sync::mpsc::unbounded_channel();
-        let stats = Arc::new(Stats::new(serial, settings.into(), reports, std::sync::Weak::<()>::new()));
+        let stats =
+            Arc::new(Stats::new(serial, Home::new(settings.into(), reports, std::sync::Weak::<()>::new())));
         Endpoint::new(serial.to_string().into(), Attributes::default(), stats)
     }
 
