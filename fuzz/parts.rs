@@ -2,8 +2,11 @@
 
 use std::{fs, path::Path};
 
+/// A target of the fuzzer by its name, and what it does with its input.
+type Probe = (&'static str, fn(&[u8]));
+
 /// Runs each probe on every input of the corpus of its name, and on parts of it from either end.
-pub(crate) fn read(probes: &[(&str, fn(&[u8]))]) {
+pub(crate) fn read(probes: &[Probe]) {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     for (name, probe) in probes {
         let mut inputs = 0;

@@ -1,5 +1,6 @@
 //! One taker of a queue: the stream of a subscription, and what it has in hand.
 
+use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,6 +21,8 @@ use crate::subscription::Incoming;
 pub(crate) struct Member {
     id: u64,
     hand: Arc<Hand>,
+    /// Lives as long.
+    _kept: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// What one taker holds.
@@ -37,7 +40,13 @@ impl Member {
     pub(crate) fn new(queue: Arc<Queue>, limit: usize) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let hand = Hand { queue, limit, held: AtomicUsize::new(0), full: AtomicWaker::new() };
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), hand: Arc::new(hand) }
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), hand: Arc::new(hand), _kept: None }
+    }
+
+    /// Drops `what` when it is dropped itself.
+    pub(crate) fn keep(mut self, what: impl Send + Sync + 'static) -> Self {
+        self._kept = Some(Box::new(what));
+        self
     }
 }
 

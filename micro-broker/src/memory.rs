@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
 use tokio::time::Instant;
@@ -45,7 +46,8 @@ struct Shared {
 /// Where events go. Queues of plain topics are found by a look-up, those with wildcards by trying each.
 #[derive(Clone, Debug, Default)]
 struct Routes {
-    plain: HashMap<Arc<str>, Vec<Arc<Queue>>>,
+    // Only subscribers add to it, so nobody can choose what collides: a fast hash will do.
+    plain: HashMap<Arc<str>, Vec<Arc<Queue>>, RandomState>,
     wild: Vec<Arc<Queue>>,
 }
 
@@ -55,34 +57,32 @@ impl Memory {
         Self::default()
     }
 
-    /// Puts an event into every queue, or into none and says why not.
-    #[expect(
-        clippy::result_large_err,
-        reason = "a refused event comes back by value: publishing allocates nothing"
-    )]
-    fn offer(&self, event: Event) -> Result<(), Refused> {
+    /// Takes the event there is into every queue, or into none and says why not.
+    fn offer(&self, event: &mut Option<Event>) -> Result<(), Refused> {
         if self.shared.closed.load(Ordering::Relaxed) {
             return Err(Refused::Closed);
         }
+        let Some(Event { topic, .. }) = event else { return Ok(()) };
         let routes = self.shared.routes.load();
-        let plain = routes.plain.get(&event.topic).map_or(&[][..], Vec::as_slice);
+        let plain = routes.plain.get(topic).map_or(&[][..], Vec::as_slice);
         // A topic somebody subscribes to by its name was looked at then.
         if plain.is_empty()
-            && let Some(fault) = topic::fault(&event.topic)
+            && let Some(fault) = topic::fault(topic)
         {
-            return Err(Refused::Invalid(event, fault));
+            return Err(Refused::Invalid(topic.clone(), fault));
         }
         if let ([only], []) = (plain, &*routes.wild) {
-            return only.push(event).map_err(|event| Refused::Full(event, only.clone()));
+            return if only.push(event) { Ok(()) } else { Err(Refused::Full(only.clone())) };
         }
-        let wild = routes.wild.iter().filter(|queue| topic::matches(queue.topic(), &event.topic));
+        let wild = routes.wild.iter().filter(|queue| topic::matches(queue.topic(), topic));
         let all: Vec<_> = plain.iter().chain(wild).collect();
         if let Some(full) = all.iter().find(|queue| !queue.has_room()) {
-            return Err(Refused::Full(event, Arc::clone(full)));
+            return Err(Refused::Full(Arc::clone(full)));
         }
         for queue in all {
-            queue.push_anyway(event.clone());
+            event.iter().for_each(|event| queue.push_anyway(event.clone()));
         }
+        *event = None;
         Ok(())
     }
 
@@ -130,16 +130,16 @@ impl Memory {
 /// Why an event is in no queue.
 enum Refused {
     Closed,
-    Invalid(Event, &'static str),
-    Full(Event, Arc<Queue>),
+    Invalid(Arc<str>, &'static str),
+    Full(Arc<Queue>),
 }
 
 impl Refused {
     fn error(self) -> Error {
         match self {
             Self::Closed => Error::Closed { backend: BACKEND },
-            Self::Invalid(event, fault) => invalid(&event.topic, fault),
-            Self::Full(_, queue) => Error::Full { backend: BACKEND, queue: queue.name().to_owned() },
+            Self::Invalid(topic, fault) => invalid(&topic, fault),
+            Self::Full(queue) => Error::Full { backend: BACKEND, queue: queue.name().to_owned() },
         }
     }
 }
@@ -150,9 +150,10 @@ fn invalid(topic: &str, fault: &str) -> Error {
 
 impl Broker for Memory {
     fn publish(&self, event: Event, within: Duration) -> Confirm {
-        let (mut event, mut full) = match self.offer(event) {
+        let mut event = Some(event);
+        let mut full = match self.offer(&mut event) {
             Ok(()) => return Confirm::known(Ok(())),
-            Err(Refused::Full(event, full)) => (event, full),
+            Err(Refused::Full(full)) => full,
             Err(refused) => return Confirm::known(Err(refused.error())),
         };
         let (this, deadline) = (self.clone(), Instant::now() + within);
@@ -160,13 +161,13 @@ impl Broker for Memory {
             loop {
                 let space = full.space();
                 // Looks again after asking to be told, so that room made in between is not missed.
-                match this.offer(event) {
+                match this.offer(&mut event) {
                     Ok(()) => return Ok(()),
-                    Err(Refused::Full(again, queue)) => (event, full) = (again, queue),
+                    Err(Refused::Full(queue)) => full = queue,
                     Err(refused) => return Err(refused.error()),
                 }
                 if tokio::time::timeout_at(deadline, space).await.is_err() {
-                    return this.offer(event).map_err(Refused::error);
+                    return this.offer(&mut event).map_err(Refused::error);
                 }
             }
         })
@@ -192,12 +193,8 @@ impl Broker for Memory {
                 Leave(Box::new(move || this.remove(|other| std::ptr::eq(other, &*queue))))
             });
             // The report's sender and the wish to leave live as long as the stream.
-            let member = Member::new(queue, subscribe.in_flight);
-            let stream = member.map(move |incoming| {
-                let _ = (&report, &leave);
-                incoming
-            });
-            Ok(Subscription::new(stream.boxed(), subscribe, Arc::new(self.clone()), health))
+            let member = Member::new(queue, subscribe.in_flight).keep((report, leave));
+            Ok(Subscription::new(member.boxed(), subscribe, Arc::new(self.clone()), health))
         }
         .boxed()
     }

@@ -94,19 +94,18 @@ impl Queue {
         self.topic == subscribe.topic && self.group == subscribe.group
     }
 
-    /// Appends an event, or returns it when the queue is full.
-    #[expect(
-        clippy::result_large_err,
-        reason = "a refused event comes back by value: publishing allocates nothing"
-    )]
-    pub(crate) fn push(&self, event: Event) -> Result<(), Event> {
+    /// Takes the event there is and appends it, unless the queue is full: then it stays where it is. An event is moved once
+    /// on its way: they are large.
+    pub(crate) fn push(&self, event: &mut Option<Event>) -> bool {
         let mut tail = self.tail();
         if !self.has_room_in(&mut tail) {
-            return Err(event);
+            return false;
         }
-        tail.append(event);
+        if let Some(event) = event.take() {
+            tail.append(event);
+        }
         wake(tail);
-        Ok(())
+        true
     }
 
     /// Appends events for as long as there is room, drops the rest, and says how many those are. Members hear of all of
@@ -296,17 +295,22 @@ mod tests {
         Event::new("t", body)
     }
 
+    fn push(queue: &Queue, event: Event) -> bool {
+        queue.push(&mut Some(event))
+    }
+
     #[test]
     fn what_is_in_hand_takes_room_until_it_is_settled() {
         let queue = queue(2);
-        assert!(queue.push(event("1")).is_ok() && queue.push(event("2")).is_ok());
-        assert_eq!(queue.push(event("3")).unwrap_err().body, "3");
+        assert!(push(&queue, event("1")) && push(&queue, event("2")));
+        let mut third = Some(event("3"));
+        assert!(!queue.push(&mut third) && third.is_some(), "what is refused stays with who brought it");
         let first = take(&queue).unwrap();
         assert!(!queue.has_room(), "it is in hand");
         queue.put_back(first);
         assert_eq!(take(&queue).unwrap().body, "1", "what is handed back comes first");
         queue.settled();
-        assert!(queue.push(event("3")).is_ok() && !queue.has_room());
+        assert!(push(&queue, event("3")) && !queue.has_room());
     }
 
     #[test]
@@ -314,7 +318,7 @@ mod tests {
         let queue = queue(1_000);
         let large = bytes::Bytes::from(vec![0; MAX_BYTES / 2]);
         for _ in 0..2 {
-            assert!(queue.push(Event::new("t", large.clone())).is_ok());
+            assert!(push(&queue, Event::new("t", large.clone())));
         }
         assert!(!queue.has_room());
         assert!(take(&queue).is_some());
@@ -324,9 +328,9 @@ mod tests {
     #[test]
     fn a_closed_queue_ends_and_takes_nothing() {
         let queue = queue(1);
-        assert!(queue.push(event("1")).is_ok());
+        assert!(push(&queue, event("1")));
         queue.close();
-        assert!(queue.push(event("2")).is_ok(), "nobody waits for room that never comes");
+        assert!(push(&queue, event("2")), "nobody waits for room that never comes");
         assert!(take(&queue).is_none());
         queue.put_back(event("3"));
         assert!(take(&queue).is_none());

@@ -15,6 +15,11 @@ const EXPLORE: u64 = 128;
 const DRAWS: usize = 8;
 /// For how long an endpoint must have been silent for it, in nanoseconds.
 const SILENT: u64 = 100_000_000;
+/// One pick in so many goes to the dearer of the two if that has not been heard of for a long while: where requests are
+/// few, those that explore are too few to find out soon that it is well again.
+const SECOND_LOOK: u64 = 16;
+/// For how long an endpoint must have been silent for that, in nanoseconds.
+const LONG_SILENT: u64 = 1_000_000_000;
 /// The load of an endpoint that never answered and is asked already, in nanoseconds: it gets one request until it
 /// does. As in Envoy, a million milliseconds and one for each request.
 const UNKNOWN: f32 = 1e12;
@@ -113,13 +118,19 @@ impl PeakEwma {
         (0..DRAWS)
             .map(|_| context.chance.below(endpoints.len()))
             .filter_map(|index| {
-                let stats = endpoints.get(index)?.stats();
-                let age = stats.latency().age(now);
-                (age > SILENT && stats.in_flight() == 0).then_some((age, index))
+                let endpoint = endpoints.get(index)?;
+                is_silent(endpoint, now, SILENT).then(|| (endpoint.stats().latency().age(now), index))
             })
             .max()
             .map(|(_, index)| index)
     }
+}
+
+/// Whether it is idle and has not answered for so many nanoseconds.
+#[inline]
+fn is_silent(endpoint: &Endpoint, now: u64, nanos: u64) -> bool {
+    let stats = endpoint.stats();
+    stats.latency().age(now) > nanos && stats.in_flight() == 0
 }
 
 impl Default for PeakEwma {
@@ -167,15 +178,18 @@ impl Policy for PeakEwma {
         let (first, second) = context.chance.two_below(endpoints.len());
         let (a, b) = (endpoints.get(first)?, endpoints.get(second)?);
         let now = context.now.map_or(0, Moment::get);
-        if self.timing.recovers
-            && context.attempt == 0
-            && context.chance.next().is_multiple_of(EXPLORE)
+        let looks = self.timing.recovers && context.attempt == 0;
+        let chance = if looks { context.chance.next() } else { 1 };
+        if chance.is_multiple_of(EXPLORE)
             && let Some(neglected) = self.neglected(endpoints, now, context)
         {
             return Some(neglected);
         }
         let cost = |index, endpoint| (self.cost(endpoint, now, warmth.of_index(index)), endpoint);
-        Some(if self.prefers_second(cost(first, a), cost(second, b)) { second } else { first })
+        let second_wins = self.prefers_second(cost(first, a), cost(second, b));
+        let (winner, loser, other) = if second_wins { (second, first, a) } else { (first, second, b) };
+        let again = chance.is_multiple_of(SECOND_LOOK) && is_silent(other, now, LONG_SILENT);
+        Some(if again { loser } else { winner })
     }
 
     fn timing(&self) -> Option<Timing> {

@@ -97,9 +97,9 @@ impl Outboxes {
     pub(super) async fn publish(self: &Arc<Self>, event: Event, within: Duration) -> Result<(), Error> {
         let targets = self.directory.subscribers(&event.topic, within).await?;
         for queue in self.queues_for(&event.topic, &targets) {
-            queue
-                .push(event.clone())
-                .map_err(|_| Error::Full { backend: BACKEND, queue: queue.name().to_owned() })?;
+            if !queue.push(&mut Some(event.clone())) {
+                return Err(Error::Full { backend: BACKEND, queue: queue.name().to_owned() });
+            }
         }
         Ok(())
     }

@@ -96,10 +96,7 @@ impl Broker for Nats {
             let reader = Reader::new(&subscribe.topic);
             let pump = tokio::spawn(pump(subscriber, reader, queue.clone(), report, self.link.status()));
             let pump = Ended(pump.abort_handle());
-            let member = Member::new(queue, subscribe.in_flight).map(move |incoming| {
-                let _pump = &pump;
-                incoming
-            });
+            let member = Member::new(queue, subscribe.in_flight).keep(pump);
             Ok(Subscription::new(member.boxed(), subscribe, Arc::new(self.clone()), health))
         }
         .boxed()

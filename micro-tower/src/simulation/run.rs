@@ -80,6 +80,8 @@ impl World {
         }
         let watch = Watch::new(Arc::new(registry.clone()), "greeter").seed(seed);
         let client = Client::builder_over("greeter", Endpoints::new(watch))
+            // As a client that watches a registry of its own does: leases may all end while that is away.
+            .keep_when_empty(Duration::from_secs(30))
             .timeout(LIMIT)
             .attempt_timeout(Duration::from_secs(1))
             .retry(RetryLayer::new().seed(seed))

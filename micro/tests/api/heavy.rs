@@ -66,13 +66,14 @@ fn a_body_that_is_too_long_is_refused_before_it_is_there() {
     assert_eq!(face.get("/echo/x").status, 200);
 }
 
-/// How many clients this process and the gateway's may have at a time: 6 000, if they may open as many files.
+/// How many clients this process and the gateway's may have at a time: two thousand, if they may open as many files.
+/// More take longer to connect than the gateway leaves them.
 fn crowd() -> usize {
     let limit = getrlimit(Resource::Nofile);
     // What is set for this process holds for the gateway that it starts, too.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(most.saturating_sub(500).min(6000)).unwrap()
+    usize::try_from(most.saturating_sub(500).min(2000)).unwrap()
 }
 
 /// A client that takes its time.
