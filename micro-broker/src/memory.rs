@@ -62,7 +62,8 @@ impl Memory {
         if self.shared.closed.load(Ordering::Relaxed) {
             return Err(Refused::Closed);
         }
-        let Some(Event { topic, .. }) = event else { return Ok(()) };
+        let Some(whole) = &*event else { return Ok(()) };
+        let topic = &whole.topic;
         let routes = self.shared.routes.load();
         let plain = routes.plain.get(topic).map_or(&[][..], Vec::as_slice);
         // A topic somebody subscribes to by its name was looked at then.
@@ -80,7 +81,7 @@ impl Memory {
             return Err(Refused::Full(Arc::clone(full)));
         }
         for queue in all {
-            event.iter().for_each(|event| queue.push_anyway(event.clone()));
+            queue.push_anyway(whole.clone());
         }
         *event = None;
         Ok(())

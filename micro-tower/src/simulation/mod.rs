@@ -20,24 +20,25 @@ mod registry;
 mod run;
 mod schedule;
 
-use std::ops::Range;
-
 use self::{run::Run, schedule::Schedule};
 
-/// How many runs there are without `SIMULATION_SEEDS`.
-const SEEDS: Range<u64> = 0..16;
+/// Those that went wrong once.
+const KNOWN: [u64; 6] = [49, 67, 145, 172, 173, 914];
 
-fn seeds() -> Range<u64> {
-    let Ok(text) = std::env::var("SIMULATION_SEEDS") else { return SEEDS };
+/// Those that `SIMULATION_SEEDS` names, else a few and all that went wrong once.
+fn seeds() -> Vec<u64> {
+    let Ok(text) = std::env::var("SIMULATION_SEEDS") else { return (0..16).chain(KNOWN).collect() };
     let parsed = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
-    parsed.expect("SIMULATION_SEEDS is a range of numbers, as 0..1000")
+    parsed.expect("SIMULATION_SEEDS is a range of numbers, as 0..1000").collect()
 }
 
 #[test]
 fn what_must_never_be_is_not_whatever_goes_wrong() {
     let (mut calls, mut failed) = (0, 0);
-    let bad: Vec<String> = seeds()
-        .filter_map(|seed| {
+    let seeds = seeds();
+    let bad: Vec<String> = seeds
+        .iter()
+        .filter_map(|&seed| {
             let run = Run::of(&Schedule::of(seed));
             calls += run.calls;
             failed += run.failed;
@@ -51,7 +52,7 @@ fn what_must_never_be_is_not_whatever_goes_wrong() {
             })
         })
         .collect();
-    println!("{} runs, {calls} calls, {failed} failed", seeds().count());
+    println!("{} runs, {calls} calls, {failed} failed", seeds.len());
     let (shown, all) = (&bad[..bad.len().min(5)], bad.len());
     assert!(bad.is_empty(), "{all} runs went wrong, as\n{}", shown.join("\n\n"));
 }
