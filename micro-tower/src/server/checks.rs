@@ -69,7 +69,7 @@ impl Health for Checks {
     }
 }
 
-/// What becomes of a service, known or not. Never ends.
+/// What becomes of a service, known or not: each status once, however often the reporter says it. Never ends.
 fn statuses(health: HealthService, about: HealthCheckRequest) -> BoxStream<'static, Item> {
     let next = |(health, about, mut told): (HealthService, HealthCheckRequest, bool)| async move {
         loop {
@@ -90,7 +90,13 @@ fn statuses(health: HealthService, about: HealthCheckRequest) -> BoxStream<'stat
             return Some((statuses, (health, about, told)));
         }
     };
-    unfold((health, about, false), next).flatten().boxed()
+    let mut said = None;
+    let news = move |item: &Item| {
+        let status = item.as_ref().ok().map(|answer| answer.status);
+        let before = std::mem::replace(&mut said, status);
+        ready(status.is_none() || status != before)
+    };
+    unfold((health, about, false), next).flatten().filter(news).boxed()
 }
 
 fn unknown() -> HealthCheckResponse {
@@ -118,6 +124,20 @@ mod tests {
         assert_eq!(watch.next().await.unwrap().unwrap().status, 1);
         reporter.clear_service_status("greeter").await;
         assert_eq!(watch.next().await.unwrap().unwrap(), unknown());
+    }
+
+    #[tokio::test]
+    async fn a_watch_hears_only_of_changes() {
+        let reporter = HealthReporter::new();
+        let (_close, closing) = watch::channel(false);
+        let checks = Checks::new(reporter.clone(), closing);
+        let mut watch = checks.watch(about("")).await.unwrap().into_inner();
+        assert_eq!(watch.next().await.unwrap().unwrap().status, 1);
+        // A server says so once it listens; until then it is said of every server.
+        reporter.set_service_status("", ServingStatus::Serving).await;
+        assert!(futures_util::poll!(watch.next()).is_pending());
+        reporter.set_service_status("", ServingStatus::NotServing).await;
+        assert_eq!(watch.next().await.unwrap().unwrap().status, 2);
     }
 
     #[tokio::test]
