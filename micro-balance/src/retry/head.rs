@@ -16,11 +16,14 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn of(parts: &Parts) -> Self {
+        // Collecting would not know how many there are.
+        let mut headers = Vec::with_capacity(parts.headers.len());
+        headers.extend(parts.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         Self {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             version: parts.version,
-            headers: parts.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            headers: headers.into_boxed_slice(),
             extensions: parts.extensions.clone(),
         }
     }

@@ -58,7 +58,7 @@ type Attempt = Shared<BoxFuture<'static, Result<(), Failed>>>;
 
 struct Peer<B: RequestBody> {
     settings: Arc<Connector>,
-    target: Target,
+    target: Arc<Target>,
     http2: ArcSwap<Vec<Arc<Http2>>>,
     http1: Arc<Http1<B>>,
     /// Where gRPC has to be translated.
@@ -92,7 +92,7 @@ impl Connector {
         Connection {
             endpoint: Arc::new(Peer {
                 settings: Arc::new(settings),
-                target: Target::new(endpoint, self.authority.clone(), self.service.clone()),
+                target: Arc::new(Target::new(endpoint, self.authority.clone(), self.service.clone())),
                 http2: ArcSwap::default(),
                 http1: Arc::new(Http1::new(self)),
                 gomicro: dialect.map(|dialect| Arc::new(GoMicro::new(dialect, self))),
@@ -146,7 +146,8 @@ impl<B: RequestBody> Peer<B> {
         let unreachable = move || endpoint.http1_open.store(false, Ordering::Relaxed);
         if let Some(gomicro) = self.gomicro.as_ref().filter(|_| is_grpc(request.headers())) {
             let gomicro = gomicro.clone();
-            let response = gomicro.send(self.settings.clone(), self.target.clone(), request, unreachable);
+            let target = Target::clone(&self.target);
+            let response = gomicro.send(self.settings.clone(), target, request, unreachable);
             return ResponseFuture(State::GoMicro(Box::pin(response)));
         }
         let http1 = self.http1.clone();
@@ -210,7 +211,7 @@ impl<B: RequestBody> Drop for Peer<B> {
 async fn connect<B: RequestBody>(
     endpoint: Weak<Peer<B>>,
     settings: Arc<Connector>,
-    target: Target,
+    target: Arc<Target>,
 ) -> Result<(), Failed> {
     let started = Instant::now();
     let made = tokio::time::timeout(settings.connect_timeout, make(&endpoint, &settings, &target)).await;

@@ -29,11 +29,20 @@ use crate::error::{Error, Phase};
 
 /// Idle connections, and permission to open more.
 pub(super) struct Http1<B> {
-    idle: Mutex<Vec<Idle<B>>>,
+    idle: Mutex<Pool<B>>,
     permits: Arc<Semaphore>,
     max_idle: usize,
     idle_timeout: Duration,
 }
+
+/// Connections that are not in use, the one used last at the end.
+struct Pool<B> {
+    idle: Vec<Idle<B>>,
+    /// When those that are no use any more were last looked for: a request looks at no more than it takes.
+    swept: Instant,
+}
+
+const SWEEP_EACH: Duration = Duration::from_secs(1);
 
 /// A connection whose last response has been handed out; it is ready again once that was read.
 struct Idle<B> {
@@ -44,7 +53,7 @@ struct Idle<B> {
 impl<B: RequestBody> Http1<B> {
     pub(super) fn new(settings: &Connector) -> Self {
         Self {
-            idle: Mutex::new(Vec::new()),
+            idle: Mutex::new(Pool { idle: Vec::new(), swept: Instant::now() }),
             permits: Arc::new(Semaphore::new(settings.http1_max_connections.min(Semaphore::MAX_PERMITS))),
             max_idle: settings.http1_max_idle,
             idle_timeout: settings.http1_idle_timeout,
@@ -65,26 +74,34 @@ impl<B: RequestBody> Http1<B> {
     }
 
     pub(super) fn put(&self, sender: SendRequest<B>) {
-        let mut idle = self.idle();
-        idle.retain(|other| !other.sender.is_closed());
+        let now = Instant::now();
+        let mut pool = self.pool();
+        if now - pool.swept >= SWEEP_EACH || pool.idle.len() >= self.max_idle {
+            pool.swept = now;
+            pool.idle.retain(|other| self.is_of_use(other, now));
+        }
         if !sender.is_closed() && self.max_idle > 0 {
-            if idle.len() >= self.max_idle {
-                idle.remove(0);
+            if pool.idle.len() >= self.max_idle {
+                pool.idle.remove(0);
             }
-            idle.push(Idle { sender, since: Instant::now() });
+            pool.idle.push(Idle { sender, since: now });
         }
     }
 
     /// The connection used last, of those that are ready.
     fn take(&self) -> Option<SendRequest<B>> {
-        let mut idle = self.idle();
         let now = Instant::now();
-        idle.retain(|other| !other.sender.is_closed() && now - other.since < self.idle_timeout);
-        let at = idle.iter().rposition(|other| other.sender.is_ready())?;
-        Some(idle.remove(at).sender)
+        let mut pool = self.pool();
+        let ready = |other: &Idle<B>| other.sender.is_ready() && self.is_of_use(other, now);
+        let at = pool.idle.iter().rposition(ready)?;
+        Some(pool.idle.remove(at).sender)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle<B>>> {
+    fn is_of_use(&self, idle: &Idle<B>, now: Instant) -> bool {
+        !idle.sender.is_closed() && now - idle.since < self.idle_timeout
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool<B>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -94,7 +111,7 @@ impl<B: RequestBody> Http1<B> {
     pub(super) async fn send(
         self: Arc<Self>,
         settings: Arc<Connector>,
-        target: Target,
+        target: Arc<Target>,
         mut request: Request<B>,
         unreachable: impl FnOnce() + Send,
     ) -> Result<Response<Incoming>, BoxError> {

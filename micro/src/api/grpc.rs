@@ -1,5 +1,7 @@
 //! Which service a gRPC call is for.
 
+use std::borrow::Cow;
+
 use http::{Request, header};
 
 use super::settings::Namespace;
@@ -29,19 +31,39 @@ impl Kind {
     }
 }
 
-/// The names in the registry that the service of `/package.Service/Method` may have, the likeliest first: its package,
-/// its whole name, its own in small letters, or else the host that the request is for.
+/// The names in the registry that the service of `/package.Service/Method` may have, the likeliest first.
 pub(super) fn names<B>(namespace: &Namespace, request: &Request<B>) -> Vec<String> {
-    let path = request.uri().path();
-    let full = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    let (package, own) = full.rsplit_once('.').unwrap_or(("", full));
-    let host = request.uri().authority().map(|authority| authority.host()).unwrap_or_default();
-    let candidates = [package.to_owned(), full.to_owned(), own.to_ascii_lowercase(), host.to_owned()];
-    let mut names = Vec::new();
-    for candidate in candidates.iter().filter(|name| is_name(name)) {
-        names.extend(namespace.names(candidate).filter(|name| !names.contains(name)).collect::<Vec<_>>());
+    let mut names: Vec<String> = Vec::new();
+    for candidate in candidates(request) {
+        for name in namespace.names(&candidate) {
+            if !names.iter().any(|other| *other == name) {
+                names.push(name.into_owned());
+            }
+        }
     }
     names
+}
+
+/// What `find` has for the first of these names for which it has something.
+pub(super) fn find<B, T>(
+    namespace: &Namespace,
+    request: &Request<B>,
+    find: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    candidates(request).find_map(|candidate| namespace.names(&candidate).find_map(|name| find(&name)))
+}
+
+/// What the service may be called: by its package, its whole name, its own in small letters, or else the host that the
+/// request is for. Each is worked out when those before it are not enough.
+fn candidates<B>(request: &Request<B>) -> impl Iterator<Item = Cow<'_, str>> {
+    let full = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
+    let (package, own) = full.rsplit_once('.').unwrap_or(("", full));
+    let host = || request.uri().authority().map(|authority| authority.host()).unwrap_or_default();
+    [Cow::Borrowed(package), Cow::Borrowed(full)]
+        .into_iter()
+        .chain(std::iter::once_with(|| Cow::Owned(own.to_ascii_lowercase())))
+        .chain(std::iter::once_with(move || Cow::Borrowed(host())))
+        .filter(|name| is_name(name))
 }
 
 /// Whether `path` is that of a gRPC method, `/package.Service/Method`.

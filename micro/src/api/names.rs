@@ -1,5 +1,6 @@
 //! Which names a path may mean.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::handler::Handler;
@@ -29,9 +30,12 @@ impl Builder {
             Handler::Api | Handler::Rpc | Handler::Event => None,
         };
         let mut names = Vec::new();
-        for service in called.iter().map(|route| route.service.as_str()).chain(passed.as_deref()) {
-            let more: Vec<_> = self.namespace.names(service).filter(|name| !names.contains(name)).collect();
-            names.extend(more);
+        for service in called.iter().map(|route| &*route.service).chain(passed.as_deref()) {
+            for name in self.namespace.names(service).map(Cow::into_owned) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
         }
         (names, called.map(|route| route.method))
     }

@@ -6,6 +6,8 @@
 //! | [`proxy_route`] | `foo` | `v1.foo` | `foo` |
 //! | [`event_route`] | `foo`, `bar` | `v1.foo`, `foo.bar` | `foo`, `bar.baz.cat` |
 
+use std::borrow::Cow;
+
 /// A service and one of its methods, such as `foo` and `Foo.Bar`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiRoute {
@@ -42,14 +44,13 @@ pub fn api_route(path: &str) -> Option<ApiRoute> {
 }
 
 /// Which service `path` means to the handlers that pass requests on. None where it names no service.
-pub fn proxy_route(path: &str) -> Option<String> {
-    let parts = parts(path);
-    let (service, alias) = match parts.as_slice() {
-        [] => return None,
-        [version, name, ..] if is_version(version) => (format!("{version}.{name}"), *name),
-        [name, ..] => ((*name).to_owned(), *name),
-    };
-    is_alias(alias).then_some(service)
+pub fn proxy_route(path: &str) -> Option<Cow<'_, str>> {
+    let mut parts = each(path);
+    let first = parts.next()?;
+    match is_version(first).then(|| parts.next()).flatten() {
+        Some(name) => is_alias(name).then(|| format!("{first}.{name}").into()),
+        None => is_alias(first).then_some(first.into()),
+    }
 }
 
 /// Which topic and action `path` means to the handler that publishes events.
@@ -67,19 +68,24 @@ pub fn event_route(path: &str) -> EventRoute {
 
 /// The whole name of `service` in `namespace`: joined by a dot; a namespace that ends in one needs none, and one that
 /// ends in `-` has no dots in its names.
-pub fn join(namespace: &str, service: &str) -> String {
-    match namespace.as_bytes().last() {
-        None => service.to_owned(),
+pub fn join<'a>(namespace: &str, service: &'a str) -> Cow<'a, str> {
+    let joined = match namespace.as_bytes().last() {
+        None => return service.into(),
         _ if service.is_empty() => namespace.trim_end_matches(['.', '-']).to_owned(),
-        Some(b'.') => format!("{namespace}{service}"),
-        Some(b'-') => format!("{namespace}{service}").replace('.', "-"),
-        Some(_) => format!("{namespace}.{service}"),
-    }
+        Some(b'.') => [namespace, service].concat(),
+        Some(b'-') => [namespace, service].concat().replace('.', "-"),
+        Some(_) => [namespace, ".", service].concat(),
+    };
+    joined.into()
 }
 
 /// What stands between slashes; nothing twice.
 fn parts(path: &str) -> Vec<&str> {
-    path.split('/').filter(|part| !part.is_empty()).collect()
+    each(path).collect()
+}
+
+fn each(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty())
 }
 
 /// `v1`, `v22`.
@@ -174,7 +180,7 @@ mod tests {
         ];
         for (path, topic, action) in cases {
             let route = event_route(path);
-            assert_eq!((join("ns", &route.topic).as_str(), route.action.as_str()), (topic, action), "{path}");
+            assert_eq!((&*join("ns", &route.topic), route.action.as_str()), (topic, action), "{path}");
         }
     }
 

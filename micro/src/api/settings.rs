@@ -1,5 +1,6 @@
 //! What a gateway can be told before it starts.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,8 +58,8 @@ impl Namespace {
     }
 
     /// The names that `service` may have in the registry, the likeliest first.
-    pub(super) fn names(&self, service: &str) -> impl Iterator<Item = String> + use<> {
-        let bare = (self.bare && !self.name.is_empty()).then(|| service.to_owned());
+    pub(super) fn names<'a>(&self, service: &'a str) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+        let bare = (self.bare && !self.name.is_empty()).then_some(Cow::Borrowed(service));
         std::iter::once(join(&self.name, service)).chain(bare)
     }
 }

@@ -1,5 +1,6 @@
 //! The way of a request: refused, answered here, or passed on to the service that it is for.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -126,10 +127,15 @@ impl Inner {
 
     /// Passes a gRPC call on.
     fn call(self: &Arc<Self>, policy: &Arc<Policy>, request: Request<Body>, peer: Peer) -> Answer {
-        let names = self.grpc_names(policy, &request);
-        if let Some(upstream) = self.parts.directory.first_known(&names) {
+        let directory = &self.parts.directory;
+        let known = match &policy.service {
+            Some(service) => directory.find(service),
+            None => grpc::find(&self.settings.namespace, &request, |name| directory.find(name)),
+        };
+        if let Some(upstream) = known {
             return Answer::Forward(pass(policy, &upstream, Wire::Http2, request, &peer));
         }
+        let names = self.grpc_names(policy, &request);
         let (gateway, policy) = (self.clone(), policy.clone());
         let answer = async move {
             match gateway.parts.directory.first(&names).await {
@@ -267,7 +273,10 @@ impl Inner {
             return refuse(StatusCode::NOT_IMPLEMENTED, "no broker is set");
         };
         let route = event_route(request.uri().path());
-        let topic = policy.topic.clone().or_else(|| self.settings.namespace.names(&route.topic).next());
+        let topic = policy.topic.clone().or_else(|| {
+            let mut names = self.settings.namespace.names(&route.topic);
+            names.next().map(Cow::into_owned)
+        });
         let Some(topic) = topic.filter(|topic| !topic.is_empty()) else {
             return refuse(StatusCode::NOT_FOUND, "the path names no topic");
         };

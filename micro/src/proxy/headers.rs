@@ -23,6 +23,15 @@ const KEPT: [&str; 12] = [
 
 /// Takes out of a request what was said to us alone. `te: trailers` stays: it asks whoever answers.
 pub(super) fn clean_request(headers: &mut HeaderMap) {
+    let ours = |(name, value): (&HeaderName, &HeaderValue)| match name.as_str() {
+        "connection" | "expect" => true,
+        "te" => value != "trailers",
+        name => is_hop(name),
+    };
+    // Most requests say nothing to us, which one look at each name tells.
+    if !headers.iter().any(ours) {
+        return;
+    }
     remove_listed(headers);
     if headers.get(header::TE).is_some_and(|te| te != "trailers") {
         let wanted = headers.get_all(header::TE).iter().any(wants_trailers);
@@ -43,6 +52,9 @@ pub(super) fn clean_response(headers: &mut HeaderMap) {
 }
 
 fn remove_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| is_hop(name.as_str())) {
+        return;
+    }
     for name in [
         KEEP_ALIVE,
         PROXY_CONNECTION,
@@ -55,9 +67,29 @@ fn remove_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// What [`remove_hop`] takes away.
+fn is_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
 fn remove_listed(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::CONNECTION) {
-        return;
+    let mut listed = headers.get_all(header::CONNECTION).iter();
+    match (listed.next(), listed.next()) {
+        (None, _) => return,
+        // What most servers say; the header of that name is taken away with the others.
+        (Some(one), None) if one == "keep-alive" => {
+            headers.remove(header::CONNECTION);
+            return;
+        }
+        _ => {}
     }
     let header::Entry::Occupied(listed) = headers.entry(header::CONNECTION) else { return };
     let (_, listed) = listed.remove_entry_mult();

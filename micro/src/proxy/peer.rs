@@ -1,6 +1,6 @@
 //! Who sent a request, and what the next server is told of that.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
 use tonic::transport::server::TcpConnectInfo;
@@ -36,7 +36,12 @@ impl Peer {
     /// Tells the next server: adds the peer to `x-forwarded-for`, and sets the others unless a trusted peer has.
     pub(super) fn introduce(&self, headers: &mut HeaderMap) {
         if let Some(address) = self.address {
-            forwarded_for(headers, address.ip());
+            match address.ip() {
+                IpAddr::V4(address) if !headers.contains_key(FORWARDED_FOR) => {
+                    headers.insert(FORWARDED_FOR, written(address));
+                }
+                address => forwarded_for(headers, address),
+            }
         }
         if !self.trusted {
             headers.remove(header::FORWARDED);
@@ -66,17 +71,49 @@ fn forwarded_for(headers: &mut HeaderMap, address: IpAddr) {
     }
 }
 
+/// `address` as text, as `to_string` has it: that took a tenth of what the gateway itself does for a request.
+fn written(address: Ipv4Addr) -> HeaderValue {
+    let (mut text, mut length) = ([0; "255.255.255.255".len()], 0);
+    let mut push = |byte| {
+        text[length] = byte;
+        length += 1;
+    };
+    for (at, octet) in address.octets().into_iter().enumerate() {
+        if at > 0 {
+            push(b'.');
+        }
+        if octet >= 100 {
+            push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            push(b'0' + octet / 10 % 10);
+        }
+        push(b'0' + octet % 10);
+    }
+    HeaderValue::from_bytes(&text[..length]).expect("digits and dots are a header value")
+}
+
 /// The request's id; one that has none, or one that is too long or not text, gets another.
+///
+/// Being another each time it has no place in the tables of HTTP/2, where it would drive out what is said again and again.
 pub fn request_id(headers: &mut HeaderMap) -> HeaderValue {
-    let usable = |id: &&HeaderValue| (1..=LONGEST_ID).contains(&id.len()) && id.to_str().is_ok();
-    if let Some(id) = headers.get(REQUEST_ID).filter(usable) {
+    let usable = |id: &&mut HeaderValue| (1..=LONGEST_ID).contains(&id.len()) && id.to_str().is_ok();
+    if let Some(id) = headers.get_mut(REQUEST_ID).filter(usable) {
+        id.set_sensitive(true);
         return id.clone();
     }
-    let id = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..)));
-    let id = id.expect("hexadecimal digits are a header value");
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(fastrand::u128(..).to_be_bytes()) {
+        pair[0] = HEXADECIMAL[usize::from(byte >> 4)];
+        pair[1] = HEXADECIMAL[usize::from(byte & 0xf)];
+    }
+    let mut id = HeaderValue::from_bytes(&digits).expect("hexadecimal digits are a header value");
+    id.set_sensitive(true);
     headers.insert(REQUEST_ID, id.clone());
     id
 }
+
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
 
 #[cfg(test)]
 mod tests {
@@ -111,9 +148,18 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_written_as_usual() {
+        for address in ["0.0.0.0", "127.0.0.1", "9.10.99.100", "255.255.255.255"] {
+            assert_eq!(written(address.parse().unwrap()), address);
+        }
+    }
+
+    #[test]
     fn every_request_has_an_id() {
         let mut headers = HeaderMap::new();
-        assert_eq!(request_id(&mut headers).len(), 32);
+        let id = request_id(&mut headers);
+        assert!(id.len() == 32 && id.as_bytes().iter().all(u8::is_ascii_hexdigit), "{id:?}");
+        assert_eq!(headers[REQUEST_ID], id);
         headers.insert(REQUEST_ID, HeaderValue::from_static("mine"));
         assert_eq!(request_id(&mut headers), "mine");
         headers.insert(REQUEST_ID, HeaderValue::try_from("x".repeat(200)).unwrap());
