@@ -113,7 +113,7 @@ impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
         let Seen::Version(_, snapshot) = seen else { return None };
         let hash = key.map(|key| key.0);
         let wish = Wish { tried: None, avoid: None, hash, now: shared.now(), parts: None };
-        snapshot.pick(&shared.policy, &wish, chance, &shared.fallbacks)
+        snapshot.pick(&shared.policy, wish, chance, &shared.fallbacks)
     }
 }
 
@@ -136,24 +136,35 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let Self { shared, seen, chance, .. } = self;
-        let version = shared.version.load(Acquire);
-        match seen {
+        let version = self.shared.version.load(Acquire);
+        match &self.seen {
             Seen::Version(known, snapshot) if *known == version => {
-                ResponseFuture::new(shared, snapshot, request, chance)
+                ResponseFuture::new(&self.shared, snapshot, request, &self.chance)
             }
-            Seen::Nothing => {
-                *seen = Seen::Once;
-                ResponseFuture::new(shared, &shared.snapshot.load(), request, chance)
-            }
-            _ => {
-                // Loaded after its number: it may be newer, which the next request finds out.
-                let snapshot = shared.snapshot.load_full();
-                let response = ResponseFuture::new(shared, &snapshot, request, chance);
-                *seen = Seen::Version(version, snapshot);
-                response
-            }
+            _ => self.call_anew(version, request),
         }
+    }
+}
+
+impl<S, Req, P, T> Balance<S, Req, P, T>
+where
+    S: Service<Req> + Clone,
+    P: Policy,
+    T: Protocol<Req, S::Response>,
+{
+    /// Calls an endpoint of a snapshot that this handle has not seen, and keeps it if it is used again.
+    #[inline(never)]
+    fn call_anew(&mut self, version: u64, request: Req) -> ResponseFuture<S, Req, P, T> {
+        let Self { shared, seen, chance, .. } = self;
+        if matches!(seen, Seen::Nothing) {
+            *seen = Seen::Once;
+            return ResponseFuture::new(shared, &shared.snapshot.load(), request, chance);
+        }
+        // Loaded after its number: it may be newer, which the next request finds out.
+        let snapshot = shared.snapshot.load_full();
+        let response = ResponseFuture::new(shared, &snapshot, request, chance);
+        *seen = Seen::Version(version, snapshot);
+        response
     }
 }
 

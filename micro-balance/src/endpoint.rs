@@ -37,29 +37,38 @@ pub struct Endpoint {
     about: Arc<About>,
 }
 
-/// What does not change about an endpoint, out of the way of what does: a policy looks at many.
+/// What discovery says of an endpoint, out of the way of what changes: a policy looks at many. Those of whom it
+/// says the same share it.
 #[derive(Debug)]
 pub(crate) struct About {
-    id: Arc<str>,
     attributes: Attributes,
     warmth: f64,
 }
 
+impl About {
+    pub(crate) fn new(attributes: Attributes) -> Arc<Self> {
+        Arc::new(Self { attributes, warmth: 1.0 })
+    }
+
+    pub(crate) fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+}
+
 impl Endpoint {
-    pub(crate) fn new(id: Arc<str>, attributes: Attributes, stats: Arc<Stats>) -> Self {
-        Self { stats, about: Arc::new(About { id, attributes, warmth: 1.0 }) }
+    pub(crate) fn new(about: Arc<About>, stats: Arc<Stats>) -> Self {
+        Self { stats, about }
     }
 
     /// The same endpoint with a part of its weight, while it is new.
     pub(crate) fn warming(&self, warmth: f64) -> Self {
-        let About { id, attributes, .. } = &*self.about;
-        let about = About { id: id.clone(), attributes: attributes.clone(), warmth };
+        let about = About { attributes: self.about.attributes.clone(), warmth };
         Self { stats: self.stats.clone(), about: Arc::new(about) }
     }
 
     /// The name discovery gives it.
     pub fn id(&self) -> &str {
-        &self.about.id
+        self.stats.id()
     }
 
     /// What discovery says of it.
@@ -95,33 +104,23 @@ impl Endpoint {
         &self.stats
     }
 
-    pub(crate) fn about(&self) -> &Arc<About> {
-        &self.about
-    }
-
     /// Where it stands among others: by its id, and by its age where two have the same.
     pub(crate) fn place(&self) -> (&str, u64) {
-        (&self.about.id, self.stats.serial())
+        (self.stats.id(), self.stats.serial())
     }
 
-    /// Whether discovery says the same of both, word for word since the last time it said so.
+    /// Whether both are one, and discovery says the same of both.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.about, &other.about)
+        Arc::ptr_eq(&self.stats, &other.stats) && Arc::ptr_eq(&self.about, &other.about)
     }
 
     pub(crate) fn shared_id(&self) -> &Arc<str> {
-        &self.about.id
-    }
-}
-
-impl About {
-    pub(crate) fn id(&self) -> &Arc<str> {
-        &self.id
+        self.stats.id()
     }
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("id", &self.about.id).field("in_flight", &self.in_flight()).finish()
+        f.debug_struct("Endpoint").field("id", &self.id()).field("in_flight", &self.in_flight()).finish()
     }
 }

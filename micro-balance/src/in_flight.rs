@@ -18,12 +18,26 @@ use crate::{
 pub struct InFlight {
     stats: Arc<Stats>,
     started: Option<Moment>,
-    answered: bool,
-    settled: bool,
-    /// How it ended, if it was no success, as far as is known.
-    ended: Option<Ended>,
+    phase: Phase,
     /// Holds the one permit of a half-open endpoint.
     probes: bool,
+    /// How often the request has come back unsent before.
+    hand_backs: u8,
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing has come back.
+    Open,
+    /// The first of an answer has.
+    Answered,
+    /// It went well, and that is told.
+    Well,
+    /// It did not, and that is told.
+    Failed(Fault),
+    /// It was handed back, which says nothing about the endpoint.
+    HandedBack,
 }
 
 impl InFlight {
@@ -31,20 +45,35 @@ impl InFlight {
     #[inline]
     pub(crate) fn start(stats: Arc<Stats>, started: Option<Moment>, probes: bool) -> Self {
         stats.start();
-        Self { stats, started, answered: false, settled: false, ended: Some(Ended::Void), probes }
+        Self { stats, started, phase: Phase::Open, probes, hand_backs: 0 }
+    }
+
+    /// The same of a request that has come back unsent so often.
+    pub(crate) fn after(mut self, hand_backs: u8) -> Self {
+        self.hand_backs = hand_backs;
+        self
+    }
+
+    pub(crate) fn hand_backs(&self) -> u8 {
+        self.hand_backs
     }
 
     /// Takes the latency: the first of an answer has come.
     #[inline]
     pub fn answered(&mut self) {
-        if self.answered {
+        if self.phase != Phase::Open {
             return;
         }
-        self.answered = true;
-        if let Some((latency, now)) = self.elapsed() {
-            self.stats.sample(latency, now);
-            self.stats.timed(latency);
+        self.phase = Phase::Answered;
+        if let Some(started) = self.started {
+            self.took(started);
         }
+    }
+
+    fn took(&self, started: Moment) {
+        let (latency, now) = self.since(started);
+        self.stats.sample(latency, now);
+        self.stats.timed(latency);
     }
 
     /// Takes what the endpoint says of its load, in headers or trailers.
@@ -56,14 +85,13 @@ impl InFlight {
     /// Records how the endpoint did. The first word counts.
     #[inline]
     pub fn settle(&mut self, outcome: Outcome) {
-        if self.settled {
+        if !matches!(self.phase, Phase::Open | Phase::Answered) {
             return;
         }
-        self.settled = true;
         match outcome {
             Outcome::Success => {
                 self.answered();
-                self.ended = None;
+                self.phase = Phase::Well;
                 self.stats.succeeded();
             }
             Outcome::Failure { hint, fault } => self.fail(hint, fault),
@@ -73,30 +101,31 @@ impl InFlight {
 
     #[cold]
     fn fail(&mut self, hint: Option<Duration>, fault: Fault) {
-        if !self.answered && self.stats.times().is_some() {
+        if self.phase == Phase::Open && self.stats.times().is_some() {
             self.elapsed().into_iter().for_each(|(latency, _)| self.stats.timed(latency));
         }
-        self.answered = true;
-        self.ended = Some(Ended::Failed(fault));
+        self.phase = Phase::Failed(fault);
         self.stats.failed(fault, hint, self.started.map(|_| self.stats.now()));
     }
 
     /// Ends the count without a word on the endpoint: the request was handed back.
     pub(crate) fn handed_back(mut self) {
-        self.settled = true;
-        self.answered = true;
+        self.phase = Phase::HandedBack;
     }
 
     pub(crate) fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    #[inline]
+    /// The time from when it was started, and what time it is; none if time is not measured.
     fn elapsed(&self) -> Option<(u64, Moment)> {
-        self.started.map(|started| {
-            let now = self.stats.now();
-            (now.get().saturating_sub(started.get()), now)
-        })
+        self.started.map(|started| self.since(started))
+    }
+
+    #[inline]
+    fn since(&self, started: Moment) -> (u64, Moment) {
+        let now = self.stats.now();
+        (now.get().saturating_sub(started.get()), now)
     }
 
     #[inline]
@@ -107,28 +136,30 @@ impl InFlight {
         }
     }
 
-    /// Ends a request that is given up before there is a word on the endpoint.
+    /// Counts how it ended, as it did not end well.
     #[cold]
-    fn abandon(&mut self) {
-        if !self.answered && self.stats.unanswered(self.elapsed()) {
-            self.ended = Some(Ended::Failed(Fault::Local));
-            self.end_probe(false);
-        }
+    fn end(&mut self) {
+        let ended = match self.phase {
+            Phase::Failed(fault) => Ended::Failed(fault),
+            Phase::Open if self.stats.unanswered(self.elapsed()) => {
+                self.end_probe(false);
+                Ended::Failed(Fault::Local)
+            }
+            _ => Ended::Void,
+        };
         if self.probes {
             // Too early to tell: the next request may find out.
             self.stats.release_probe();
         }
+        self.stats.ended(ended);
     }
 }
 
 impl Drop for InFlight {
     #[inline]
     fn drop(&mut self) {
-        if !self.answered || self.probes {
-            self.abandon();
-        }
-        if let Some(how) = self.ended {
-            self.stats.ended(how);
+        if self.phase != Phase::Well {
+            self.end();
         }
         self.stats.finish();
     }
@@ -136,6 +167,6 @@ impl Drop for InFlight {
 
 impl fmt::Debug for InFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InFlight").field("answered", &self.answered).finish_non_exhaustive()
+        f.debug_struct("InFlight").field("phase", &self.phase).finish_non_exhaustive()
     }
 }

@@ -35,9 +35,8 @@ const HAND_BACKS: u8 = 8;
 pub struct ResponseFuture<S: Service<Req>, Req, P: Policy, T> {
     #[pin]
     state: State<S, Req, P, T>,
-    hand_backs: u8,
-    /// Names endpoint and attempt to whoever listens.
-    span: Span,
+    /// Names endpoint and attempt to whoever listens; nearly always nobody does.
+    span: Option<Box<Span>>,
 }
 
 #[pin_project(project = StateProject)]
@@ -78,9 +77,9 @@ where
             let protocol = &shared.protocol;
             let (hash, parts) = (protocol.hash(&request), protocol.parts(&request));
             let wish = Wish { tried, avoid: None, hash, now: started, parts };
-            snapshot.pick(&shared.policy, &wish, chance, &shared.fallbacks)
+            snapshot.pick(&shared.policy, wish, chance, &shared.fallbacks)
         });
-        let Some((endpoint, service)) = picked else { return Self::search(shared, request, chance, None, 0) };
+        let Some((endpoint, service)) = picked else { return Self::search(shared, request, chance) };
         let (stats, mut service) = (endpoint.stats(), service.clone());
         // Nobody is there to be woken yet: a service that is not ready is asked again by the search.
         if let Poll::Ready(Ok(())) = service.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -89,32 +88,21 @@ where
                 tried.add(stats.serial());
             }
             shared.protocol.sent(&request, endpoint);
-            let span = attempt(shared.name.as_deref(), endpoint, tried);
-            let future = span.in_scope(|| service.call(request));
-            return Self::calling(future, call, 0, span);
+            let span = attempt(shared, endpoint, tried);
+            let future = within(span.as_deref(), || service.call(request));
+            return Self { state: State::Calling { future, call: Some(call) }, span };
         }
         if probes {
             stats.release_probe();
         }
         stats.lost();
-        Self::search(shared, request, chance, None, 0)
-    }
-
-    #[inline]
-    fn calling(future: S::Future, call: InFlight, hand_backs: u8, span: Span) -> Self {
-        Self { state: State::Calling { future, call: Some(call) }, hand_backs, span }
+        Self::search(shared, request, chance)
     }
 
     #[cold]
-    fn search(
-        shared: &Arc<Shared<S, P, T>>,
-        request: Req,
-        chance: &Chance,
-        avoid: Option<u64>,
-        hand_backs: u8,
-    ) -> Self {
-        let search = Search::new(shared.clone(), request, chance.clone(), avoid);
-        Self { state: State::Searching(Box::new(search)), hand_backs, span: Span::none() }
+    fn search(shared: &Arc<Shared<S, P, T>>, request: Req, chance: &Chance) -> Self {
+        let search = Search::new(shared.clone(), request, chance.clone());
+        Self { state: State::Searching(Box::new(search)), span: None }
     }
 }
 
@@ -130,64 +118,116 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.as_mut().project();
+        match this.state.project() {
+            StateProject::Calling { future, call } if this.span.is_none() => match ready!(future.poll(cx)) {
+                Ok(response) => answer::<S, Req, T>(response, call),
+                Err(error) => self.failed(error.into(), cx),
+            },
+            _ => self.poll_step(cx),
+        }
+    }
+}
+
+impl<S, Req, P, T> ResponseFuture<S, Req, P, T>
+where
+    S: Service<Req> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    P: Policy,
+    T: Protocol<Req, S::Response>,
+    Req: Send + 'static,
+{
+    /// Goes on with a request that somebody follows, or that nobody has taken yet.
+    #[inline(never)]
+    fn poll_step(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T::Response, BoxError>> {
         loop {
             let this = self.as_mut().project();
-            let entered = this.span.enter();
-            let next = match this.state.project() {
+            let entered = this.span.as_deref().map(Span::enter);
+            let search = match this.state.project() {
                 StateProject::Calling { future, call } => match ready!(future.poll(cx)) {
-                    Ok(response) => {
-                        // Taken once: a future that gave its answer is not polled again.
-                        let Some(call) = call.take() else { return Poll::Pending };
-                        return Poll::Ready(Ok(T::respond(response, call)));
+                    Ok(response) => return answer::<S, Req, T>(response, call),
+                    Err(error) => {
+                        drop(entered);
+                        return self.failed(error.into(), cx);
                     }
-                    Err(error) => match handed_back(error.into(), call.take(), *this.hand_backs) {
-                        Ok(search) => Self {
-                            state: State::Searching(Box::new(search)),
-                            hand_backs: *this.hand_backs + 1,
-                            span: Span::none(),
-                        },
-                        Err(error) => return Poll::Ready(Err(error)),
-                    },
                 },
-                StateProject::Searching(search) => {
-                    let (endpoint, mut service, request) = ready!(search.poll(cx))?;
-                    let started = search.shared().now();
-                    let call = InFlight::start(endpoint.stats().clone(), started, false);
-                    search.shared().protocol.sent(&request, &endpoint);
-                    let tried = search.shared().protocol.tried(&request);
-                    let span = attempt(search.shared().name.as_deref(), &endpoint, tried);
-                    let future = span.in_scope(|| service.call(request));
-                    Self::calling(future, call, *this.hand_backs, span)
-                }
+                StateProject::Searching(search) => search,
             };
+            let (endpoint, mut service, request) = ready!(search.poll(cx))?;
+            let shared = search.shared();
+            let call = InFlight::start(endpoint.stats().clone(), shared.now(), false);
+            let call = call.after(search.hand_backs());
+            shared.protocol.sent(&request, &endpoint);
+            let span = attempt(shared, &endpoint, shared.protocol.tried(&request));
+            let future = within(span.as_deref(), || service.call(request));
             drop(entered);
-            self.set(next);
+            self.set(Self { state: State::Calling { future, call: Some(call) }, span });
         }
+    }
+
+    /// Sends a request elsewhere if `error` brings it back; records the failure if not.
+    #[cold]
+    fn failed(
+        mut self: Pin<&mut Self>,
+        error: BoxError,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T::Response, BoxError>> {
+        let StateProject::Calling { call, .. } = self.as_mut().project().state.project() else {
+            return Poll::Ready(Err(error));
+        };
+        let search = handed_back(error, call.take())?;
+        self.set(Self { state: State::Searching(Box::new(search)), span: None });
+        self.poll_step(cx)
+    }
+}
+
+/// What the caller gets; once, as a future that gave its answer is not polled again.
+#[inline]
+fn answer<S: Service<Req>, Req, T: Protocol<Req, S::Response>>(
+    response: S::Response,
+    call: &mut Option<InFlight>,
+) -> Poll<Result<T::Response, BoxError>> {
+    match call.take() {
+        Some(call) => Poll::Ready(Ok(T::respond(response, call))),
+        None => Poll::Pending,
+    }
+}
+
+/// Makes a call within `span`, if there is one.
+#[inline]
+fn within<F>(span: Option<&Span>, call: impl FnOnce() -> F) -> F {
+    match span {
+        None => call(),
+        Some(span) => span.in_scope(call),
     }
 }
 
 /// The span of one attempt, if anybody wants to see it.
 #[inline]
-fn attempt(service: Option<&str>, endpoint: &Endpoint, tried: Option<&Tried>) -> Span {
+fn attempt<S, P: Policy, T>(
+    shared: &Shared<S, P, T>,
+    endpoint: &Endpoint,
+    tried: Option<&Tried>,
+) -> Option<Box<Span>> {
     // Most often nobody wants any, which one number tells.
     if tracing::Level::DEBUG > tracing::level_filters::LevelFilter::current() {
-        return Span::none();
+        return None;
     }
-    wanted(service, endpoint, tried)
+    wanted(shared.name.as_deref(), endpoint, tried)
 }
 
 #[cold]
-fn wanted(service: Option<&str>, endpoint: &Endpoint, tried: Option<&Tried>) -> Span {
+fn wanted(service: Option<&str>, endpoint: &Endpoint, tried: Option<&Tried>) -> Option<Box<Span>> {
     // With tracing's feature `log`, a span that nobody wants costs more than the pick.
     if !tracing::span_enabled!(tracing::Level::DEBUG) {
-        return Span::none();
+        return None;
     }
-    tracing::debug_span!(
+    Some(Box::new(tracing::debug_span!(
         "attempt",
         service,
         endpoint = endpoint.id(),
         attempt = tried.map_or(1, |tried| tried.len().max(1)),
-    )
+    )))
 }
 
 /// Prepares to send a request elsewhere if `error` brings it back; records the failure if not.
@@ -195,7 +235,6 @@ fn wanted(service: Option<&str>, endpoint: &Endpoint, tried: Option<&Tried>) -> 
 fn handed_back<S, Req, P, T>(
     error: BoxError,
     call: Option<InFlight>,
-    hand_backs: u8,
 ) -> Result<Search<S, Req, P, T>, BoxError>
 where
     S: Service<Req> + Clone + Send + Sync + 'static,
@@ -212,10 +251,12 @@ where
         }
     };
     match call.stats().home::<Shared<S, P, T>>() {
-        Some(shared) if hand_backs < HAND_BACKS => {
+        Some(shared) if call.hand_backs() < HAND_BACKS => {
             let (serial, seed) = (call.stats().serial(), call.stats().picks());
+            let chance = Chance::new(seed ^ serial.rotate_left(32));
+            let search = Search::new(shared, request, chance).handed_back(serial, call.hand_backs() + 1);
             call.handed_back();
-            Ok(Search::new(shared, request, Chance::new(seed ^ serial.rotate_left(32)), Some(serial)))
+            Ok(search)
         }
         _ => {
             call.settle(Outcome::BROKEN);

@@ -37,6 +37,7 @@ pub(crate) struct Search<S, Req, P: Policy, T> {
     began: Instant,
     /// Asked since the last change, and not ready; also what handed the request back.
     avoid: Tried,
+    hand_backs: u8,
     /// Not ready when asked, and asked again while there is no one else: a service that is only busy
     /// wakes the request itself.
     candidate: Option<Candidate<S>>,
@@ -51,26 +52,33 @@ where
     P: Policy,
     T: Protocol<Req, S::Response>,
 {
-    /// Starts to look, not at the endpoint with serial number `avoid` while there is another.
-    pub(crate) fn new(
-        shared: Arc<Shared<S, P, T>>,
-        request: Req,
-        chance: Chance,
-        avoid: Option<u64>,
-    ) -> Self {
-        let asked = Tried::default();
-        avoid.into_iter().for_each(|serial| asked.add(serial));
+    /// Starts to look.
+    pub(crate) fn new(shared: Arc<Shared<S, P, T>>, request: Req, chance: Chance) -> Self {
         Self {
             shared,
             request: Some(request),
             chance,
             began: Instant::now(),
-            avoid: asked,
+            avoid: Tried::default(),
+            hand_backs: 0,
             candidate: None,
             changed: None,
             sleep: None,
             last_error: None,
         }
+    }
+
+    /// Looks not at the endpoint with this serial number while there is another: it handed the request back, which
+    /// has happened to it `times` times.
+    pub(crate) fn handed_back(mut self, serial: u64, times: u8) -> Self {
+        self.avoid.add(serial);
+        self.hand_backs = times;
+        self
+    }
+
+    /// How often the request came back unsent.
+    pub(crate) fn hand_backs(&self) -> u8 {
+        self.hand_backs
     }
 
     pub(crate) fn shared(&self) -> &Shared<S, P, T> {
@@ -144,7 +152,7 @@ where
     fn next(&self, snapshot: &Snapshot<S, P>) -> Option<Candidate<S>> {
         let wish = self.wish()?;
         let (endpoint, service) =
-            snapshot.pick(&self.shared.policy, &wish, &self.chance, &self.shared.fallbacks)?;
+            snapshot.pick(&self.shared.policy, wish, &self.chance, &self.shared.fallbacks)?;
         Some((endpoint.clone(), service.clone()))
     }
 

@@ -142,6 +142,9 @@ impl Shares {
 }
 
 /// What is known of a request when an endpoint is picked for it.
+///
+/// Given by value to what is seldom done, so that else it never has to be in memory.
+#[derive(Clone, Copy)]
 pub(crate) struct Wish<'a> {
     pub(crate) tried: Option<&'a Tried>,
     /// Asked a moment ago and not ready.
@@ -159,11 +162,15 @@ pub(crate) type Member<'a, S> = (&'a Endpoint, &'a S);
 
 impl<S, P: Policy> Snapshot<S, P> {
     /// Picks an endpoint that is open, one the request has not been to if there is any.
-    #[inline]
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "all of a pick becomes one function: what is known of a request stays in registers"
+    )]
     pub(crate) fn pick(
         &self,
         policy: &P,
-        wish: &Wish<'_>,
+        wish: Wish<'_>,
         chance: &Chance,
         fallbacks: &Counters,
     ) -> Option<Member<'_, S>> {
@@ -181,7 +188,7 @@ impl<S, P: Policy> Snapshot<S, P> {
 
     /// The one of those that are drained that the request belongs to.
     #[cold]
-    fn kept(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
+    fn kept(&self, policy: &P, wish: Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
         let index = policy.keeps(&self.draining.endpoints, &wish.context(chance))?;
         let endpoint = self.draining.endpoints.get(index)?;
         let stats = endpoint.stats();
@@ -194,7 +201,7 @@ impl<S, P: Policy> Snapshot<S, P> {
     fn pick_group(
         &self,
         policy: &P,
-        wish: &Wish<'_>,
+        wish: Wish<'_>,
         chance: &Chance,
         fallbacks: &Counters,
     ) -> Option<Member<'_, S>> {
@@ -283,7 +290,7 @@ impl<S, P: Policy> Group<S, P> {
     fn pick(
         &self,
         policy: &P,
-        wish: &Wish<'_>,
+        wish: Wish<'_>,
         chance: &Chance,
         fallbacks: &Counters,
     ) -> Option<Member<'_, S>> {
@@ -300,7 +307,7 @@ impl<S, P: Policy> Group<S, P> {
         // Nearly always the first pick will do: the context of that one is never written to memory.
         let index = policy.pick(&self.table, &self.members.endpoints, &wish.context(chance));
         match index.and_then(|index| self.member(index)) {
-            Some(member) if self.is_fresh(member.0, wish) => Some(member),
+            Some(member) if self.is_fresh(member.0, &wish) => Some(member),
             Some(_) => self.pick_again(policy, wish, chance),
             None => self.any(wish, chance),
         }
@@ -308,12 +315,12 @@ impl<S, P: Policy> Group<S, P> {
 
     /// Picks once more, as the first pick was turned down.
     #[cold]
-    fn pick_again(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
+    fn pick_again(&self, policy: &P, wish: Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
         for attempt in 1..=REPICKS {
             let context = Context { attempt, ..wish.context(chance) };
             let Some(index) = policy.pick(&self.table, &self.members.endpoints, &context) else { break };
             let Some(member) = self.member(index) else { break };
-            if self.is_fresh(member.0, wish) {
+            if self.is_fresh(member.0, &wish) {
                 return Some(member);
             }
         }
@@ -332,11 +339,11 @@ impl<S, P: Policy> Group<S, P> {
 
     /// The first fresh endpoint from a random place on, or the first that is open at all.
     #[cold]
-    fn any(&self, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
+    fn any(&self, wish: Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
         let start = chance.below(self.len());
         let around = || (start..self.len()).chain(0..start).filter_map(|index| self.member(index));
         around()
-            .find(|(endpoint, _)| self.is_fresh(endpoint, wish))
+            .find(|(endpoint, _)| self.is_fresh(endpoint, &wish))
             .or_else(|| around().find(|(endpoint, _)| endpoint.stats().is_open(self.mask)))
     }
 

@@ -29,6 +29,8 @@ type Peer = Tower<PendingRequestsDiscover<ServiceList<Vec<Mock>>>, u64>;
 pub(super) enum Case {
     Add(AtomicU64),
     Pick(Balance<Mock, u64, LeastRequest>),
+    /// The same among ten endpoints, whatever their number else, for what it costs in the same round.
+    PickOfTen(Balance<Mock, u64, LeastRequest>),
     Request(Balance<Mock, u64, LeastRequest>),
     Round(Balance<Mock, u64, RoundRobin>),
     Ewma(Balance<Mock, u64, PeakEwma>),
@@ -38,14 +40,16 @@ pub(super) enum Case {
 impl Case {
     pub(super) const ADD: usize = 0;
     pub(super) const PICK: usize = 1;
-    pub(super) const REQUEST: usize = 2;
-    pub(super) const ROUND: usize = 3;
-    pub(super) const MUTEX: usize = 5;
+    pub(super) const PICK_OF_TEN: usize = 2;
+    pub(super) const REQUEST: usize = 3;
+    pub(super) const ROUND: usize = 4;
+    pub(super) const MUTEX: usize = 6;
 
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Add(_) => "a shared fetch_add",
             Self::Pick(_) => "ours LeastRequest, pick only",
+            Self::PickOfTen(_) => "ours LeastRequest, pick only, N=10",
             Self::Request(_) => "ours LeastRequest, request",
             Self::Round(_) => "ours RoundRobin, request",
             Self::Ewma(_) => "ours PeakEwma, request",
@@ -61,7 +65,7 @@ impl Case {
                     black_box(number.fetch_add(1, Relaxed));
                 }
             }),
-            Self::Pick(balance) => {
+            Self::Pick(balance) | Self::PickOfTen(balance) => {
                 let mut balance = balance.clone();
                 Box::new(move |times| {
                     for _ in 0..times {
@@ -100,6 +104,7 @@ pub(super) async fn cases(count: usize) -> Result<Vec<Case>, BoxError> {
     Ok(vec![
         Case::Add(AtomicU64::new(0)),
         Case::Pick(ready(count, LeastRequest).await?),
+        Case::PickOfTen(ready(10, LeastRequest).await?),
         Case::Request(ready(count, LeastRequest).await?),
         Case::Round(ready(count, RoundRobin::starting_at(0)).await?),
         Case::Ewma(ready(count, PeakEwma::new()).await?),

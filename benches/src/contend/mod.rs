@@ -29,7 +29,6 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
     report.say(format!("CPU ns of each thread per operation, {rounds} rounds, medians; threads are pinned"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut bars = Vec::new();
-    let mut small = Vec::new();
     for count in COUNTS {
         let cases = runtime.block_on(case::cases(count))?;
         let measured = rotate(cases.len(), rounds, |at| (nanos(&cases[at], 1), nanos(&cases[at], 2)));
@@ -44,17 +43,16 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
         };
         report.table(cases.iter().enumerate().fold(table, row).charted("2 threads"));
         bars.extend(claims(count, &figures));
-        let picks = figures(Case::PICK, false);
-        if count == 10 {
-            small = picks;
-        } else if count == 10_000 {
-            bars.push(Bar::at_most("contend/pick/10000-of-10", paired_ratio(&picks, &small), 1.25));
-        }
     }
     Ok(bars)
 }
 
 fn claims(count: usize, figures: &impl Fn(usize, bool) -> Vec<f64>) -> Vec<Bar> {
+    if count == 10_000 {
+        let picks = |case| figures(case, false);
+        let ratio = paired_ratio(&picks(Case::PICK), &picks(Case::PICK_OF_TEN));
+        return vec![Bar::at_most("contend/pick/10000-of-10", ratio, 1.25)];
+    }
     if count != 10 {
         return Vec::new();
     }

@@ -11,9 +11,11 @@ mod peers;
 use tokio::runtime::Runtime;
 use tower::BoxError;
 
-pub(crate) use self::ours::{LEAST_REQUEST, PEAK_EWMA, RANDOM, ROUND_ROBIN};
-use self::{
+pub(crate) use self::{
     case::Named,
+    ours::{LEAST_REQUEST, PEAK_EWMA, RANDOM, ROUND_ROBIN},
+};
+use self::{
     cell::Cell,
     measure::{LONG_ENOUGH, TASKS},
     on::On,

@@ -9,7 +9,11 @@ use super::{
     Event, State,
     slot::{Checked, Slot},
 };
-use crate::{endpoint::Endpoint, policy::Policy, stats::Stats};
+use crate::{
+    endpoint::{About, Attributes, Endpoint},
+    policy::Policy,
+    stats::Stats,
+};
 
 impl<K, S, P, T> State<K, S, P, T>
 where
@@ -64,8 +68,9 @@ where
             None => self.next_serial,
         };
         if let Some(slot) = self.slots.get_mut(&serial) {
-            let id = slot.endpoint.shared_id().clone();
-            slot.endpoint = Endpoint::new(id, attributes, slot.endpoint.stats().clone());
+            if *slot.endpoint.attributes() != attributes {
+                slot.endpoint = Endpoint::new(About::new(attributes), slot.endpoint.stats().clone());
+            }
             slot.original = service;
             slot.failures = 0;
             slot.checker = None;
@@ -76,10 +81,10 @@ where
             self.leaving.retain(|_, slot| slot.key != key);
             let id = format!("{key:?}");
             let id = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(&id).into();
-            let stats = Arc::new(Stats::new(serial, self.home.clone()));
+            let stats = Arc::new(Stats::new(serial, id, self.home.clone()));
             tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint found");
             self.serials.insert(key.clone(), serial);
-            let mut slot = Slot::new(key, Endpoint::new(id, attributes, stats), service);
+            let mut slot = Slot::new(key, Endpoint::new(self.about(attributes), stats), service);
             if self.driver.supervisor.is_some() {
                 slot.checked = Checked::Pending;
             }
@@ -92,5 +97,12 @@ where
         if self.slots.get(&serial).is_some_and(|slot| slot.wanted) {
             self.start(serial, Duration::ZERO);
         }
+    }
+    /// What is said of a new endpoint: that it is like the one before is mostly all there is to say.
+    fn about(&mut self, attributes: Attributes) -> Arc<About> {
+        if *self.about.attributes() != attributes {
+            self.about = About::new(attributes);
+        }
+        self.about.clone()
     }
 }

@@ -48,7 +48,7 @@ use self::{
 use crate::{
     chance::Chance,
     eligible::{Eligibility, Waits},
-    endpoint::Attributes,
+    endpoint::{About, Attributes},
     health::Supervisor,
     listen::Listener,
     meter::Meter,
@@ -121,6 +121,8 @@ struct State<K, S, P: Policy, T> {
     next_serial: u64,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     home: Arc<Home>,
+    /// What discovery said of the endpoint that it found last.
+    about: Arc<About>,
     resolved: bool,
     unready_since: Instant,
     /// Whether endpoints came or went since it was last worked out which are wanted.
@@ -211,6 +213,7 @@ where
             next_serial: 1,
             events: FuturesUnordered::new(),
             home,
+            about: About::new(Attributes::default()),
             resolved: false,
             unready_since: now,
             regroup: false,

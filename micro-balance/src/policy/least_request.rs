@@ -1,7 +1,7 @@
 //! The less busy of two.
 
 use super::{Context, Policy, Turnover, alias::Alias};
-use crate::endpoint::Endpoint;
+use crate::{chance::Chance, endpoint::Endpoint};
 
 /// Draws two different endpoints and takes the one with fewer requests in flight, the first if they are even.
 ///
@@ -48,7 +48,7 @@ impl Policy for LeastRequest {
             return Some(0);
         }
         if let Some(alias) = &table.0 {
-            return by_weight(alias, endpoints, context);
+            return by_weight(alias, endpoints, context.chance);
         }
         let (first, second) = context.chance.two_below(endpoints.len());
         let busier = endpoints.get(second)?.in_flight() < endpoints.get(first)?.in_flight();
@@ -56,15 +56,15 @@ impl Policy for LeastRequest {
     }
 }
 
-fn by_weight(alias: &Alias, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
-    let first = alias.draw(context.chance);
-    let second = another(alias, endpoints.len(), first, context);
+fn by_weight(alias: &Alias, endpoints: &[Endpoint], chance: &Chance) -> Option<usize> {
+    let first = alias.draw(chance);
+    let second = another(alias, endpoints.len(), first, chance);
     Some(if is_less_busy(endpoints.get(second)?, endpoints.get(first)?) { second } else { first })
 }
 
 /// Draws until it is not `first`, within reason.
-fn another(alias: &Alias, count: usize, first: usize, context: &Context<'_>) -> usize {
-    let mut draws = (0..4).map(|_| alias.draw(context.chance));
+fn another(alias: &Alias, count: usize, first: usize, chance: &Chance) -> usize {
+    let mut draws = (0..4).map(|_| alias.draw(chance));
     draws.find(|&drawn| drawn != first).unwrap_or((first + 1) % count)
 }
 

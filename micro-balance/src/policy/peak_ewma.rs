@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Context, Policy, Timing, Turnover};
 use crate::{
+    chance::Chance,
     clock::Moment,
     endpoint::Endpoint,
     ewma::{Rate, nanos},
@@ -114,9 +115,9 @@ impl PeakEwma {
     }
 
     /// The endpoint that has been silent longest of a few, idle and silent long enough to be asked again.
-    fn neglected(&self, endpoints: &[Endpoint], now: u64, context: &Context<'_>) -> Option<usize> {
+    fn neglected(&self, endpoints: &[Endpoint], now: u64, chance: &Chance) -> Option<usize> {
         (0..DRAWS)
-            .map(|_| context.chance.below(endpoints.len()))
+            .map(|_| chance.below(endpoints.len()))
             .filter_map(|index| {
                 let endpoint = endpoints.get(index)?;
                 is_silent(endpoint, now, SILENT).then(|| (endpoint.stats().latency().age(now), index))
@@ -181,7 +182,7 @@ impl Policy for PeakEwma {
         let looks = self.timing.recovers && context.attempt == 0;
         let chance = if looks { context.chance.next() } else { 1 };
         if chance.is_multiple_of(EXPLORE)
-            && let Some(neglected) = self.neglected(endpoints, now, context)
+            && let Some(neglected) = self.neglected(endpoints, now, context.chance)
         {
             return Some(neglected);
         }
@@ -208,6 +209,7 @@ mod tests {
     use crate::{
         Ejection,
         classify::Fault,
+        endpoint::About,
         settings::Settings,
         stats::{Home, Stats},
     };
@@ -219,9 +221,10 @@ mod tests {
     fn endpoint(policy: &PeakEwma) -> Endpoint {
         let settings = Settings::new(policy.timing(), Ejection::default());
         let (reports, _) = tokio::sync::mpsc::unbounded_channel();
-        let stats = Arc::new(Stats::new(1, Home::new(settings.into(), reports, Weak::<()>::new())));
+        let stats =
+            Arc::new(Stats::new(1, "a".into(), Home::new(settings.into(), reports, Weak::<()>::new())));
         stats.latency().reset(0);
-        Endpoint::new("a".into(), crate::Attributes::default(), stats)
+        Endpoint::new(About::new(crate::Attributes::default()), stats)
     }
 
     fn millis(millis: f64) -> Duration {

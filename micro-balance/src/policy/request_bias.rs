@@ -108,6 +108,7 @@ mod loom_tests {
     use super::*;
     use crate::{
         Attributes, Chance, Ejection,
+        endpoint::About,
         settings::Settings,
         stats::{Home, Stats},
     };
@@ -115,9 +116,9 @@ mod loom_tests {
     fn endpoint(serial: u64) -> Endpoint {
         let settings = Settings::new(None, Ejection::default());
         let (reports, _) = tokio::sync::mpsc::unbounded_channel();
-        let stats =
-            Arc::new(Stats::new(serial, Home::new(settings.into(), reports, std::sync::Weak::<()>::new())));
-        Endpoint::new(serial.to_string().into(), Attributes::default(), stats)
+        let home = Home::new(settings.into(), reports, std::sync::Weak::<()>::new());
+        let stats = Arc::new(Stats::new(serial, serial.to_string().into(), home));
+        Endpoint::new(About::new(Attributes::default()), stats)
     }
 
     #[test]

@@ -1,0 +1,121 @@
+//! What a pick has to know of an endpoint, in one word: what is in flight, and whether requests may go there.
+
+use crate::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+/// Set while the endpoint is not connected.
+pub(crate) const LOST: u8 = 1;
+/// Set while the endpoint is ejected.
+pub(crate) const EJECTED: u8 = 2;
+/// Set while the driver has yet to hear that the endpoint is failing; bars nothing.
+pub(super) const REPORTED: u8 = 4;
+/// Set while active checks find the endpoint unwell.
+pub(crate) const UNWELL: u8 = 8;
+
+/// From the lowest bit on: bars, requests in flight, and picks, which is all that is left.
+const BARS: u32 = 4;
+const IN_FLIGHT: u32 = 24;
+const PICKS: u32 = 64 - BARS - IN_FLIGHT;
+
+/// One request in flight, and one pick.
+const ONE: u64 = 1 << BARS;
+const PICK: u64 = 1 << (BARS + IN_FLIGHT);
+
+/// Bars, requests in flight and picks.
+///
+/// A request adds to it where it starts and takes from it where it ends. Whoever reads it sees all of them at the
+/// same moment, so that what is in flight is never negative and what finished is known without a counter of its own.
+///
+/// Should there ever be more than 2²⁴ requests in flight, they look like so many fewer and one more pick, until they
+/// end. Picks begin again after 2³⁶: see [`Load::counts`].
+#[derive(Debug)]
+pub(super) struct Load(AtomicU64);
+
+/// How many requests there were and are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) picks: u64,
+    pub(super) in_flight: u64,
+}
+
+impl Load {
+    /// Of an endpoint that has had no request, and is barred by `bars`.
+    pub(super) fn new(bars: u8) -> Self {
+        Self(AtomicU64::new(bars.into()))
+    }
+
+    #[inline]
+    pub(super) fn start(&self) {
+        self.0.fetch_add(PICK + ONE, Relaxed);
+    }
+
+    /// Ends a request. Whoever sees that it has ended sees what was written before.
+    #[inline]
+    pub(super) fn finish(&self) {
+        self.0.fetch_sub(ONE, Release);
+    }
+
+    #[inline]
+    pub(super) fn in_flight(&self) -> u64 {
+        in_flight(self.0.load(Relaxed))
+    }
+
+    /// The counts, where there were `known` picks before, by less than 2³⁶ fewer.
+    pub(super) fn counts(&self, known: u64) -> Counts {
+        let word = self.0.load(Acquire);
+        let since = (word >> (BARS + IN_FLIGHT)).wrapping_sub(known) & ((1 << PICKS) - 1);
+        Counts { picks: known + since, in_flight: in_flight(word) }
+    }
+
+    /// Whether none of `bars` bars it.
+    #[inline]
+    pub(super) fn is_open(&self, bars: u8) -> bool {
+        self.0.load(Relaxed) & u64::from(bars) == 0
+    }
+
+    /// Sets a bar, and says whether it was not set before.
+    pub(super) fn bar(&self, bar: u8) -> bool {
+        self.0.fetch_or(bar.into(), AcqRel) & u64::from(bar) == 0
+    }
+
+    pub(super) fn unbar(&self, bar: u8) {
+        self.0.fetch_and(!u64::from(bar), AcqRel);
+    }
+}
+
+#[inline]
+fn in_flight(word: u64) -> u64 {
+    word >> BARS & ((1 << IN_FLIGHT) - 1)
+}
+
+#[cfg(all(test, not(micro_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_and_counts_do_not_touch_each_other() {
+        let load = Load::new(LOST);
+        load.start();
+        load.start();
+        assert!(load.bar(EJECTED) && !load.bar(EJECTED) && load.bar(UNWELL));
+        load.unbar(LOST);
+        load.finish();
+        assert_eq!(load.counts(0), Counts { picks: 2, in_flight: 1 });
+        assert!(load.is_open(LOST) && !load.is_open(EJECTED) && !load.is_open(LOST | UNWELL));
+        load.finish();
+        assert_eq!((load.in_flight(), load.counts(0).picks), (0, 2));
+    }
+
+    #[test]
+    fn picks_go_on_where_their_part_of_the_word_begins_again() {
+        let load = Load(AtomicU64::new(u64::MAX << (BARS + IN_FLIGHT)));
+        let known = (1 << PICKS) - 1;
+        assert_eq!(load.counts(known).picks, known);
+        load.start();
+        assert_eq!(load.counts(known), Counts { picks: 1 << PICKS, in_flight: 1 });
+        load.finish();
+        assert_eq!(load.counts(1 << PICKS), Counts { picks: 1 << PICKS, in_flight: 0 });
+    }
+}

@@ -1,0 +1,42 @@
+//! What an endpoint says of its load, for policies that heed it.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::Stats;
+use crate::load_report::LoadReport;
+
+impl Stats {
+    /// Takes a report of load, if the policy wants it and there is one.
+    #[inline]
+    pub(crate) fn load_report(&self, headers: &HeaderMap) {
+        if let Some(reports) = &self.home.settings.load_reports
+            && let Some(weight) = reports.weight(headers)
+        {
+            self.weigh(weight);
+        }
+    }
+
+    /// Takes a report of load that came by itself.
+    pub(crate) fn load_reported(&self, report: &LoadReport) {
+        let reports = self.home.settings.load_reports.as_ref();
+        if let Some(weight) = reports.and_then(|reports| reports.weigh(report)) {
+            self.weigh(weight);
+        }
+    }
+
+    fn weigh(&self, weight: f64) {
+        self.reported.get_or_init(Box::default).record(weight, self.now().get());
+    }
+
+    /// The weight that the endpoint's own reports give it, if they count.
+    pub(crate) fn reported(&self, blackout: Duration, expiration: Duration) -> Option<f64> {
+        self.reported.get()?.weight(self.now().get(), blackout, expiration)
+    }
+
+    /// Forgets reports from before a new connection.
+    pub(crate) fn restart_reports(&self) {
+        self.reported.get().into_iter().for_each(|reported| reported.restart());
+    }
+}
