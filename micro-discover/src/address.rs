@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -22,7 +23,7 @@ use crate::invalid::{Invalid, quoted};
 /// when their texts are. Credentials, paths and queries have no place in an address and are refused.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    text: String,
+    text: Arc<str>,
     kind: Kind,
 }
 
@@ -140,7 +141,7 @@ fn unix(path: &str) -> Result<Address, Invalid> {
         let most = LONGEST_SOCKET_PATH;
         return Err(Invalid::new(format!("the path of a unix socket names a file in at most {most} bytes")));
     }
-    Ok(Address { text: format!("{UNIX}{path}"), kind: Kind::Unix })
+    Ok(Address { text: format!("{UNIX}{path}").into(), kind: Kind::Unix })
 }
 
 fn named(scheme: &str, name: &str) -> Result<Address, Invalid> {
@@ -153,7 +154,7 @@ fn named(scheme: &str, name: &str) -> Result<Address, Invalid> {
     if name.contains(['/', '@', '?', '#']) {
         return Err(Invalid::new(format!("the name behind {scheme}:// contains one of / @ ? #")));
     }
-    Ok(Address { text: format!("{scheme}://{name}"), kind: Kind::Named { scheme: scheme.len() } })
+    Ok(Address { text: format!("{scheme}://{name}").into(), kind: Kind::Named { scheme: scheme.len() } })
 }
 
 /// Reads `host:port` from `start` on; without a scheme (`implied` is none) the port must be there.
@@ -195,7 +196,7 @@ fn net(text: &str, start: usize, implied: Option<u16>) -> Result<Address, Invali
     };
     let host = (start + host.start, start + host.end);
     let tls = implied == Some(443);
-    Ok(Address { text: text.to_owned(), kind: Kind::Net { tls, authority: start, host, port } })
+    Ok(Address { text: text.into(), kind: Kind::Net { tls, authority: start, host, port } })
 }
 
 fn check_port(port: &str) -> Result<u16, Invalid> {

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
@@ -54,7 +55,7 @@ impl Endpoints {
             filters: Vec::new(),
             known: BTreeMap::new(),
             turn: 0,
-            marks: RandomState::new(),
+            marks: RandomState::default(),
             resolved: false,
             changes: VecDeque::new(),
             keep: Duration::ZERO,

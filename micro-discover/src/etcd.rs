@@ -18,6 +18,7 @@ use self::members::Members;
 use self::rpc::Options;
 use self::table::{Layout, Seen, Table};
 use self::watcher::Watcher;
+use crate::gomicro::Reader;
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry, check_announced};
@@ -70,10 +71,14 @@ impl Etcd {
 
     /// The records of `name`, or of all services.
     async fn read(&self, name: Option<&str>) -> Result<Vec<Service>, Error> {
-        let mut table = Table::default();
-        let read = |found| self.seen.read(found, name, &mut table);
-        let scanned = self.members.scan(&table::prefixes(name), read).await;
-        scanned.map_err(|trouble| trouble.cannot("read the records"))?;
+        let (seen, only) = (self.seen.clone(), name.map(str::to_owned));
+        let read = move |(table, reader): &mut (Table, Reader), found| {
+            seen.read(found, only.as_deref(), table, reader);
+        };
+        let scanned = async {
+            self.members.scan(&table::prefixes(name), Default::default(), read).await?.whole.done().await
+        };
+        let (table, _) = scanned.await.map_err(|trouble| trouble.cannot("read the records"))?;
         Ok(table.services())
     }
 

@@ -4,36 +4,34 @@
 //! An address is written `host:port`, which every era dials; an inbox or a queue keeps its bare name while the
 //! node's `transport` label says what it is.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::decode::Reader;
+
 use crate::address::Address;
-use crate::invalid::{Invalid, quoted};
+use crate::invalid::Invalid;
+use crate::labels::Labels;
 use crate::record::{Endpoint, Method, Service, Shape};
 #[cfg(feature = "nats")]
 use crate::said::Gone;
 #[cfg(any(feature = "mdns", feature = "nats"))]
 use crate::said::Said;
 
-type Labels = BTreeMap<String, String>;
+mod decode;
 
-#[derive(Serialize, Deserialize)]
+/// A record as it is written.
+#[derive(Serialize)]
 struct Record {
     name: String,
-    #[serde(default)]
-    version: Option<String>,
-    #[serde(default)]
-    metadata: Option<Labels>,
-    #[serde(default)]
-    endpoints: Option<Vec<Call>>,
-    #[serde(default)]
-    nodes: Option<Vec<Node>>,
+    version: String,
+    metadata: Labels,
+    endpoints: Vec<Call>,
+    nodes: Vec<Node>,
     /// Ours, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     ttl: Option<u64>,
     /// Ours.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
 }
 
@@ -59,20 +57,19 @@ struct Value {
     values: Option<Vec<Value>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Node {
     id: String,
     address: String,
     /// Its own field up to v1.7; later part of the address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u32>,
-    #[serde(default)]
-    metadata: Option<Labels>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metadata: Labels,
+    #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     zone: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     priority: Option<u32>,
 }
 
@@ -86,8 +83,7 @@ pub(crate) fn encode(service: &Service) -> Vec<u8> {
 #[cfg(feature = "etcd")]
 pub(crate) fn encode_v0(service: &Service) -> Vec<u8> {
     let mut record = Record::from(service);
-    let nodes = record.nodes.iter_mut().flatten();
-    for (node, endpoint) in nodes.zip(&service.endpoints) {
+    for (node, endpoint) in record.nodes.iter_mut().zip(&service.endpoints) {
         // What says its scheme would lose it.
         if let (Some(host), Some(port)) = (endpoint.address.host(), endpoint.address.port())
             && !node.address.contains("://")
@@ -109,60 +105,40 @@ fn json(record: &Record) -> Vec<u8> {
     serde_json::to_vec(record).expect("strings and numbers are always JSON")
 }
 
-/// Reads a record of any era. A node that has no address we could dial is left out.
+/// Reads one record, as a [`Reader`] does.
 ///
 /// # Errors
 ///
-/// When it is no record, or breaks a rule of ours.
+/// As for [`Reader::read`].
 #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
 pub(crate) fn decode(json: &[u8]) -> Result<Service, Invalid> {
-    service(read(json)?)
+    Reader::default().read(json).map(Service::from)
 }
 
 /// Reads a record of any era, and what we add.
 ///
 /// # Errors
 ///
-/// As for [`decode`].
+/// As for [`Reader::read`].
 #[cfg(any(feature = "mdns", feature = "nats"))]
 pub(crate) fn decode_said(json: &[u8]) -> Result<Said, Invalid> {
-    let mut record = read(json)?;
+    let mut record = decode::Record::parse(json)?;
     let (ttl, owner) = (record.ttl.map(std::time::Duration::from_millis), record.owner.take());
-    Ok(Said { service: service(record)?, ttl, owner })
+    let service = Reader::default().replica(record)?.into();
+    Ok(Said { service, ttl, owner })
 }
 
 /// Reads which nodes are said to be gone. go-micro then leaves out the labels, without which an inbox is no address.
 #[cfg(feature = "nats")]
 pub(crate) fn decode_gone(json: &[u8]) -> Result<Gone, Invalid> {
-    let record = read(json)?;
-    let version = record.version.filter(|version| !version.is_empty()).unwrap_or_else(|| "latest".to_owned());
-    let place = |node: Node| match node.port.unwrap_or(0) {
-        0 => (node.id, node.address),
-        port => (node.id, format!("{}:{port}", node.address)),
+    let record = decode::Record::parse(json)?;
+    let (name, version) = (record.name.to_string(), record.version().to_owned());
+    let place = |node: decode::Node<'_>| match node.port.unwrap_or(0) {
+        0 => (node.id.into(), node.address.into()),
+        port => (node.id.into(), format!("{}:{port}", node.address)),
     };
     let nodes = record.nodes.unwrap_or_default().into_iter().map(place).collect();
-    Ok(Gone { name: record.name, version, nodes, owner: record.owner })
-}
-
-fn read(json: &[u8]) -> Result<Record, Invalid> {
-    serde_json::from_slice(json).map_err(|error| Invalid::new(error.to_string()).at("record"))
-}
-
-fn service(record: Record) -> Result<Service, Invalid> {
-    let version = record.version.filter(|version| !version.is_empty());
-    let mut service = Service::new(record.name).version(version.unwrap_or_else(|| "latest".to_owned()));
-    service.metadata = record.metadata.unwrap_or_default();
-    service.methods = record.endpoints.unwrap_or_default().into_iter().map(Method::from).collect();
-    let nodes = record.nodes.unwrap_or_default();
-    let several = nodes.len() > 1;
-    for node in nodes {
-        match Endpoint::try_from(node) {
-            Err(_) if several => {}
-            endpoint => service.endpoints.push(endpoint?),
-        }
-    }
-    service.validate()?;
-    Ok(service)
+    Ok(Gone { name, version, nodes, owner: record.owner })
 }
 
 /// A method in go-micro's JSON.
@@ -203,29 +179,13 @@ impl From<&Service> for Record {
     fn from(service: &Service) -> Self {
         Self {
             name: service.name.clone(),
-            version: Some(service.version.clone()),
-            metadata: Some(service.metadata.clone()),
-            endpoints: Some(service.methods.iter().map(Call::from).collect()),
-            nodes: Some(service.endpoints.iter().map(Node::from).collect()),
+            version: service.version.clone(),
+            metadata: service.metadata.clone(),
+            endpoints: service.methods.iter().map(Call::from).collect(),
+            nodes: service.endpoints.iter().map(Node::from).collect(),
             ttl: None,
             owner: None,
         }
-    }
-}
-
-impl TryFrom<Node> for Endpoint {
-    type Error = Invalid;
-
-    fn try_from(node: Node) -> Result<Self, Invalid> {
-        let metadata = node.metadata.unwrap_or_default();
-        let address = dialled(&node.address, node.port.unwrap_or(0), &metadata)
-            .map_err(|error| error.at(format_args!("node {}", quoted(&node.id))))?;
-        let mut endpoint = Endpoint::new(node.id, address)
-            .weight(node.weight.unwrap_or(1))
-            .priority(node.priority.unwrap_or(0));
-        endpoint.zone = node.zone;
-        endpoint.metadata = metadata;
-        Ok(endpoint)
     }
 }
 
@@ -235,7 +195,7 @@ impl From<&Endpoint> for Node {
             id: endpoint.id.clone(),
             address: written(endpoint),
             port: None,
-            metadata: Some(endpoint.metadata.clone()),
+            metadata: endpoint.metadata.clone(),
             weight: (endpoint.weight != 1).then_some(endpoint.weight),
             zone: endpoint.zone.clone(),
             priority: (endpoint.priority != 0).then_some(endpoint.priority),

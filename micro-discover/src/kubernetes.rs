@@ -261,7 +261,7 @@ impl Object for Slice {
 
 /// Turns selections into sets, some of them a moment later.
 async fn publish(mut news: mpsc::Receiver<News<Selection>>, mut hold: Hold, record: &Service, board: &Board) {
-    let mut last = Selection::default();
+    let mut degraded = false;
     let mut again: Option<Instant> = None;
     loop {
         let due = async {
@@ -278,15 +278,16 @@ async fn publish(mut news: mpsc::Receiver<News<Selection>>, mut hold: Hold, reco
                     continue;
                 }
                 Some(News::State(selection)) => {
-                    if selection.degraded && !last.degraded {
+                    if selection.degraded && !degraded {
                         tracing::warn!(service = record.name, "no endpoint is ready: using those shutting down");
                     }
-                    last = selection;
+                    degraded = selection.degraded;
+                    hold.choose(selection, Instant::now());
                 }
             },
             () = due => {}
         }
-        let (endpoints, next) = hold.apply(&last, Instant::now());
+        let (endpoints, next) = hold.set(Instant::now());
         again = next;
         let mut record = record.clone();
         record.endpoints = endpoints;

@@ -41,6 +41,7 @@
 // What is announced.
 mod address;
 mod invalid;
+mod labels;
 mod record;
 
 // Where it is kept.
@@ -88,6 +89,8 @@ mod packed;
 pub mod probe;
 #[cfg(any(feature = "mdns", feature = "nats"))]
 mod said;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes", feature = "mdns", feature = "nats"))]
+mod text;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "mdns", feature = "nats"))]
 mod url;
 
@@ -114,6 +117,7 @@ pub use fixed::Fixed;
 pub use invalid::Invalid;
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{Family, Forbidden, Initial, Kubernetes, PodAnnotations, Port};
+pub use labels::Labels;
 #[cfg(feature = "mdns")]
 pub use mdns::Mdns;
 pub use memory::Memory;

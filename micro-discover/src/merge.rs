@@ -1,8 +1,11 @@
 //! Many announcements of one endpoint each, read as one record per service and version.
 
 use std::collections::BTreeMap;
+use std::ptr;
+use std::sync::Arc;
 
-use crate::record::{Method, Service};
+use crate::labels::Labels;
+use crate::record::{Endpoint, Method, Service};
 
 /// One record per endpoint: what registries keep.
 pub(crate) fn split(service: &Service) -> impl Iterator<Item = Service> {
@@ -19,23 +22,69 @@ pub(crate) fn split(service: &Service) -> impl Iterator<Item = Service> {
     })
 }
 
+/// Endpoints, and the record of their version without any: replicas share it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Replica {
+    pub(crate) head: Arc<Service>,
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+impl From<Replica> for Service {
+    fn from(Replica { head, endpoints }: Replica) -> Self {
+        Self { endpoints, ..Arc::unwrap_or_clone(head) }
+    }
+}
+
+/// What is to be merged.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    head: &'a Service,
+    endpoints: &'a [Endpoint],
+}
+
+impl<'a> From<&'a Service> for Part<'a> {
+    fn from(record: &'a Service) -> Self {
+        Self { head: record, endpoints: &record.endpoints }
+    }
+}
+
+impl<'a> From<&'a Replica> for Part<'a> {
+    fn from(replica: &'a Replica) -> Self {
+        Self { head: &replica.head, endpoints: &replica.endpoints }
+    }
+}
+
 /// One record per service and version, in that order.
 ///
 /// Endpoints keep the order they come in. Where replicas disagree about a label or a method the first one's
 /// word stands, so the answer does not depend on who renewed last.
-pub(crate) fn merge<'a>(records: impl IntoIterator<Item = &'a Service>) -> Vec<Service> {
-    let mut merged: BTreeMap<(&str, &str), Service> = BTreeMap::new();
+pub(crate) fn merge<'a, R: Into<Part<'a>>>(records: impl IntoIterator<Item = R>) -> Vec<Service> {
+    let mut merged: BTreeMap<(&str, &str), (Service, Option<&Service>)> = BTreeMap::new();
     for record in records {
-        let whole = merged
-            .entry((&record.name, &record.version))
-            .or_insert_with(|| Service::new(&record.name).version(&record.version));
-        for (key, value) in &record.metadata {
-            whole.metadata.entry(key.clone()).or_insert_with(|| value.clone());
+        let Part { head, endpoints } = record.into();
+        let (whole, heard) = merged
+            .entry((&head.name, &head.version))
+            .or_insert_with(|| (Service::new(&head.name).version(&head.version), None));
+        // Most replicas share it with the one before.
+        if !heard.is_some_and(|heard| ptr::eq(heard, head)) {
+            add_labels(&mut whole.metadata, &head.metadata);
+            whole.methods.extend(unknown(&whole.methods, &head.methods));
+            *heard = Some(head);
         }
-        whole.methods.extend(unknown(&whole.methods, &record.methods));
-        whole.endpoints.extend_from_slice(&record.endpoints);
+        whole.endpoints.extend_from_slice(endpoints);
     }
-    merged.into_values().collect()
+    merged.into_values().map(|(whole, _)| whole).collect()
+}
+
+fn add_labels(known: &mut Labels, more: &Labels) {
+    if known.is_empty() {
+        *known = more.clone();
+    }
+    for (key, value) in more {
+        if !known.contains_key(key) {
+            known.insert(key.clone(), value.clone());
+        }
+    }
 }
 
 fn unknown(known: &[Method], more: &[Method]) -> Vec<Method> {
@@ -45,7 +94,6 @@ fn unknown(known: &[Method], more: &[Method]) -> Vec<Method> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Endpoint;
 
     fn replica(version: &str, id: &str) -> Service {
         Service::new("greeter").version(version).endpoint(Endpoint::new(id, "h:1".parse().unwrap()))

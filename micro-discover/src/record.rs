@@ -1,11 +1,12 @@
 //! What is announced: a service, its methods, and the endpoints that answer for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::invalid::{Invalid, check_name, quoted};
+use crate::labels::Labels;
 
 /// Names an endpoint within its service, across versions. Two endpoints of a service never share one.
 pub type EndpointId = String;
@@ -24,8 +25,8 @@ pub struct Service {
     #[serde(default = "latest")]
     pub version: String,
     /// Labels of every endpoint of this version.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "none")]
+    pub metadata: Labels,
     /// What can be called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<Method>,
@@ -53,8 +54,8 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: u32,
     /// Labels of this endpoint alone.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "none")]
+    pub metadata: Labels,
 }
 
 /// Something that can be called, such as `Greeter.Hello`.
@@ -71,8 +72,8 @@ pub struct Method {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<Shape>,
     /// Labels, such as `stream: true`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "none")]
+    pub metadata: Labels,
 }
 
 /// The outline of a message: its fields and theirs.
@@ -113,13 +114,17 @@ fn is_zero(priority: &u32) -> bool {
     *priority == 0
 }
 
+fn none(labels: &Labels) -> bool {
+    labels.is_empty()
+}
+
 impl Service {
     /// Version `latest` of `name`, without methods or endpoints.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             version: latest(),
-            metadata: BTreeMap::new(),
+            metadata: Labels::new(),
             methods: Vec::new(),
             endpoints: Vec::new(),
         }
@@ -156,7 +161,8 @@ impl Service {
     /// The first rule that is broken, and where.
     pub fn validate(&self) -> Result<(), Invalid> {
         check_service_name(&self.name)?;
-        self.check_parts().map_err(|error| error.at(format_args!("service {}", quoted(&self.name))))
+        self.check_parts().map_err(|error| error.at(format_args!("service {}", quoted(&self.name))))?;
+        check_endpoints(&self.name, &self.endpoints)
     }
 
     fn check_parts(&self) -> Result<(), Invalid> {
@@ -166,16 +172,25 @@ impl Service {
         for method in &self.methods {
             method.check().map_err(|error| error.at(format_args!("method {}", quoted(&method.name))))?;
         }
+        Ok(())
+    }
+}
+
+/// Checks the endpoints that a record of `service` has.
+pub(crate) fn check_endpoints(service: &str, endpoints: &[Endpoint]) -> Result<(), Invalid> {
+    let checked = || {
         let mut ids = BTreeSet::new();
-        for endpoint in &self.endpoints {
+        let several = endpoints.len() > 1;
+        for endpoint in endpoints {
             let place = || format!("endpoint {}", quoted(&endpoint.id));
             endpoint.check().map_err(|error| error.at(place()))?;
-            if !ids.insert(&endpoint.id) {
+            if several && !ids.insert(&endpoint.id) {
                 return Err(Invalid::new("its id is used twice").at(place()));
             }
         }
         Ok(())
-    }
+    };
+    checked().map_err(|error: Invalid| error.at(format_args!("service {}", quoted(service))))
 }
 
 /// Checks a name that a registry is asked for.
@@ -186,7 +201,7 @@ pub(crate) fn check_service_name(name: &str) -> Result<(), Invalid> {
 impl Endpoint {
     /// Weight 1, priority 0, no zone.
     pub fn new(id: impl Into<EndpointId>, address: Address) -> Self {
-        Self { id: id.into(), address, weight: 1, zone: None, priority: 0, metadata: BTreeMap::new() }
+        Self { id: id.into(), address, weight: 1, zone: None, priority: 0, metadata: Labels::new() }
     }
 
     /// Sets the weight: 0 drains, at most 65 535.
@@ -229,7 +244,7 @@ impl Endpoint {
 impl Method {
     /// A method with no outline.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), request: None, response: None, metadata: BTreeMap::new() }
+        Self { name: name.into(), request: None, response: None, metadata: Labels::new() }
     }
 
     /// Sets what goes in.
@@ -269,7 +284,7 @@ impl Shape {
     }
 }
 
-fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Invalid> {
+fn check_metadata(metadata: &Labels) -> Result<(), Invalid> {
     metadata.keys().try_for_each(|key| {
         check_text(key, LONGEST_NAME).map_err(|error| error.at(format_args!("metadata key {}", quoted(key))))
     })

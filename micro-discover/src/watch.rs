@@ -1,13 +1,14 @@
 //! Drives any registry for ever: back-off after a failure, the last good set meanwhile, and how stale that is.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use tokio::time::{Instant, Sleep, sleep};
@@ -51,7 +52,7 @@ impl Watch {
             state: State::Idle,
             backoff: Backoff::new(LONGEST_WAIT, fastrand::Rng::new()),
             last: None,
-            marks: RandomState::new(),
+            marks: RandomState::default(),
             status: Status::default(),
         }
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::gomicro;
+use crate::labels::Labels;
 use crate::packed::{pack, unpack};
 use crate::record::{Endpoint, Method, Service};
 
@@ -36,8 +37,8 @@ pub(super) fn version(tags: &[String]) -> Option<String> {
 }
 
 /// The labels go-micro gave.
-pub(super) fn labels(tags: &[String]) -> BTreeMap<String, String> {
-    let read = |json: Vec<u8>| serde_json::from_slice::<BTreeMap<String, String>>(&json).ok();
+pub(super) fn labels(tags: &[String]) -> Labels {
+    let read = |json: Vec<u8>| serde_json::from_slice::<Labels>(&json).ok();
     of_kind(tags, 't').into_iter().filter_map(read).flatten().collect()
 }
 
@@ -88,13 +89,13 @@ mod tests {
     fn plain_tags_are_read_and_the_format_seen_first_wins() {
         let plain = tags(&["v=2.0.0", VERSION, "t={\"a\":\"b\"}", LABEL]);
         assert_eq!(version(&plain).as_deref(), Some("2.0.0"));
-        assert_eq!(labels(&plain), BTreeMap::from([("a".to_owned(), "b".to_owned())]));
+        assert_eq!(labels(&plain), Labels::from([("a".to_owned(), "b".to_owned())]));
     }
 
     #[test]
     fn junk_among_tags_is_passed_over() {
         let junk = tags(&["", "v", "v-", "v-zz", "v-789", "t-789c", "e-00ff", "é-1", "vé", "r-00", "r-789c"]);
-        assert_eq!((version(&junk), labels(&junk), methods(&junk)), (None, BTreeMap::new(), Vec::new()));
+        assert_eq!((version(&junk), labels(&junk), methods(&junk)), (None, Labels::new(), Vec::new()));
         assert_eq!(whole(&junk), None);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::sync::Mutex;
-use tokio::task::yield_now;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 use tower::BoxError;
@@ -20,8 +20,8 @@ use crate::registry::Error;
 const ANSWER: Duration = Duration::from_millis(1_200);
 /// How many keys one answer may hold: well below the 4 MB a client takes.
 const PAGE: i64 = 1_000;
-/// A request passes the client's queue, the connection's, and HTTP/2.
-const TURNS: usize = 4;
+/// So few records are read faster than another thread wakes up.
+const FEW: usize = 50;
 
 pub(super) struct Members {
     endpoints: Vec<String>,
@@ -163,41 +163,69 @@ impl Members {
         self.ask(request).await.map(|(answer, _)| answer)
     }
 
-    /// Hands everything under `prefixes` to `take`, page by page, all of one revision, which is the answer. The next page is
-    /// on its way while one is taken.
-    pub(super) async fn scan(
+    /// Hands everything under `prefixes` to `take`, page by page, all of one revision. A page is read beside the runtime's
+    /// own threads while the next one is on its way; the last one may still be when this returns.
+    pub(super) async fn scan<T: Send + 'static>(
         &self,
         prefixes: &[String],
-        mut take: impl FnMut(Vec<KeyValue>),
-    ) -> Result<i64, Trouble> {
-        let (mut found, mut revision) = (Vec::new(), 0);
+        into: T,
+        take: impl Fn(&mut T, Vec<KeyValue>) + Clone + Send + 'static,
+    ) -> Result<Scanned<T>, Trouble> {
+        let (mut whole, mut revision) = (Reading::Done(into), 0);
         for prefix in prefixes {
             let (mut key, range_end) = (prefix.clone().into_bytes(), end_of(prefix));
             loop {
                 let request = RangeRequest { key, range_end: range_end.clone(), limit: PAGE, revision };
-                let before = std::mem::take(&mut found);
-                let taken = async {
-                    // The tasks between here and the socket have their turns first.
-                    for _ in 0..TURNS {
-                        yield_now().await;
-                    }
-                    take(before);
-                };
                 let asked = self.say::<_, RangeResponse>("/etcdserverpb.KV/Range", &request);
-                let (page, ()) = tokio::join!(asked, taken);
-                let page = page?;
+                let (page, known) = tokio::try_join!(asked, whole.done())?;
                 if revision == 0 {
                     revision = page.header.map_or(0, |header| header.revision);
                 }
-                found = page.kvs;
-                match found.last() {
-                    Some(last) if page.more => key = [&last.key[..], &[0]].concat(),
-                    _ => break,
+                let next = page.kvs.last().filter(|_| page.more).map(|last| [&last.key[..], &[0]].concat());
+                whole = Reading::start(known, page.kvs, take.clone());
+                match next {
+                    Some(next) => key = next,
+                    None => break,
                 }
             }
         }
-        take(found);
-        Ok(revision)
+        Ok(Scanned { revision, whole })
+    }
+}
+
+/// What a scan found, at which revision.
+pub(super) struct Scanned<T> {
+    pub(super) revision: i64,
+    pub(super) whole: Reading<T>,
+}
+
+/// Everything read so far, or what reads more.
+pub(super) enum Reading<T> {
+    Done(T),
+    Running(JoinHandle<T>),
+}
+
+impl<T: Send + 'static> Reading<T> {
+    fn start(
+        mut known: T,
+        page: Vec<KeyValue>,
+        take: impl Fn(&mut T, Vec<KeyValue>) + Send + 'static,
+    ) -> Self {
+        if page.len() < FEW {
+            take(&mut known, page);
+            return Self::Done(known);
+        }
+        Self::Running(spawn_blocking(move || {
+            take(&mut known, page);
+            known
+        }))
+    }
+
+    pub(super) async fn done(self) -> Result<T, Trouble> {
+        match self {
+            Self::Done(known) => Ok(known),
+            Self::Running(reading) => reading.await.map_err(|error| Trouble::Ended(error.to_string())),
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::wire::KeyValue;
-use crate::gomicro;
-use crate::merge::merge;
+use crate::gomicro::{self, Reader};
+use crate::merge::{Replica, merge};
 use crate::record::Service;
 
 /// The layouts of go-micro: since v1.12, and before.
@@ -51,17 +52,23 @@ impl Layout {
 
 /// One record per key.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Table(pub(super) BTreeMap<Vec<u8>, Service>);
+pub(super) struct Table(pub(super) BTreeMap<Vec<u8>, Replica>);
 
 impl Table {
     /// The set these keys are. An endpoint under both layouts counts once.
     pub(super) fn services(&self) -> Vec<Service> {
-        let newest = |key: &&Vec<u8>| !key.starts_with(ROOTS[0].as_bytes());
-        let mut keys: Vec<_> = self.0.iter().collect();
-        keys.sort_by_key(|(key, _)| newest(key));
-        let mut ids = HashSet::with_capacity(keys.len());
-        let records = keys.into_iter().map(|(_, record)| record);
-        merge(records.filter(|r| r.endpoints.iter().all(|e| ids.insert((&r.name, &e.id)))))
+        // The older layout's keys are the smaller ones.
+        let current = ROOTS[0].as_bytes().to_vec();
+        let (newer, older) = (self.0.range(current.clone()..), self.0.range(..current));
+        let mut ids = HashSet::with_capacity_and_hasher(self.0.len(), RandomState::default());
+        let mut replicas = Vec::with_capacity(self.0.len());
+        for (_, replica) in newer.chain(older) {
+            let name = replica.head.name.as_str();
+            if replica.endpoints.iter().all(|endpoint| ids.insert((name, endpoint.id.as_str()))) {
+                replicas.push(replica);
+            }
+        }
+        merge(replicas)
     }
 }
 
@@ -89,17 +96,30 @@ impl Seen {
     }
 
     /// Adds the records among `found` to `table`. What is no record is said once and left out.
-    pub(super) fn read(&self, found: Vec<KeyValue>, name: Option<&str>, table: &mut Table) {
+    pub(super) fn read(
+        &self,
+        found: Vec<KeyValue>,
+        name: Option<&str>,
+        table: &mut Table,
+        reader: &mut Reader,
+    ) {
         table.0.extend(found.into_iter().filter_map(|kv| {
-            let record = self.record(&kv.key, &kv.value, name)?;
+            let record = self.record(&kv.key, &kv.value, name, reader)?;
             Some((kv.key.to_vec(), record))
         }));
     }
 
-    pub(super) fn record(&self, key: &[u8], value: &[u8], name: Option<&str>) -> Option<Service> {
-        let found = gomicro::decode(value);
-        match found {
-            Ok(record) if name.is_none_or(|name| name == record.name) && !record.endpoints.is_empty() => {
+    pub(super) fn record(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        name: Option<&str>,
+        reader: &mut Reader,
+    ) -> Option<Replica> {
+        match reader.read(value) {
+            Ok(record)
+                if name.is_none_or(|name| name == record.head.name) && !record.endpoints.is_empty() =>
+            {
                 Some(record)
             }
             found => {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::members::{Members, Trouble, end_of};
+use super::members::{Members, Scanned, Trouble, end_of};
 use super::rpc::{Client, Watching};
 use super::table::{Seen, Table, prefixes};
 use super::wire::{Watch, WatchCreate, WatchProgress, WatchRequest, WatchResponse};
+use crate::gomicro::Reader;
+use crate::merge::Replica;
 use crate::record::Service;
 use crate::registry::Error;
 
@@ -32,6 +34,7 @@ struct Live {
     stream: Watching,
     turn: usize,
     table: Table,
+    reader: Reader,
     /// Endpoints that are gone, but perhaps only because nobody could renew their lease; and until when they stay.
     kept: Option<(Table, Instant)>,
 }
@@ -91,9 +94,11 @@ impl Watcher {
 
     async fn start(&mut self) -> Result<News, Trouble> {
         let prefixes = prefixes(Some(&self.name));
-        let mut table = Table::default();
-        let read = |found| self.seen.read(found, Some(&self.name), &mut table);
-        let revision = self.members.scan(&prefixes, read).await?;
+        let (seen, name) = (self.seen.clone(), self.name.clone());
+        let read = move |(table, reader): &mut (Table, Reader), found| {
+            seen.read(found, Some(&name), table, reader);
+        };
+        let Scanned { revision, whole } = self.members.scan(&prefixes, Default::default(), read).await?;
         let create = |prefix: &String| {
             let (key, range_end) = (prefix.clone().into_bytes(), end_of(prefix));
             let create = WatchCreate { key, range_end, start_revision: revision + 1 };
@@ -104,8 +109,8 @@ impl Watcher {
             let creates = creates.clone();
             async move { Ok(client.watch(creates).await?) }
         };
-        let (stream, turn) = self.members.ask(request).await?;
-        let live = Live { stream, turn, table, kept: self.seen.recover(&self.name) };
+        let ((stream, turn), (table, reader)) = tokio::try_join!(self.members.ask(request), whole.done())?;
+        let live = Live { stream, turn, table, reader, kept: self.seen.recover(&self.name) };
         let same = self.before.take().is_some_and(|before| before == live.believed());
         self.live = Some(live);
         Ok(if same { News::Same } else { News::Changed })
@@ -168,7 +173,7 @@ fn apply(live: &mut Live, message: WatchResponse, seen: &Seen, name: &str) -> bo
     for event in message.events {
         let Some(kv) = event.kv else { continue };
         let after = match event.kind {
-            PUT => seen.record(&kv.key, &kv.value, Some(name)),
+            PUT => seen.record(&kv.key, &kv.value, Some(name), &mut live.reader),
             _ => None,
         };
         changed |= replace(live, &kv.key, after, event.kind == PUT);
@@ -177,7 +182,7 @@ fn apply(live: &mut Live, message: WatchResponse, seen: &Seen, name: &str) -> bo
 }
 
 /// Puts `after` where `key` was, or nothing; whether anybody can tell.
-fn replace(live: &mut Live, key: &[u8], after: Option<Service>, put: bool) -> bool {
+fn replace(live: &mut Live, key: &[u8], after: Option<Replica>, put: bool) -> bool {
     let before = live.table.0.remove(key);
     if let (false, Some((kept, _)), Some(gone)) = (put, &mut live.kept, &before) {
         kept.0.insert(key.to_vec(), gone.clone());

@@ -133,7 +133,9 @@ impl<T: Object> Mirror<T> {
     ) -> Result<(), Failure> {
         let lasting = self.lasting.mul_f64(1.0 + 0.25 * fastrand::f64());
         let mut lines = if self.version.is_some() {
-            self.api.watch(&self.what, self.version.as_deref(), lasting).await?
+            let lines = self.api.watch(&self.what, self.version.as_deref(), lasting).await?;
+            self.well(news, view).await;
+            lines
         } else if self.initial == Initial::List {
             self.list().await?;
             self.well(news, view).await;
@@ -146,11 +148,14 @@ impl<T: Object> Mirror<T> {
                     tracing::debug!(?failure, "the server offers no watch of the whole state: listing");
                     return Box::pin(self.once(news, view)).await;
                 }
-                opened => opened?,
+                opened => {
+                    let lines = opened?;
+                    self.well(news, view).await;
+                    lines
+                }
             }
         };
         self.resumes = 0;
-        self.well(news, view).await;
         self.follow(&mut lines, news, view).await
     }
 

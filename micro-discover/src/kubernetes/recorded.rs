@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::hold::Hold;
 use super::select::{Family, Port, Selection, Wanted, select};
 use super::slice::{Event, Page, Port as SlicePort, Slice};
+use crate::record::Endpoint;
 
 type Slices = BTreeMap<String, Slice>;
 
@@ -43,7 +44,7 @@ fn states(name: &str) -> Vec<Slices> {
 }
 
 fn ids(selection: &Selection) -> BTreeSet<String> {
-    selection.chosen.keys().cloned().collect()
+    selection.chosen.values().map(|endpoint| endpoint.id.clone()).collect()
 }
 
 fn chosen(slices: &Slices, wanted: &Wanted) -> BTreeSet<String> {
@@ -123,7 +124,7 @@ fn published(name: &str, hold: Duration) -> Vec<BTreeSet<String>> {
     let now = Instant::now();
     let mut hold = Hold::new(hold, hold * 8);
     let sets = states(name).into_iter().map(|slices| {
-        let (set, _) = hold.apply(&select(slices.values(), &Wanted::default()), now);
+        let (set, _) = apply(&mut hold, &select(slices.values(), &Wanted::default()), now);
         set.into_iter().map(|endpoint| endpoint.id).collect()
     });
     let mut sets: Vec<_> = sets.collect();
@@ -141,33 +142,38 @@ async fn moving_between_slices_and_recreating_a_slice_change_nothing_while_remov
     assert_eq!(without.len(), 3, "there, gone, there again: {without:?}");
 }
 
+fn apply(hold: &mut Hold, selection: &Selection, now: Instant) -> (Vec<Endpoint>, Option<Instant>) {
+    hold.choose(selection.clone(), now);
+    hold.set(now)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_held_endpoint_goes_when_its_time_is_over_and_at_once_when_it_is_seen_unready() {
     let states = states("30-watch-lifecycle");
     let full = select(states[0].values(), &Wanted::default());
     let start = Instant::now();
     let mut hold = Hold::new(Duration::from_millis(250), Duration::from_secs(2));
-    let all = hold.apply(&full, start).0;
+    let all = apply(&mut hold, &full, start).0;
 
     let gone = Selection::default();
-    let (held, again) = hold.apply(&gone, start);
+    let (held, again) = apply(&mut hold, &gone, start);
     assert_eq!(
         (held, again),
         (all.clone(), Some(start + Duration::from_secs(2))),
         "nobody else would be left"
     );
-    assert_eq!(hold.apply(&gone, start + Duration::from_secs(2)), (vec![], None));
+    assert_eq!(apply(&mut hold, &gone, start + Duration::from_secs(2)), (vec![], None));
 
-    hold.apply(&full, start);
-    let refused = full.chosen.keys().cloned().collect();
+    apply(&mut hold, &full, start);
+    let refused = full.chosen.keys().copied().collect();
     let unready = Selection { refused, ..Selection::default() };
-    assert_eq!(hold.apply(&unready, start), (vec![], None));
+    assert_eq!(apply(&mut hold, &unready, start), (vec![], None));
 
-    hold.apply(&full, start);
+    apply(&mut hold, &full, start);
     let mut fewer = full.clone();
     fewer.chosen.pop_first();
-    assert_eq!(hold.apply(&fewer, start), (all.clone(), Some(start + Duration::from_millis(250))));
-    let (left, _) = hold.apply(&fewer, start + Duration::from_millis(250));
+    assert_eq!(apply(&mut hold, &fewer, start), (all.clone(), Some(start + Duration::from_millis(250))));
+    let (left, _) = apply(&mut hold, &fewer, start + Duration::from_millis(250));
     assert_eq!(left.len(), all.len() - 1);
 }
 
@@ -287,7 +293,7 @@ fn what_shares_an_address_is_one_endpoint_whatever_the_order() {
     for order in [[&dead, &live], [&live, &dead]] {
         let selection = select(order.into_iter(), &Wanted::default());
         assert_eq!(ids(&selection), set(&["10.0.0.1:80"]));
-        assert_eq!(selection.chosen["10.0.0.1:80"].zone.as_deref(), Some("new"));
+        assert_eq!(selection.chosen[&"10.0.0.1:80".parse().unwrap()].zone.as_deref(), Some("new"));
     }
 }
 
@@ -307,7 +313,7 @@ fn every_slice_may_be_full() {
     let slices = [full("a", 1), full("b", 2)];
     let selection = select(slices.iter(), &named("p100"));
     assert_eq!(selection.chosen.len(), 2_000);
-    assert!(selection.chosen.keys().all(|id| id.ends_with(":100")));
+    assert!(selection.chosen.keys().all(|at| at.port() == 100));
 }
 
 #[test]
@@ -320,7 +326,7 @@ fn those_shutting_down_stand_in_while_nobody_is_ready_and_never_the_unready() {
     let selection = select([slice("a", 1, &targets)].iter(), &Wanted::default());
     assert!(selection.degraded);
     assert_eq!(ids(&selection), set(&["10.0.0.1:80"]));
-    assert_eq!(selection.chosen["10.0.0.1:80"].metadata["terminating"], "true");
+    assert_eq!(selection.chosen[&"10.0.0.1:80".parse().unwrap()].metadata["terminating"], "true");
 }
 
 #[test]
@@ -331,7 +337,7 @@ fn hostile_slices_are_read_as_far_as_they_make_sense() {
     let mut odd = slice("a", 1, &targets);
     let selection = select([&odd].into_iter(), &Wanted::default());
     assert_eq!(ids(&selection), set(&["10.0.0.1:80"]));
-    assert_eq!(selection.chosen["10.0.0.1:80"].zone, None);
+    assert_eq!(selection.chosen[&"10.0.0.1:80".parse().unwrap()].zone, None);
     odd.address_type = "FQDN".to_owned();
     assert_eq!(select([&odd].into_iter(), &Wanted::default()), Selection::default());
     assert!(Event::<Slice>::parse(b"{\"type\":\"ADDED\"").is_err());
@@ -358,16 +364,17 @@ proptest::proptest! {
             let reversed = select(slices.values().rev(), &Wanted::default());
             proptest::prop_assert_eq!(&selection, &reversed);
             let now = start + hold * at / 3;
-            let (set, again) = held.apply(&selection, now);
+            let (set, again) = apply(&mut held, &selection, now);
             let set: BTreeSet<String> = set.into_iter().map(|endpoint| endpoint.id).collect();
             proptest::prop_assert!(set.is_superset(&ids(&selection)));
-            proptest::prop_assert!(set.is_disjoint(&selection.refused));
+            let refused = selection.refused.iter().map(ToString::to_string).collect();
+            proptest::prop_assert!(set.is_disjoint(&refused));
             proptest::prop_assert!(set.difference(&ids(&selection)).all(|id| before.contains(id)));
             proptest::prop_assert_eq!(again.is_some(), set != ids(&selection));
             before = set;
         }
         let selection = select(slices.values(), &Wanted::default());
-        let (set, again) = held.apply(&selection, start + hold * 1000);
+        let (set, again) = apply(&mut held, &selection, start + hold * 1000);
         proptest::prop_assert!(again.is_none());
         proptest::prop_assert_eq!(set, selection.chosen.into_values().collect::<Vec<_>>());
     }

@@ -1,12 +1,13 @@
 //! Which endpoints the slices of a Service add up to: a pure function of all of them.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::slice::{Port as SlicePort, Slice, Target};
 use crate::address::Address;
 use crate::invalid::check_name;
-use crate::record::{Endpoint, EndpointId};
+use crate::record::Endpoint;
 
 /// Which port of a Service's endpoints to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,22 +50,24 @@ pub(super) struct Wanted {
 /// What can be used now, and what is there but must not be.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Selection {
-    pub(super) chosen: BTreeMap<EndpointId, Endpoint>,
-    pub(super) refused: BTreeSet<EndpointId>,
+    pub(super) chosen: BTreeMap<SocketAddr, Endpoint>,
+    pub(super) refused: BTreeSet<SocketAddr>,
     /// Nobody is ready: what is chosen is shutting down and still answers.
     pub(super) degraded: bool,
 }
 
 /// One address and port, and the best that any slice says of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Candidate<'a> {
+    at: SocketAddr,
     target: &'a Target,
     app_protocol: Option<&'a str>,
     /// What decides between two that share a key; the greatest stands.
     rank: (bool, bool, u64, &'a str),
 }
 
-type Candidates<'a> = BTreeMap<SocketAddr, Candidate<'a>>;
+/// In the order of their addresses, of which there are no two alike.
+type Candidates<'a> = Vec<Candidate<'a>>;
 
 impl Candidate<'_> {
     fn ready(&self) -> bool {
@@ -92,16 +95,16 @@ pub(super) fn select<'a>(slices: impl Iterator<Item = &'a Slice> + Clone, wanted
         Family::PreferIpv6 if !from6.is_empty() => (Candidates::new(), from6),
         Family::PreferIpv4 | Family::PreferIpv6 => (from4, from6),
         Family::Both => {
-            let known: BTreeSet<_> = from4.values().filter_map(|candidate| pod(candidate.target)).collect();
+            let known: BTreeSet<_> = from4.iter().filter_map(|candidate| pod(candidate.target)).collect();
             let alone = |c: &Candidate<'_>| pod(c.target).is_none_or(|pod| !known.contains(&pod));
-            let from6 = from6.into_iter().filter(|(_, candidate)| alone(candidate)).collect();
+            let from6 = from6.into_iter().filter(alone).collect();
             (from4, from6)
         }
     };
     let chosen: BTreeMap<_, _> =
-        from4.iter().chain(&from6).map(|(at, c)| endpoint(*at, c, degraded)).collect();
-    let refused = v4.keys().chain(v6.keys()).map(ToString::to_string);
-    let refused = refused.filter(|id| !chosen.contains_key(id)).collect();
+        from4.iter().chain(&from6).map(|candidate| (candidate.at, endpoint(candidate, degraded))).collect();
+    let refused = v4.iter().chain(&v6).map(|candidate| candidate.at);
+    let refused = refused.filter(|at| !chosen.contains_key(at)).collect();
     Selection { degraded: degraded && !chosen.is_empty(), chosen, refused }
 }
 
@@ -111,7 +114,7 @@ fn candidates<'a>(slices: impl Iterator<Item = &'a Slice>, family: &str, wanted:
         let Some((port, app_protocol)) = port(&slice.ports, wanted) else { continue };
         let version = slice.metadata.resource_version.parse().unwrap_or(0);
         for target in &slice.endpoints {
-            let Some(ip) = target.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
+            let Some(ip) = target.ip else {
                 tracing::debug!(slice = slice.metadata.name, "an endpoint without an IP address is left out");
                 continue;
             };
@@ -121,13 +124,11 @@ fn candidates<'a>(slices: impl Iterator<Item = &'a Slice>, family: &str, wanted:
             let staying = !target.conditions.terminating.unwrap_or(false);
             let ready = target.conditions.ready.unwrap_or(true);
             let rank = (staying, ready, version, slice.metadata.name.as_str());
-            let candidate = Candidate { target, app_protocol, rank };
-            let known = all.entry(SocketAddr::new(ip, port)).or_insert_with(|| candidate.clone());
-            if known.rank < candidate.rank {
-                *known = candidate;
-            }
+            all.push(Candidate { at: SocketAddr::new(ip, port), target, app_protocol, rank });
         }
     }
+    all.sort_by_key(|candidate| (candidate.at, Reverse(candidate.rank)));
+    all.dedup_by_key(|candidate| candidate.at);
     all
 }
 
@@ -165,13 +166,11 @@ fn usable<'a>(all: &Candidates<'a>, wanted: &Wanted, last_resort: bool) -> Candi
         false => candidate.ready(),
         true => candidate.last_resort(),
     };
-    let fit: Candidates<'a> = all.iter().filter(|(_, c)| fits(c)).map(|(at, c)| (*at, c.clone())).collect();
-    let keep = |rule: &dyn Fn(&Target) -> bool| {
-        fit.iter().filter(|(_, c)| rule(c.target)).map(|(at, c)| (*at, c.clone())).collect()
-    };
+    let fit: Candidates<'a> = all.iter().copied().filter(fits).collect();
+    let keep = |rule: &dyn Fn(&Target) -> bool| fit.iter().copied().filter(|c| rule(c.target)).collect();
     let node = wanted.node.as_deref();
     if wanted.local {
-        return keep(&|target| node.is_some() && target.node_name.as_deref() == node);
+        return keep(&|target| node.is_some() && target.node() == node);
     }
     if last_resort {
         return fit;
@@ -179,8 +178,8 @@ fn usable<'a>(all: &Candidates<'a>, wanted: &Wanted, last_resort: bool) -> Candi
     let here = |target: &Target| target.hints.for_nodes.iter().any(|hint| Some(hint.name.as_str()) == node);
     let zone = wanted.zone.as_deref();
     let near = |target: &Target| target.hints.for_zones.iter().any(|hint| Some(hint.name.as_str()) == zone);
-    let every = |rule: &dyn Fn(&Target) -> bool| fit.values().all(|c| rule(c.target));
-    let any = |rule: &dyn Fn(&Target) -> bool| fit.values().any(|c| rule(c.target));
+    let every = |rule: &dyn Fn(&Target) -> bool| fit.iter().all(|c| rule(c.target));
+    let any = |rule: &dyn Fn(&Target) -> bool| fit.iter().any(|c| rule(c.target));
     if every(&|target| !target.hints.for_nodes.is_empty()) && any(&here) {
         return keep(&here);
     }
@@ -192,27 +191,23 @@ fn usable<'a>(all: &Candidates<'a>, wanted: &Wanted, last_resort: bool) -> Candi
 
 /// What is the same for both addresses of a dual-stack pod.
 fn pod(target: &Target) -> Option<(&str, &str)> {
-    match (target.target_ref.uid.as_str(), &target.node_name, &target.hostname) {
+    match (&*target.uid, target.node(), target.hostname()) {
         ("", Some(node), Some(host)) => Some((node, host)),
         ("", ..) => None,
         (uid, ..) => Some((uid, "")),
     }
 }
 
-fn endpoint(at: SocketAddr, candidate: &Candidate<'_>, degraded: bool) -> (EndpointId, Endpoint) {
-    let Candidate { target, app_protocol, .. } = candidate;
+fn endpoint(candidate: &Candidate<'_>, degraded: bool) -> Endpoint {
+    let Candidate { at, target, app_protocol, .. } = candidate;
     let id = at.to_string();
     let address: Address = id.parse().expect("an IP address with a port other than 0 is an address");
-    let mut endpoint = Endpoint::new(&id, address);
+    let mut endpoint = Endpoint::new(id, address);
     endpoint.zone = target.zone.clone().filter(|zone| check_name(zone, 255).is_ok());
-    let known = [
-        ("node", target.node_name.as_deref()),
-        ("hostname", target.hostname.as_deref()),
-        ("pod", Some(target.target_ref.name.as_str()).filter(|name| !name.is_empty())),
-        ("app-protocol", *app_protocol),
-        ("terminating", degraded.then_some("true")),
-    ];
-    let known = known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())));
-    endpoint.metadata = known.collect();
-    (id, endpoint)
+    endpoint.metadata = target.labels.clone();
+    let more = [("app-protocol", *app_protocol), ("terminating", degraded.then_some("true"))];
+    for (key, value) in more.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+        endpoint.metadata.insert(key.to_owned(), value.to_owned());
+    }
+    endpoint
 }

@@ -3,8 +3,14 @@
 //! Anything may be absent or null: an empty slice has `"endpoints": null`, a bookmark nothing but a version.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
 
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+
+use crate::labels::Labels;
+use crate::text::Text;
 
 /// The label that ties a slice to its Service.
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -42,20 +48,108 @@ pub(super) struct Metadata {
 }
 
 /// An endpoint of a slice; with several addresses only the first has a meaning.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Target {
-    #[serde(deserialize_with = "nullable")]
-    pub(super) addresses: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
+    /// None where it is a name, or nothing.
+    pub(super) ip: Option<IpAddr>,
     pub(super) conditions: Conditions,
-    pub(super) hostname: Option<String>,
-    pub(super) node_name: Option<String>,
     pub(super) zone: Option<String>,
-    #[serde(deserialize_with = "nullable")]
     pub(super) hints: Hints,
+    pub(super) uid: Box<str>,
+    /// `node`, `hostname` and `pod`, as far as they are said.
+    pub(super) labels: Labels,
+}
+
+/// A [`Target`] as it is written.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Written<'a> {
+    #[serde(borrow, deserialize_with = "nullable")]
+    addresses: First<'a>,
     #[serde(deserialize_with = "nullable")]
-    pub(super) target_ref: TargetRef,
+    conditions: Conditions,
+    #[serde(borrow)]
+    hostname: Option<Text<'a>>,
+    #[serde(borrow)]
+    node_name: Option<Text<'a>>,
+    zone: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    hints: Hints,
+    #[serde(borrow, deserialize_with = "nullable")]
+    target_ref: TargetRef<'a>,
+}
+
+/// The first of a list; the others are not read.
+#[derive(Default)]
+struct First<'a>(Option<Text<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Texts;
+        impl<'de> Visitor<'de> for Texts {
+            type Value = First<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of addresses")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<First<'de>, A::Error> {
+                let first = texts.next_element()?;
+                while texts.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(First(first))
+            }
+        }
+        from.deserialize_seq(Texts)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TargetRef<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    uid: Option<Text<'a>>,
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Written::deserialize(from).map(Self::from)
+    }
+}
+
+impl From<Written<'_>> for Target {
+    fn from(written: Written<'_>) -> Self {
+        let Written { addresses, conditions, hostname, node_name, zone, hints, target_ref } = written;
+        let TargetRef { name, uid } = target_ref;
+        let pod = name.filter(|name| !name.0.is_empty());
+        let labels = [(NODE, node_name), (HOSTNAME, hostname), ("pod", pod)];
+        Self {
+            ip: addresses.0.and_then(|text| text.0.parse().ok()),
+            conditions,
+            zone,
+            hints,
+            uid: uid.map(|uid| uid.0.into()).unwrap_or_default(),
+            labels: labels
+                .into_iter()
+                .filter_map(|(key, text)| Some((key.to_owned(), text?.0.into())))
+                .collect(),
+        }
+    }
+}
+
+/// The label that says where a pod runs.
+pub(super) const NODE: &str = "node";
+const HOSTNAME: &str = "hostname";
+
+impl Target {
+    pub(super) fn node(&self) -> Option<&str> {
+        self.labels.get(NODE).map(String::as_str)
+    }
+
+    pub(super) fn hostname(&self) -> Option<&str> {
+        self.labels.get(HOSTNAME).map(String::as_str)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -79,15 +173,6 @@ pub(super) struct Hints {
 #[serde(default)]
 pub(super) struct Hint {
     pub(super) name: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct TargetRef {
-    #[serde(deserialize_with = "nullable")]
-    pub(super) name: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(super) uid: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -3,7 +3,6 @@
 //! go-micro says what an endpoint's labels and methods are. What it has no place for is beside that, in a record of
 //! ours, which it does not look at.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::gomicro::{Call, decode_said, dialled, encode_said};
+use crate::labels::Labels;
 use crate::packed::{pack, unpack};
 use crate::record::{Endpoint, Method, Service};
 use crate::said::Said;
@@ -26,7 +26,7 @@ struct Text {
     #[serde(default)]
     endpoints: Option<Vec<Call>>,
     #[serde(default)]
-    metadata: Option<BTreeMap<String, String>>,
+    metadata: Option<Labels>,
     /// Ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     record: Option<Box<RawValue>>,

@@ -1,8 +1,6 @@
 //! Records as go-micro writes them in JSON.
 
-use std::collections::BTreeMap;
-
-use micro_discover::{Address, Endpoint, Method, Service, Shape};
+use micro_discover::{Address, Endpoint, Labels, Method, Service, Shape};
 use serde::{Deserialize, Serialize};
 use tower::BoxError;
 
@@ -65,7 +63,7 @@ pub(crate) fn write(service: &Service) -> serde_json::Value {
 struct Theirs {
     name: String,
     version: Option<String>,
-    metadata: Option<BTreeMap<String, String>>,
+    metadata: Option<Labels>,
     endpoints: Option<Vec<TheirMethod>>,
     nodes: Option<Vec<Node>>,
 }
@@ -77,7 +75,7 @@ struct TheirMethod {
     request: Option<Value>,
     #[serde(default)]
     response: Option<Value>,
-    metadata: Option<BTreeMap<String, String>>,
+    metadata: Option<Labels>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,7 +93,7 @@ struct Node {
     address: String,
     #[serde(default, skip_serializing_if = "is_zero")]
     port: u16,
-    metadata: Option<BTreeMap<String, String>>,
+    metadata: Option<Labels>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -1,6 +1,6 @@
 //! Records as clients of go-micro's sidecar write and read them: nodes with address and port apart, keys in any case.
 
-use micro_discover::{Endpoint, Method, Service, Shape};
+use micro_discover::{Endpoint, Labels, Method, Service, Shape};
 use serde_json::{Map, Value, json};
 
 /// Writes a record.
@@ -118,7 +118,7 @@ fn text(value: &Value, key: &str) -> Option<String> {
     value[key].as_str().map(str::to_owned)
 }
 
-fn labels(value: &Value) -> std::collections::BTreeMap<String, String> {
+fn labels(value: &Value) -> Labels {
     let labels = value["metadata"].as_object().into_iter().flatten();
     labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

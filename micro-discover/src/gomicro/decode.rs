@@ -1,0 +1,200 @@
+//! Reads go-micro's records, and what the replicas of a version say again only once.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Call, dialled};
+use crate::invalid::{Invalid, quoted};
+use crate::labels::Labels;
+use crate::merge::Replica;
+use crate::record::{Endpoint, Method, Service, check_endpoints};
+use crate::text::Text;
+
+/// A record as it is on the wire. What is mostly the same as in the record before stays unread.
+#[derive(Deserialize)]
+pub(super) struct Record<'a> {
+    #[serde(borrow)]
+    pub(super) name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    version: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    endpoints: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) nodes: Option<Vec<Node<'a>>>,
+    /// Ours, in milliseconds.
+    #[cfg(any(feature = "mdns", feature = "nats"))]
+    #[serde(default)]
+    pub(super) ttl: Option<u64>,
+    /// Ours.
+    #[cfg(any(feature = "mdns", feature = "nats"))]
+    #[serde(default)]
+    pub(super) owner: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Node<'a> {
+    #[serde(borrow)]
+    pub(super) id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) address: Cow<'a, str>,
+    /// Its own field up to v1.7; later part of the address.
+    #[serde(default)]
+    pub(super) port: Option<u32>,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+    #[serde(default)]
+    weight: Option<u32>,
+    #[serde(default)]
+    zone: Option<String>,
+    #[serde(default)]
+    priority: Option<u32>,
+}
+
+impl<'a> Record<'a> {
+    pub(super) fn parse(json: &'a [u8]) -> Result<Self, Invalid> {
+        serde_json::from_slice(json).map_err(wrong)
+    }
+
+    pub(super) fn version(&self) -> &str {
+        self.version.as_ref().map(|text| &*text.0).filter(|text| !text.is_empty()).unwrap_or("latest")
+    }
+}
+
+fn wrong(error: serde_json::Error) -> Invalid {
+    Invalid::new(error.to_string()).at("record")
+}
+
+fn text(json: Option<&RawValue>) -> &str {
+    json.map_or("null", RawValue::get)
+}
+
+/// Reads one record after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    head: Option<Head>,
+    labels: Option<(Box<str>, Labels)>,
+}
+
+/// What was read last of a version, and the text it was read from.
+#[derive(Debug)]
+struct Head {
+    metadata: Box<str>,
+    methods: Box<str>,
+    service: Arc<Service>,
+}
+
+impl Reader {
+    /// Reads a record of any era. A node that has no address we could dial is left out.
+    ///
+    /// # Errors
+    ///
+    /// When it is no record, or breaks a rule of ours.
+    #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+    pub(crate) fn read(&mut self, json: &[u8]) -> Result<Replica, Invalid> {
+        self.replica(Record::parse(json)?)
+    }
+
+    pub(super) fn replica(&mut self, record: Record<'_>) -> Result<Replica, Invalid> {
+        let head = self.head(&record)?;
+        let nodes = record.nodes.unwrap_or_default();
+        let several = nodes.len() > 1;
+        let mut endpoints = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            match self.endpoint(node) {
+                Err(_) if several => {}
+                endpoint => endpoints.push(endpoint?),
+            }
+        }
+        check_endpoints(&head.name, &endpoints)?;
+        Ok(Replica { head, endpoints })
+    }
+
+    fn head(&mut self, record: &Record<'_>) -> Result<Arc<Service>, Invalid> {
+        let (metadata, methods) = (text(record.metadata), text(record.endpoints));
+        if let Some(known) = &self.head
+            && (&*known.metadata, &*known.methods) == (metadata, methods)
+            && (&*known.service.name, &*known.service.version) == (&*record.name, record.version())
+        {
+            return Ok(known.service.clone());
+        }
+        let mut service = Service::new(record.name.as_ref()).version(record.version());
+        service.metadata = self.labels(record.metadata)?;
+        let calls: Option<Vec<Call>> = serde_json::from_str(methods).map_err(wrong)?;
+        service.methods = calls.unwrap_or_default().into_iter().map(Method::from).collect();
+        service.validate()?;
+        let service = Arc::new(service);
+        let (metadata, methods) = (metadata.into(), methods.into());
+        self.head = Some(Head { metadata, methods, service: service.clone() });
+        Ok(service)
+    }
+
+    fn endpoint(&mut self, node: Node<'_>) -> Result<Endpoint, Invalid> {
+        let metadata = self.labels(node.metadata)?;
+        let address = dialled(&node.address, node.port.unwrap_or(0), &metadata)
+            .map_err(|error| error.at(format_args!("node {}", quoted(&node.id))))?;
+        let mut endpoint = Endpoint::new(node.id, address)
+            .weight(node.weight.unwrap_or(1))
+            .priority(node.priority.unwrap_or(0));
+        endpoint.zone = node.zone;
+        endpoint.metadata = metadata;
+        Ok(endpoint)
+    }
+
+    fn labels(&mut self, json: Option<&RawValue>) -> Result<Labels, Invalid> {
+        let Some(json) = json.map(RawValue::get) else { return Ok(Labels::new()) };
+        match &self.labels {
+            Some((text, labels)) if **text == *json => Ok(labels.clone()),
+            _ => {
+                let labels: Option<Labels> = serde_json::from_str(json).map_err(wrong)?;
+                let labels = labels.unwrap_or_default();
+                self.labels = Some((json.into(), labels.clone()));
+                Ok(labels)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(version: &str, label: &str, method: &str, id: &str) -> String {
+        format!(
+            r#"{{"name":"greeter","version":"{version}","metadata":null,"endpoints":[{{"name":"{method}"}}],
+            "nodes":[{{"id":"{id}","address":"10.0.0.7:80","metadata":{{"tier":"{label}"}}}}]}}"#
+        )
+    }
+
+    #[test]
+    fn replicas_share_what_they_say_alike_and_nothing_else() {
+        let mut reader = Reader::default();
+        let mut read =
+            |version, label, method, id| reader.read(record(version, label, method, id).as_bytes()).unwrap();
+        let (first, second) = (read("1", "gold", "Hello", "a"), read("1", "gold", "Hello", "b"));
+        assert!(Arc::ptr_eq(&first.head, &second.head));
+        assert_eq!(second.endpoints[0].id, "b");
+        let third = read("2", "tin", "Hello", "c");
+        assert_eq!((third.head.version.as_str(), third.endpoints[0].metadata["tier"].as_str()), ("2", "tin"));
+        let fourth = read("2", "tin", "Bye", "d");
+        assert_eq!(fourth.head.methods[0].name, "Bye");
+        assert_eq!(fourth.head.methods.len(), 1);
+    }
+
+    #[test]
+    fn a_bad_record_between_good_ones_changes_nothing_for_them() {
+        let mut reader = Reader::default();
+        let good = record("1", "gold", "Hello", "a");
+        let first = reader.read(good.as_bytes()).unwrap();
+        for bad in
+            [record("1", "gold", "", "b"), record("1", "gold", "Hello", "a/b"), good.replace("gold\"", "")]
+        {
+            assert!(reader.read(bad.as_bytes()).is_err(), "{bad}");
+            assert_eq!(reader.read(good.as_bytes()).unwrap(), first);
+        }
+    }
+}
