@@ -4,8 +4,18 @@
 //! are the same on all of them. A [`Pipe`] adds what TCP has and messages have not: chunks, a window, an end, and
 //! word of a peer that is gone.
 
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq")),
+    allow(dead_code, reason = "what is said aside is said on pipes over brokers, which come by feature")
+)]
+pub(crate) mod aside;
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]
 mod broker;
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq")),
+    allow(dead_code, reason = "what is said aside is said on pipes over brokers, which come by feature")
+)]
+pub(crate) mod call;
 pub(crate) mod memory;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 /// The version of what is said here; a server refuses any other.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 
 /// A message: one byte that says what it is, a number in eight, and data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) enum Packet {
     Accept { pipe: u64 },
     /// A chunk; chunks are counted from 0.
     Data { number: u64, chunk: Bytes },
+    /// A message beside the bytes, counted as a chunk.
+    Aside { number: u64, message: Bytes },
     /// So many chunks have been used up, and as many more may come.
     Taken { chunks: u64 },
     /// The sender is still there. It has sent so many chunks.
@@ -31,6 +33,13 @@ impl Packet {
         match self {
             Self::Data { number, chunk } => {
                 encode_data(*number, std::slice::from_ref(chunk), usize::MAX - 9).0
+            }
+            Self::Aside { number, message } => {
+                let mut packet = BytesMut::with_capacity(9 + message.len());
+                packet.put_u8(b'm');
+                packet.put_u64(*number);
+                packet.extend_from_slice(message);
+                packet.freeze()
             }
             Self::Open { version } => plain(b'o', *version),
             Self::Accept { pipe } => plain(b'a', *pipe),
@@ -49,6 +58,7 @@ impl Packet {
         let (kind, number) = (message.get_u8(), message.get_u64());
         Some(match kind {
             b'd' => Self::Data { number, chunk: message },
+            b'm' => Self::Aside { number, message },
             b'o' => Self::Open { version: number },
             b'a' => Self::Accept { pipe: number },
             b't' => Self::Taken { chunks: number },
@@ -90,7 +100,8 @@ mod tests {
         for packet in [
             Packet::Open { version: VERSION },
             Packet::Accept { pipe: 7 },
-            Packet::Data { number: u64::MAX, chunk },
+            Packet::Data { number: u64::MAX, chunk: chunk.clone() },
+            Packet::Aside { number: 3, message: chunk },
             Packet::Data { number: 0, chunk: Bytes::new() },
             Packet::Taken { chunks: 1 << 40 },
             Packet::Alive { sent: 2 },

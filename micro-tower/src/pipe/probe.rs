@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    call::{LONGEST, Word},
     packet::Packet,
     stream::{Outlet, Pipe, Sending},
     table::Table,
@@ -43,11 +44,16 @@ pub(crate) fn packets(mut bytes: &[u8]) {
         bytes = rest;
         let Some(packet) = Packet::decode(Bytes::copy_from_slice(message)) else { continue };
         assert_eq!(Packet::decode(packet.encode()).as_ref(), Some(&packet));
-        if let Packet::Data { number, chunk } = &packet
-            && *number == next
-        {
-            said.extend_from_slice(chunk);
-            next += 1;
+        match &packet {
+            Packet::Data { number, chunk } if *number == next => {
+                said.extend_from_slice(chunk);
+                next += 1;
+            }
+            Packet::Aside { number, message } => {
+                next += u64::from(*number == next);
+                word(message.clone());
+            }
+            _ => {}
         }
         table.deliver(id, packet, None);
         if length % 2 == 0 && !read(&mut pipe, &mut heard) {
@@ -56,6 +62,16 @@ pub(crate) fn packets(mut bytes: &[u8]) {
     }
     read(&mut pipe, &mut heard);
     assert!(said.starts_with(&heard), "what is read is what was said, in its order");
+}
+
+/// What is said of a call: whatever it is, it says the same once more where it fits.
+fn word(message: Bytes) {
+    if let Some(word) = Word::decode(message) {
+        let Some(again) = word.encode() else { return };
+        assert!(again.len() <= LONGEST);
+        let word = Word::decode(again.clone()).expect("what was written can be read");
+        assert_eq!(word.encode(), Some(again));
+    }
 }
 
 /// Reads what there is. False once there will be no more.

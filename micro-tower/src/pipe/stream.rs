@@ -19,6 +19,7 @@ use tokio::{
 use tower::BoxError;
 
 use super::{
+    aside::{Asides, Hear},
     packet::{Packet, encode_data},
     progress::Progress,
     table::{Arrival, Entry, WINDOW},
@@ -62,6 +63,8 @@ pub(crate) struct Pipe {
     beat: Pin<Box<Sleep>>,
     silent_beats: u32,
     spoke: bool,
+    asides: Asides,
+    hear: Option<Box<dyn Hear>>,
 }
 
 impl Pipe {
@@ -81,7 +84,19 @@ impl Pipe {
             beat: Box::pin(sleep(BEAT)),
             silent_beats: 0,
             spoke: true,
+            asides: Asides::default(),
+            hear: None,
         }
+    }
+
+    /// Says things aside, which the other end hears in order with the bytes.
+    pub(crate) fn asides(&self) -> Asides {
+        self.asides.clone()
+    }
+
+    /// Has `hear` take what the other end says aside, which goes nowhere otherwise. It is dropped with the pipe.
+    pub(crate) fn attend(&mut self, hear: impl Hear + 'static) {
+        self.hear = Some(Box::new(hear));
     }
 
     /// How far it has come.
@@ -152,6 +167,22 @@ impl Pipe {
         Poll::Ready(Ok(length))
     }
 
+    /// Sends what is to be said aside, as far as there is room.
+    fn say_asides(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.asides.register(cx.waker());
+        while !self.asides.is_empty() {
+            let Poll::Ready(room) = self.poll_room(cx) else { break };
+            room?;
+            let Some(message) = self.asides.next() else { break };
+            let number = self.entry.state.progress.write();
+            self.sent = number + 1;
+            if !self.is_broken() {
+                self.send(Packet::Aside { number, message }.encode(), number, cx)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the peer how much it may send, once that is worth a message.
     fn tell(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.taken - self.told >= WINDOW / 4 && self.sending.is_none() && !self.is_broken() {
@@ -190,6 +221,14 @@ impl Pipe {
                 self.taken += u64::from(chunk.is_empty());
                 self.chunk = chunk;
             }
+            Poll::Ready(Some(Arrival::Aside(number, message))) if number == self.received => {
+                self.received += 1;
+                self.taken += 1;
+                if let Some(hear) = &mut self.hear {
+                    hear.hear(message);
+                }
+                self.tell(cx)?;
+            }
             Poll::Ready(Some(Arrival::End(sent))) if sent == self.received => self.read_ended = true,
             Poll::Ready(Some(_)) => {
                 self.entry.state.broken.get_or_init(|| "the broker has lost a message of the peer");
@@ -215,6 +254,7 @@ impl AsyncRead for Pipe {
         if self.poll_sent(cx)?.is_ready() {
             self.tell(cx)?;
         }
+        self.say_asides(cx)?;
         while self.chunk.is_empty() && !self.read_ended {
             let arrived = ready!(self.poll_arrival(cx));
             self.read_failed = arrived.is_err();
@@ -253,6 +293,9 @@ impl AsyncWrite for Pipe {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.write_ended {
+            self.say_asides(cx)?;
+        }
         ready!(self.poll_sent(cx))?;
         if !std::mem::replace(&mut self.write_ended, true) && !self.is_broken() {
             let sent = self.sent;
@@ -264,6 +307,7 @@ impl AsyncWrite for Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
+        self.asides.end(self.entry.state.broken.get().copied());
         if self.write_ended && self.read_ended || self.is_broken() {
             return;
         }

@@ -35,6 +35,7 @@ struct Slot {
 #[derive(Debug)]
 pub(super) enum Arrival {
     Chunk(u64, Bytes),
+    Aside(u64, Bytes),
     End(u64),
 }
 
@@ -97,6 +98,7 @@ impl Table {
         slot.state.heard.store(true, Relaxed);
         let arrival = match packet {
             Packet::Data { number, chunk } => Arrival::Chunk(number, chunk),
+            Packet::Aside { number, message } => Arrival::Aside(number, message),
             Packet::End { sent } => Arrival::End(sent),
             Packet::Taken { chunks } => {
                 slot.state.taken.fetch_max(chunks, Relaxed);

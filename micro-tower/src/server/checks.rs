@@ -105,6 +105,7 @@ fn unknown() -> HealthCheckResponse {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use tonic_health::ServingStatus;
 
     use super::*;
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(watch.next().await.unwrap().unwrap().status, 1);
         // A server says so once it listens; until then it is said of every server.
         reporter.set_service_status("", ServingStatus::Serving).await;
-        assert!(futures_util::poll!(watch.next()).is_pending());
+        assert!(watch.next().now_or_never().is_none());
         reporter.set_service_status("", ServingStatus::NotServing).await;
         assert_eq!(watch.next().await.unwrap().unwrap().status, 2);
     }

@@ -21,9 +21,11 @@ use tower::BoxError;
 use tower_service::Service;
 
 use super::{
+    calls::{Calls, Fetching},
     guard::Guard,
     health::Served,
     listener::{Accepted, Listener},
+    pace::Pace,
     settings::Limits,
 };
 use crate::gomicro::front;
@@ -89,10 +91,16 @@ where
     ) {
         match accepted {
             Accepted::Tcp(stream, remote) => self.tcp(stream, remote, closing).await,
-            Accepted::Unix(stream) => serve(stream, self.service, self.limits, closing).await,
-            Accepted::Memory(stream) => serve(stream, self.service, self.limits, closing).await,
+            Accepted::Unix(stream) => serve(stream, self.service.into(), self.limits, closing).await,
+            Accepted::Memory(stream) => serve(stream, self.service.into(), self.limits, closing).await,
             #[cfg(any(feature = "nats", feature = "rabbitmq"))]
-            Accepted::Broker(pipe) => serve(pipe, self.service, self.limits, closing).await,
+            Accepted::Broker(mut pipe) => {
+                let mut session = Session::from(self.service);
+                let (calls, listener) = Calls::new(pipe.asides(), session.service.clone(), &self.limits);
+                pipe.attend(listener);
+                session.calls = Some(calls);
+                serve(pipe, session, self.limits, closing).await;
+            }
         }
     }
 
@@ -104,7 +112,7 @@ where
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             match timeout(self.limits.header_timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => serve(stream, service, self.limits, closing).await,
+                Ok(Ok(stream)) => serve(stream, service.into(), self.limits, closing).await,
                 Ok(Err(error)) => tracing::debug!(%remote, %error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!(%remote, "a TLS handshake took too long"),
             }
@@ -120,12 +128,27 @@ where
         if silent {
             return;
         }
-        serve(stream, service, self.limits, closing).await;
+        serve(stream, service.into(), self.limits, closing).await;
+    }
+}
+
+/// What is to be served on one connection.
+struct Session<S> {
+    service: Served<S>,
+    pace: Pace,
+    /// Those that go beside its bytes, where there is such a way.
+    calls: Option<Calls>,
+}
+
+impl<S> From<Served<S>> for Session<S> {
+    fn from(service: Served<S>) -> Self {
+        let (service, pace) = service.paced();
+        Self { service, pace, calls: None }
     }
 }
 
 /// Serves what is said on `io`: go-micro's RPC where that is wanted, and HTTP.
-async fn serve<I, S>(io: I, service: Served<S>, limits: Limits, closing: watch::Receiver<bool>)
+async fn serve<I, S>(io: I, session: Session<S>, limits: Limits, closing: watch::Receiver<bool>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
@@ -133,15 +156,15 @@ where
     S: Clone + Send + 'static,
 {
     if !limits.wire {
-        return http(io, service, limits, closing).await;
+        return http(io, session, limits, closing).await;
     }
-    let taken = front::take(io, service.clone(), limits.header_timeout, closing.clone());
+    let taken = front::take(io, session.service.clone(), limits.header_timeout, closing.clone());
     if let Some(io) = taken.await {
-        http(io, service, limits, closing).await;
+        http(io, session, limits, closing).await;
     }
 }
 
-async fn http<I, S>(io: I, service: Served<S>, limits: Limits, mut closing: watch::Receiver<bool>)
+async fn http<I, S>(io: I, session: Session<S>, limits: Limits, mut closing: watch::Receiver<bool>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
@@ -157,9 +180,9 @@ where
         .max_header_list_size(limits.header_bytes)
         .keep_alive_interval(limits.ping_interval)
         .keep_alive_timeout(limits.ping_timeout);
-    let (service, pace) = service.paced();
+    let Session { service, pace, calls } = session;
     let io = TokioIo::new(Guard::new(io, &limits));
-    let service = TowerToHyperService::new(service);
+    let service = TowerToHyperService::new(Fetching::new(service, calls.clone()));
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
     let mut stuck = pin!(pace.stuck(&limits));
     let result = tokio::select! {
@@ -169,6 +192,11 @@ where
             tokio::select! {
                 _ = closing.wait_for(|closing| *closing) => {}
                 () = pace.idle(&limits) => {}
+            }
+            // Those beside the bytes have to end before the bytes do.
+            if let Some(calls) = &calls {
+                calls.close();
+                calls.ended().await;
             }
         } => {
             connection.as_mut().graceful_shutdown();

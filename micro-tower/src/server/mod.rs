@@ -1,6 +1,11 @@
 //! Listens, serves, says so in the registry, and stops without losing a request.
 
 mod bound;
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq")),
+    allow(dead_code, reason = "calls come beside the bytes of pipes over brokers, which come by feature")
+)]
+mod calls;
 mod checks;
 #[cfg(feature = "tls")]
 mod clients;

@@ -26,16 +26,17 @@ use micro_balance::Unsent;
 use tower::BoxError;
 
 use super::{
+    calls::{Calls, Heard, Waiting},
     connect::Connector,
     io::Io,
     keepalive::Keepalive,
     request::RequestBody,
     target::{Name, Target, remove_hop_by_hop},
-    upload::Upload,
+    upload::{Begun, Upload},
 };
 use crate::{
     error::{Error, Phase},
-    pipe::Progress,
+    pipe::{Progress, call::Whole},
 };
 
 /// What [`h2`] says of the peer's stream limit until the peer has spoken; no SETTINGS frame can say it.
@@ -44,6 +45,8 @@ const UNKNOWN: usize = usize::MAX - 1;
 /// A connection that takes requests.
 pub(super) struct Http2 {
     sender: SendRequest<Bytes>,
+    /// What goes beside the streams.
+    calls: Option<Calls>,
     in_flight: AtomicUsize,
     limit: AtomicUsize,
     gone: OnceLock<&'static str>,
@@ -63,12 +66,13 @@ struct Doubt {
 impl Http2 {
     /// Returns once the peer has spoken: one that accepts connections and says nothing is not connected to.
     pub(super) async fn handshake(
-        io: Io,
+        mut io: Io,
         settings: &Connector,
         ping_interval: Option<Duration>,
         name: Name,
     ) -> Result<(Arc<Self>, Driver), h2::Error> {
         let (reads, progress) = (io.reads(), io.progress());
+        let calls = io.calls(settings.max_header_bytes as usize);
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -93,6 +97,7 @@ impl Http2 {
         .await?;
         let http2 = Arc::new(Self {
             sender,
+            calls,
             in_flight: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
             gone: OnceLock::new(),
@@ -113,7 +118,11 @@ impl Http2 {
     /// A place for one more request, as long as the peer takes it at once.
     pub(super) fn reserve(self: &Arc<Self>) -> Option<Slot> {
         let slot = self.queue();
-        (self.in_flight() <= self.limit.load(Relaxed)).then_some(slot)
+        self.is_within_limit().then_some(slot)
+    }
+
+    fn is_within_limit(&self) -> bool {
+        self.in_flight() <= self.limit.load(Relaxed)
     }
 
     /// A place for one more request, which may have to wait for the end of another.
@@ -147,6 +156,10 @@ impl Http2 {
             Some(why) if error.is_io() => (*why).into(),
             _ => error.into(),
         };
+        self.blame(not_sent, phase, source)
+    }
+
+    fn blame(&self, not_sent: bool, phase: Phase, source: impl Into<BoxError>) -> BoxError {
         let error = if not_sent { Error::not_sent(phase, source) } else { Error::new(phase, source) };
         self.name.blame(error).into()
     }
@@ -183,16 +196,45 @@ impl Slot {
         if let Some(length) = body.size_hint().exact().filter(|_| !empty) {
             parts.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
         }
+        let begun = (!empty).then(|| Begun::new(body));
+        if let Some(waiting) = self.send_aside(&parts, begun.as_ref()) {
+            return Ok(InFlight { answer: Answer::Call(waiting), open: Some((self, Upload::default())) });
+        }
         let (response, stream) = sender
             .send_request(Request::from_parts(parts, ()), empty)
             .map_err(|error| self.http2.name.blame(Error::not_sent(Phase::Send, error)))?;
-        let upload = if empty {
-            Upload::default()
-        } else {
-            let failed = |error| self.http2.name.blame(Error::new(Phase::Send, error));
-            Upload::start(body, stream).map_err(failed)?
+        let failed = |error| self.http2.name.blame(Error::new(Phase::Send, error));
+        let upload = begun.map_or_else(|| Ok(Upload::default()), |begun| begun.send(stream)).map_err(failed)?;
+        Ok(InFlight { answer: Answer::Stream(response), open: Some((self, upload)) })
+    }
+
+    /// Sends a request beside the streams, if there is such a way and nothing more will come of its body.
+    fn send_aside<B: RequestBody>(
+        &self,
+        parts: &http::request::Parts,
+        begun: Option<&Begun<B>>,
+    ) -> Option<Waiting> {
+        let calls = self.http2.calls.as_ref().filter(|_| self.http2.is_within_limit())?;
+        match begun {
+            Some(begun) => calls.send(parts, Some(begun.whole()?)),
+            None => calls.send(parts, None),
+        }
+    }
+
+    /// Opens the stream of an answer that is one.
+    fn fetch(&self, request: Request<()>) -> Result<h2::client::ResponseFuture, BoxError> {
+        let fetched = self.http2.sender.clone().send_request(request, true);
+        Ok(fetched.map_err(|error| self.failed(Phase::Wait, error))?.0)
+    }
+
+    /// Why a call that went beside the streams has no answer.
+    fn unanswered(&self, heard: Heard) -> BoxError {
+        let (not_sent, why) = match heard {
+            Heard::Refused => (true, "the server takes no more requests on this connection"),
+            Heard::Over(why) => (self.http2.progress.is_lost(self.mark), why),
+            _ => (false, "the server broke the call off"),
         };
-        Ok(InFlight { response, open: Some((self, upload)) })
+        self.http2.blame(not_sent, Phase::Wait, self.http2.gone.get().copied().unwrap_or(why))
     }
 
     fn failed(&self, phase: Phase, error: h2::Error) -> BoxError {
@@ -206,10 +248,15 @@ impl Drop for Slot {
     }
 }
 
-/// A request that was sent. Dropping it resets the stream.
+/// A request that was sent. Dropping it resets the stream, or cancels the call.
 pub(super) struct InFlight {
-    response: h2::client::ResponseFuture,
+    answer: Answer,
     open: Option<(Slot, Upload)>,
+}
+
+enum Answer {
+    Stream(h2::client::ResponseFuture),
+    Call(Waiting),
 }
 
 impl InFlight {
@@ -217,32 +264,50 @@ impl InFlight {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<Option<Incoming>>, BoxError>> {
-        let result = ready!(Pin::new(&mut self.response).poll(cx));
+        if let Answer::Call(waiting) = &mut self.answer {
+            let heard = ready!(Pin::new(waiting).poll(cx));
+            let Some((slot, _)) = &self.open else { return Poll::Pending };
+            match heard {
+                Heard::Answer(response) => {
+                    self.open = None;
+                    return Poll::Ready(Ok(response.map(|whole| Some(Incoming::Whole(whole)))));
+                }
+                Heard::Fetch(request) => match slot.fetch(request) {
+                    Ok(response) => self.answer = Answer::Stream(response),
+                    Err(error) => {
+                        self.open = None;
+                        return Poll::Ready(Err(error));
+                    }
+                },
+                heard => {
+                    let error = slot.unanswered(heard);
+                    self.open = None;
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        let Answer::Stream(response) = &mut self.answer else { return Poll::Pending };
+        let result = ready!(Pin::new(response).poll(cx));
         let Some((slot, mut upload)) = self.open.take() else { return Poll::Pending };
-        Poll::Ready(
-            match result {
-                Err(error) => Err(slot.failed(Phase::Wait, error)),
-                Ok(response) => Ok(response.map(|stream| {
+        Poll::Ready(match result {
+            Err(error) => Err(slot.failed(Phase::Wait, error)),
+            Ok(response) => {
+                let length = content_length(&response);
+                Ok(response.map(|stream| {
                     if stream.is_end_stream() {
                         upload.detach();
                         return None;
                     }
-                    Some(Incoming { stream, slot, upload, data: true, length: None })
-                })),
+                    Some(Incoming::Stream(Streamed { stream, slot, upload, data: true, length }))
+                }))
             }
-            .map(with_length),
-        )
+        })
     }
 }
 
-/// Notes how long the body says it is.
-fn with_length(mut response: Response<Option<Incoming>>) -> Response<Option<Incoming>> {
-    let length = response.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    if let Some(incoming) = response.body_mut() {
-        incoming.length = length;
-    }
-    response
+/// How long the body says it is.
+fn content_length<T>(response: &Response<T>) -> Option<u64> {
+    response.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl Drop for InFlight {
@@ -256,8 +321,54 @@ impl Drop for InFlight {
     }
 }
 
-/// The body of a response. Dropping it before its end resets the stream.
-pub(super) struct Incoming {
+/// The body of a response. Dropping it before its end resets its stream.
+pub(super) enum Incoming {
+    Stream(Streamed),
+    /// It came as one message, and its request is over.
+    Whole(Whole),
+}
+
+impl Incoming {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self {
+            Self::Stream(streamed) => streamed.poll_frame(cx),
+            Self::Whole(whole) => {
+                let data = whole.data.take().map(Frame::data);
+                Poll::Ready(data.or_else(|| whole.trailers.take().map(Frame::trailers)).map(Ok))
+            }
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Stream(streamed) => streamed.stream.is_end_stream(),
+            Self::Whole(whole) => whole.data.is_none() && whole.trailers.is_none(),
+        }
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let length = match self {
+            Self::Stream(streamed) => streamed.length,
+            Self::Whole(whole) => Some(whole.data.as_ref().map_or(0, |data| data.len() as u64)),
+        };
+        length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
+    /// The response is complete, or failed: the request may still be wanted.
+    pub(super) fn finish(self) {
+        if let Self::Stream(mut streamed) = self
+            && streamed.stream.is_end_stream()
+        {
+            streamed.upload.detach();
+        }
+    }
+}
+
+/// A body that comes as the stream it is.
+pub(super) struct Streamed {
     stream: RecvStream,
     slot: Slot,
     upload: Upload,
@@ -265,8 +376,8 @@ pub(super) struct Incoming {
     length: Option<u64>,
 }
 
-impl Incoming {
-    pub(super) fn poll_frame(
+impl Streamed {
+    fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -291,21 +402,6 @@ impl Incoming {
         match ready!(self.stream.poll_trailers(cx)) {
             Ok(trailers) => Poll::Ready(trailers.map(Frame::trailers).map(Ok)),
             Err(error) => Poll::Ready(Some(failed(error))),
-        }
-    }
-
-    pub(super) fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
-    }
-
-    pub(super) fn size_hint(&self) -> SizeHint {
-        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-
-    /// The response is complete, or failed: the request may still be wanted.
-    pub(super) fn finish(mut self) {
-        if self.is_end_stream() {
-            self.upload.detach();
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+use super::calls::Calls;
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]
 use crate::pipe::Pipe;
 use crate::pipe::Progress;
@@ -49,6 +50,23 @@ impl Io {
     /// How far what is written has come.
     pub(super) fn progress(&self) -> Arc<Progress> {
         self.progress.clone()
+    }
+
+    /// The calls that go beside the bytes, where there is such a way. No head of an answer may be longer than `max_head`.
+    #[cfg_attr(
+        not(any(feature = "nats", feature = "rabbitmq")),
+        allow(unused_variables, reason = "pipes over brokers come by feature")
+    )]
+    pub(super) fn calls(&mut self, max_head: usize) -> Option<Calls> {
+        match &mut self.stream {
+            #[cfg(any(feature = "nats", feature = "rabbitmq"))]
+            Stream::Broker(pipe) => {
+                let (calls, listener) = Calls::new(pipe.asides(), self.reads.clone(), max_head);
+                pipe.attend(listener);
+                Some(calls)
+            }
+            _ => None,
+        }
     }
 
     /// Grows whenever something is read, or the end is.

@@ -4,6 +4,11 @@
 
 mod body;
 mod brokers;
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq")),
+    allow(dead_code, reason = "calls go beside the bytes of pipes over brokers, which come by feature")
+)]
+mod calls;
 mod channel;
 mod connect;
 mod connection;

@@ -18,44 +18,59 @@ use super::request::RequestBody;
 #[derive(Debug, Default)]
 pub(super) struct Upload(Option<AbortHandle>);
 
-impl Upload {
-    /// Sends the first frame of `body` at once: for most requests that is all there is. What follows, or comes
-    /// later, is sent by a task.
-    pub(super) fn start<B: RequestBody>(
-        mut body: B,
-        mut stream: SendStream<Bytes>,
-    ) -> Result<Self, BoxError> {
+/// A body of which the first frame has been taken, and a look at what follows: for most requests that is all there is.
+pub(super) struct Begun<B: RequestBody> {
+    body: B,
+    first: Option<Frame<Bytes>>,
+    next: Poll<Next<B>>,
+}
+
+impl<B: RequestBody> Begun<B> {
+    pub(super) fn new(mut body: B) -> Self {
         // Nobody is woken by these polls. Where they find nothing, the task polls again, as itself.
         let mut cx = Context::from_waker(Waker::noop());
-        let mut next = match poll_frame(&mut body, &mut cx) {
-            Poll::Pending => return Ok(Self::spawn(Pipe { body, stream, next: None })),
-            Poll::Ready(next) => next,
-        };
-        if let Some(Ok(frame)) = next {
-            let following = match body.is_end_stream() {
-                true => Poll::Ready(None),
-                false => poll_frame(&mut body, &mut cx),
-            };
-            let last = matches!(following, Poll::Ready(None));
-            if send(&mut stream, frame, last)? || last {
-                return Ok(Self::default());
+        match poll_frame(&mut body, &mut cx) {
+            Poll::Ready(Some(Ok(first))) => {
+                let next = match body.is_end_stream() {
+                    true => Poll::Ready(None),
+                    false => poll_frame(&mut body, &mut cx),
+                };
+                Self { body, first: Some(first), next }
             }
-            match following {
-                Poll::Pending => return Ok(Self::spawn(Pipe { body, stream, next: None })),
-                Poll::Ready(frame) => next = frame,
+            next => Self { body, first: None, next },
+        }
+    }
+
+    /// The data, if there is nothing else. `None` where there is, or may be, more.
+    pub(super) fn whole(&self) -> Option<&Bytes> {
+        self.first.as_ref()?.data_ref().filter(|_| matches!(self.next, Poll::Ready(None)))
+    }
+
+    /// Sends it into `stream`: at once what was taken, by a task what follows or comes later.
+    pub(super) fn send(self, mut stream: SendStream<Bytes>) -> Result<Upload, BoxError> {
+        let Self { body, first, next } = self;
+        if let Some(frame) = first {
+            let last = matches!(next, Poll::Ready(None));
+            if send(&mut stream, frame, last)? || last {
+                return Ok(Upload::default());
             }
         }
         match next {
-            None => stream.send_data(Bytes::new(), true)?,
-            Some(Ok(frame)) => return Ok(Self::spawn(Pipe { body, stream, next: Some(frame) })),
-            Some(Err(error)) => {
+            Poll::Pending => return Ok(Upload::spawn(Pipe { body, stream, next: None })),
+            Poll::Ready(None) => stream.send_data(Bytes::new(), true)?,
+            Poll::Ready(Some(Ok(frame))) => {
+                return Ok(Upload::spawn(Pipe { body, stream, next: Some(frame) }));
+            }
+            Poll::Ready(Some(Err(error))) => {
                 stream.send_reset(Reason::CANCEL);
                 return Err(error.into());
             }
         }
-        Ok(Self::default())
+        Ok(Upload::default())
     }
+}
 
+impl Upload {
     fn spawn<B: RequestBody>(pipe: Pipe<B>) -> Self {
         Self(Some(tokio::spawn(pipe.run()).abort_handle()))
     }

@@ -26,6 +26,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tower::{BoxError, service_fn};
 
+/// More than goes into one message of any broker's pipe.
+const LENGTH: usize = 1 << 20;
 /// Far longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -115,8 +117,8 @@ impl Drop for Ended {
     }
 }
 
-/// `/echo` answers with the request's body, frame by frame, and trailers; `/slow` when its body has ended, which is
-/// to be long after; `/never` not at all.
+/// `/echo` answers with the request's body, frame by frame, and trailers; `/slow` the same, long after; `/late` has only
+/// the body come late; `/long` answers with more than goes into a message; `/never` not at all.
 async fn echo(counts: Counts, request: Request<Body>) -> Result<Response<Body>, Infallible> {
     counts.begun.fetch_add(1, SeqCst);
     let ended = Ended(counts.ended.clone());
@@ -125,14 +127,23 @@ async fn echo(counts: Counts, request: Request<Body>) -> Result<Response<Body>, 
         "/slow" => sleep(Duration::from_millis(300)).await,
         _ => {}
     }
+    let (late, long) = (request.uri().path() == "/late", request.uri().path() == "/long");
     let trailers = HeaderMap::from_iter([("x-end".parse().unwrap(), HeaderValue::from_static("here"))]);
     let body = request.into_body().map_frame(move |frame| {
         let _ = &ended;
-        frame
+        if long { Frame::data(Bytes::from_static(&[7; LENGTH])) } else { frame }
     });
     let end = StreamBody::new(futures_util::stream::iter([Ok::<_, BoxError>(Frame::trailers(trailers))]));
     let both = futures_util::StreamExt::chain(
-        http_body_util::BodyStream::new(body.map_err(BoxError::from)),
+        futures_util::StreamExt::then(
+            http_body_util::BodyStream::new(body.map_err(BoxError::from)),
+            move |frame| async move {
+                if late {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                frame
+            },
+        ),
         http_body_util::BodyStream::new(end),
     );
     let mut response = Response::new(Body::new(StreamBody::new(both)));
@@ -167,6 +178,7 @@ pub(crate) async fn all(place: Place) {
     let client = client(&registry);
     a_request_is_answered_with_head_body_and_trailers(&client).await;
     requests_at_once_get_their_own_answers(&client).await;
+    an_answer_of_any_length_comes_whole_whenever_it_comes(&client).await;
     a_stream_goes_both_ways_at_once(&client).await;
     more_than_all_windows_arrives_whole_past_a_slow_reader(&client).await;
     who_does_not_wait_any_more_ends_the_handler(&client, &server.counts).await;
@@ -189,6 +201,22 @@ async fn requests_at_once_get_their_own_answers(client: &Client) {
         assert_eq!(answer, number.to_string());
     });
     timeout(LONG, join_all(calls)).await.unwrap();
+}
+
+async fn an_answer_of_any_length_comes_whole_whenever_it_comes(client: &Client) {
+    // At first nobody knows what will be answered, later it may have been learned.
+    for _ in 0..2 {
+        for (path, length) in [("/long", LENGTH), ("/late", 5)] {
+            let calls = (0..10).map(|_| async {
+                let response = client.send(post(path, text("hello"))).await.unwrap();
+                assert_eq!(response.headers()["x-head"], "there");
+                let body = response.into_body().collect().await.unwrap();
+                assert_eq!(body.trailers().unwrap()["x-end"], "here");
+                assert_eq!(body.to_bytes().len(), length, "{path}");
+            });
+            timeout(LONG, join_all(calls)).await.unwrap();
+        }
+    }
 }
 
 async fn a_stream_goes_both_ways_at_once(client: &Client) {
