@@ -191,7 +191,10 @@ Everybody may look unless --readers says less; nobody may change anything unless
         after_help = "\
 Examples:
   micro cli
-  echo 'list services' | micro cli"
+  echo 'list services' | micro cli
+
+What is typed at a terminal is kept for the next time, but for lines that begin with a space, in
+~/.local/state/micro/history; MICRO_HISTORY names another file, or off: micro help environment."
     )]
     Cli,
     /// Show the settings in force, and where they come from
@@ -219,9 +222,11 @@ Examples:
         visible_alias = "completions",
         after_help = "\
 Examples:
-  micro completion bash > ~/.local/share/bash-completion/completions/micro
-  micro completion zsh  > ~/.zfunc/_micro
-  micro completion fish > ~/.config/fish/completions/micro.fish"
+  micro completion fish | source         in ~/.config/fish/config.fish
+  source <(micro completion bash)        in ~/.bashrc
+  source <(micro completion zsh)         in ~/.zshrc
+
+Services, methods and endpoints come from the registry that the line is for, if it answers within half a second."
     )]
     Completion(Completion),
     /// Write the manual

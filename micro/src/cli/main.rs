@@ -3,24 +3,21 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
-use micro_tower::transport::Connector;
-use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
 use super::arguments::{Arguments, Global, Order};
+use super::complete::asked;
 use super::config::Config;
 use super::contexts::Choose;
 use super::execute::{Style, execute};
 use super::live::live;
+use super::open::{context, runtime};
 use super::report::report;
 use super::shell::shell;
-use super::tls::tls;
 use super::{colour, signals};
 use crate::command::{Command, Context, Failure, Kind, Request};
-use crate::remote::Sidecar;
 use crate::settings::{KEYS, Key, Settings};
 use crate::show::Format;
 
@@ -29,7 +26,13 @@ use crate::show::Format;
 /// Takes over the process: standard output and error, the log, and for commands that run until they are
 /// stopped SIGINT and SIGTERM.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let given = match asked(&arguments) {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => Arguments::try_parse_from(arguments),
+        Err(error) => Err(error),
+    };
+    let arguments = match given {
         Ok(arguments) => arguments,
         Err(error) => {
             // Nobody is left to be told.
@@ -110,53 +113,6 @@ async fn request_once(request: &Request, context: Context, style: Style) -> Resu
         return live(top, &context).await;
     }
     execute(request.command(), &context, style.of(request)).await
-}
-
-/// A runtime of so many threads; 0 is one per processor.
-fn runtime(workers: usize) -> Result<Runtime, Failure> {
-    let mut builder = if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    if workers > 1 {
-        builder.worker_threads(workers);
-    }
-    let built = builder.enable_all().build();
-    built.map_err(|error| Failure::new(Kind::Other, "cannot start").source(error))
-}
-
-/// What commands work on, as the settings say.
-fn context(settings: &Settings, insecure: bool) -> Result<Context, Failure> {
-    let registry = settings.get("registry").unwrap_or("file:");
-    let context = match settings.get("proxy") {
-        Some(address) => {
-            let sidecar = Sidecar::new(address)
-                .map_err(|error| Failure::new(Kind::Usage, "--proxy is no address").source(error))?;
-            let shared = Arc::new(sidecar.clone());
-            let context = Context::over(shared.clone(), &format!("http://{address}"));
-            let caller = context.caller().clone().through(sidecar);
-            context.with_caller(caller).with_broker(shared)
-        }
-        None => Context::open(registry)?,
-    };
-    let tls = tls(settings, insecure)?;
-    // Endpoints over HTTP say so by their addresses.
-    let broker = settings.get("transport").filter(|url| !matches!(*url, "http:" | "http"));
-    let context = match (&tls, broker) {
-        (None, None) => context,
-        _ => {
-            let mut connector = Connector::new();
-            if let Some(tls) = tls {
-                connector = connector.tls(tls);
-            }
-            if let Some(url) = broker {
-                connector = connector.broker(url);
-            }
-            let caller = context.caller().clone();
-            context.with_caller(caller.clients(move |client| client.connector(connector.clone())))
-        }
-    };
-    Ok(match settings.get("broker") {
-        Some(url) => context.broker_url(url),
-        None => context,
-    })
 }
 
 fn style(global: &Global, settings: Option<&Settings>) -> Result<Style, Failure> {

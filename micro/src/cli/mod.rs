@@ -25,10 +25,16 @@ mod bot;
 mod web;
 
 mod arguments;
+mod open;
 mod progress;
+
+mod complete;
 
 mod execute;
 mod live;
+
+mod history;
+mod prompt;
 mod shell;
 
 mod main;

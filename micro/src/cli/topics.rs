@@ -42,6 +42,7 @@ Environment
   MICRO_COLOR                    --color
   MICRO_CONTEXT                  --context
   MICRO_CONFIG                   --config
+  MICRO_HISTORY                  the file that keeps what is typed to micro cli, or off
   MICRO_REGISTER_TTL             --ttl of register
   MICRO_CLIENT_REQUEST_TIMEOUT   --timeout of call
   MICRO_LOG                      how much is told on standard error: off, error, warn (unless set),
@@ -49,6 +50,7 @@ Environment
   NO_COLOR                       no colours, unless --color always
   CLICOLOR_FORCE=1               colours, also where there is no terminal
   XDG_CONFIG_HOME, HOME          where the user's directory is
+  XDG_STATE_HOME, HOME           where the shell's history is: ~/.local/state/micro/history
 ";
 
 const FORMATTING: &str = "\

@@ -12,6 +12,7 @@ mod venv;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod backends;
 mod call;
+mod completion;
 mod echo;
 mod errors;
 mod events;
@@ -29,4 +30,5 @@ mod settings;
 mod shell;
 mod stats;
 mod stay;
+mod terminal;
 mod tls;

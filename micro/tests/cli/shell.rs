@@ -1,6 +1,10 @@
 //! Commands typed one after the other.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::echo::Echo;
+use crate::program::Place;
+use crate::terminal::Terminal;
 
 #[test]
 fn a_shell_runs_each_line_and_goes_on_after_a_mistake() {
@@ -14,4 +18,57 @@ fn a_shell_runs_each_line_and_goes_on_after_a_mistake() {
     assert!(run.err.contains("there is no service \"nobody\""), "{run:?}");
     assert_eq!(run.code, Some(0), "the last command was help");
     assert_eq!(echo.place.feed(&["cli"], "get nobody\n").code, Some(3));
+}
+
+const ENTER: &str = "\r";
+const UP: &str = "\x1b[A";
+const CTRL_C: &str = "\x03";
+const CTRL_D: &str = "\x04";
+
+fn at_a_terminal(place: &Place, history: Option<&str>) -> Terminal {
+    let mut command = place.command(&["cli"]);
+    command.env("TERM", "xterm").env("HOME", place.path("home"));
+    if let Some(history) = history {
+        command.env("MICRO_HISTORY", history);
+    }
+    let terminal = Terminal::start(&mut command);
+    terminal.until("micro> ");
+    terminal
+}
+
+#[test]
+fn what_was_typed_is_there_again_in_the_next_shell() {
+    let place = Place::new();
+    let mut shell = at_a_terminal(&place, None);
+    shell.press("garbage");
+    shell.until("garbage");
+    shell.press(CTRL_C);
+    shell.until("micro> ");
+    for line in [" get secret", "list"] {
+        shell.press(&[line, ENTER].concat());
+        shell.until(if line == "list" { "no services" } else { "no service" });
+        shell.until("micro> ");
+    }
+    shell.press(&["quit", ENTER].concat());
+    assert_eq!(shell.end(), Some(0));
+    let file = place.path("home/.local/state/micro/history");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), ["list", "quit"], "{text}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let mut shell = at_a_terminal(&place, None);
+    shell.press(&[UP, UP, ENTER].concat());
+    shell.until("no services");
+    shell.until("micro> ");
+    shell.press(CTRL_D);
+    assert_eq!(shell.end(), Some(0));
+}
+
+#[test]
+fn no_history_is_kept_where_none_is_wanted() {
+    let place = Place::new();
+    let mut shell = at_a_terminal(&place, Some("off"));
+    shell.press(&["quit", ENTER].concat());
+    assert_eq!(shell.end(), Some(0));
+    assert!(!place.path("home").exists());
 }

@@ -1,0 +1,58 @@
+//! What a command needs to run: a runtime, and what it works on as the settings say.
+
+use std::sync::Arc;
+
+use micro_tower::transport::Connector;
+use tokio::runtime::{Builder, Runtime};
+
+use super::tls::tls;
+use crate::command::{Context, Failure, Kind};
+use crate::remote::Sidecar;
+use crate::settings::Settings;
+
+/// A runtime of so many threads; 0 is one per processor.
+pub(super) fn runtime(workers: usize) -> Result<Runtime, Failure> {
+    let mut builder = if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if workers > 1 {
+        builder.worker_threads(workers);
+    }
+    let built = builder.enable_all().build();
+    built.map_err(|error| Failure::new(Kind::Other, "cannot start").source(error))
+}
+
+/// What commands work on, as the settings say.
+pub(super) fn context(settings: &Settings, insecure: bool) -> Result<Context, Failure> {
+    let registry = settings.get("registry").unwrap_or("file:");
+    let context = match settings.get("proxy") {
+        Some(address) => {
+            let sidecar = Sidecar::new(address)
+                .map_err(|error| Failure::new(Kind::Usage, "--proxy is no address").source(error))?;
+            let shared = Arc::new(sidecar.clone());
+            let context = Context::over(shared.clone(), &format!("http://{address}"));
+            let caller = context.caller().clone().through(sidecar);
+            context.with_caller(caller).with_broker(shared)
+        }
+        None => Context::open(registry)?,
+    };
+    let tls = tls(settings, insecure)?;
+    // Endpoints over HTTP say so by their addresses.
+    let broker = settings.get("transport").filter(|url| !matches!(*url, "http:" | "http"));
+    let context = match (&tls, broker) {
+        (None, None) => context,
+        _ => {
+            let mut connector = Connector::new();
+            if let Some(tls) = tls {
+                connector = connector.tls(tls);
+            }
+            if let Some(url) = broker {
+                connector = connector.broker(url);
+            }
+            let caller = context.caller().clone();
+            context.with_caller(caller.clients(move |client| client.connector(connector.clone())))
+        }
+    };
+    Ok(match settings.get("broker") {
+        Some(url) => context.broker_url(url),
+        None => context,
+    })
+}
