@@ -14,7 +14,8 @@ use std::{
 
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
 use http::{Request, Response, StatusCode};
-use micro_discover::{Endpoint, Endpoints, Memory, Registry, Service};
+use micro_balance::{State, policy::RoundRobin};
+use micro_discover::{Endpoint, Endpoints, Fixed, Memory, Registry, Service};
 use micro_tower::{
     Client, Error, Phase,
     deadline::{Deadline, ServerDeadlineLayer},
@@ -67,6 +68,36 @@ async fn endpoints_that_refuse_connections_cost_no_call() {
     assert_eq!(calls(&one, 2000, 16).await, 0);
     let two = client(&[live, other, refused]);
     assert_eq!(calls(&two, 2000, 16).await, 0);
+}
+
+/// R20 of go-micro: of the addresses it is given, all calls of a second go to one.
+#[tokio::test]
+async fn calls_of_one_moment_go_to_all_addresses_that_are_given() {
+    let mut given = Vec::new();
+    let counts: [Arc<AtomicUsize>; 3] = Default::default();
+    for (number, count) in counts.iter().enumerate() {
+        let count = count.clone();
+        let address = serve(move |request| {
+            count.fetch_add(1, SeqCst);
+            echo(request)
+        });
+        given.push(Endpoint::new(number.to_string(), address.await.to_string().parse().unwrap()));
+    }
+    let registry = Arc::new(Fixed::new(given).unwrap());
+    let client = Client::builder("greeter", registry).policy(RoundRobin::new());
+    let client = client.timeout(Duration::from_secs(60)).build();
+    let is_ready = |client: &Client<RoundRobin>| {
+        let endpoints = client.endpoints();
+        endpoints.len() == 3 && endpoints.iter().all(|endpoint| endpoint.state == State::Ready)
+    };
+    while !is_ready(&client) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let calls = (0..30).map(|_| client.send(request("/", "hello")));
+    for response in join_all(calls).await {
+        assert_eq!(text(response.unwrap()).await, "hello");
+    }
+    assert_eq!(counts.map(|count| count.load(SeqCst)), [10; 3]);
 }
 
 #[tokio::test]
