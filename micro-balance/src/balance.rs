@@ -113,7 +113,7 @@ impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
         let Seen::Version(_, snapshot) = seen else { return None };
         let hash = key.map(|key| key.0);
         let wish = Wish { tried: None, avoid: None, hash, now: shared.now(), parts: None };
-        snapshot.pick(&shared.policy, wish, chance, &shared.fallbacks)
+        snapshot.pick(&shared.policy, &wish, chance, &shared.fallbacks)
     }
 }
 

@@ -77,7 +77,7 @@ where
             let protocol = &shared.protocol;
             let (hash, parts) = (protocol.hash(&request), protocol.parts(&request));
             let wish = Wish { tried, avoid: None, hash, now: started, parts };
-            snapshot.pick(&shared.policy, wish, chance, &shared.fallbacks)
+            snapshot.pick(&shared.policy, &wish, chance, &shared.fallbacks)
         });
         let Some((endpoint, service)) = picked else { return Self::search(shared, request, chance) };
         let (stats, mut service) = (endpoint.stats(), service.clone());

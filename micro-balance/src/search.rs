@@ -152,7 +152,7 @@ where
     fn next(&self, snapshot: &Snapshot<S, P>) -> Option<Candidate<S>> {
         let wish = self.wish()?;
         let (endpoint, service) =
-            snapshot.pick(&self.shared.policy, wish, &self.chance, &self.shared.fallbacks)?;
+            snapshot.pick(&self.shared.policy, &wish, &self.chance, &self.shared.fallbacks)?;
         Some((endpoint.clone(), service.clone()))
     }
 

@@ -143,7 +143,7 @@ impl Shares {
 
 /// What is known of a request when an endpoint is picked for it.
 ///
-/// Given by value to what is seldom done, so that else it never has to be in memory.
+/// Copied for what is seldom done, so that else it never has to be in memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Wish<'a> {
     pub(crate) tried: Option<&'a Tried>,
@@ -170,19 +170,19 @@ impl<S, P: Policy> Snapshot<S, P> {
     pub(crate) fn pick(
         &self,
         policy: &P,
-        wish: Wish<'_>,
+        wish: &Wish<'_>,
         chance: &Chance,
         fallbacks: &Counters,
     ) -> Option<Member<'_, S>> {
         if !self.draining.endpoints.is_empty()
-            && let Some(member) = self.kept(policy, wish, chance)
+            && let Some(member) = self.kept(policy, *wish, chance)
         {
             return Some(member);
         }
         match &*self.groups {
             [] => None,
             [only] => only.pick(policy, wish, chance, fallbacks),
-            _ => self.pick_group(policy, wish, chance, fallbacks),
+            _ => self.pick_group(policy, *wish, chance, fallbacks),
         }
     }
 
@@ -210,7 +210,7 @@ impl<S, P: Policy> Snapshot<S, P> {
         let first = self.shares.at(draw);
         let mut tried = None;
         for index in (first..self.groups.len()).chain(0..first) {
-            let picked = self.groups[index].pick(policy, wish, chance, fallbacks);
+            let picked = self.groups[index].pick(policy, &wish, chance, fallbacks);
             match picked {
                 Some((endpoint, _)) if wish.is_new(endpoint) => return picked,
                 _ => tried = tried.or(picked),
@@ -290,7 +290,7 @@ impl<S, P: Policy> Group<S, P> {
     fn pick(
         &self,
         policy: &P,
-        wish: Wish<'_>,
+        wish: &Wish<'_>,
         chance: &Chance,
         fallbacks: &Counters,
     ) -> Option<Member<'_, S>> {
@@ -307,9 +307,9 @@ impl<S, P: Policy> Group<S, P> {
         // Nearly always the first pick will do: the context of that one is never written to memory.
         let index = policy.pick(&self.table, &self.members.endpoints, &wish.context(chance));
         match index.and_then(|index| self.member(index)) {
-            Some(member) if self.is_fresh(member.0, &wish) => Some(member),
-            Some(_) => self.pick_again(policy, wish, chance),
-            None => self.any(wish, chance),
+            Some(member) if self.is_fresh(member.0, wish) => Some(member),
+            Some(_) => self.pick_again(policy, *wish, chance),
+            None => self.any(*wish, chance),
         }
     }
 

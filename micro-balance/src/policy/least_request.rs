@@ -51,8 +51,8 @@ impl Policy for LeastRequest {
             return by_weight(alias, endpoints, context.chance);
         }
         let (first, second) = context.chance.two_below(endpoints.len());
-        let busier = endpoints.get(second)?.in_flight() < endpoints.get(first)?.in_flight();
-        Some(if busier { second } else { first })
+        let second_wins = endpoints.get(second)?.stats().is_less_busy(endpoints.get(first)?.stats());
+        Some(if second_wins { second } else { first })
     }
 }
 

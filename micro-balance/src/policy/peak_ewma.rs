@@ -111,7 +111,7 @@ impl PeakEwma {
     #[inline]
     fn prefers_second(&self, (first, a): (f32, &Endpoint), (second, b): (f32, &Endpoint)) -> bool {
         let alike = self.timing.recovers && second < first * ALIKE && first < second * ALIKE;
-        if alike { b.stats().in_flight() < a.stats().in_flight() } else { second < first }
+        if alike { b.stats().is_less_busy(a.stats()) } else { second < first }
     }
 
     /// The endpoint that has been silent longest of a few, idle and silent long enough to be asked again.

@@ -62,6 +62,14 @@ impl Load {
         in_flight(self.0.load(Relaxed))
     }
 
+    /// Whether fewer are in flight here than at `other`.
+    #[inline]
+    pub(super) fn is_below(&self, other: &Self) -> bool {
+        // Where they stand in the word: to compare them there saves moving both.
+        let in_flight = |load: &Self| load.0.load(Relaxed) & (PICK - ONE);
+        in_flight(self) < in_flight(other)
+    }
+
     /// The counts, where there were `known` picks before, by less than 2³⁶ fewer.
     pub(super) fn counts(&self, known: u64) -> Counts {
         let word = self.0.load(Acquire);
@@ -106,6 +114,17 @@ mod tests {
         assert!(load.is_open(LOST) && !load.is_open(EJECTED) && !load.is_open(LOST | UNWELL));
         load.finish();
         assert_eq!((load.in_flight(), load.counts(0).picks), (0, 2));
+    }
+
+    #[test]
+    fn the_less_busy_is_told_whatever_else_the_words_say() {
+        let (idle, busy) = (Load::new(LOST | EJECTED | UNWELL), Load::new(0));
+        idle.start();
+        idle.start();
+        idle.finish();
+        idle.finish();
+        busy.start();
+        assert!(idle.is_below(&busy) && !busy.is_below(&idle) && !idle.is_below(&idle));
     }
 
     #[test]

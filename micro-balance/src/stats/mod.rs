@@ -92,6 +92,12 @@ impl Stats {
         self.load.in_flight()
     }
 
+    /// Whether it has fewer requests in flight than `other`.
+    #[inline]
+    pub(crate) fn is_less_busy(&self, other: &Self) -> bool {
+        self.load.is_below(&other.load)
+    }
+
     pub(crate) fn picks(&self) -> u64 {
         self.counts().picks
     }
