@@ -50,6 +50,7 @@ macro_rules! promises {
             a_rejected_event_is_not_tried_again
             a_panic_is_a_failure
             headers_ids_and_bodies_of_any_size_arrive_as_sent
+            what_is_published_stays_as_it_was_and_arrives_as_that
             ten_thousand_events_are_all_handled
             a_graceful_stop_finishes_what_is_in_hand
             a_delivery_dropped_unsettled_comes_again
@@ -299,6 +300,31 @@ pub(crate) async fn headers_ids_and_bodies_of_any_size_arrive_as_sent<B: Backend
         assert_eq!((&event.topic, &event.id, event.attempt), (&sent.topic, &sent.id, 1));
         assert_eq!(event.headers, sent.headers);
         assert!(event.body == sent.body, "{} bytes", sent.body.len());
+        within(delivery.ack()).await.unwrap();
+    }
+}
+
+/// R27 of go-micro: publishing writes the topic and the content type into the metadata of whoever publishes, so that they
+/// go along with all that is sent next.
+pub(crate) async fn what_is_published_stays_as_it_was_and_arrives_as_that<B: Backend>(server: &B::Server) {
+    let (broker, topics) = (B::open(server), [topic("kept"), topic("kept")]);
+    let mut subscriptions = Vec::new();
+    for topic in &topics {
+        subscriptions.push(broker.subscribe(quick(topic).group("g").in_flight(1)).await.unwrap());
+    }
+    let publisher = Publisher::new(B::open(server));
+    let cause = http::HeaderMap::from_iter([(micro_broker::REQUEST_ID, "r-1".parse().unwrap())]);
+    let before = cause.clone();
+    let mut event = Event::new(topics[0].as_str(), "made").caused_by(&cause);
+    for (topic, subscription) in topics.iter().zip(&mut subscriptions) {
+        // One after the other, as a caller may.
+        event.topic = topic.as_str().into();
+        event = event.id(topic.as_str());
+        publish(&publisher, event.clone()).await;
+        assert_eq!((&event.headers, &cause), (&before, &before), "nothing was added to what the caller has");
+        let delivery = next(subscription).await;
+        assert_eq!(&*delivery.event().topic, topic);
+        assert_eq!(delivery.event().headers, before, "nor to what arrives");
         within(delivery.ack()).await.unwrap();
     }
 }
