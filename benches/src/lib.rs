@@ -22,6 +22,7 @@ pub mod instructions;
 pub mod pick;
 pub mod rivals;
 pub mod transport;
+pub mod mucp;
 pub mod gateway;
 
 pub mod all;

@@ -6,7 +6,7 @@ use tower::BoxError;
 
 use crate::{
     bar::Bar,
-    broker, churn, contend, discovery, e2e, gateway, instructions, machine,
+    broker, churn, contend, discovery, e2e, gateway, instructions, machine, mucp,
     options::Options,
     pick,
     report::{Kept, Report},
@@ -52,9 +52,10 @@ pub const WORDS: &[Word] = &[
         run: discovery::run,
     },
     Word { name: "transport", about: "latency of a unary gRPC call over NATS", run: transport::run },
+    Word { name: "mucp", about: "a call in go-micro's RPC to our server and to go-micro's", run: mucp::run },
     Word {
         name: "gateway",
-        about: "CPU of a request through the gateway and through other proxies",
+        about: "CPU and p99 of a request through the gateway and through other proxies, and idle memory",
         run: gateway::run,
     },
 ];
