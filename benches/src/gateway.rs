@@ -24,6 +24,8 @@ struct Told {
 #[derive(Debug, Deserialize)]
 struct Case {
     case: String,
+    /// Each with as many decimals as it is told with; what the bars are about comes first.
+    columns: Vec<(String, usize)>,
     rows: Vec<Row>,
     bars: Vec<Ratio>,
 }
@@ -31,13 +33,12 @@ struct Case {
 #[derive(Debug, Deserialize)]
 struct Row {
     proxy: String,
-    cpu_us: f64,
-    rate: f64,
-    failed: f64,
+    figures: Vec<f64>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Ratio {
+    figure: String,
     beside: String,
     ratio: f64,
     most: f64,
@@ -66,16 +67,24 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
     }
     let told: Told = serde_json::from_slice(&output.stdout)?;
     report.say(format!(
-        "one worker each, {rounds} rounds, medians; CPU is the kernel's count of each proxy's threads"
+        "one worker each, {rounds} rounds, medians; CPU is the kernel's count of each proxy's threads; idle is what each of 10 000 connections adds, once"
     ));
     told.skipped.iter().for_each(|name| report.say(format!("skipped: no {name}")));
     let mut bars = Vec::new();
     for case in told.cases {
-        let table = Table::new(&case.case).column("CPU us", 1).column("requests/s", 0).column("failed", 0);
-        let row = |table: Table, row: &Row| table.row(&row.proxy, [row.cpu_us, row.rate, row.failed]);
-        report.table(case.rows.iter().fold(table, row).charted("CPU us"));
+        let table = case
+            .columns
+            .iter()
+            .fold(Table::new(&case.case), |table, (name, decimals)| table.column(name, *decimals));
+        let row = |table: Table, row: &Row| table.row(&row.proxy, row.figures.iter().copied());
+        let table = case.rows.iter().fold(table, row);
+        report.table(match case.columns.first() {
+            Some((first, _)) => table.charted(first),
+            None => table,
+        });
         let bar = |bar: &Ratio| {
-            Bar::at_most(format!("gateway/{}/of-{}", case.case, bar.beside), bar.ratio, bar.most)
+            let name = format!("gateway/{}/{}/of-{}", case.case, bar.figure, bar.beside);
+            Bar::at_most(name, bar.ratio, bar.most)
         };
         bars.extend(case.bars.iter().map(bar));
     }
