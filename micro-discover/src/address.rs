@@ -1,6 +1,8 @@
 //! Where an endpoint listens: `127.0.0.1:80`, `https://host:443`, `unix:/run/a.sock`, `nats://subject`.
 
 use std::fmt;
+#[cfg(feature = "kubernetes")]
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
@@ -86,6 +88,18 @@ impl Address {
     }
 }
 
+#[cfg(feature = "kubernetes")]
+impl Address {
+    /// An IP address and a port, which is not 0.
+    pub(crate) fn of(at: SocketAddr) -> Self {
+        let mut text = String::with_capacity("255.255.255.255:65535".len());
+        write!(text, "{at}").expect("a string takes everything");
+        let colon = text.len() - 1 - at.port().checked_ilog10().map_or(1, |digits| digits as usize + 1);
+        let host = if at.is_ipv4() { (0, colon) } else { (1, colon - 1) };
+        Self { text: text.into(), kind: Kind::Net { tls: false, authority: 0, host, port: at.port() } }
+    }
+}
+
 impl FromStr for Address {
     type Err = Invalid;
 
@@ -103,13 +117,19 @@ fn safe(text: &str) -> String {
 }
 
 fn parse(text: &str) -> Result<Address, Invalid> {
-    if let Some(bad) = text.chars().find(|c| c.is_control() || c.is_whitespace()) {
+    let odd = |c: char| c.is_control() || c.is_whitespace();
+    // Most addresses have only bytes that need no look into Unicode's tables, and no scheme: there are many to read.
+    if !text.bytes().all(|byte| byte.is_ascii_graphic())
+        && let Some(bad) = text.chars().find(|c| odd(*c))
+    {
         return Err(Invalid::new(format!("it contains the character U+{:04X}", u32::from(bad))));
     }
     if let Some(path) = text.strip_prefix(UNIX) {
         return unix(path);
     }
-    let Some((scheme, rest)) = text.split_once("://") else { return net(text, 0, None) };
+    let colon = text.bytes().position(|byte| byte == b':').unwrap_or(text.len());
+    let (scheme, rest) = text.split_at(colon);
+    let Some(rest) = rest.strip_prefix("://") else { return net(text, 0, None) };
     let scheme = scheme.to_ascii_lowercase();
     let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(word) {
@@ -160,7 +180,7 @@ fn named(scheme: &str, name: &str) -> Result<Address, Invalid> {
 /// Reads `host:port` from `start` on; without a scheme (`implied` is none) the port must be there.
 fn net(text: &str, start: usize, implied: Option<u16>) -> Result<Address, Invalid> {
     let authority = &text[start..];
-    if authority.contains(['/', '@', '?', '#']) {
+    if authority.bytes().any(|byte| matches!(byte, b'/' | b'@' | b'?' | b'#')) {
         return Err(Invalid::new("credentials, paths and queries have no place here"));
     }
     let (host, port) = match authority.strip_prefix('[') {
@@ -342,6 +362,14 @@ mod tests {
     fn a_password_is_never_repeated_in_the_refusal() {
         let error = "http://user:hunter2@h:80".parse::<Address>().unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[cfg(feature = "kubernetes")]
+    #[test]
+    fn an_ip_address_and_its_port_are_what_their_text_is() {
+        for text in ["10.0.0.1:1", "255.255.255.255:65535", "[::1]:80", "[2001:db8::1]:9999"] {
+            assert_eq!(Address::of(text.parse().unwrap()), address(text));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whole sets in, [`Change`]s out: the only place that computes a difference.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::BuildHasher;
@@ -28,7 +28,7 @@ use crate::record::{Endpoint, EndpointId, Service};
 pub struct Endpoints {
     sets: BoxStream<'static, Vec<Service>>,
     filters: Vec<Filter>,
-    known: BTreeMap<EndpointId, Known>,
+    known: HashMap<EndpointId, Known, RandomState>,
     /// Counts the sets.
     turn: u64,
     marks: RandomState,
@@ -53,7 +53,7 @@ impl Endpoints {
         Self {
             sets: watch.boxed(),
             filters: Vec::new(),
-            known: BTreeMap::new(),
+            known: HashMap::default(),
             turn: 0,
             marks: RandomState::default(),
             resolved: false,
@@ -104,6 +104,11 @@ impl Endpoints {
     fn apply(&mut self, set: Vec<Service>) {
         self.turn += 1;
         let turn = self.turn;
+        if self.known.is_empty() {
+            let most = set.iter().map(|service| service.endpoints.len()).sum();
+            self.known.reserve(most);
+            self.changes.reserve(most);
+        }
         for endpoint in set.into_iter().flat_map(|service| service.endpoints) {
             let mark = self.marks.hash_one(&endpoint);
             match self.known.get_mut(&endpoint.id) {
@@ -121,8 +126,10 @@ impl Endpoints {
             }
             self.changes.push_back(Change::Insert(endpoint.id.clone(), endpoint));
         }
-        let gone = self.known.extract_if(.., |_, known| known.turn != turn);
-        self.changes.extend(gone.map(|(id, _)| Change::Remove(id)));
+        let gone = self.known.extract_if(|_, known| known.turn != turn);
+        let mut gone: Vec<_> = gone.map(|(id, _)| id).collect();
+        gone.sort();
+        self.changes.extend(gone.into_iter().map(Change::Remove));
         if !self.resolved && self.changes.is_empty() {
             self.changes.push_back(Change::Remove(EndpointId::new()));
         }

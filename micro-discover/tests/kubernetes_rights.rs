@@ -168,7 +168,8 @@ async fn a_pod_announces_itself_by_its_annotations_with_the_rights_of_the_manife
 
     let registry = PodAnnotations::from_config(space.config_of("go-micro").await);
     let registry = registry.namespace(&space.name).pod("greeter-1");
-    let service = Service::new("greeter").endpoint(Endpoint::new("greeter-1", "10.9.0.1:80".parse().unwrap()));
+    let service =
+        Service::new("greeter").endpoint(Endpoint::new("greeter-1", "10.9.0.1:80".parse().unwrap()));
     let mut watch = Watch::new(Arc::new(registry.clone()), "greeter");
     assert!(next(&mut watch).await.is_empty(), "known to be empty");
     registry.announce(&service, Duration::from_secs(60)).await.unwrap();

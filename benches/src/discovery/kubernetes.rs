@@ -27,7 +27,7 @@ use tokio::{runtime::Runtime, time::timeout};
 use tower::BoxError;
 
 use super::{
-    LIMIT, MANY, api,
+    LIMIT, MANY, Pair, api,
     api::{Recording, play},
     balancer, compared, loaded, loads, millis,
     sample::Sample,
@@ -62,10 +62,22 @@ pub(super) fn run(runtime: &Runtime, options: &Options, report: &mut Report) -> 
     report.table(table.row("ours after kube's watch", row));
     let mut bars = vec![Bar::at_most("discovery/kubernetes-update-lag-ms", row[0], LAG)];
 
-    let url = play(Recording { list: many()?, events: Vec::new() })?;
+    let url = play(Recording { list: serde_json::to_string(&many()?)?, events: Vec::new() })?;
     let client = runtime.block_on(async { Client::try_from(config(&url)?).map_err(BoxError::from) })?;
+    let pair = lists(runtime, options, &client, "big")?;
+    bars.push(compared("kubernetes-10k", "kube list", &pair, 1.25, report));
+    Ok(bars)
+}
+
+/// Takes turns with listing the endpoints of `big` in `namespace`: kube's own list, and ours.
+pub(super) fn lists(
+    runtime: &Runtime,
+    options: &Options,
+    client: &Client,
+    namespace: &str,
+) -> Result<Pair, BoxError> {
     let list = || async {
-        let slices = Api::<EndpointSlice>::namespaced(client.clone(), "big");
+        let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
         let slices = slices.list(&ListParams::default().labels("kubernetes.io/service-name=big")).await?;
         let found: usize = slices.iter().map(|slice| slice.endpoints.iter().flatten().count()).sum();
         if found != MANY {
@@ -74,12 +86,10 @@ pub(super) fn run(runtime: &Runtime, options: &Options, report: &mut Report) -> 
         Ok::<_, BoxError>(Box::new(slices) as Box<dyn Any>)
     };
     let ours = || async {
-        let registry = Kubernetes::from_client(client.clone()).namespace("big").initial(Initial::List);
+        let registry = Kubernetes::from_client(client.clone()).namespace(namespace).initial(Initial::List);
         loaded(registry, "big").await
     };
-    let pair = loads(runtime, options.rounds(5, 21), list, ours)?;
-    bars.push(compared("kubernetes-10k", "kube list", &pair, 1.25, report));
-    Ok(bars)
+    loads(runtime, options.rounds(5, 21), list, ours)
 }
 
 fn config(url: &str) -> Result<Config, BoxError> {
@@ -197,7 +207,7 @@ fn ready(slices: &BTreeMap<Option<String>, EndpointSlice>) -> usize {
 }
 
 /// A list of as many endpoints, in slices like one that was recorded.
-fn many() -> Result<String, BoxError> {
+pub(super) fn many() -> Result<Value, BoxError> {
     let mut list: Value = serde_json::from_str(&data("12-list-250.json")?)?;
     let full = |slice: &&Value| slice["endpoints"].as_array().is_some_and(|endpoints| endpoints.len() == 100);
     let slice = list["items"].as_array().and_then(|items| items.iter().find(full)).ok_or("a full slice")?;
@@ -211,5 +221,5 @@ fn many() -> Result<String, BoxError> {
         slice
     });
     list["items"] = copies.collect();
-    Ok(list.to_string())
+    Ok(list)
 }

@@ -2,9 +2,10 @@
 //! clients, on the same servers in the same run.
 //!
 //! etcd is started by the bench, where it is found. Kubernetes' API server is played: a recorded rolling update at its own
-//! pace, and a list of a hundred slices.
+//! pace, and a list of a hundred slices. The list is measured on a real one as well, where `KUBECONFIG` names one.
 
 mod api;
+mod cluster;
 mod etcd;
 mod kubernetes;
 mod raw;
@@ -45,6 +46,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut bars = etcd::run(&runtime, options, report)?;
     bars.extend(kubernetes::run(&runtime, options, report)?);
+    bars.extend(cluster::run(&runtime, options, report)?);
     Ok(bars)
 }
 

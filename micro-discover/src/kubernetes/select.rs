@@ -200,9 +200,8 @@ fn pod(target: &Target) -> Option<(&str, &str)> {
 
 fn endpoint(candidate: &Candidate<'_>, degraded: bool) -> Endpoint {
     let Candidate { at, target, app_protocol, .. } = candidate;
-    let id = at.to_string();
-    let address: Address = id.parse().expect("an IP address with a port other than 0 is an address");
-    let mut endpoint = Endpoint::new(id, address);
+    let address = Address::of(*at);
+    let mut endpoint = Endpoint::new(address.authority().to_owned(), address);
     endpoint.zone = target.zone.clone().filter(|zone| check_name(zone, 255).is_ok());
     endpoint.metadata = target.labels.clone();
     let more = [("app-protocol", *app_protocol), ("terminating", degraded.then_some("true"))];
