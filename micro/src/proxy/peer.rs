@@ -103,9 +103,9 @@ pub fn request_id(headers: &mut HeaderMap) -> HeaderValue {
         return id.clone();
     }
     let mut digits = [0; 32];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(fastrand::u128(..).to_be_bytes()) {
-        pair[0] = HEXADECIMAL[usize::from(byte >> 4)];
-        pair[1] = HEXADECIMAL[usize::from(byte & 0xf)];
+    for (at, byte) in fastrand::u128(..).to_be_bytes().into_iter().enumerate() {
+        digits[2 * at] = HEXADECIMAL[usize::from(byte >> 4)];
+        digits[2 * at + 1] = HEXADECIMAL[usize::from(byte & 0xf)];
     }
     let mut id = HeaderValue::from_bytes(&digits).expect("hexadecimal digits are a header value");
     id.set_sensitive(true);

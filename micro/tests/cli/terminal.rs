@@ -1,7 +1,7 @@
 //! A terminal that the program runs on.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Terminal {
         let (sender, screen) = channel();
         let read = keys.try_clone().unwrap();
         std::thread::spawn(move || {
-            for byte in read.bytes().map_while(Result::ok) {
+            for byte in BufReader::new(read).bytes().map_while(Result::ok) {
                 sender.send(byte).ok();
             }
         });
