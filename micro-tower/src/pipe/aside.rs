@@ -17,7 +17,7 @@ pub(crate) trait Hear: Send {
 
 /// Says things aside on a pipe, from anywhere. Clones speak on the same one.
 ///
-/// What is said waits here until the pipe's task sends it, so whoever says something bounds how much that is.
+/// What is said waits here until the pipe's task sends it. Whoever says something looks how much that is first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asides(Arc<Queue>);
 
@@ -47,8 +47,9 @@ impl Asides {
         self.messages().pop_front()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.messages().is_empty()
+    /// How many messages wait to be sent.
+    pub(crate) fn waiting(&self) -> usize {
+        self.messages().len()
     }
 
     /// Whom to wake when there is something to send.

@@ -96,6 +96,11 @@ pub(crate) fn encode_answer(id: u64, parts: &response::Parts, whole: &Whole) -> 
     put_whole(message, whole.data.as_ref(), whole.trailers.as_ref())
 }
 
+/// Which call a message is about that says nothing of use.
+pub(crate) fn number(message: &Bytes) -> Option<u64> {
+    message.get(1..9).map(|mut number| number.get_u64())
+}
+
 /// How long HTTP/2 says that a head is.
 pub(crate) fn head_length(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ENTRY).sum()

@@ -32,6 +32,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// For how many beats an end may say nothing before it is given up.
 const SILENT_BEATS: u32 = 10;
 
+/// How much may be left to say aside to an end that goes on talking and takes nothing.
+const UNHEARD: usize = 1024;
+
 /// Sends messages to the other end of a pipe.
 pub(super) trait Outlet: Send + Sync + 'static {
     /// Sends `message`; chunks from number `next` on are lost if nobody gets it.
@@ -170,7 +173,7 @@ impl Pipe {
     /// Sends what is to be said aside, as far as there is room.
     fn say_asides(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.asides.register(cx.waker());
-        while !self.asides.is_empty() {
+        while self.asides.waiting() > 0 {
             let Poll::Ready(room) = self.poll_room(cx) else { break };
             room?;
             let Some(message) = self.asides.next() else { break };
@@ -224,6 +227,10 @@ impl Pipe {
             Poll::Ready(Some(Arrival::Aside(number, message))) if number == self.received => {
                 self.received += 1;
                 self.taken += 1;
+                if self.asides.waiting() > UNHEARD {
+                    self.entry.state.broken.get_or_init(|| "the peer takes nothing of what it is told");
+                    return Poll::Ready(Err(self.broken()));
+                }
                 if let Some(hear) = &mut self.hear {
                     hear.hear(message);
                 }
@@ -295,6 +302,11 @@ impl AsyncWrite for Pipe {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.write_ended {
             self.say_asides(cx)?;
+            if self.asides.waiting() > 0 {
+                // It goes on when the last is sent, or there is room; unless the peer is gone.
+                self.poll_beat(cx)?;
+                return Poll::Pending;
+            }
         }
         ready!(self.poll_sent(cx))?;
         if !std::mem::replace(&mut self.write_ended, true) && !self.is_broken() {

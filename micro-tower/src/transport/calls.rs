@@ -18,11 +18,14 @@ use tokio::sync::oneshot;
 
 use crate::pipe::{
     aside::{Asides, Hear},
-    call::{FETCH, Whole, Word, encode_call, head_length},
+    call::{FETCH, Whole, Word, encode_call, head_length, number},
 };
 
 /// Of how many paths it is remembered that their answers are streams.
 const STREAMS: usize = 256;
+
+/// How many messages may wait to be sent: what comes then waits as a stream does.
+const WAITING: usize = 256;
 
 /// The calls of one connection. Clones share them.
 #[derive(Clone)]
@@ -68,7 +71,8 @@ impl Calls {
     pub(super) fn send(&self, parts: &request::Parts, data: Option<&Bytes>) -> Option<Waiting> {
         let (sender, answer) = oneshot::channel();
         let mut table = self.table();
-        if table.closed || !table.streams.is_empty() && table.streams.contains(parts.uri.path()) {
+        let is_stream = !table.streams.is_empty() && table.streams.contains(parts.uri.path());
+        if table.closed || is_stream || self.0.asides.waiting() >= WAITING {
             return None;
         }
         let id = table.last + 1;
@@ -137,7 +141,7 @@ struct Listener {
 impl Hear for Listener {
     fn hear(&mut self, message: Bytes) {
         self.reads.fetch_add(1, Relaxed);
-        match Word::decode(message) {
+        match Word::decode(message.clone()) {
             Some(Word::Answer { id, response }) => {
                 let trailers = response.body().trailers.as_ref();
                 let fits = |headers| head_length(headers) <= self.max_head;
@@ -160,6 +164,9 @@ impl Hear for Listener {
             }
             Some(Word::Call { .. } | Word::Cancel { .. }) | None => {
                 tracing::debug!("a server says what no server does");
+                if let Some(id) = number(&message) {
+                    self.calls.end(id, Heard::Broken);
+                }
             }
         }
     }
@@ -268,6 +275,14 @@ mod tests {
         let waiting = send(&calls, "/").unwrap();
         let response = Response::builder().header("a", "b".repeat(1000)).body(Whole::default()).unwrap();
         listener.hear(Word::Answer { id: 1, response }.encode().unwrap());
+        assert!(matches!(waiting.now_or_never(), Some(Heard::Broken)));
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_none() {
+        let (calls, mut listener, _asides) = calls();
+        let waiting = send(&calls, "/").unwrap();
+        listener.hear(answer(1).slice(..10));
         assert!(matches!(waiting.now_or_never(), Some(Heard::Broken)));
     }
 }

@@ -1,27 +1,30 @@
 //! Answers requests that come as one message on a pipe, beside its HTTP/2.
 
+mod fetching;
+mod rest;
+
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     future::poll_fn,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::Poll,
 };
 
-use bytes::{Bytes, BytesMut};
-use futures_util::future::{Either, Ready, ready};
-use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::Full;
 use tokio::{sync::Notify, task::AbortHandle};
 use tonic::body::Body;
 use tower::BoxError;
 use tower_service::Service;
 
+pub(super) use self::fetching::Fetching;
+use self::rest::{Gathered, Rest};
 use super::settings::Limits;
 use crate::pipe::{
     aside::{Asides, Hear},
-    call::{FETCH, LONGEST, Whole, Word, encode_answer, head_length},
+    call::{Whole, Word, encode_answer, head_length, number},
 };
 
 /// The calls of one connection. Clones share them.
@@ -101,7 +104,9 @@ impl Calls {
             return;
         }
         table.last = id;
-        if table.running.len() + table.kept.len() >= self.0.most {
+        // A client that takes no answers gets no more of them.
+        let busy = table.running.len() + table.kept.len() >= self.0.most;
+        if busy || self.0.asides.waiting() >= self.0.most {
             return self.say(&Word::Refused { id });
         }
         let under_way = UnderWay { calls: self.clone(), id };
@@ -151,10 +156,15 @@ where
     S: Clone + Send + 'static,
 {
     fn hear(&mut self, message: Bytes) {
-        match Word::decode(message) {
+        match Word::decode(message.clone()) {
             Some(Word::Call { id, request }) => self.calls.begin(id, request, self.service.clone()),
             Some(Word::Cancel { id }) => self.calls.cancel(id),
-            _ => tracing::debug!("a client says what no client does"),
+            _ => {
+                tracing::debug!("a client says what no client does");
+                if let Some(id) = number(&message) {
+                    self.calls.say(&Word::Broken { id });
+                }
+            }
         }
     }
 }
@@ -212,7 +222,7 @@ impl UnderWay {
     /// Gives the answer as one message if all of it is there and fits; keeps it to be fetched if not.
     async fn settle(self, response: Response<Body>) {
         let (parts, body) = response.into_parts();
-        let mut rest = Rest { chunks: VecDeque::new(), trailers: None, body: Some(body) };
+        let mut rest = Rest::new(body);
         // Its handler need not be done with it: no waker is kept, for whoever fetches it polls again.
         let gathered = poll_fn(|cx| Poll::Ready(rest.gather(cx))).await;
         match gathered {
@@ -259,141 +269,18 @@ impl Drop for UnderWay {
     }
 }
 
-/// What is left of a body of which something was taken.
-struct Rest {
-    chunks: VecDeque<Bytes>,
-    trailers: Option<HeaderMap>,
-    /// `None` once it has ended.
-    body: Option<Body>,
-}
-
-/// How much of a body there is.
-enum Gathered {
-    All,
-    Part,
-    Failed,
-}
-
-impl Rest {
-    /// Takes what is there, up to more than goes into a message.
-    fn gather(&mut self, cx: &mut Context<'_>) -> Gathered {
-        let mut length = 0;
-        while let Some(body) = &mut self.body {
-            if body.is_end_stream() {
-                self.body = None;
-                break;
-            }
-            match Pin::new(body).poll_frame(cx) {
-                Poll::Pending => return Gathered::Part,
-                Poll::Ready(None) => self.body = None,
-                Poll::Ready(Some(Err(_))) => return Gathered::Failed,
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => {
-                        length += data.len();
-                        self.chunks.push_back(data);
-                        if length > LONGEST {
-                            return Gathered::Part;
-                        }
-                    }
-                    Err(frame) => {
-                        self.trailers = frame.into_trailers().ok();
-                        self.body = None;
-                    }
-                },
-            }
-        }
-        Gathered::All
-    }
-
-    /// All of it.
-    fn whole(&self) -> Whole {
-        let data = match self.chunks.len() {
-            0 | 1 => self.chunks.front().cloned(),
-            _ => {
-                let mut data = BytesMut::new();
-                self.chunks.iter().for_each(|chunk| data.extend_from_slice(chunk));
-                Some(data.freeze())
-            }
-        };
-        Whole { data, trailers: self.trailers.clone() }
-    }
-}
-
-impl HttpBody for Rest {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        if let Some(chunk) = self.chunks.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(chunk))));
-        }
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(self.trailers.take().map(Frame::trailers).map(Ok)),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let ended = self.body.as_ref().is_none_or(HttpBody::is_end_stream);
-        ended && self.chunks.is_empty() && self.trailers.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::new()
-    }
-}
-
-/// Gives answers that were kept to whoever fetches them, and leaves all else to the served service.
-#[derive(Clone)]
-pub(super) struct Fetching<S> {
-    inner: S,
-    calls: Option<Calls>,
-}
-
-impl<S> Fetching<S> {
-    pub(super) fn new(inner: S, calls: Option<Calls>) -> Self {
-        Self { inner, calls }
-    }
-}
-
-impl<S, B> Service<Request<B>> for Fetching<S>
-where
-    S: Service<Request<B>, Response = Response<Body>, Error = BoxError>,
-{
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = Either<Ready<Result<Response<Body>, BoxError>>, S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        match &self.calls {
-            Some(calls) if request.method().as_str().as_bytes() == FETCH => {
-                let id = request.uri().path().trim_start_matches('/').parse().ok();
-                let kept = id.and_then(|id| calls.fetch(id));
-                Either::Left(ready(kept.ok_or_else(|| "there is no such answer".into())))
-            }
-            _ => Either::Right(self.inner.call(request)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{convert::Infallible, future::pending, time::Duration};
 
     use futures_util::future::BoxFuture;
+    use http_body::Frame;
     use http_body_util::{BodyExt as _, StreamBody};
     use tokio::time::timeout;
     use tower::{ServiceExt as _, service_fn, util::BoxCloneService};
 
     use super::*;
-    use crate::pipe::call::encode_call;
+    use crate::pipe::call::{FETCH, LONGEST, encode_call};
 
     /// Answers `/whole` with what it is asked, `/parts` with as much as comes; panics, or never answers.
     fn handle(request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, BoxError>> {
