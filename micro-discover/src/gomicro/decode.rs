@@ -57,7 +57,7 @@ pub(super) struct Node<'a> {
 
 impl<'a> Record<'a> {
     pub(super) fn parse(json: &'a [u8]) -> Result<Self, Invalid> {
-        serde_json::from_slice(json).map_err(wrong)
+        serde_json::from_slice(json).map_err(|error| wrong(&error))
     }
 
     pub(super) fn version(&self) -> &str {
@@ -65,7 +65,7 @@ impl<'a> Record<'a> {
     }
 }
 
-fn wrong(error: serde_json::Error) -> Invalid {
+fn wrong(error: &serde_json::Error) -> Invalid {
     Invalid::new(error.to_string()).at("record")
 }
 
@@ -124,7 +124,7 @@ impl Reader {
         }
         let mut service = Service::new(record.name.as_ref()).version(record.version());
         service.metadata = self.labels(record.metadata)?;
-        let calls: Option<Vec<Call>> = serde_json::from_str(methods).map_err(wrong)?;
+        let calls: Option<Vec<Call>> = serde_json::from_str(methods).map_err(|error| wrong(&error))?;
         service.methods = calls.unwrap_or_default().into_iter().map(Method::from).collect();
         service.validate()?;
         let service = Arc::new(service);
@@ -150,7 +150,7 @@ impl Reader {
         match &self.labels {
             Some((text, labels)) if **text == *json => Ok(labels.clone()),
             _ => {
-                let labels: Option<Labels> = serde_json::from_str(json).map_err(wrong)?;
+                let labels: Option<Labels> = serde_json::from_str(json).map_err(|error| wrong(&error))?;
                 let labels = labels.unwrap_or_default();
                 self.labels = Some((json.into(), labels.clone()));
                 Ok(labels)

@@ -204,7 +204,8 @@ impl Slot {
             .send_request(Request::from_parts(parts, ()), empty)
             .map_err(|error| self.http2.name.blame(Error::not_sent(Phase::Send, error)))?;
         let failed = |error| self.http2.name.blame(Error::new(Phase::Send, error));
-        let upload = begun.map_or_else(|| Ok(Upload::default()), |begun| begun.send(stream)).map_err(failed)?;
+        let upload =
+            begun.map_or_else(|| Ok(Upload::default()), |begun| begun.send(stream)).map_err(failed)?;
         Ok(InFlight { answer: Answer::Stream(response), open: Some((self, upload)) })
     }
 
@@ -228,10 +229,10 @@ impl Slot {
     }
 
     /// Why a call that went beside the streams has no answer.
-    fn unanswered(&self, heard: Heard) -> BoxError {
+    fn unanswered(&self, heard: &Heard) -> BoxError {
         let (not_sent, why) = match heard {
             Heard::Refused => (true, "the server takes no more requests on this connection"),
-            Heard::Over(why) => (self.http2.progress.is_lost(self.mark), why),
+            Heard::Over(why) => (self.http2.progress.is_lost(self.mark), *why),
             _ => (false, "the server broke the call off"),
         };
         self.http2.blame(not_sent, Phase::Wait, self.http2.gone.get().copied().unwrap_or(why))
@@ -280,7 +281,7 @@ impl InFlight {
                     }
                 },
                 heard => {
-                    let error = slot.unanswered(heard);
+                    let error = slot.unanswered(&heard);
                     self.open = None;
                     return Poll::Ready(Err(error));
                 }
@@ -377,10 +378,7 @@ pub(super) struct Streamed {
 }
 
 impl Streamed {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let failed = |error| Err(self.slot.failed(Phase::Read, error));
         if self.data {
             match ready!(self.stream.poll_data(cx)) {

@@ -157,9 +157,7 @@ async fn names(registry: Arc<dyn Registry>, service: Option<String>, about: Abou
         match about {
             About::Services => found.into_iter().map(|service| service.name).collect(),
             About::Methods => found.into_iter().flat_map(|s| s.methods).map(|method| method.name).collect(),
-            About::Endpoints => {
-                found.into_iter().flat_map(|s| s.endpoints).map(|e| e.id.to_string()).collect()
-            }
+            About::Endpoints => found.into_iter().flat_map(|s| s.endpoints).map(|e| e.id).collect(),
         }
     };
     timeout(WITHIN, asking).await.unwrap_or_default()
