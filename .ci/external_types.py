@@ -36,7 +36,8 @@ def document():
 
 def shown(package):
     """Each foreign crate whose types the public items of `package` show, with one such item."""
-    with open(f"target/doc/{package.replace('-', '_')}.json", encoding="utf-8") as file:
+    target = os.environ.get("CARGO_TARGET_DIR", "target")
+    with open(f"{target}/doc/{package.replace('-', '_')}.json", encoding="utf-8") as file:
         doc = json.load(file)
     crates = {}
     for item in doc["index"].values():

@@ -1,7 +1,7 @@
 //! Instructions of a balanced request, counted by valgrind: the same on every run and every busy machine.
 //!
 //! Each case runs twice in a process of its own, with few requests and with many; the difference is the requests'.
-//! Only what [`send`] does is counted: clocks that are calibrated before take longer one time than another.
+//! Only what `send` does is counted: clocks that are calibrated before take longer one time than another.
 
 use std::process::{Command, Stdio};
 
