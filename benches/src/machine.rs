@@ -67,15 +67,36 @@ fn processor() -> Option<String> {
     Some(name.to_owned())
 }
 
-/// The line in which a program says its version; none where it is not there.
+/// A program and its version; none where it is not there.
 fn program(name: &str, ask: &str) -> Option<String> {
     let output = Command::new(name).arg(ask).output().ok()?;
     let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let version = said.split_whitespace().map(|word| word.trim_start_matches(['v', 'V']));
-    let version = version.map(|word| word.rsplit(['/', '-']).next().unwrap_or(word));
-    let version = version
-        .into_iter()
-        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'))?;
-    Some(format!("{name} {}", version.trim_end_matches([',', ';'])))
+    Some(format!("{name} {}", version(&String::from_utf8_lossy(&said))?))
+}
+
+/// The first number with a dot that a program says, without what a distribution adds to it.
+fn version(said: &str) -> Option<&str> {
+    let parts = said.split_whitespace().flat_map(|word| word.split(['/', '-']));
+    let mut parts = parts.map(|part| part.trim_start_matches(['v', 'V']).trim_end_matches([',', ';']));
+    parts.find(|part| part.starts_with(|c: char| c.is_ascii_digit()) && part.contains('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_found_in_whatever_a_program_says() {
+        let said = [
+            ("HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/", "2.6.12"),
+            ("nginx version: nginx/1.22.1", "1.22.1"),
+            ("nats-server: v2.10.27", "2.10.27"),
+            ("valgrind-3.19.0", "3.19.0"),
+            ("rustc 1.95.0 (59807616e 2026-04-14)", "1.95.0"),
+        ];
+        for (said, wanted) in said {
+            assert_eq!(version(said), Some(wanted), "{said}");
+        }
+        assert_eq!(version("command not found"), None);
+    }
 }

@@ -75,7 +75,7 @@ impl Word {
         println!("\nafterwards: {after}");
         let (bars, error) = match result {
             Ok(bars) => (bars, None),
-            Err(error) => (Vec::new(), Some(error.to_string())),
+            Err(error) => (Vec::new(), Some(with_causes(&*error))),
         };
         bars.iter().for_each(|bar| println!("{bar}"));
         error.iter().for_each(|error| println!("{} broke off: {error}", self.name));
@@ -91,4 +91,10 @@ impl Word {
         kept.keep()?;
         Ok(kept.holds())
     }
+}
+
+/// What went wrong, and what that was due to.
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |all, cause| format!("{all}: {cause}"))
 }

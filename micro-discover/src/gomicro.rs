@@ -6,8 +6,6 @@
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::decode::Reader;
-
 use crate::address::Address;
 use crate::invalid::Invalid;
 use crate::labels::Labels;
@@ -18,6 +16,8 @@ use crate::said::Gone;
 use crate::said::Said;
 
 mod decode;
+
+pub(crate) use self::decode::Reader;
 
 /// A record as it is written.
 #[derive(Serialize)]

@@ -10,7 +10,9 @@
 #![cfg(feature = "kubernetes")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::path::Path;
+#[path = "support/manifests.rs"]
+mod manifests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use kube::{Client, Config};
 use micro_discover::{Endpoint, Kubernetes, PodAnnotations, Registry, Service, Watch};
 use serde_json::{Value, json};
 use tokio::time::timeout;
+
+use manifests::documents;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -78,12 +82,6 @@ impl Space {
     async fn remove(self) {
         self.send("DELETE", &format!("/api/v1/namespaces/{}", self.name), &json!({})).await;
     }
-}
-
-/// The documents of a file below `examples/kubernetes`.
-fn documents(file: &str) -> Vec<Value> {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes").join(file);
-    serde_saphyr::from_multiple(&std::fs::read_to_string(place).unwrap()).unwrap()
 }
 
 fn slice(host: u8) -> Value {

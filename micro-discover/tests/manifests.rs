@@ -3,7 +3,8 @@
 #![cfg(feature = "kubernetes")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::path::Path;
+#[path = "support/manifests.rs"]
+mod manifests;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Service, ServiceAccount};
@@ -12,11 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// The documents of a file below `examples/kubernetes`.
-fn documents(file: &str) -> Vec<Value> {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes").join(file);
-    serde_saphyr::from_multiple(&std::fs::read_to_string(place).unwrap()).unwrap()
-}
+use manifests::documents;
 
 /// `document` as its type, which knows every one of its fields.
 fn typed<T: DeserializeOwned + Serialize>(document: &Value) -> T {
