@@ -17,7 +17,10 @@ metadata = json.loads(
 for package in sorted(metadata["packages"], key=lambda package: package["name"]):
     if package["name"] in ("benches", "examples", "faults"):
         continue
-    features = sorted(feature for feature in package["features"] if feature != "default")
+    named = package["features"]
+    passed_on = [name for name, parts in named.items() if all("/" in part for part in parts)]
+    left_out = {"default", *(passed_on if package["name"] == "micro" else [])}
+    features = sorted(named.keys() - left_out)
     if "pairs" in sys.argv:
         for pair in itertools.combinations(features, 2):
             print(package["name"], ",".join(pair))
@@ -25,6 +28,4 @@ for package in sorted(metadata["packages"], key=lambda package: package["name"])
     if features:
         print(package["name"])
     for feature in features:
-        passed_on = all("/" in part for part in package["features"][feature])
-        if not (package["name"] == "micro" and passed_on):
-            print(package["name"], feature)
+        print(package["name"], feature)
