@@ -1,4 +1,4 @@
-//! Services that go-micro v3 and v6 keep in etcd, Consul and NATS are found by us, and ours by them: their own
+//! Services that go-micro v3, v5 and v6 keep in etcd, Consul and NATS are found by us, and ours by them: their own
 //! registries, on real servers.
 #![cfg(all(feature = "consul", feature = "etcd", feature = "nats"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
@@ -87,6 +87,11 @@ async fn either_finds_the_others_services(version: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn go_micro_v3_and_we_find_each_other_in_etcd_consul_and_nats() {
     either_finds_the_others_services("v3").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn go_micro_v5_and_we_find_each_other_in_etcd_consul_and_nats() {
+    either_finds_the_others_services("v5").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,11 @@
 package main
 
-import "go-micro.dev/v5/registry"
+import (
+	"go-micro.dev/v5/registry"
+	"go-micro.dev/v5/registry/consul"
+	"go-micro.dev/v5/registry/etcd"
+	"go-micro.dev/v5/registry/nats"
+)
 
 type (
 	Registry = registry.Registry
@@ -10,10 +15,12 @@ type (
 )
 
 var (
-	// Its own default one.
-	registries = map[string]func(...registry.Option) Registry{"mdns": registry.NewRegistry}
-	lasting    = registry.RegisterTTL
+	registries = map[string]func(...registry.Option) Registry{
+		"consul": consul.NewConsulRegistry,
+		"etcd":   etcd.NewEtcdRegistry,
+		"mdns":   registry.NewMDNSRegistry,
+		"nats":   nats.NewNatsRegistry,
+	}
+	addresses = registry.Addrs
+	lasting   = registry.RegisterTTL
 )
-
-// There is no server.
-func addresses(string) registry.Option { return func(*registry.Options) {} }
