@@ -3,6 +3,7 @@
 mod core;
 mod jetstream;
 mod link;
+mod publish;
 mod pull;
 mod streams;
 mod wire;

@@ -66,7 +66,7 @@ impl Broker for Nats {
         }
         // Nearly always the connection stands and its queue has room, and nothing needs to wait.
         if let Some(sent) =
-            self.link.connected().and_then(|client| send(client, event.clone(), self.envelope).now_or_never())
+            self.link.connected().and_then(|client| send(client, &event, self.envelope).now_or_never())
         {
             return Confirm::known(sent);
         }
@@ -74,7 +74,7 @@ impl Broker for Nats {
         Confirm::awaited(async move {
             let client = this.link.client(within).await?;
             let late = |late| this.link.unavailable(late);
-            timeout_at(deadline, send(client, event, this.envelope)).await.map_err(late)?
+            timeout_at(deadline, send(client, &event, this.envelope)).await.map_err(late)?
         })
     }
 
@@ -120,7 +120,7 @@ impl Broker for Nats {
     }
 }
 
-async fn send(client: &Client, event: Event, envelope: Envelope) -> Result<(), Error> {
+async fn send(client: &Client, event: &Event, envelope: Envelope) -> Result<(), Error> {
     let (subject, headers, payload) = wire::write(event, envelope);
     let sent = match headers {
         Some(headers) => client.publish_with_headers(subject, headers, payload).await,

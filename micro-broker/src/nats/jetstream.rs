@@ -3,15 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use async_nats::Subject;
+use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::context::{ContextBuilder, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::ConsumerErrorKind;
 use async_nats::jetstream::{Context, ErrorCode};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
-use tokio::time::{Instant, timeout_at};
 
 use crate::broker::Broker;
 use crate::confirm::Confirm;
@@ -22,7 +20,6 @@ use crate::id::Id;
 use crate::nats::link::{ANSWER, Link};
 use crate::nats::pull::{Pull, Target};
 use crate::nats::streams::{self, Streams};
-use crate::nats::wire;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Health, Subscription};
 use crate::topic::{self, DEAD_GROUP, DEAD_PREFIX};
@@ -38,16 +35,17 @@ const ABSENCE: Duration = Duration::from_secs(300);
 /// says that the server has stored the event (it writes to disk at once and asks the disk for certainty every two
 /// minutes, unless its `sync_interval` says otherwise). A group is a durable consumer and keeps its events whatever
 /// dies. Publishing an event again to the same topic within two minutes has no effect, so a publication that was not
-/// confirmed can be repeated. Dead letters wait in the stream `dead`. Nothing is dropped: what is not handled waits in
+/// confirmed can be repeated, and is until its time is over (with go-micro's envelopes, which carry no such id, only what
+/// the server said it did not take). Dead letters wait in the stream `dead`. Nothing is dropped: what is not handled waits in
 /// the server.
 ///
 /// Topics with the same first word share a stream, made when first used; [`JetStream::stream`] names one of yours.
 #[derive(Clone, Debug)]
 pub struct JetStream {
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     context: Arc<OnceLock<Context>>,
-    streams: Arc<Streams>,
-    envelope: Envelope,
+    pub(super) streams: Arc<Streams>,
+    pub(super) envelope: Envelope,
 }
 
 impl JetStream {
@@ -68,60 +66,23 @@ impl JetStream {
         self
     }
 
-    /// Keeps every topic in this stream, dead letters included. It must exist and cover them.
+    /// Keeps every topic in this stream, dead letters included. It must exist and cover them, and recognise duplicates
+    /// for two minutes, as streams do unless told.
     #[must_use]
     pub fn stream(mut self, stream: &str) -> Self {
         self.streams = Arc::new(Streams::only(stream));
         self
     }
 
-    async fn context(&self, within: Duration) -> Result<Context, Error> {
-        let client = self.link.client(within).await?;
-        // A publication's own limit ends its wait; this one only cleans up behind it.
-        let builder =
-            ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER * 12).backpressure_on_inflight(true);
-        Ok(self.context.get_or_init(|| builder.build(client.clone())).clone())
-    }
-
-    async fn send(&self, event: Event, within: Duration) -> Result<(), Error> {
-        let (deadline, topic) = (Instant::now() + within, event.topic.clone());
-        let mut again = true;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let context = self.context(left).await?;
-            if !self.streams.is_known(&topic) {
-                let found = timeout_at(deadline, self.streams.find(&context, &topic)).await;
-                found.map_err(|late| self.link.unavailable(late))??;
-            }
-            // Written anew for every attempt: there is seldom a second one, and a copy of the headers costs more.
-            let (subject, message) = message(event.clone(), self.envelope);
-            let sent = async { context.send_publish(subject, message).await?.await };
-            let error = match timeout_at(deadline, sent).await {
-                Err(late) => return Err(unconfirmed(late)),
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => error,
-            };
-            match error.kind() {
-                // Nobody took it: the stream was deleted, or the server is still starting JetStream.
-                PublishErrorKind::StreamNotFound if Instant::now() < deadline => {
-                    self.streams.forget(&topic);
-                    if !std::mem::take(&mut again) {
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                }
-                PublishErrorKind::StreamNotFound => return Err(self.link.unavailable(error)),
-                PublishErrorKind::MaxPayloadExceeded => {
-                    return Err(Error::Invalid { backend: BACKEND, what: format!("an event: {error}") });
-                }
-                _ => return Err(unconfirmed(error)),
-            }
-        }
+    /// For requests about streams and consumers.
+    pub(super) fn context(&self, client: &Client) -> &Context {
+        self.context.get_or_init(|| ContextBuilder::new().timeout(ANSWER).build(client.clone()))
     }
 
     /// What a subscription, or the keeper of its dead letters, pulls from. Made when it does not exist.
     async fn target(&self, topic: &str, group: Option<&str>, ack_wait: Duration) -> Result<Target, Error> {
-        let context = self.context(ANSWER).await?;
-        let stream = self.streams.find(&context, topic).await?;
+        let context = self.context(self.link.client(ANSWER).await?);
+        let stream = self.streams.find(context, topic).await?;
         let name =
             group.map_or_else(|| format!("each-{}", Id::random()), |group| streams::consumer(topic, group));
         let config = pull::Config {
@@ -135,7 +96,7 @@ impl JetStream {
             inactive_threshold: if group.is_some() { Duration::ZERO } else { ABSENCE },
             ..pull::Config::default()
         };
-        let target = Target { context, stream, name, config, lasts: group.is_some() };
+        let target = Target { context: context.clone(), stream, name, config, lasts: group.is_some() };
         target.create().await?;
         Ok(target)
     }
@@ -170,8 +131,8 @@ impl Broker for JetStream {
 
     fn forget<'a>(&'a self, topic: &'a str, group: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         async move {
-            let context = self.context(ANSWER).await?;
-            let stream = self.streams.find(&context, topic).await?;
+            let context = self.context(self.link.client(ANSWER).await?);
+            let stream = self.streams.find(context, topic).await?;
             match context.delete_consumer_from_stream(streams::consumer(topic, group), stream).await {
                 Ok(_) => Ok(()),
                 Err(error) => match error.kind() {
@@ -200,16 +161,6 @@ impl Broker for JetStream {
     }
 }
 
-fn message(event: Event, envelope: Envelope) -> (Subject, PublishMessage) {
-    let (subject, headers, payload) = wire::write(event, envelope);
-    let message = PublishMessage::build().payload(payload);
-    (subject, if let Some(headers) = headers { message.headers(headers) } else { message })
-}
-
 fn invalid(topic: &str, fault: &str) -> Error {
     Error::Invalid { backend: BACKEND, what: format!("topic {topic:?}: {fault}") }
-}
-
-fn unconfirmed(source: impl Into<tower::BoxError>) -> Error {
-    Error::Unconfirmed { backend: BACKEND, source: source.into() }
 }

@@ -1,7 +1,7 @@
 //! One connection to a NATS server, made when first needed and restored for ever.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -23,8 +23,8 @@ pub(super) struct Link {
     servers: Vec<ServerAddr>,
     client: OnceCell<Client>,
     status: watch::Sender<Status>,
-    /// What the status says of the connection, for publishers that look at it for every event.
-    stands: Arc<AtomicBool>,
+    /// Which connection stands, 0 for none: what the status says, for publishers that look at it for every event.
+    standing: Arc<AtomicU64>,
 }
 
 /// Whether the connection stands; how often it was made tells a restored one from one that was never lost.
@@ -41,13 +41,18 @@ impl Link {
         let servers = servers.split(',').map(|server| server.trim().parse()).collect::<Result<Vec<_>, _>>();
         let servers =
             servers.map_err(|fault| Error::Invalid { backend, what: format!("its address: {fault}") })?;
-        let (client, status, stands) = (OnceCell::new(), watch::Sender::default(), Arc::default());
-        Ok(Self { backend, servers, client, status, stands })
+        let (client, status, standing) = (OnceCell::new(), watch::Sender::default(), Arc::default());
+        Ok(Self { backend, servers, client, status, standing })
     }
 
     /// The client, if the connection stands now.
     pub(super) fn connected(&self) -> Option<&Client> {
-        self.client.get().filter(|_| self.stands.load(Ordering::Acquire))
+        self.client.get().filter(|_| self.standing() != 0)
+    }
+
+    /// Which connection stands, counted from 1, or 0 for none: another number tells that one was lost.
+    pub(super) fn standing(&self) -> u64 {
+        self.standing.load(Ordering::Acquire)
     }
 
     /// The client, once the connection stands.
@@ -73,7 +78,7 @@ impl Link {
 
     async fn connect(&self) -> Result<Client, Error> {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-        let (status, stands) = (self.status.clone(), self.stands.clone());
+        let (status, standing) = (self.status.clone(), self.standing.clone());
         let options = ConnectOptions::new()
             .retry_on_initial_connect()
             .connection_timeout(ANSWER)
@@ -85,7 +90,8 @@ impl Link {
             .event_callback(move |event| {
                 status.send_modify(|status| {
                     status.note(&event);
-                    stands.store(status.up && !status.closed, Ordering::Release);
+                    let stands = status.up && !status.closed;
+                    standing.store(if stands { status.connections } else { 0 }, Ordering::Release);
                 });
                 std::future::ready(())
             });
@@ -119,7 +125,7 @@ impl Link {
         }
         self.status.send_modify(|status| {
             status.closed = true;
-            self.stands.store(false, Ordering::Release);
+            self.standing.store(0, Ordering::Release);
         });
         if let Some(client) = self.client.get() {
             let _ = timeout(ANSWER, client.drain()).await;

@@ -56,7 +56,7 @@ pub(super) struct Pull {
     inbox: String,
     // `None` only while it is dropped.
     arrivals: Option<Subscriber>,
-    room: Arc<Room>,
+    hand: Arc<Hand>,
     limit: usize,
     /// How many events the server may still send for what was asked.
     asked: usize,
@@ -66,9 +66,12 @@ pub(super) struct Pull {
     report: watch::Sender<Report>,
 }
 
-/// How many events are in hand.
-#[derive(Debug, Default)]
-struct Room {
+/// What the events in hand share: a client of their own each would cost more than all else about them.
+#[derive(Debug)]
+struct Hand {
+    client: Client,
+    ack_wait: Duration,
+    /// How many there are.
     held: AtomicUsize,
     freed: Notify,
 }
@@ -84,13 +87,14 @@ impl Pull {
         let inbox = client.new_inbox();
         let arrivals = client.subscribe(inbox.clone()).await.map_err(|error| link.unavailable(error))?;
         let connections = status.borrow().connections;
+        let (held, freed, ack_wait) = (AtomicUsize::new(0), Notify::new(), target.config.ack_wait);
         Ok(Self {
             ask: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", target.stream, target.name),
             target,
             reader: Reader::new(&subscribe.topic),
             inbox,
             arrivals: Some(arrivals),
-            room: Arc::default(),
+            hand: Arc::new(Hand { client, ack_wait, held, freed }),
             limit: subscribe.in_flight,
             asked: 0,
             lost: Instant::now(),
@@ -101,13 +105,14 @@ impl Pull {
     }
 
     pub(super) fn stream(self) -> impl Stream<Item = Incoming> + Send {
-        stream::unfold(self, |mut pull| async move { pull.next().await.map(|incoming| (incoming, pull)) })
+        // Boxed, as it is moved for every event.
+        stream::unfold(Box::new(self), |mut pull| async move {
+            pull.next().await.map(|incoming| (incoming, pull))
+        })
     }
 
     async fn next(&mut self) -> Option<Incoming> {
-        let room = self.room.clone();
         loop {
-            let freed = room.freed.notified();
             self.ask_for_more().await;
             let arrivals = self.arrivals.as_mut()?;
             // What is there already needs none of the rest, which costs more than it does.
@@ -121,7 +126,8 @@ impl Pull {
                 message = arrivals.next() => if let Some(incoming) = self.take(message?).await? {
                     return Some(incoming);
                 },
-                () = freed => {}
+                // What was freed since it was asked for more has left its word.
+                () = self.hand.freed.notified() => {}
                 // A request, or the answer to one, was lost.
                 () = tokio::time::sleep_until(self.lost), if self.asked > 0 => self.asked = 0,
                 Ok(()) = self.status.changed() => self.follow().await?,
@@ -131,12 +137,12 @@ impl Pull {
 
     /// Asks for as many events as there is room for, once that is worth a request.
     async fn ask_for_more(&mut self) {
-        let free = self.limit.saturating_sub(self.room.held.load(Ordering::Acquire) + self.asked);
+        let free = self.limit.saturating_sub(self.hand.held.load(Ordering::Acquire) + self.asked);
         if free == 0 || (self.asked > 0 && free < self.limit.div_ceil(2)) || !self.status.borrow().up {
             return;
         }
         let request = format!(r#"{{"batch":{free},"expires":{}}}"#, EXPIRES.as_nanos());
-        let client = self.target.context.client();
+        let client = &self.hand.client;
         if client.publish_with_reply(self.ask.clone(), self.inbox.clone(), request.into()).await.is_ok() {
             self.asked += free;
             self.lost = Instant::now() + EXPIRES + EXPIRES / 4;
@@ -176,10 +182,8 @@ impl Pull {
         let attempt = attempts(&reply)?;
         let mut event = self.reader.read(message);
         event.attempt = attempt;
-        self.room.held.fetch_add(1, Ordering::AcqRel);
-        let client = self.target.context.client();
-        let held = Held { client, reply, room: self.room.clone(), ack_wait: self.target.config.ack_wait };
-        Some((event, Arc::new(held)))
+        self.hand.held.fetch_add(1, Ordering::AcqRel);
+        Some((event, Arc::new(Held { reply, hand: self.hand.clone() })))
     }
 
     /// Follows the connection. `None` when the broker was closed.
@@ -245,21 +249,20 @@ impl Drop for Pull {
 /// An event in hand.
 #[derive(Debug)]
 struct Held {
-    client: Client,
     reply: Subject,
-    room: Arc<Room>,
-    ack_wait: Duration,
+    hand: Arc<Hand>,
 }
 
 impl Held {
     fn tell(&self, answer: impl Into<Bytes>) -> Confirm {
-        let (client, reply, payload) = (self.client.clone(), self.reply.clone(), answer.into());
+        let payload = answer.into();
         // Nearly always the connection's queue has room.
-        if let Some(Ok(())) = client.publish(reply.clone(), payload.clone()).now_or_never() {
+        if let Some(Ok(())) = self.hand.client.publish(self.reply.clone(), payload.clone()).now_or_never() {
             return Confirm::known(Ok(()));
         }
+        let (hand, reply) = (self.hand.clone(), self.reply.clone());
         Confirm::awaited(async move {
-            let told = client.publish(reply, payload).await;
+            let told = hand.client.publish(reply, payload).await;
             told.map_err(|error| Error::Unavailable {
                 backend: super::jetstream::BACKEND,
                 source: error.into(),
@@ -287,14 +290,14 @@ impl Settle for Held {
     }
 
     fn renew_every(&self) -> Option<Duration> {
-        Some(self.ack_wait / 3)
+        Some(self.hand.ack_wait / 3)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.room.held.fetch_sub(1, Ordering::AcqRel);
-        self.room.freed.notify_one();
+        self.hand.held.fetch_sub(1, Ordering::AcqRel);
+        self.hand.freed.notify_one();
     }
 }
 

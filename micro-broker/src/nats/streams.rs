@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::GetStreamByNameErrorKind;
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamByNameErrorKind};
 use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
 
 use crate::error::Error;
@@ -62,7 +62,15 @@ impl Streams {
                     storage: StorageType::File,
                     ..Config::default()
                 };
-                context.create_stream(config).await.map_err(unavailable)?.cached_info().config.name.clone()
+                let made = context.create_stream(config).await.map_err(|error| match error.kind() {
+                    // It overlaps with another, or the server's limits forbid it: the next attempt would fare alike.
+                    CreateStreamErrorKind::JetStream(fault) if fault.code() == 400 => {
+                        let what = format!("topic {pattern:?}: no stream can be made for it: {error}");
+                        Error::Invalid { backend: super::jetstream::BACKEND, what }
+                    }
+                    _ => unavailable(error),
+                })?;
+                made.cached_info().config.name.clone()
             }
         };
         if !topic::has_wildcard(root) {

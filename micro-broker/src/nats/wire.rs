@@ -17,10 +17,10 @@ use crate::id::Id;
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 
 /// What is sent for an event.
-pub(super) fn write(event: Event, form: Envelope) -> (Subject, Option<HeaderMap>, Bytes) {
+pub(super) fn write(event: &Event, form: Envelope) -> (Subject, Option<HeaderMap>, Bytes) {
     let subject = Subject::from(&*event.topic);
     if form != Envelope::Native {
-        return (subject, None, envelope_json::write(&event, form));
+        return (subject, None, envelope_json::write(event, form));
     }
     let mut headers = HeaderMap::new();
     let mut id = String::with_capacity(event.topic.len() + 33);
@@ -35,7 +35,7 @@ pub(super) fn write(event: Event, form: Envelope) -> (Subject, Option<HeaderMap>
             headers.append(name.as_str(), value);
         }
     }
-    (subject, Some(headers), event.body)
+    (subject, Some(headers), event.body.clone())
 }
 
 /// Reads the events of one subscription, most of which have the topic of the one before.

@@ -35,4 +35,6 @@ mod rabbitmq;
     allow(dead_code, reason = "of two servers one is used")
 )]
 mod server;
+#[cfg(feature = "nats")]
+mod stored;
 mod suite;
