@@ -23,6 +23,7 @@ use tower_service::Service;
 
 use crate::{
     overload::{Overloaded, Reason},
+    saturating::end,
     sent::Unsent,
 };
 
@@ -220,7 +221,7 @@ where
             let since = self.layer.gauge.unready(now);
             let began = match &self.place {
                 Some(place) => place.began,
-                None if since + self.layer.limit > now => {
+                None if end(since, self.layer.limit) > now => {
                     let place = match self.place(now) {
                         Ok(place) => self.place.insert(place),
                         Err(full) => return Poll::Ready(Err(self.hand_back(full))),
@@ -230,7 +231,7 @@ where
                 None => now,
             };
             // If the service was ready meanwhile, for others, this request has waited long enough too.
-            let end = since.min(began) + self.layer.limit;
+            let end = end(since.min(began), self.layer.limit);
             if end <= now {
                 return Poll::Ready(Err(self.hand_back(Overloaded(Reason::Unready(self.layer.limit)))));
             }

@@ -52,6 +52,8 @@ mod chance;
 mod chosen;
 mod sent_to;
 mod clock;
+mod saturating;
+mod caught;
 mod atomic;
 // Layers to put around a balancer, or around any other service.
 pub mod retry;

@@ -1,12 +1,12 @@
 //! Listens to what endpoints say of their load by themselves, beside the requests.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
 use tokio::time::{sleep, timeout};
 use tower::BoxError;
 
-use crate::{chance::Chance, error::chain, load_report::LoadReport, stats::Stats};
+use crate::{caught, chance::Chance, error::chain, load_report::LoadReport, stats::Stats};
 
 /// The wait before an endpoint is asked anew: 1 s, then 1.6 times as long each time, up to this.
 const MOST: Duration = Duration::from_secs(120);
@@ -42,8 +42,9 @@ impl<S: Clone + Send + Sync + 'static> Listener<S> {
     pub(crate) async fn run(self, service: S, stats: Arc<Stats>, chance: Chance) {
         let mut failures = 0;
         loop {
-            let heard = AssertUnwindSafe(self.listen(service.clone(), &stats, &mut failures)).catch_unwind();
-            match heard.await.unwrap_or_else(|_| Err("the reporter panicked".into())) {
+            let heard =
+                caught::answer("the reporter", || self.listen(service.clone(), &stats, &mut failures));
+            match heard.await {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::debug!(serial = stats.serial(), error = %chain(error.as_ref()), "no load reports");

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tower::BoxError;
 
 use crate::{
+    caught,
     chance::Chance,
     endpoint::Endpoint,
     policy::{Finding, Load, Policy, Probing},
@@ -66,7 +67,10 @@ pub(crate) async fn run<S, P, T>(
 /// How the endpoint is: by its own account, or by ours.
 async fn find<S>(endpoint: Endpoint, service: S, probe: Option<LoadProbe<S>>) -> Option<Finding> {
     let load = match probe {
-        Some(probe) => timeout(PATIENCE, probe(service)).await.ok()?.ok()?,
+        Some(probe) => {
+            let asked = caught::answer("the load probe", || probe(service));
+            timeout(PATIENCE, asked).await.ok()?.ok()?
+        }
         None => Load {
             in_flight: endpoint.in_flight().min(u32::MAX.into()) as u32,
             latency: endpoint.latency().unwrap_or_default(),

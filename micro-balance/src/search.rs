@@ -20,6 +20,7 @@ use crate::{
     error::{NoEndpoints, NoMatch, NotReady, TooFewWell, chain},
     policy::Policy,
     protocol::Protocol,
+    saturating::end,
     sent::NotSent,
     snapshot::{Shared, Snapshot, Wish},
     tried::Tried,
@@ -180,7 +181,7 @@ where
         if self.wish().is_some_and(|wish| snapshot.rejects(&self.shared.policy, &wish, &self.chance)) {
             return Some(NoMatch { service, ready: snapshot.len() }.into());
         }
-        let until = snapshot.unready_since.unwrap_or(self.began) + self.shared.failfast;
+        let until = end(snapshot.unready_since.unwrap_or(self.began), self.shared.failfast);
         let mut sleep = self.sleep.take().unwrap_or_else(|| Box::pin(sleep_until(until)));
         if sleep.deadline() != until {
             sleep.as_mut().reset(until);

@@ -3,21 +3,17 @@
 use std::{
     fmt,
     hash::Hash,
-    panic::AssertUnwindSafe,
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, abortable, poll_fn},
-};
+use futures_util::future::{BoxFuture, abortable, poll_fn};
 use tokio::time::{Instant, sleep};
 use tower::BoxError;
 use tower_service::Service;
 
 use super::{Event, State};
-use crate::{error::chain, policy::Policy, stats::LOST};
+use crate::{caught, error::chain, policy::Policy, stats::LOST};
 
 /// Waits, then asks `service` until it is ready. A panic of the service is a failure like any other.
 pub(super) fn connect<S, Req>(mut service: S, delay: Duration) -> BoxFuture<'static, Result<(), BoxError>>
@@ -35,8 +31,7 @@ where
         })
         .await
     };
-    let ready = AssertUnwindSafe(ready).catch_unwind();
-    Box::pin(async move { ready.await.unwrap_or_else(|_| Err("the endpoint's service panicked".into())) })
+    Box::pin(caught::answer("the endpoint's service", || ready))
 }
 
 impl<K, S, P, T> State<K, S, P, T>

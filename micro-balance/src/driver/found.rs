@@ -10,6 +10,7 @@ use super::{
     slot::{Checked, Slot},
 };
 use crate::{
+    caught,
     endpoint::{About, Attributes, Endpoint},
     policy::Policy,
     stats::Stats,
@@ -62,7 +63,11 @@ where
     /// Takes a new endpoint, or a known one that has changed: that keeps its figures, and the service it
     /// has until the new one is ready.
     fn insert(&mut self, key: K, service: S) {
-        let attributes = (self.driver.describe)(&key, &service);
+        let described = caught::at_once("what tells attributes", || (self.driver.describe)(&key, &service));
+        let attributes = described.unwrap_or_else(|error| {
+            tracing::error!(service = self.driver.name.as_deref(), endpoint = ?key, %error, "endpoint taken as one without attributes");
+            Attributes::default()
+        });
         let serial = match self.serials.get(&key) {
             Some(&serial) => serial,
             None => self.next_serial,

@@ -20,6 +20,7 @@ use std::{
     hash::Hash,
     pin::Pin,
     sync::{Arc, Weak},
+    task::Poll,
     time::Duration,
 };
 
@@ -46,6 +47,7 @@ use self::{
     slot::{Health, Slot},
 };
 use crate::{
+    caught,
     chance::Chance,
     eligible::{Eligibility, Waits},
     endpoint::{About, Attributes},
@@ -168,7 +170,7 @@ where
                 change = next_change(&mut discover), if discover.is_some() => match change {
                     Some(Ok(change)) => state.on_change(change),
                     Some(Err(error)) => {
-                        tracing::warn!(service = state.driver.name.as_deref(), %error, "discovery failed, its last answer stays");
+                        tracing::warn!(service = state.driver.name.as_deref(), error, "discovery failed, its last answer stays");
                         discover = None;
                     }
                     None => {
@@ -183,13 +185,18 @@ where
     }
 }
 
-async fn next_change<D: Discover + Unpin>(
-    discover: &mut Option<D>,
-) -> Option<Result<Change<D::Key, D::Service>, D::Error>> {
-    match discover {
-        Some(discover) => poll_fn(|cx| Pin::new(&mut *discover).poll_discover(cx)).await,
-        None => std::future::pending().await,
-    }
+/// What discovery says next, or why it cannot go on.
+async fn next_change<D>(discover: &mut Option<D>) -> Option<Result<Change<D::Key, D::Service>, String>>
+where
+    D: Discover + Unpin,
+    D::Error: fmt::Display,
+{
+    let Some(discover) = discover else { return std::future::pending().await };
+    poll_fn(|cx| match caught::at_once("discovery", || Pin::new(&mut *discover).poll_discover(cx)) {
+        Ok(polled) => polled.map(|change| change.map(|change| change.map_err(|error| error.to_string()))),
+        Err(panicked) => Poll::Ready(Some(Err(panicked.to_string()))),
+    })
+    .await
 }
 
 impl<K, S, P, T> State<K, S, P, T>

@@ -3,7 +3,7 @@
 use std::{fmt, hash::Hash, time::Duration};
 
 use super::{Event, State, slot::Health};
-use crate::{eject::Reason, policy::Policy, stats::EJECTED};
+use crate::{caught, eject::Reason, policy::Policy, stats::EJECTED};
 
 /// How long an endpoint may take to say how it is.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -96,7 +96,9 @@ where
             return;
         };
         if let Some(probe) = &self.driver.probe {
-            let probe = tokio::time::timeout(PROBE_TIMEOUT, probe(slot.original.clone()));
+            let (probe, service) = (probe.clone(), slot.original.clone());
+            let asked = caught::answer("the probe", move || probe(service));
+            let probe = tokio::time::timeout(PROBE_TIMEOUT, asked);
             self.events.push(Box::pin(async move {
                 Event::Probed(serial, probe.await.unwrap_or_else(|late| Err(late.into())))
             }));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::chance::Chance;
+use crate::{chance::Chance, saturating::scale};
 
 /// Waits between attempts to connect: about 2 s, spread so that many clients that lost an endpoint together do
 /// not come back together.
@@ -36,7 +36,7 @@ impl Reconnect {
     /// The wait after failure number `failures` in a row, counted from 1, where `others` are ready or not.
     pub(crate) fn wait(&self, failures: u32, others: bool, chance: &Chance) -> Duration {
         let before = failures.saturating_sub(1).min(64);
-        let limit = (self.min.as_secs_f64() * 1.6_f64.powi(before as i32)).min(self.max.as_secs_f64());
+        let limit = scale(self.min, 1.6_f64.powi(before as i32)).min(self.max);
         let random = chance.fraction();
         let part = match (others, before) {
             (false, _) => 0.5 + random,
@@ -45,7 +45,7 @@ impl Reconnect {
             (true, 0) => chance.fraction() * (0.75_f64.powi(2) + random * (1.0 - 0.75_f64.powi(2))).sqrt(),
             (true, _) => 0.75 + 0.25 * random,
         };
-        Duration::from_secs_f64(limit * part)
+        scale(limit, part)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::standing::Standing;
+use crate::saturating::scale;
 
 /// When endpoints are asked, and how many answers it takes.
 ///
@@ -119,7 +120,7 @@ impl HealthCheck {
             (_, true) => self.idle_interval,
             (_, false) => None,
         };
-        interval.unwrap_or(self.interval).mul_f64(1.0 - self.jitter + 2.0 * self.jitter * random)
+        scale(interval.unwrap_or(self.interval), 1.0 - self.jitter + 2.0 * self.jitter * random)
     }
 }
 

@@ -1,13 +1,19 @@
 //! Asks one endpoint again and again, or listens to it, and tells the driver what comes of it.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use tokio::time::{sleep, timeout};
 use tower::BoxError;
 
 use super::{check::Check, schedule::HealthCheck, standing::Standing};
-use crate::{chance::Chance, error::chain, stats::Stats};
+use crate::{caught, chance::Chance, error::chain, stats::Stats};
+
+/// Who is to blame for a panic.
+const CHECK: &str = "the health check";
 
 /// The wait before an endpoint is listened to again: 1 s, then 1.6 times as long each time, up to this.
 const MOST: Duration = Duration::from_secs(30);
@@ -33,7 +39,7 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
         if !wait.is_zero() {
             sleep(wait).await;
         }
-        match self.check.follow(service.clone()) {
+        match self.words(&service) {
             Some(words) => self.follow(words, service, &stats, &chance).await,
             None => self.ask(service, &stats, &chance).await,
         }
@@ -42,7 +48,7 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
     async fn ask(&self, service: S, stats: &Stats, chance: &Chance) {
         let (mut standing, mut picks) = (Standing::default(), stats.picks());
         loop {
-            let answer = self.answer(self.check.ask(service.clone())).await;
+            let answer = self.answer(&service).await;
             if standing.take(answer.is_ok(), &self.schedule) {
                 self.report(stats, &answer);
             }
@@ -51,11 +57,20 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
         }
     }
 
-    /// One answer, in time. A panic of the check is a failure like any other.
-    async fn answer(&self, asked: BoxFuture<'static, Result<(), BoxError>>) -> Result<(), BoxError> {
-        match timeout(self.schedule.patience(), AssertUnwindSafe(asked).catch_unwind()).await {
-            Ok(answer) => answer.unwrap_or_else(|_| Err("the health check panicked".into())),
+    /// One answer, in time.
+    async fn answer(&self, service: &S) -> Result<(), BoxError> {
+        let asked = caught::answer(CHECK, || self.check.ask(service.clone()));
+        match timeout(self.schedule.patience(), asked).await {
+            Ok(answer) => answer,
             Err(_) => Err(format!("no answer within {:?}", self.schedule.patience()).into()),
+        }
+    }
+
+    /// What the endpoint says of itself, where it is not to be asked.
+    fn words(&self, service: &S) -> Option<BoxStream<'static, Result<bool, BoxError>>> {
+        match caught::at_once(CHECK, || self.check.follow(service.clone())) {
+            Ok(words) => words.map(|words| caught::words(CHECK, words)),
+            Err(panicked) => Some(stream::iter([Err(panicked)]).boxed()),
         }
     }
 
@@ -82,7 +97,7 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
             let wait = Duration::from_secs_f64(1.6_f64.powi(failures.min(16))).min(MOST);
             failures += 1;
             sleep(wait.mul_f64(0.8 + 0.4 * chance.fraction())).await;
-            match self.check.follow(service.clone()) {
+            match self.words(&service) {
                 Some(again) => words = again,
                 None => return,
             }

@@ -21,6 +21,7 @@ use super::layer::Config;
 use crate::{
     classify::{Outcome, Pushback},
     retry::{Head, Replay, ReplayBody},
+    saturating::end,
     tried::Tried,
 };
 
@@ -136,7 +137,7 @@ impl<S, F, B, R> Race<'_, S, F, B, R> {
         loop {
             let next = match self.next.as_mut().project() {
                 NextNow::Never => return Poll::Pending,
-                NextNow::Start(delay) => Next::Waiting(sleep_until(self.call.began + *delay)),
+                NextNow::Start(delay) => Next::Waiting(sleep_until(end(self.call.began, *delay))),
                 NextNow::Waiting(sleep) => {
                     ready!(sleep.poll(cx));
                     if self.call.pay() { Next::Readying } else { Next::Never }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::setting::InvalidSetting;
+use crate::{saturating::scale, setting::InvalidSetting};
 
 /// The waits between attempts.
 ///
@@ -116,11 +116,6 @@ impl Backoff {
         }
         .min(self.max)
     }
-}
-
-/// Multiplies to the nearest nanosecond, saturating: no factor makes a wait panic.
-fn scale(wait: Duration, factor: f64) -> Duration {
-    Duration::try_from_secs_f64((wait.as_secs_f64() * factor).max(0.0)).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]

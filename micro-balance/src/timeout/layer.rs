@@ -14,6 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::elapsed::{Elapsed, Phase};
+use crate::saturating::end;
 
 /// Wraps services in [`Timeout`].
 ///
@@ -119,10 +120,7 @@ where
             return Poll::Pending;
         }
         if this.sleep.is_none() {
-            // A limit beyond the end of time is none; tokio's own far future is 30 years away.
-            let end =
-                this.began.checked_add(limit).unwrap_or(*this.began + Duration::from_secs(86_400 * 365 * 30));
-            this.sleep.set(Some(sleep_until(end)));
+            this.sleep.set(Some(sleep_until(end(*this.began, limit))));
         }
         if let Some(sleep) = this.sleep.as_pin_mut() {
             ready!(sleep.poll(cx));
