@@ -68,78 +68,20 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ResponseFutureProjection { mut state, call } = self.project();
         loop {
-            let wait = match state.as_mut().project() {
+            let step = match state.as_mut().project() {
                 Now::Calling(attempt) => match ready!(attempt.poll(cx)) {
-                    Ok(response) => match call.config().when.response(call.kind(), &response) {
-                        Verdict::Look => {
-                            state.set(State::Looking(Some(response), None));
-                            continue;
-                        }
-                        Verdict::Success if call.keeps(&response) => match Held::at_once(response, cx) {
-                            Ok(whole) => {
-                                call.again(Verdict::Success);
-                                return Poll::Ready(Ok(whole));
-                            }
-                            Err(held) => {
-                                state.set(State::Keeping(held));
-                                continue;
-                            }
-                        },
-                        verdict => match call.again(verdict) {
-                            Some(wait) => wait,
-                            None => return Poll::Ready(Ok(response.map(PeekBody::untouched))),
-                        },
-                    },
+                    Ok(response) => answered(response, state.as_mut(), call, cx),
                     Err(error) => {
                         let error: BoxError = error.into();
                         let verdict = call.config().when.error(call.kind(), &error);
-                        match call.again(verdict) {
-                            Some(wait) => wait,
-                            None => return Poll::Ready(Err(error)),
-                        }
+                        call.again(verdict).map_or(Step::Done(Err(error)), Step::Again)
                     }
                 },
-                Now::Looking(response, patience) => {
-                    let body = response.as_mut().expect("no future is polled after it was ready").body_mut();
-                    let first = match Pin::new(body).poll_frame(cx) {
-                        Poll::Ready(first) => Some(first),
-                        Poll::Pending => {
-                            ready!(poll_wait(patience, call.patience(), cx));
-                            None
-                        }
-                    };
-                    match call.again(
-                        first.as_ref().map_or(Verdict::Success, |first| {
-                            judge::<R>(call.kind(), call.config().when, first)
-                        }),
-                    ) {
-                        Some(wait) => wait,
-                        None => {
-                            let response = response.take().expect("it was there a moment ago");
-                            return Poll::Ready(Ok(response.map(|body| match first {
-                                Some(first) => PeekBody::put_back(first, body),
-                                None => PeekBody::untouched(body),
-                            })));
-                        }
-                    }
-                }
-                Now::Keeping(held) => {
-                    let verdict = match ready!(held.poll(call.keeps_for(), cx)) {
-                        Progress::Whole => Verdict::Success,
-                        Progress::Broken => Verdict::Retry(None),
-                        Progress::Late => call.late(),
-                    };
-                    match call.again(verdict) {
-                        Some(wait) => wait,
-                        None => {
-                            let response = held.take().expect("no future is polled after it was ready");
-                            return Poll::Ready(Ok(response));
-                        }
-                    }
-                }
+                Now::Looking(response, patience) => ready!(look(response, patience, call, cx)),
+                Now::Keeping(held) => ready!(keep(held, call, cx)),
                 Now::Waiting(sleep) => {
                     ready!(sleep.poll(cx));
-                    Duration::ZERO
+                    Step::Again(Duration::ZERO)
                 }
                 Now::Readying => {
                     ready!(call.service().poll_ready(cx)).map_err(Into::into)?;
@@ -149,10 +91,108 @@ where
                     continue;
                 }
             };
-            // What failed is let go before the wait: a stream kept open would count as load.
-            state.set(if wait.is_zero() { State::Readying } else { State::Waiting(sleep(wait)) });
+            match step {
+                Step::Done(answer) => return Poll::Ready(answer),
+                Step::Wait => {}
+                // What failed is let go before the wait: a stream kept open would count as load.
+                Step::Again(wait) if wait.is_zero() => state.set(State::Readying),
+                Step::Again(wait) => state.set(State::Waiting(sleep(wait))),
+            }
         }
     }
+}
+
+/// What comes of an answer, or of a part of it.
+enum Step<R: Body> {
+    /// The caller gets this.
+    Done(Result<Response<PeekBody<R>>, BoxError>),
+    /// More of it has to come: the state says of what.
+    Wait,
+    /// Another attempt, after this wait.
+    Again(Duration),
+}
+
+/// The head of an answer is here.
+fn answered<S, F, B, R>(
+    response: Response<R>,
+    mut state: Pin<&mut State<F, R>>,
+    call: &mut Call<S, B>,
+    cx: &mut Context<'_>,
+) -> Step<R>
+where
+    B: Body<Data = Bytes> + Unpin,
+    R: Body + Unpin,
+{
+    match call.config().when.response(call.kind(), &response) {
+        Verdict::Look => {
+            state.set(State::Looking(Some(response), None));
+            Step::Wait
+        }
+        Verdict::Success if call.keeps(&response) => match Held::at_once(response, cx) {
+            Ok(whole) => {
+                call.again(Verdict::Success);
+                Step::Done(Ok(whole))
+            }
+            Err(held) => {
+                state.set(State::Keeping(held));
+                Step::Wait
+            }
+        },
+        verdict => match call.again(verdict) {
+            Some(wait) => Step::Again(wait),
+            None => Step::Done(Ok(response.map(PeekBody::untouched))),
+        },
+    }
+}
+
+/// Waits for the first frame of an answer, though not for ever.
+fn look<S, B, R>(
+    response: &mut Option<Response<R>>,
+    patience: Pin<&mut Option<Sleep>>,
+    call: &mut Call<S, B>,
+    cx: &mut Context<'_>,
+) -> Poll<Step<R>>
+where
+    B: Body<Data = Bytes> + Unpin,
+    R: Body + Unpin,
+{
+    let body = response.as_mut().expect("no future is polled after it was ready").body_mut();
+    let first = match Pin::new(body).poll_frame(cx) {
+        Poll::Ready(first) => Some(first),
+        Poll::Pending => {
+            ready!(poll_wait(patience, call.patience(), cx));
+            None
+        }
+    };
+    let verdict = match &first {
+        Some(first) => judge::<R>(call.kind(), call.config().when, first),
+        None => Verdict::Success,
+    };
+    if let Some(wait) = call.again(verdict) {
+        return Poll::Ready(Step::Again(wait));
+    }
+    let response = response.take().expect("it was there a moment ago");
+    Poll::Ready(Step::Done(Ok(response.map(|body| match first {
+        Some(first) => PeekBody::put_back(first, body),
+        None => PeekBody::untouched(body),
+    }))))
+}
+
+/// Waits for the whole of an answer.
+fn keep<S, B, R>(held: &mut Held<R>, call: &mut Call<S, B>, cx: &mut Context<'_>) -> Poll<Step<R>>
+where
+    B: Body<Data = Bytes> + Unpin,
+    R: Body + Unpin,
+{
+    let verdict = match ready!(held.poll(call.keeps_for(), cx)) {
+        Progress::Whole => Verdict::Success,
+        Progress::Broken => Verdict::Retry(None),
+        Progress::Late => call.late(),
+    };
+    Poll::Ready(match call.again(verdict) {
+        Some(wait) => Step::Again(wait),
+        None => Step::Done(Ok(held.take().expect("no future is polled after it was ready"))),
+    })
 }
 
 /// What the first frame of a gRPC response's body says.
