@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::FutureExt;
 use futures_util::stream::{self, Stream, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
@@ -12,10 +13,11 @@ use tokio::time::{Instant, timeout};
 
 use crate::backoff::Backoff;
 use crate::error::Error;
+use crate::rabbitmq::ANSWER;
 use crate::rabbitmq::held::{Held, REQUEUE};
 use crate::rabbitmq::link::Link;
 use crate::rabbitmq::topology::Queue;
-use crate::rabbitmq::{ANSWER, wire};
+use crate::rabbitmq::wire::Reader;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Incoming, Report};
 
@@ -28,6 +30,7 @@ const WAITING: usize = 32;
 pub(super) struct Consuming {
     link: Arc<Link>,
     queue: Queue,
+    reader: Reader,
     prefetch: u16,
     // `None` while the connection is lost.
     current: Option<(Arc<Channel>, Consumer)>,
@@ -46,7 +49,8 @@ impl Consuming {
     ) -> Self {
         let (again, retries) = mpsc::unbounded_channel();
         let prefetch = u16::try_from(subscribe.in_flight.saturating_add(WAITING)).unwrap_or(u16::MAX);
-        Self { link, queue, prefetch, current: None, retries, again, report }
+        let reader = Reader::new(&subscribe.topic, queue.counts());
+        Self { link, queue, reader, prefetch, current: None, retries, again, report }
     }
 
     /// Declares what is needed and begins to consume.
@@ -93,7 +97,10 @@ impl Consuming {
     }
 
     pub(super) fn stream(self) -> impl Stream<Item = Incoming> + Send {
-        stream::unfold(self, |mut this| async move { this.next().await.map(|incoming| (incoming, this)) })
+        // Boxed, as it is moved for every event.
+        stream::unfold(Box::new(self), |mut this| async move {
+            this.next().await.map(|incoming| (incoming, this))
+        })
     }
 
     async fn next(&mut self) -> Option<Incoming> {
@@ -105,22 +112,29 @@ impl Consuming {
                     () = self.restore() => continue,
                 }
             };
-            tokio::select! {
-                biased;
-                () = link.closed() => return None,
-                Some(retry) = self.retries.recv() => return Some(retry),
-                delivery = consumer.next() => match delivery {
-                    Some(Ok(delivery)) => {
-                        let counts = self.queue.counts();
-                        let again = (!counts).then(|| self.again.clone());
-                        let held = Held::new(channel.clone(), delivery.acker.clone(), again);
-                        return Some((wire::read(delivery, counts), Arc::new(held)));
-                    }
-                    // The server ended this consumer and nothing else: the queue was deleted.
-                    None if channel.status().connected() && self.queue.lasts => return None,
-                    None => self.lost("the server ended the consumer"),
-                    Some(Err(error)) => self.lost(&error.to_string()),
+            // What is there already needs none of the rest, which costs more than it does.
+            if let Ok(retry) = self.retries.try_recv() {
+                return Some(retry);
+            }
+            let arrived = match consumer.next().now_or_never() {
+                Some(arrived) => arrived,
+                None => tokio::select! {
+                    biased;
+                    () = link.closed() => return None,
+                    Some(retry) = self.retries.recv() => return Some(retry),
+                    arrived = consumer.next() => arrived,
                 },
+            };
+            match arrived {
+                Some(Ok(delivery)) => {
+                    let (event, acker) = self.reader.read(delivery);
+                    let again = (!self.queue.counts()).then(|| self.again.clone());
+                    return Some((event, Arc::new(Held::new(channel.clone(), acker, again))));
+                }
+                // The server ended this consumer and nothing else: the queue was deleted.
+                None if channel.status().connected() && self.queue.lasts => return None,
+                None => self.lost("the server ended the consumer"),
+                Some(Err(error)) => self.lost(&error.to_string()),
             }
         }
     }

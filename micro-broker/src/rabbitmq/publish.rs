@@ -1,12 +1,16 @@
 //! Publishing with confirms.
 
 use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tower::BoxError;
 
@@ -16,11 +20,16 @@ use crate::rabbitmq::link::Link;
 use crate::rabbitmq::topology::{self, Topology};
 use crate::rabbitmq::{BACKEND, wire};
 
+/// How many KiB may be on their way. A server short of memory or disk stops reading, for hours perhaps, while its
+/// publishers try again and again.
+const ROOM: u32 = 64 << 10;
+
 /// The channel all publications of a broker go through, in order.
 #[derive(Debug)]
 pub(super) struct Outlet {
     link: Link,
     open: Mutex<Option<Open>>,
+    room: Arc<Semaphore>,
 }
 
 /// A channel, and the exchanges it has declared.
@@ -32,7 +41,7 @@ struct Open {
 
 impl Outlet {
     pub(super) fn new(link: Link) -> Self {
-        Self { link, open: Mutex::default() }
+        Self { link, open: Mutex::default(), room: Arc::new(Semaphore::new(ROOM as usize)) }
     }
 
     pub(super) async fn publish(
@@ -48,16 +57,21 @@ impl Outlet {
             Ok(channel) => channel?,
             Err(late) => return Err(self.link.unavailable(format!("no connection: {late}"))),
         };
-        let sent = async {
-            let options = BasicPublishOptions::default();
-            channel.basic_publish(exchange.into(), key.into(), options, &event.body, properties).await?.await
+        let size = u32::try_from(event.body.len() >> 10).unwrap_or(ROOM).saturating_add(1).min(ROOM);
+        let room = timeout_at(deadline, self.room.clone().acquire_many_owned(size)).await;
+        let Ok(Ok(room)) = room else {
+            return Err(self.link.unavailable("the server does not take what is on its way already"));
         };
+        let (topic, key) = (event.topic.clone(), key.into());
+        let sent = Sent::new(async move {
+            let _until_then = room;
+            let options = BasicPublishOptions::default();
+            channel.basic_publish(exchange.into(), key, options, &event.body, properties).await?.await
+        });
         let unconfirmed = |source: BoxError| Err(Error::Unconfirmed { backend: BACKEND, source });
         match timeout_at(deadline, sent).await {
             Ok(Ok(Confirmation::Ack(_))) => Ok(()),
-            Ok(Ok(_)) => {
-                Err(Error::Full { backend: BACKEND, queue: format!("a queue of topic {:?}", event.topic) })
-            }
+            Ok(Ok(_)) => Err(Error::Full { backend: BACKEND, queue: format!("a queue of topic {topic:?}") }),
             Ok(Err(error)) => unconfirmed(error.into()),
             Err(late) => unconfirmed(late.into()),
         }
@@ -91,6 +105,37 @@ impl Outlet {
 
     pub(super) async fn close(&self) {
         self.link.close().await;
+    }
+}
+
+/// A publication on its way. When nobody waits for it any more it goes on alone: the client keeps it until the server
+/// takes it or the connection is lost, and so long it counts.
+struct Sent(Option<BoxFuture<'static, lapin::Result<Confirmation>>>);
+
+impl Sent {
+    fn new(sent: impl Future<Output = lapin::Result<Confirmation>> + Send + 'static) -> Self {
+        Self(Some(Box::pin(sent)))
+    }
+}
+
+impl Future for Sent {
+    type Output = lapin::Result<Confirmation>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(sent) = &mut self.0 else { return Poll::Pending };
+        let answer = sent.as_mut().poll(cx);
+        if answer.is_ready() {
+            self.0 = None;
+        }
+        answer
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        if let (Some(sent), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(sent);
+        }
     }
 }
 

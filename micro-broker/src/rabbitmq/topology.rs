@@ -1,5 +1,7 @@
 //! Exchanges and queues: what exists on the server, and what it is called.
 
+use std::sync::Arc;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
@@ -31,9 +33,15 @@ pub(super) fn route(topic: &str, topology: Topology) -> (&'static str, &str) {
     }
 }
 
-/// The topic of a message that came through an exchange.
-pub(super) fn topic(exchange: &str, routing_key: &str) -> String {
-    if exchange == DEAD { format!("{DEAD_PREFIX}{routing_key}") } else { routing_key.to_owned() }
+/// The topic of a message that came through an exchange; `last` where it is the same.
+pub(super) fn topic(exchange: &str, routing_key: &str, last: &Arc<str>) -> Arc<str> {
+    let dead = exchange == DEAD;
+    let same = if dead { last.strip_prefix(DEAD_PREFIX) } else { Some(&**last) };
+    match same {
+        Some(same) if same == routing_key => last.clone(),
+        _ if dead => format!("{DEAD_PREFIX}{routing_key}").into(),
+        _ => routing_key.into(),
+    }
 }
 
 /// Declares the exchange of a topic. go-micro's own is not durable.

@@ -1,11 +1,12 @@
 //! Events as AMQP messages: headers are the headers table, the id is the message id, the body is the body.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
+use lapin::{Acker, BasicProperties};
 
 use crate::delivery::DEAD_REASON;
 use crate::envelope::{self, Envelope};
@@ -47,28 +48,41 @@ fn value_of(value: &HeaderValue) -> AMQPValue {
     AMQPValue::LongString(value.as_bytes().into())
 }
 
-/// The event in a message, whoever sent it: of ours, of go-micro, or plain. `counts` says that the queue counts
-/// deliveries; another one knows only that there was an earlier one.
-pub(super) fn read(delivery: Delivery, counts: bool) -> Event {
-    let topic = topology::topic(delivery.exchange.as_str(), delivery.routing_key.as_str());
-    let mut event = Event::new(topic, delivery.data);
-    if let Some(id) = delivery.properties.message_id() {
-        event.id = Id::from(id.as_str());
+/// Reads the events of one queue, most of which have the topic of the one before.
+#[derive(Debug)]
+pub(super) struct Reader {
+    topic: Arc<str>,
+    /// Whether the queue counts deliveries; another one knows only that there was an earlier one.
+    counts: bool,
+}
+
+impl Reader {
+    pub(super) fn new(topic: &Arc<str>, counts: bool) -> Self {
+        Self { topic: topic.clone(), counts }
     }
-    let mut earlier = None;
-    if let Some(table) = delivery.properties.headers().as_ref().map(FieldTable::inner) {
-        earlier = table.get("x-delivery-count").and_then(number);
-        if table.keys().any(|name| matches!(name.as_str(), "Micro-Topic" | ":topic")) {
-            read_go_micro(table, &mut event);
-        } else {
-            read_headers(table, &mut event);
+
+    /// The event in a message, whoever sent it, of ours, of go-micro, or plain; and where to acknowledge it.
+    pub(super) fn read(&mut self, delivery: Delivery) -> (Event, Acker) {
+        let Delivery { exchange, routing_key, redelivered, properties, data, acker, .. } = delivery;
+        self.topic = topology::topic(exchange.as_str(), routing_key.as_str(), &self.topic);
+        let id = properties.message_id().as_ref().map_or_else(Id::random, |id| Id::from(id.as_str()));
+        let (topic, body) = (self.topic.clone(), data.into());
+        let mut event = Event { topic, id, headers: HeaderMap::new(), body, attempt: 0 };
+        let mut earlier = None;
+        if let Some(table) = properties.headers().as_ref().map(FieldTable::inner) {
+            earlier = table.get("x-delivery-count").and_then(number);
+            if table.keys().any(|name| matches!(name.as_str(), "Micro-Topic" | ":topic")) {
+                read_go_micro(table, &mut event);
+            } else {
+                read_headers(table, &mut event);
+            }
         }
+        event.attempt = match earlier {
+            Some(earlier) if self.counts => earlier.saturating_add(1),
+            _ => 1 + u32::from(redelivered),
+        };
+        (event, acker)
     }
-    event.attempt = match earlier {
-        Some(earlier) if counts => earlier.saturating_add(1),
-        _ => 1 + u32::from(delivery.redelivered),
-    };
-    event
 }
 
 fn read_go_micro(table: &BTreeMap<ShortString, AMQPValue>, event: &mut Event) {

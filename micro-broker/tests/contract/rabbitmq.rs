@@ -44,10 +44,16 @@ mod quorum {
 }
 
 mod kept_whatever_fails {
-    use std::time::Duration;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use bytes::Bytes;
+    use micro_broker::{Broker, Error, Event, RabbitMq};
 
     use crate::faults;
+    use crate::proxy::Proxy;
     use crate::server::{RabbitServer, Server};
+    use crate::suite::PATIENCE;
 
     /// One server for all, because it takes ten seconds to start.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,10 +64,43 @@ mod kept_whatever_fails {
         faults::what_a_frozen_consumer_holds_goes_to_another(&server).await;
         faults::a_publisher_far_ahead_does_not_fill_its_consumer(&server).await;
         faults::a_faster_publisher_does_not_fill_its_consumer(&server.url(), Duration::from_secs(6)).await;
+        a_server_that_takes_nothing_does_not_fill_its_publisher(&server).await;
         faults::a_frozen_broker_loses_nothing(&server).await;
         faults::a_cut_connection_loses_nothing(&server).await;
         faults::a_killed_and_restarted_broker_loses_nothing(&mut server).await;
         faults::what_a_dead_broker_did_not_confirm_is_not_reported_published(&mut server).await;
+    }
+
+    /// 150 MB are tried to be published; what may be on its way is less than half of that.
+    async fn a_server_that_takes_nothing_does_not_fill_its_publisher(server: &RabbitServer) {
+        let proxy = Proxy::before(server.port()).await;
+        let url = server.url().replace(&server.port().to_string(), &proxy.port.to_string());
+        let broker = Arc::new(RabbitMq::new(&url).unwrap());
+        broker.publish(Event::new("held.x", "before"), PATIENCE).await.unwrap();
+        proxy.hold(true);
+        let body = Bytes::from(vec![7; 1 << 20]);
+        let (mut on_their_way, mut refused) = (0, 0);
+        for _ in 0..150 {
+            match broker.publish(Event::new("held.x", body.clone()), Duration::from_millis(10)).await {
+                Err(Error::Unconfirmed { .. }) => on_their_way += 1,
+                Err(Error::Unavailable { .. }) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(on_their_way <= 64 && refused >= 86, "{on_their_way} on their way, {refused} refused");
+        proxy.hold(false);
+        let begun = Instant::now();
+        while let Err(error) = broker.publish(Event::new("held.x", "after"), PATIENCE).await {
+            assert!(begun.elapsed() < PATIENCE, "{error:?}");
+        }
+    }
+
+    /// A queue that is alone in its cluster elects itself.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_confirmed_event_of_a_quorum_queue_is_handled() {
+        let Some(mut server) = RabbitServer::start() else { return };
+        let url = format!("{}?quorum", server.url());
+        faults::a_killed_and_restarted_broker_loses_nothing_of(&url, &mut server).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
