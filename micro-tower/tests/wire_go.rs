@@ -1,9 +1,14 @@
-//! go-micro itself as the peer: its client of our server, its server of our client. Needs `go` on `PATH`.
+//! go-micro itself as the peer, over HTTP and over NATS: its client of our server, its server of our client. Needs `go` on
+//! `PATH`.
+#![cfg(feature = "nats")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[allow(dead_code, reason = "events need more of a server than calls do")]
+#[path = "../../micro-broker/tests/contract/server.rs"]
+mod server;
+
 use std::{
-    net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, OnceLock},
     time::Duration,
@@ -14,10 +19,12 @@ use http::HeaderMap;
 use micro_discover::{Endpoint, Memory, Registry, Service as Record};
 use micro_tower::{
     Client, Fault, Server,
-    wire::{self, Requests, Router},
+    transport::Connector,
+    wire::{self, NatsInbox, Requests, Router},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use server::{NatsServer, Server as _};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// The peer's program, or why there is none.
@@ -79,18 +86,17 @@ async fn lots(mut requests: Requests<Req>) -> Result<impl Stream<Item = Result<R
     Ok(stream::iter(0..100).map(move |n| Ok(Rsp { greeting: format!("{name}{n}") })))
 }
 
-#[tokio::test]
-async fn its_client_calls_our_server() {
-    let Some(program) = peer() else { return };
-    let router = Router::new()
+fn router() -> Router {
+    Router::new()
         .route("Greeter.Hello", hello)
         .route("Greeter.Proto", proto)
         .stream("Greeter.Stream", twice)
-        .stream("Greeter.Lots", lots);
-    let server = Server::new().wire(true).bind().await.unwrap();
-    let address = server.local_address();
-    tokio::spawn(server.serve_until(router, std::future::pending()));
-    let called = tokio::process::Command::new(program).args(["call", &address.to_string()]).output();
+        .stream("Greeter.Lots", lots)
+}
+
+/// go-micro's client gets all that it asks for at the address, and the broker, of `args`.
+async fn is_answered(program: &Path, args: &[&str]) {
+    let called = tokio::process::Command::new(program).arg("call").args(args).output();
     let called = tokio::time::timeout(Duration::from_secs(60), called).await.unwrap().unwrap();
     let said = String::from_utf8(called.stdout).unwrap();
     let mut expected = Vec::new();
@@ -116,24 +122,54 @@ async fn its_client_calls_our_server() {
 }
 
 #[tokio::test]
-async fn our_client_calls_its_server() {
+async fn its_client_calls_our_server() {
     let Some(program) = peer() else { return };
-    let mut server = tokio::process::Command::new(program)
-        .arg("serve")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let address: SocketAddr = lines.next_line().await.unwrap().unwrap().parse().unwrap();
+    let server = Server::new().wire(true).bind().await.unwrap();
+    let address = server.local_address().to_string();
+    tokio::spawn(server.serve_until(router(), std::future::pending()));
+    is_answered(program, &[&address]).await;
+}
 
+#[tokio::test]
+async fn its_client_calls_our_inbox_at_a_nats_server() {
+    let (Some(program), Some(broker)) = (peer(), NatsServer::start()) else { return };
+    let inbox = NatsInbox::open(async_nats::connect(broker.url()).await.unwrap()).await.unwrap();
+    let subject = inbox.subject().to_owned();
+    tokio::spawn(inbox.serve(router(), std::future::pending()));
+    is_answered(program, &[&subject, &broker.url()]).await;
+}
+
+/// go-micro's server, until this is dropped.
+struct Theirs {
+    _process: tokio::process::Child,
+    address: String,
+}
+
+impl Theirs {
+    async fn start(program: &Path, broker: Option<&str>) -> Self {
+        let mut process = tokio::process::Command::new(program)
+            .arg("serve")
+            .args(broker)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let address = lines.next_line().await.unwrap().unwrap();
+        Self { _process: process, address }
+    }
+}
+
+/// Our client gets all that it asks for at `endpoint`, through `connector`.
+async fn answers(endpoint: Endpoint, connector: Connector) {
     let registry = Memory::default();
-    let endpoint = Endpoint::new("greeter-1", address.to_string().parse().unwrap())
-        .metadata("protocol", "mucp")
-        .metadata("server", "mucp");
+    let endpoint = endpoint.metadata("protocol", "mucp").metadata("server", "mucp");
     registry.announce(&Record::new("greeter").endpoint(endpoint), Duration::from_secs(60)).await.unwrap();
-    let client = Client::builder("greeter", Arc::new(registry)).timeout(Duration::from_secs(20)).build();
+    let client = Client::builder("greeter", Arc::new(registry))
+        .timeout(Duration::from_secs(20))
+        .connector(connector)
+        .build();
     while client.endpoints().is_empty() {
         tokio::task::yield_now().await;
     }
@@ -162,4 +198,21 @@ async fn our_client_calls_its_server() {
     let answers = greeter.stream_json("Greeter.Lots", HeaderMap::new(), one).await.unwrap();
     let answers: Vec<_> = answers.map(|answer| answer.unwrap()["greeting"].clone()).collect().await;
     assert_eq!((answers.len(), answers[99].as_str()), (100, Some("n99")));
+}
+
+#[tokio::test]
+async fn our_client_calls_its_server() {
+    let Some(program) = peer() else { return };
+    let theirs = Theirs::start(program, None).await;
+    let endpoint = Endpoint::new("greeter-1", theirs.address.parse().unwrap());
+    answers(endpoint, Connector::new()).await;
+}
+
+#[tokio::test]
+async fn our_client_calls_its_inbox_at_a_nats_server() {
+    let (Some(program), Some(broker)) = (peer(), NatsServer::start()) else { return };
+    let theirs = Theirs::start(program, Some(&broker.url())).await;
+    let address = format!("nats://{}", theirs.address).parse().unwrap();
+    let endpoint = Endpoint::new("greeter-1", address).metadata("transport", "nats");
+    answers(endpoint, Connector::new().broker(broker.url())).await;
 }

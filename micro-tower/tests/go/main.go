@@ -1,7 +1,9 @@
 // A peer of micro's tests: go-micro's own server and client.
 //
-//	peer serve            prints its address and serves Greeter until its standard input ends
-//	peer call ADDRESS     calls Greeter there in every way, and prints what came back, a line each
+//	peer serve [NATS]           prints its address and serves Greeter until its standard input ends
+//	peer call ADDRESS [NATS]    calls Greeter there in every way, and prints what came back, a line each
+//
+// Over HTTP, or over the NATS server that is named.
 package main
 
 import (
@@ -18,6 +20,8 @@ import (
 	"go-micro.dev/v5/metadata"
 	"go-micro.dev/v5/registry"
 	"go-micro.dev/v5/server"
+	"go-micro.dev/v5/transport"
+	"go-micro.dev/v5/transport/nats"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -80,10 +84,20 @@ func check(err error) {
 	}
 }
 
-func serve() {
+// What carries the messages, and the address that means any there.
+func carrier(broker []string) (transport.Transport, string) {
+	if len(broker) == 0 {
+		return transport.NewHTTPTransport(), "127.0.0.1:0"
+	}
+	return nats.NewTransport(transport.Addrs(broker[0])), server.DefaultAddress
+}
+
+func serve(broker []string) {
+	over, anywhere := carrier(broker)
 	srv := server.NewRPCServer(
 		server.Name("greeter"),
-		server.Address("127.0.0.1:0"),
+		server.Address(anywhere),
+		server.Transport(over),
 		server.Registry(registry.NewMemoryRegistry()),
 	)
 	check(srv.Handle(srv.NewHandler(&Greeter{})))
@@ -92,8 +106,9 @@ func serve() {
 	io.Copy(io.Discard, os.Stdin)
 }
 
-func call(address string) {
-	c := client.NewClient(client.Registry(registry.NewMemoryRegistry()), client.Retries(0))
+func call(address string, broker []string) {
+	over, _ := carrier(broker)
+	c := client.NewClient(client.Registry(registry.NewMemoryRegistry()), client.Transport(over), client.Retries(0))
 	ctx := metadata.NewContext(context.Background(), map[string]string{"X-Tenant": "!"})
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -141,13 +156,13 @@ func call(address string) {
 func main() {
 	logger.DefaultLogger = logger.NewLogger(logger.WithLevel(logger.FatalLevel))
 	broker.DefaultBroker = broker.NewMemoryBroker()
-	switch {
-	case len(os.Args) == 2 && os.Args[1] == "serve":
-		serve()
-	case len(os.Args) == 3 && os.Args[1] == "call":
-		call(os.Args[2])
+	switch args := os.Args[1:]; {
+	case len(args) > 0 && len(args) < 3 && args[0] == "serve":
+		serve(args[1:])
+	case len(args) > 1 && len(args) < 4 && args[0] == "call":
+		call(args[1], args[2:])
 	default:
-		fmt.Fprintln(os.Stderr, "peer serve, or peer call ADDRESS")
+		fmt.Fprintln(os.Stderr, "peer serve [NATS], or peer call ADDRESS [NATS]")
 		os.Exit(2)
 	}
 }
