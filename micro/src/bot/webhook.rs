@@ -8,16 +8,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use futures_core::future::BoxFuture;
 use http::{HeaderMap, StatusCode, header};
+use micro_tower::Server;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower::BoxError;
 
@@ -25,6 +26,8 @@ use super::heard::{Heard, Input, Speaker};
 
 /// A larger request is refused.
 const LARGEST: usize = 64 << 10;
+/// How many connections there may be at a time; more wait.
+const CONNECTIONS: usize = 1024;
 /// How long requests that have begun may take after the end.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -52,7 +55,7 @@ struct Message {
 async fn take(
     State((token, heard)): State<(Arc<[u8]>, mpsc::Sender<Heard>)>,
     headers: HeaderMap,
-    Json(message): Json<Message>,
+    message: Result<Json<Message>, JsonRejection>,
 ) -> Response {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer "));
@@ -61,6 +64,10 @@ async fn take(
         return (StatusCode::UNAUTHORIZED, "authorization: Bearer TOKEN is missing or wrong\n")
             .into_response();
     }
+    let message = match message {
+        Ok(Json(message)) => message,
+        Err(wrong) => return wrong.into_response(),
+    };
     let id = message.id.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
     let speaker = Speaker::new("webhook", message.user, message.room);
     let (message, mut answers) = Heard::new(id, speaker, message.text);
@@ -74,24 +81,17 @@ async fn take(
     }
 }
 
-/// Serves `routes` until nobody takes what is heard.
+/// Serves `routes` until nobody takes what is heard. Anybody may connect: who says nothing is cut off after a while.
 pub(super) async fn serve(
     address: SocketAddr,
     routes: Router,
     heard: &mpsc::Sender<Heard>,
 ) -> Result<(), BoxError> {
-    let listener = TcpListener::bind(address).await?;
-    tracing::info!(address = %listener.local_addr()?, "listening");
+    let server = Server::new().address(address).health(false).max_connections(CONNECTIONS).grace(GRACE);
+    let bound = server.bind().await?;
+    tracing::info!(%address, "listening");
     let closed = heard.clone();
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move { closed.closed().await });
-    let late = async {
-        heard.closed().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        served = serving => Ok(served?),
-        () = late => Ok(()),
-    }
+    Ok(bound.serve_until(routes, async move { closed.closed().await }).await?)
 }
 
 fn hash(text: &str) -> Vec<u8> {

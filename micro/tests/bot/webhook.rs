@@ -6,6 +6,9 @@ use std::time::Duration;
 use micro::bot::webhook::Webhook;
 use micro::bot::{Bot, Builder};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::chat::registry;
 use crate::free::free;
@@ -50,6 +53,18 @@ async fn those_who_know_the_token_are_answered_once() {
         assert_eq!(ask(address, who, message.clone()).await.0, 401, "{who:?}");
     }
     assert_eq!(ask(address, "Bearer open sesame", "no json".to_owned()).await.0, 400);
+    assert_eq!(ask(address, "Bearer open", "no json".to_owned()).await.0, 401, "strangers are not helped");
     let long = json!({ "user": "ann", "text": "x".repeat(100 << 10) }).to_string();
     assert_eq!(ask(address, "Bearer open sesame", long).await.0, 413);
+}
+
+#[tokio::test]
+async fn who_does_not_end_what_they_say_is_cut_off() {
+    let address = run(Bot::builder(registry("silence").await)).await;
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"POST /webhook HTTP/1.1\r\nhost: bot\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    // An answer that says so, or none at all; what matters is that the connection ends.
+    let ended = timeout(Duration::from_secs(60), slow.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok(), "after a minute it still holds its connection");
 }

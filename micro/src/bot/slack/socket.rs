@@ -25,6 +25,8 @@ use crate::bot::heard::{Heard, Input};
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long opening the socket may take.
 const OPEN_WITHIN: Duration = Duration::from_secs(20);
+/// How long Slack may take to take what it is sent.
+const TAKE_WITHIN: Duration = Duration::from_secs(5);
 /// A longer message is none of Slack's.
 const LONGEST: usize = 1 << 20;
 /// Answers that are being waited for.
@@ -66,10 +68,11 @@ impl Socket {
             let Ok(envelope) = serde_json::from_str::<Envelope>(&text) else { continue };
             if let Some(id) = &envelope.envelope_id {
                 // First of all, or Slack sends it again.
-                socket.send(Message::text(json!({ "envelope_id": id }).to_string())).await?;
+                let taken = Message::text(json!({ "envelope_id": id }).to_string());
+                timeout(TAKE_WITHIN, socket.send(taken)).await.map_err(|_| "slack takes nothing")??;
             }
             if envelope.kind == "disconnect" {
-                timeout(OPEN_WITHIN, socket.close(None)).await.ok();
+                timeout(TAKE_WITHIN, socket.close(None)).await.ok();
                 return Ok(());
             }
             if let Some(said) = envelope.said_to(&me) {
