@@ -9,8 +9,8 @@ use futures_core::Stream;
 use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
 use micro_discover::{Registry, Service, Watch};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Every service by its name: a record per version. A copy of it shares the records.
 pub type Services = BTreeMap<String, Arc<[Service]>>;
@@ -23,7 +23,7 @@ pub type Services = BTreeMap<String, Arc<[Service]>>;
 pub struct Catalog {
     services: watch::Receiver<Arc<Services>>,
     settled: watch::Receiver<bool>,
-    _task: Arc<AbortOnDrop>,
+    _task: Arc<AbortOnDropHandle<()>>,
 }
 
 /// New names are looked for this often …
@@ -44,8 +44,8 @@ impl Catalog {
     pub fn new(registry: Arc<dyn Registry>) -> Self {
         let (sender, services) = watch::channel(Arc::default());
         let (tell, settled) = watch::channel(false);
-        let task = tokio::spawn(follow(registry, sender, tell)).abort_handle();
-        Self { services, settled, _task: Arc::new(AbortOnDrop(task)) }
+        let task = tokio::spawn(follow(registry, sender, tell));
+        Self { services, settled, _task: Arc::new(AbortOnDropHandle::new(task)) }
     }
 
     /// Ends once the registry has said what there is: at once, but for the moment after the start. While it is out of
@@ -153,15 +153,6 @@ fn put(sender: &watch::Sender<Arc<Services>>, name: String, mut set: Vec<Service
         };
         true
     });
-}
-
-#[derive(Debug)]
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 #[cfg(test)]

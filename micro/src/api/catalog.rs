@@ -8,8 +8,8 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Mutex;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::announced::Announced;
 use super::settings::Namespace;
@@ -49,9 +49,6 @@ struct Known {
     endpoints: usize,
 }
 
-/// Looks after a catalog until this is dropped.
-pub(super) struct Watching(AbortHandle);
-
 impl Catalog {
     pub(super) fn new(directory: Directory, namespace: Namespace) -> Self {
         let inner = Inner {
@@ -65,8 +62,8 @@ impl Catalog {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Starts to keep the routes of all services.
-    pub(super) fn watch(&self) -> Watching {
+    /// Starts to keep the routes of all services, until what this gives is dropped.
+    pub(super) fn watch(&self) -> AbortOnDropHandle<()> {
         let weak = Arc::downgrade(&self.inner);
         let watching = async move {
             while let Some(inner) = weak.upgrade() {
@@ -75,7 +72,7 @@ impl Catalog {
                 sleep(EACH).await;
             }
         };
-        Watching(tokio::spawn(watching).abort_handle())
+        AbortOnDropHandle::new(tokio::spawn(watching))
     }
 
     /// The routes there are now.
@@ -174,12 +171,6 @@ fn endpoints(upstream: &Upstream) -> usize {
         (&endpoint.id, &endpoint.address).hash(&mut hasher);
     }
     hasher.finish() as usize
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl fmt::Debug for Catalog {

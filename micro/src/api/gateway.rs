@@ -12,12 +12,12 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use micro_broker::Broker;
 use micro_discover::Registry;
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::body::Body;
 use tower::{BoxError, Service};
 
 use super::called;
-use super::catalog::{Catalog, Watching};
+use super::catalog::Catalog;
 use super::cors::Cors;
 use super::handler::Handler;
 use super::own::Own;
@@ -43,7 +43,7 @@ use crate::traffic::Recorder;
 #[derive(Clone)]
 pub struct Gateway {
     inner: Arc<Inner>,
-    _tasks: Arc<(Counting, Watching)>,
+    _tasks: Arc<[AbortOnDropHandle<()>; 2]>,
 }
 
 /// What its errors come from.
@@ -88,8 +88,8 @@ impl Gateway {
     }
 
     pub(super) fn new(settings: Builder, rules: Rules, parts: Parts) -> Self {
-        let counting = Counting(tokio::spawn(parts.own.stats.clone().run()).abort_handle());
-        let tasks = Arc::new((counting, parts.catalog.watch()));
+        let counting = AbortOnDropHandle::new(tokio::spawn(parts.own.stats.clone().run()));
+        let tasks = Arc::new([counting, parts.catalog.watch()]);
         let live = ArcSwap::from_pointee(Live::new(rules, parts.tunnels.clone()));
         Self { inner: Arc::new(Inner { settings, parts, live }), _tasks: tasks }
     }
@@ -182,14 +182,6 @@ where
             stats: parts.own.stats.clone(),
         };
         ResponseFuture::new(self.inner.answer(&live, request, peer), finish)
-    }
-}
-
-struct Counting(AbortHandle);
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -10,8 +10,8 @@ use micro_balance::retry::RetryLayer;
 use micro_discover::{Error, Registry};
 use micro_tower::transport::Connector;
 use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::upstream::{Reach, Upstream};
 use crate::traffic::Recorder;
@@ -31,7 +31,7 @@ const GONE_AFTER: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Directory {
     inner: Arc<Inner>,
-    _sweep: Arc<Sweep>,
+    _sweep: Arc<AbortOnDropHandle<()>>,
 }
 
 type Known = HashMap<Arc<str>, Arc<Upstream>>;
@@ -107,7 +107,7 @@ impl DirectoryBuilder {
             unknown: Mutex::default(),
             questions: Semaphore::new(QUESTIONS),
         });
-        let sweep = Sweep(tokio::spawn(sweep(Arc::downgrade(&inner))).abort_handle());
+        let sweep = AbortOnDropHandle::new(tokio::spawn(sweep(Arc::downgrade(&inner))));
         Directory { inner, _sweep: Arc::new(sweep) }
     }
 }
@@ -253,14 +253,6 @@ async fn sweep(inner: std::sync::Weak<Inner>) {
         sleep(GONE_AFTER / 2).await;
         let Some(inner) = inner.upgrade() else { return };
         inner.sweep();
-    }
-}
-
-struct Sweep(AbortHandle);
-
-impl Drop for Sweep {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -12,12 +12,15 @@ use micro_discover::{Endpoint, Endpoints, Registry, Service, Watch};
 use micro_tower::Client;
 use micro_tower::transport::{Connector, HttpVersion};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_stream::wrappers::WatchStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::meter::Meter;
 use crate::traffic::Recorder;
+
+/// For how long a service keeps its endpoints while the registry says that it has none: as a client of its own would.
+const KEEP_WHEN_EMPTY: Duration = Duration::from_secs(30);
 
 /// What a service is spoken to in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +61,7 @@ pub struct Upstream {
     http2: OnceLock<Client>,
     meter: Meter,
     described: AtomicBool,
-    task: AbortHandle,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// What the registry says.
@@ -74,11 +77,12 @@ impl Upstream {
         let current = Arc::new(Current { facts: ArcSwap::default(), empty_since: ArcSwap::default() });
         current.set(&records);
         let (send, sets) = watch::channel(records);
-        let task = tokio::spawn(follow(Watch::new(registry, name), current.clone(), send)).abort_handle();
+        let following = tokio::spawn(follow(Watch::new(registry, name), current.clone(), send));
+        let _task = AbortOnDropHandle::new(following);
         let meter = Meter::new(name, reach.recorder.clone());
         let (http1, http2) = (OnceLock::new(), OnceLock::new());
         let described = AtomicBool::new(false);
-        Self { name: name.into(), reach, current, sets, http1, http2, meter, described, task }
+        Self { name: name.into(), reach, current, sets, http1, http2, meter, described, _task }
     }
 
     /// What the service is called.
@@ -123,7 +127,8 @@ impl Upstream {
             Wire::Http2 => (&self.http2, HttpVersion::Http2),
         };
         client.get_or_init(|| {
-            let endpoints = Endpoints::new(WatchStream::new(self.sets.clone()));
+            let endpoints =
+                Endpoints::new(WatchStream::new(self.sets.clone())).keep_when_empty(KEEP_WHEN_EMPTY);
             Client::builder_over(self.name.clone(), endpoints)
                 .connector(self.reach.connector.clone().http_version(version))
                 .retry(self.reach.retry.clone())
@@ -190,8 +195,11 @@ fn label(records: &[Service], key: &str) -> Option<String> {
 
 impl Current {
     fn set(&self, records: &[Service]) {
-        self.facts.store(Arc::new(Facts::new(records.to_vec())));
         let empty = records.iter().all(|record| record.endpoints.is_empty());
+        // Endpoints that are kept are spoken to as before.
+        if !empty {
+            self.facts.store(Arc::new(Facts::new(records.to_vec())));
+        }
         let since = self.empty_since.load().filter(|_| empty);
         self.empty_since.store(Arc::new(since.or_else(|| empty.then(Instant::now))));
     }
@@ -201,12 +209,6 @@ async fn follow(mut watch: Watch, current: Arc<Current>, sets: watch::Sender<Vec
     while let Some(records) = watch.next().await {
         current.set(&records);
         sets.send_replace(records);
-    }
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Follows the gateways and sidecars of the registry, so that what passes through them is seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use micro_discover::Address;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::catalog::{Catalog, Services};
 use crate::traffic::{Follower, KEY, Traffic, follow};
@@ -26,7 +27,7 @@ const OWN_EVERY: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub(super) struct Feeds {
     connected: Arc<AtomicUsize>,
-    _task: Arc<AbortOnDrop>,
+    _task: Arc<AbortOnDropHandle<()>>,
 }
 
 /// Where a feed is: its address and path.
@@ -46,7 +47,7 @@ impl Feeds {
             let taking = take(own, traffic.clone());
             tokio::join!(taking, run(catalog, traffic, token, counted));
         });
-        Self { connected, _task: Arc::new(AbortOnDrop(task.abort_handle())) }
+        Self { connected, _task: Arc::new(AbortOnDropHandle::new(task)) }
     }
 
     /// How many feeds there are right now.
@@ -71,7 +72,7 @@ async fn run(catalog: Catalog, traffic: Traffic, token: Option<Arc<str>>, connec
     let mut feeds = JoinSet::new();
     let mut known: HashMap<Place, AbortHandle> = HashMap::new();
     loop {
-        let places = places(&catalog.services());
+        let places = places(&catalog.services(), MOST);
         known.retain(|place, feed| {
             let stays = places.contains(place);
             if !stays {
@@ -79,7 +80,7 @@ async fn run(catalog: Catalog, traffic: Traffic, token: Option<Arc<str>>, connec
             }
             stays
         });
-        for place in places.into_iter().take(MOST) {
+        for place in places {
             known.entry(place).or_insert_with_key(|(address, path)| {
                 let (address, path) = (address.clone(), path.clone());
                 feeds.spawn(keep(address, path, token.clone(), traffic.clone(), connected.clone()))
@@ -97,13 +98,14 @@ async fn run(catalog: Catalog, traffic: Traffic, token: Option<Arc<str>>, connec
     }
 }
 
-fn places(services: &Services) -> Vec<Place> {
+/// Where there are feeds: the first `most` of them.
+fn places(services: &Services, most: usize) -> HashSet<Place> {
     let endpoints = services.values().flat_map(|records| records.iter()).flat_map(|record| &record.endpoints);
     let places = endpoints.filter_map(|endpoint| {
         let path = endpoint.metadata.get(KEY).filter(|path| path.starts_with('/'))?;
         Some((endpoint.address.clone(), path.clone()))
     });
-    places.collect()
+    places.take(most).collect()
 }
 
 /// Follows one face, again and again.
@@ -149,14 +151,5 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-#[derive(Debug)]
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

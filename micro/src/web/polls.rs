@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::AbortHandle;
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::command::{Command, Context, Measured, Replies, Reply, Top};
 
@@ -24,7 +24,7 @@ pub(super) struct Polls(Arc<Semaphore>);
 #[derive(Debug)]
 pub(super) struct Poll {
     latest: watch::Receiver<Vec<Measured>>,
-    task: Option<AbortHandle>,
+    _task: Option<AbortOnDropHandle<()>>,
 }
 
 impl Default for Polls {
@@ -40,9 +40,9 @@ impl Polls {
         let permit = self.0.clone().try_acquire_owned().ok().filter(|_| endpoints <= ENDPOINTS);
         let task = permit.map(|permit| {
             let asking = ask(context.clone(), service.to_owned(), sender, permit);
-            tokio::spawn(asking).abort_handle()
+            AbortOnDropHandle::new(tokio::spawn(asking))
         });
-        Poll { latest, task }
+        Poll { latest, _task: task }
     }
 }
 
@@ -50,14 +50,6 @@ impl Poll {
     /// What each endpoint said last; nothing of those that were not asked yet.
     pub(super) fn latest(&self) -> Vec<Measured> {
         self.latest.borrow().clone()
-    }
-}
-
-impl Drop for Poll {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
     }
 }
 
