@@ -197,7 +197,8 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
     }
 
     /// For how long requests wait while no endpoint is ready, counted from when the last one was lost or
-    /// a new one was found; 3 s unless given. After that they fail at once until one is.
+    /// a new one was found; 3 s unless given, for ever with [`Duration::MAX`]. After that they fail at once until one
+    /// is.
     pub fn failfast(mut self, limit: Duration) -> Self {
         self.failfast = limit;
         self
@@ -221,7 +222,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         self
     }
 
-    /// Tells weight, zone, priority and labels of an endpoint.
+    /// Tells weight, zone, priority and labels of an endpoint. One of which it panics has none of its own.
     pub fn attributes<F>(mut self, describe: F) -> Self
     where
         F: Fn(&D::Key, &D::Service) -> Attributes + Send + Sync + 'static,

@@ -21,8 +21,8 @@
 //! ```
 //!
 //! Cargo runs the script again when the file or anything it imports changes. An error names file, line and
-//! column. [`Config`] has the settings; [`Config::methods`] adds what a registry record says of each service, [`Config::wire`] what speaks go-micro's
-//! RPC too, [`Config::mock`] servers for tests.
+//! column. [`Config`] has the settings; [`Config::methods`] adds what a registry record says of each service,
+//! [`Config::wire`] what speaks go-micro's RPC too, [`Config::mock`] servers for tests.
 
 mod config;
 mod error;
