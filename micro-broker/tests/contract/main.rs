@@ -10,6 +10,8 @@
     allow(dead_code, reason = "without a server few faults can strike")
 )]
 mod faults;
+#[cfg(all(feature = "nats", feature = "rabbitmq"))]
+mod go_micro;
 #[cfg(feature = "http")]
 mod http;
 mod memory;
