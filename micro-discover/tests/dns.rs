@@ -67,6 +67,34 @@ async fn a_truncated_answer_is_asked_for_again_over_tcp() {
 }
 
 #[tokio::test]
+async fn an_alias_of_a_host_without_ipv6_has_the_addresses_that_there_are() {
+    let server =
+        NameServer::start(|_, kind, _| Reply { alias: Some(("host.shop", 60)), ..addresses(kind, 60, &[1]) });
+    let dns = Dns::new().server(server.await.address).port(80);
+    assert_eq!(ids(&dns.get("greeter.shop").await.unwrap()), ["10.0.0.1:80"]);
+}
+
+#[tokio::test]
+async fn an_alias_that_its_server_does_not_follow_is_an_error_and_not_nobody() {
+    let alias = || Reply { alias: Some(("host.elsewhere", 60)), alone: true, ..Reply::default() };
+    let server = NameServer::start(move |_, _, _| alias()).await;
+    let error = Dns::new().server(server.address).port(80).get("greeter.shop").await.unwrap_err();
+    assert!(format!("{error:?}").contains("Alias"), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_an_alias_leads_to_is_asked_for_again_when_the_alias_is_over() {
+    let server =
+        NameServer::start(|_, kind, _| Reply { alias: Some(("old.shop", 1)), ..addresses(kind, 600, &[1]) })
+            .await;
+    let mut sets = Dns::new().server(server.address).port(80).watch("greeter.shop");
+    assert_eq!(ids(&sets.next().await.unwrap().unwrap()), ["10.0.0.1:80"]);
+    server.decide(|_, kind, _| Reply { alias: Some(("new.shop", 1)), ..addresses(kind, 600, &[2]) });
+    let again = tokio::time::timeout(Duration::from_secs(20), sets.next()).await;
+    assert_eq!(ids(&again.expect("it holds for a second").unwrap().unwrap()), ["10.0.0.2:80"]);
+}
+
+#[tokio::test]
 async fn a_name_that_never_was_is_empty_and_one_that_vanishes_is_an_error() {
     let server = NameServer::start(|_, _, _| code(3)).await;
     let dns = Dns::new().server(server.address).port(80);

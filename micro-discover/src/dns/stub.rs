@@ -93,6 +93,8 @@ fn answer_to(question: &Message, bytes: &[u8]) -> Option<Message> {
 /// The records of the name, or of what it is an alias of within this answer.
 fn read(answer: Message, asked: &Query) -> Result<Option<Records>, Failure> {
     let mut names = vec![asked.name.clone()];
+    // What an alias leads to holds no longer than the alias.
+    let mut longest = u32::MAX;
     // An alias may stand behind what it leads to; a loop ends with the records.
     for _ in 0..answer.answers.len() {
         for record in &answer.answers {
@@ -101,15 +103,19 @@ fn read(answer: Message, asked: &Query) -> Result<Option<Records>, Failure> {
                 && !names.contains(&target.0)
             {
                 names.push(target.0.clone());
+                longest = longest.min(record.ttl);
             }
         }
     }
-    let aliased = answer.answers.iter().any(|record| matches!(record.data, RData::CNAME(_)));
+    // A server that asks others, or knows the zone that the alias leads to, has been at its end.
+    let ended = answer.metadata.recursion_available
+        || answer.authorities.iter().any(|record| record.record_type() == RecordType::SOA);
     let fits = |record: &Record| record.record_type() == asked.query_type && names.contains(&record.name);
-    let found: Vec<_> = answer.answers.into_iter().filter(fits).collect();
+    let mut found: Vec<_> = answer.answers.into_iter().filter(fits).collect();
+    found.iter_mut().for_each(|record| record.ttl = record.ttl.min(longest));
     match found.is_empty() {
         false => Ok(Some((found, answer.additionals))),
-        true if aliased => Err(Failure::Alias),
+        true if names.len() > 1 && !ended => Err(Failure::Alias),
         true => Ok(None),
     }
 }

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, UdpSocket};
 
 pub(crate) const A: u16 = 1;
 pub(crate) const SRV: u16 = 33;
+const CNAME: u16 = 5;
 
 /// What the server says to a question.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,10 @@ pub(crate) struct Reply {
     pub(crate) truncated: bool,
     pub(crate) silent: bool,
     pub(crate) wrong_id: bool,
+    /// The server asks nobody else.
+    pub(crate) alone: bool,
+    /// What the name is an alias of, and for how long.
+    pub(crate) alias: Option<(&'static str, u32)>,
     /// Type, TTL, data.
     pub(crate) answers: Vec<(u16, u32, Vec<u8>)>,
 }
@@ -101,13 +106,20 @@ impl NameServer {
         if reply.wrong_id {
             answer[0] ^= 0xff;
         }
-        answer.extend([0x81 | if reply.truncated { 2 } else { 0 }, 0x80 | reply.code]);
+        answer.extend([
+            0x81 | if reply.truncated { 2 } else { 0 },
+            (if reply.alone { 0 } else { 0x80 }) | reply.code,
+        ]);
         answer.extend(1_u16.to_be_bytes());
-        answer.extend(u16::try_from(reply.answers.len()).unwrap().to_be_bytes());
+        let alias = reply.alias.map(|(target, ttl)| (CNAME, ttl, encoded(target)));
+        let count = reply.answers.len() + usize::from(alias.is_some());
+        answer.extend(u16::try_from(count).unwrap().to_be_bytes());
         answer.extend([0; 4]);
         answer.extend(&question[12..end]);
-        for (kind, ttl, data) in reply.answers {
-            answer.extend([0xc0, 12]);
+        let owners = std::iter::once(vec![0xc0, 12])
+            .chain(std::iter::repeat(alias.as_ref().map_or(vec![0xc0, 12], |(_, _, target)| target.clone())));
+        for ((kind, ttl, data), owner) in alias.clone().into_iter().chain(reply.answers).zip(owners) {
+            answer.extend(owner);
             answer.extend(kind.to_be_bytes());
             answer.extend([0, 1]);
             answer.extend(ttl.to_be_bytes());
@@ -128,10 +140,12 @@ pub(crate) fn addresses(kind: u16, ttl: u32, hosts: &[u8]) -> Reply {
 /// An SRV record of priority, weight, port and target.
 pub(crate) fn srv(priority: u16, weight: u16, port: u16, target: &str) -> (u16, u32, Vec<u8>) {
     let mut data: Vec<u8> = [priority, weight, port].into_iter().flat_map(u16::to_be_bytes).collect();
-    for label in target.split('.') {
-        data.push(u8::try_from(label.len()).unwrap());
-        data.extend(label.as_bytes());
-    }
-    data.push(0);
+    data.extend(encoded(target));
     (SRV, 60, data)
+}
+
+/// A name as it goes over the wire.
+fn encoded(name: &str) -> Vec<u8> {
+    let label = |label: &str| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat();
+    name.split('.').flat_map(label).chain([0]).collect()
 }
