@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use tokio::time::{Sleep, sleep};
 use tower::discover::Change;
 
 use crate::filter::Filter;
+use crate::mark::Marks;
 use crate::record::{Endpoint, EndpointId, Service};
 
 /// What changes about the endpoints of a service: a tower [`Discover`](tower::discover::Discover) of endpoints.
@@ -31,7 +31,7 @@ pub struct Endpoints {
     known: HashMap<EndpointId, Known, RandomState>,
     /// Counts the sets.
     turn: u64,
-    marks: RandomState,
+    marks: Marks,
     resolved: bool,
     changes: VecDeque<Change<EndpointId, Endpoint>>,
     keep: Duration,
@@ -41,7 +41,7 @@ pub struct Endpoints {
 
 /// An endpoint that was told.
 struct Known {
-    /// Stands for all that is said of it: of two that differ it is the same once in 2^64 times.
+    /// Stands for all that is said of it.
     mark: u64,
     /// The last set it was in.
     turn: u64,
@@ -55,7 +55,7 @@ impl Endpoints {
             filters: Vec::new(),
             known: HashMap::default(),
             turn: 0,
-            marks: RandomState::default(),
+            marks: Marks::default(),
             resolved: false,
             changes: VecDeque::new(),
             keep: Duration::ZERO,
@@ -110,7 +110,7 @@ impl Endpoints {
             self.changes.reserve(most);
         }
         for endpoint in set.into_iter().flat_map(|service| service.endpoints) {
-            let mark = self.marks.hash_one(&endpoint);
+            let mark = self.marks.endpoint(&endpoint);
             match self.known.get_mut(&endpoint.id) {
                 Some(known) if known.turn == turn => {
                     tracing::debug!(endpoint = endpoint.id, "found twice: the first version's stands");

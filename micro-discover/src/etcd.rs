@@ -16,7 +16,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use self::leases::Leases;
 use self::members::Members;
 use self::rpc::Options;
-use self::table::{Layout, Seen, Table};
+use self::table::{Found, Layout, Seen, Table};
 use self::watcher::Watcher;
 use crate::gomicro::Reader;
 use crate::invalid::{Invalid, quoted};
@@ -72,14 +72,14 @@ impl Etcd {
     /// The records of `name`, or of all services.
     async fn read(&self, name: Option<&str>) -> Result<Vec<Service>, Error> {
         let (seen, only) = (self.seen.clone(), name.map(str::to_owned));
-        let read = move |(table, reader): &mut (Table, Reader), found| {
-            seen.read(found, only.as_deref(), table, reader);
+        let read = move |(found, reader): &mut (Found, Reader), page| {
+            seen.read(page, only.as_deref(), found, reader);
         };
         let scanned = async {
             self.members.scan(&table::prefixes(name), Default::default(), read).await?.whole.done().await
         };
-        let (table, _) = scanned.await.map_err(|trouble| trouble.cannot("read the records"))?;
-        Ok(table.services())
+        let (found, _) = scanned.await.map_err(|trouble| trouble.cannot("read the records"))?;
+        Ok(Table::from(found).services())
     }
 
     async fn found(&self, name: &str) -> Result<Vec<Service>, Error> {

@@ -6,13 +6,16 @@ mod failure;
 mod hold;
 mod hub;
 mod mirror;
+mod pool;
 #[cfg(test)]
 mod recorded;
 mod retry;
+mod said;
 mod select;
 mod slice;
+mod targets;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +29,10 @@ use self::api::{Api, Collection, Source};
 use self::failure::Failure;
 use self::hold::Hold;
 use self::hub::{Board, Hub};
-use self::mirror::{Mirror, News, Object};
+use self::mirror::{Change, Mirror, News, Object};
+use self::pool::Pool;
 use self::retry::Retry;
-use self::select::{Selection, Wanted, select};
+use self::select::Wanted;
 use self::slice::{Metadata, SERVICE_NAME, Slice};
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
@@ -244,10 +248,15 @@ impl Kubernetes {
         let this = self.clone();
         let told = self.hub.watch(name, move |board| async move {
             let (sender, news) = mpsc::channel(1);
-            let ours = |slice: &&Slice| slice.metadata.labels.get(SERVICE_NAME) == Some(&service);
-            let view = |slices: &BTreeMap<String, Slice>| select(slices.values().filter(ours), &wanted);
-            let publish = publish(news, Hold::new(hold, hold_last), &record, &board);
-            tokio::join!(mirror.run(sender, view), publish);
+            let publishing = Publishing {
+                service,
+                pool: Pool::new(wanted),
+                hold: Hold::new(hold, hold_last),
+                degraded: false,
+                record,
+                board,
+            };
+            tokio::join!(mirror.run(sender), publishing.run(news));
         });
         told.map(move |told| told.map_err(|failure| this.error("watch endpointslices", &failure))).boxed()
     }
@@ -259,39 +268,60 @@ impl Object for Slice {
     }
 }
 
-/// Turns selections into sets, some of them a moment later.
-async fn publish(mut news: mpsc::Receiver<News<Selection>>, mut hold: Hold, record: &Service, board: &Board) {
-    let mut degraded = false;
-    let mut again: Option<Instant> = None;
-    loop {
-        let due = async {
-            match again {
-                Some(again) => sleep_until(again).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            item = news.recv() => match item {
-                None => return,
-                Some(News::Failed(failure)) => {
-                    board.failed(failure);
-                    continue;
+/// Turns what happens to slices into sets, some of them a moment later.
+struct Publishing {
+    service: String,
+    pool: Pool,
+    hold: Hold,
+    degraded: bool,
+    record: Service,
+    board: Board,
+}
+
+impl Publishing {
+    async fn run(mut self, mut news: mpsc::Receiver<News<Slice>>) {
+        let mut again: Option<Instant> = None;
+        loop {
+            let due = async {
+                match again {
+                    Some(again) => sleep_until(again).await,
+                    None => std::future::pending().await,
                 }
-                Some(News::State(selection)) => {
-                    if selection.degraded && !degraded {
-                        tracing::warn!(service = record.name, "no endpoint is ready: using those shutting down");
+            };
+            tokio::select! {
+                item = news.recv() => match item {
+                    None => return,
+                    Some(News::Failed(failure)) => {
+                        self.board.failed(failure);
+                        continue;
                     }
-                    degraded = selection.degraded;
-                    hold.choose(selection, Instant::now());
-                }
-            },
-            () = due => {}
+                    Some(News::Changed(changes)) => self.hear(changes),
+                },
+                () = due => {}
+            }
+            let (endpoints, next) = self.hold.set(&self.pool, Instant::now());
+            again = next;
+            let mut record = self.record.clone();
+            record.endpoints = endpoints;
+            self.board.state(if record.endpoints.is_empty() { Vec::new() } else { vec![record] });
         }
-        let (endpoints, next) = hold.set(Instant::now());
-        again = next;
-        let mut record = record.clone();
-        record.endpoints = endpoints;
-        board.state(if record.endpoints.is_empty() { Vec::new() } else { vec![record] });
+    }
+
+    fn hear(&mut self, changes: Vec<Change<Slice>>) {
+        let ours = |slice: &&Slice| slice.metadata.labels.get(SERVICE_NAME) == Some(&self.service);
+        for change in changes {
+            match change {
+                Change::All(slices) => self.pool.replace(slices.iter().filter(ours)),
+                Change::Now(slice) if ours(&&slice) => self.pool.put(&slice),
+                Change::Now(slice) => self.pool.remove(&slice.metadata.name),
+                Change::Gone(name) => self.pool.remove(&name),
+            }
+        }
+        self.hold.settle(&mut self.pool, Instant::now());
+        let before = std::mem::replace(&mut self.degraded, self.pool.degraded());
+        if self.degraded && !before {
+            tracing::warn!(service = self.record.name, "no endpoint is ready: using those shutting down");
+        }
     }
 }
 
@@ -322,12 +352,17 @@ impl Registry for Kubernetes {
                 }
                 next = page.metadata.next;
             }
-            let label = |slice: &Slice| slice.metadata.labels.get(SERVICE_NAME).cloned();
-            let names: BTreeSet<String> = slices.iter().filter_map(label).collect();
-            let records = names.into_iter().filter_map(|name| {
-                let ours = slices.iter().filter(|slice| label(slice).as_ref() == Some(&name));
-                let mut record = Service::new(&name);
-                record.endpoints = select(ours, &self.wanted).chosen.into_values().collect();
+            let mut pools: BTreeMap<String, Pool> = BTreeMap::new();
+            for slice in &slices {
+                if let Some(name) = slice.metadata.labels.get(SERVICE_NAME) {
+                    let new = || Pool::new(self.wanted.clone());
+                    pools.entry(name.clone()).or_insert_with(new).put(slice);
+                }
+            }
+            let records = pools.into_iter().filter_map(|(name, mut pool)| {
+                pool.settle();
+                let mut record = Service::new(name);
+                record.endpoints = pool.used().1.map(|(_, endpoint)| endpoint).collect();
                 (!record.endpoints.is_empty()).then_some(record)
             });
             Ok(records.collect())

@@ -34,6 +34,11 @@ impl Labels {
     pub fn shared(&self) -> Arc<BTreeMap<String, String>> {
         self.0.clone()
     }
+
+    /// Whether these are the same in memory, hence alike.
+    pub(crate) fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Default for Labels {

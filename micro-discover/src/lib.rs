@@ -50,6 +50,7 @@ mod registry;
 // What keeps going when that fails.
 mod announce;
 mod backoff;
+mod mark;
 mod watch;
 
 // What a balancer sees of it.
@@ -89,6 +90,8 @@ mod packed;
 pub mod probe;
 #[cfg(any(feature = "mdns", feature = "nats"))]
 mod said;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+mod template;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes", feature = "mdns", feature = "nats"))]
 mod text;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "mdns", feature = "nats"))]

@@ -193,6 +193,11 @@ pub(crate) fn check_endpoints(service: &str, endpoints: &[Endpoint]) -> Result<(
     checked().map_err(|error: Invalid| error.at(format_args!("service {}", quoted(service))))
 }
 
+/// Checks the id of an endpoint.
+pub(crate) fn check_id(id: &str) -> Result<(), Invalid> {
+    check_name(id, LONGEST_NAME).map_err(|error| error.at("id"))
+}
+
 /// Checks a name that a registry is asked for.
 pub(crate) fn check_service_name(name: &str) -> Result<(), Invalid> {
     check_name(name, LONGEST_NAME).map_err(|error| error.at(format_args!("service name {}", quoted(name))))
@@ -229,7 +234,7 @@ impl Endpoint {
     }
 
     fn check(&self) -> Result<(), Invalid> {
-        check_name(&self.id, LONGEST_NAME).map_err(|error| error.at("id"))?;
+        check_id(&self.id)?;
         if self.weight > HEAVIEST {
             return Err(Invalid::new(format!("weight {} is not in 0..={HEAVIEST}", self.weight)));
         }

@@ -1,19 +1,18 @@
 //! Drives any registry for ever: back-off after a failure, the last good set meanwhile, and how stale that is.
 
 use std::fmt;
-use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use foldhash::quality::RandomState;
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::backoff::Backoff;
+use crate::mark::Marks;
 use crate::record::Service;
 use crate::registry::{Error, Registry};
 
@@ -28,9 +27,9 @@ pub struct Watch {
     name: String,
     state: State,
     backoff: Backoff,
-    /// Stands for the set that was given last: another has the same once in 2^64 times.
+    /// Stands for the set that was given last.
     last: Option<u64>,
-    marks: RandomState,
+    marks: Marks,
     status: Status,
 }
 
@@ -52,7 +51,7 @@ impl Watch {
             state: State::Idle,
             backoff: Backoff::new(LONGEST_WAIT, fastrand::Rng::new()),
             last: None,
-            marks: RandomState::default(),
+            marks: Marks::default(),
             status: Status::default(),
         }
     }
@@ -132,7 +131,7 @@ impl Stream for Watch {
             match polled {
                 Some(Ok(set)) => {
                     this.succeeded();
-                    let mark = this.marks.hash_one(&set);
+                    let mark = this.marks.set(&set);
                     if this.last.replace(mark) != Some(mark) {
                         return Poll::Ready(Some(set));
                     }

@@ -50,9 +50,18 @@ impl Layout {
     }
 }
 
+/// Records as they are found, each with its key.
+pub(super) type Found = Vec<(Vec<u8>, Replica)>;
+
 /// One record per key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Table(pub(super) BTreeMap<Vec<u8>, Replica>);
+
+impl From<Found> for Table {
+    fn from(found: Found) -> Self {
+        Self(found.into_iter().collect())
+    }
+}
 
 impl Table {
     /// The set these keys are. An endpoint under both layouts counts once.
@@ -95,15 +104,15 @@ impl Seen {
         Self { grace, lost: Mutex::default(), junk: Mutex::default() }
     }
 
-    /// Adds the records among `found` to `table`. What is no record is said once and left out.
+    /// Adds the records among `page` to `found`. What is no record is said once and left out.
     pub(super) fn read(
         &self,
-        found: Vec<KeyValue>,
+        page: Vec<KeyValue>,
         name: Option<&str>,
-        table: &mut Table,
+        found: &mut Found,
         reader: &mut Reader,
     ) {
-        table.0.extend(found.into_iter().filter_map(|kv| {
+        found.extend(page.into_iter().filter_map(|kv| {
             let record = self.record(&kv.key, &kv.value, name, reader)?;
             Some((kv.key.to_vec(), record))
         }));

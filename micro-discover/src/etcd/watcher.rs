@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::members::{Members, Scanned, Trouble, end_of};
 use super::rpc::{Client, Watching};
-use super::table::{Seen, Table, prefixes};
+use super::table::{Found, Seen, Table, prefixes};
 use super::wire::{Watch, WatchCreate, WatchProgress, WatchRequest, WatchResponse};
 use crate::gomicro::Reader;
 use crate::merge::Replica;
@@ -95,8 +95,8 @@ impl Watcher {
     async fn start(&mut self) -> Result<News, Trouble> {
         let prefixes = prefixes(Some(&self.name));
         let (seen, name) = (self.seen.clone(), self.name.clone());
-        let read = move |(table, reader): &mut (Table, Reader), found| {
-            seen.read(found, Some(&name), table, reader);
+        let read = move |(found, reader): &mut (Found, Reader), page| {
+            seen.read(page, Some(&name), found, reader);
         };
         let Scanned { revision, whole } = self.members.scan(&prefixes, Default::default(), read).await?;
         let create = |prefix: &String| {
@@ -109,8 +109,8 @@ impl Watcher {
             let creates = creates.clone();
             async move { Ok(client.watch(creates).await?) }
         };
-        let ((stream, turn), (table, reader)) = tokio::try_join!(self.members.ask(request), whole.done())?;
-        let live = Live { stream, turn, table, reader, kept: self.seen.recover(&self.name) };
+        let ((stream, turn), (found, reader)) = tokio::try_join!(self.members.ask(request), whole.done())?;
+        let live = Live { stream, turn, table: found.into(), reader, kept: self.seen.recover(&self.name) };
         let same = self.before.take().is_some_and(|before| before == live.believed());
         self.live = Some(live);
         Ok(if same { News::Same } else { News::Changed })

@@ -11,6 +11,8 @@ use crate::invalid::{Invalid, quoted};
 use crate::labels::Labels;
 use crate::merge::Replica;
 use crate::record::{Endpoint, Method, Service, check_endpoints};
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+use crate::{record::check_id, template::Template};
 use crate::text::Text;
 
 /// A record as it is on the wire. What is mostly the same as in the record before stays unread.
@@ -76,6 +78,8 @@ fn text(json: Option<&RawValue>) -> &str {
 /// Reads one record after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
+    #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+    last: Option<Last>,
     head: Option<Head>,
     labels: Option<(Box<str>, Labels)>,
 }
@@ -88,6 +92,39 @@ struct Head {
     service: Arc<Service>,
 }
 
+/// The record that was read last, of one endpoint, with holes for its id and its address.
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+#[derive(Debug)]
+struct Last {
+    template: Template<2>,
+    port: u32,
+    replica: Replica,
+}
+
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+impl Last {
+    fn of(json: &[u8], record: &Record<'_>) -> Option<(Template<2>, u32)> {
+        let [node] = record.nodes.as_deref()? else { return None };
+        let template = Template::new(std::str::from_utf8(json).ok()?, [Some(&node.id), Some(&node.address)]);
+        Some((template?, node.port.unwrap_or(0)))
+    }
+
+    /// What a record says that is the same but for its id and its address. None when it is not, or breaks a rule.
+    fn again(&self, json: &[u8]) -> Option<Replica> {
+        let ([Some(id), Some(address)], length) = self.template.fill(json)? else { return None };
+        let [Endpoint { weight, zone, priority, metadata, .. }] = &*self.replica.endpoints else {
+            return None;
+        };
+        let mut endpoint = Endpoint::new(id, dialled(address, self.port, metadata).ok()?)
+            .weight(*weight)
+            .priority(*priority);
+        check_id(id).ok().filter(|()| length == json.len())?;
+        endpoint.zone.clone_from(zone);
+        endpoint.metadata.clone_from(metadata);
+        Some(Replica { head: self.replica.head.clone(), endpoints: vec![endpoint] })
+    }
+}
+
 impl Reader {
     /// Reads a record of any era. A node that has no address we could dial is left out.
     ///
@@ -96,7 +133,14 @@ impl Reader {
     /// When it is no record, or breaks a rule of ours.
     #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
     pub(crate) fn read(&mut self, json: &[u8]) -> Result<Replica, Invalid> {
-        self.replica(Record::parse(json)?)
+        if let Some(replica) = self.last.as_ref().and_then(|last| last.again(json)) {
+            return Ok(replica);
+        }
+        let record = Record::parse(json)?;
+        let template = Last::of(json, &record);
+        let replica = self.replica(record)?;
+        self.last = template.map(|(template, port)| Last { template, port, replica: replica.clone() });
+        Ok(replica)
     }
 
     pub(super) fn replica(&mut self, record: Record<'_>) -> Result<Replica, Invalid> {

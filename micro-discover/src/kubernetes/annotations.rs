@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::api::{Api, Collection, Source};
 use super::failure::{Failure, Kind};
 use super::hub::{Board, Hub};
-use super::mirror::{Initial, Mirror, News, Object};
+use super::mirror::{Change, Initial, Mirror, News, Object};
 use super::retry::Retry;
 use super::slice::{Metadata, Page, nullable};
 use crate::gomicro;
@@ -189,21 +189,32 @@ impl PodAnnotations {
         let wanted = name.to_owned();
         let told = self.hub.watch(name, move |board| async move {
             let (sender, news) = mpsc::channel(1);
-            tokio::join!(
-                mirror.run(sender, |pods| records(pods.values(), Some(&wanted))),
-                publish(news, &board)
-            );
+            tokio::join!(mirror.run(sender), publish(news, &wanted, &board));
         });
         told.map(|told| told.map_err(|failure| error("watch pods", &failure))).boxed()
     }
 }
 
-async fn publish(mut news: mpsc::Receiver<News<Vec<Service>>>, board: &Board) {
+async fn publish(mut news: mpsc::Receiver<News<Pod>>, name: &str, board: &Board) {
+    let mut pods: BTreeMap<String, Pod> = BTreeMap::new();
     while let Some(item) = news.recv().await {
-        match item {
-            News::State(set) => board.state(set),
-            News::Failed(failure) => board.failed(failure),
+        let changes = match item {
+            News::Changed(changes) => changes,
+            News::Failed(failure) => {
+                board.failed(failure);
+                continue;
+            }
+        };
+        for change in changes {
+            match change {
+                Change::All(all) => {
+                    pods = all.into_iter().map(|pod| (pod.metadata.name.clone(), pod)).collect();
+                }
+                Change::Now(pod) => drop(pods.insert(pod.metadata.name.clone(), pod)),
+                Change::Gone(name) => drop(pods.remove(&name)),
+            }
         }
+        board.state(records(pods.values(), Some(name)));
     }
 }
 

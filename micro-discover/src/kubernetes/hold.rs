@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::select::Selection;
+use super::pool::Pool;
 use crate::record::Endpoint;
 
-/// What was chosen last, and what stays beside it for a moment.
+/// What stays beside what is used, for a moment.
 #[derive(Debug)]
 pub(super) struct Hold {
     missing: Duration,
     emptied: Duration,
-    chosen: BTreeMap<SocketAddr, Endpoint>,
     /// Endpoints that are missing, and since when.
     absent: BTreeMap<SocketAddr, (Endpoint, Instant)>,
 }
@@ -25,32 +24,31 @@ pub(super) struct Hold {
 impl Hold {
     /// Keeps what is missing for `missing`, or for `emptied` when nothing else would be left.
     pub(super) fn new(missing: Duration, emptied: Duration) -> Self {
-        Self { missing, emptied, chosen: BTreeMap::new(), absent: BTreeMap::new() }
+        Self { missing, emptied, absent: BTreeMap::new() }
     }
 
-    /// Takes what is chosen from `now` on.
-    pub(super) fn choose(&mut self, selection: Selection, now: Instant) {
-        let Selection { chosen, refused, .. } = selection;
-        let missing = |at: &SocketAddr| !chosen.contains_key(at) && !refused.contains(at);
-        self.absent.retain(|at, _| missing(at));
-        for (at, endpoint) in std::mem::take(&mut self.chosen) {
-            if missing(&at) {
-                self.absent.insert(at, (endpoint, now));
-            }
-        }
-        self.chosen = chosen;
+    /// Takes what has changed in `pool`.
+    pub(super) fn settle(&mut self, pool: &mut Pool, now: Instant) {
+        let missing = pool.settle();
+        self.absent.retain(|at, _| !pool.knows(at));
+        self.absent.extend(missing.into_iter().map(|(at, endpoint)| (at, (endpoint, now))));
     }
 
     /// The set to publish at `now`, and when to ask again though nothing new has come.
-    pub(super) fn set(&mut self, now: Instant) -> (Vec<Endpoint>, Option<Instant>) {
-        let wait = if self.chosen.is_empty() { self.emptied } else { self.missing };
+    pub(super) fn set(&mut self, pool: &Pool, now: Instant) -> (Vec<Endpoint>, Option<Instant>) {
+        let (count, used) = pool.used();
+        let wait = if count == 0 { self.emptied } else { self.missing };
         self.absent.retain(|_, (_, since)| *since + wait > now);
         let again = self.absent.values().map(|(_, since)| *since + wait).min();
-        if again.is_none() {
-            return (self.chosen.values().cloned().collect(), None);
+        let mut all = Vec::with_capacity(count + self.absent.len());
+        let mut absent = self.absent.iter().map(|(at, (endpoint, _))| (*at, endpoint)).peekable();
+        for (at, endpoint) in used {
+            while let Some((_, before)) = absent.next_if(|(missing, _)| *missing < at) {
+                all.push(before.clone());
+            }
+            all.push(endpoint);
         }
-        let absent = self.absent.iter().map(|(at, (endpoint, _))| (at, endpoint));
-        let all: BTreeMap<_, _> = self.chosen.iter().chain(absent).collect();
-        (all.into_values().cloned().collect(), again)
+        all.extend(absent.map(|(_, endpoint)| endpoint.clone()));
+        (all, again)
     }
 }

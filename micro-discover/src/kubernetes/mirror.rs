@@ -32,11 +32,41 @@ pub enum Initial {
 
 /// What is new, in order.
 #[derive(Debug)]
-pub(super) enum News<V> {
-    /// The server is there, and this is how all objects look together.
-    State(V),
+pub(super) enum News<T> {
+    /// The server is there, and this has happened since it was heard of last.
+    Changed(Vec<Change<T>>),
     /// The server is not; the objects stay as they were.
     Failed(Failure),
+}
+
+/// What happens to the objects of a collection.
+#[derive(Debug)]
+pub(super) enum Change<T> {
+    /// These are all there are.
+    All(Vec<T>),
+    /// This one is new, or looks like this now.
+    Now(T),
+    /// The one of this name is gone.
+    Gone(String),
+}
+
+/// What tells one state of an object from another.
+#[derive(Debug)]
+struct Known {
+    uid: String,
+    version: Option<u64>,
+}
+
+impl Known {
+    fn of<T: Object>(object: &T) -> Self {
+        let Metadata { uid, resource_version, .. } = object.metadata();
+        Self { uid: uid.clone(), version: resource_version.parse().ok() }
+    }
+
+    /// Whether this is a later state of the same object.
+    fn newer(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.version.zip(other.version).is_some_and(|(known, new)| known > new)
+    }
 }
 
 pub(super) struct Mirror<T> {
@@ -45,7 +75,9 @@ pub(super) struct Mirror<T> {
     initial: Initial,
     lasting: Duration,
     retry: Retry,
-    objects: BTreeMap<String, T>,
+    known: BTreeMap<String, Known>,
+    /// What nobody was told of yet.
+    changes: Vec<Change<T>>,
     /// Where to resume; none: from the beginning.
     version: Option<String>,
     /// The newest state ever known: the past is not believed.
@@ -77,7 +109,8 @@ impl<T: Object> Mirror<T> {
             initial,
             lasting,
             retry,
-            objects: BTreeMap::new(),
+            known: BTreeMap::new(),
+            changes: Vec::new(),
             version: None,
             newest: 0,
             past_since: None,
@@ -86,14 +119,10 @@ impl<T: Object> Mirror<T> {
     }
 
     /// Runs until nobody listens to `news`. Says nothing of the objects before all of them are known.
-    pub(super) async fn run<V>(
-        mut self,
-        news: mpsc::Sender<News<V>>,
-        view: impl Fn(&BTreeMap<String, T>) -> V,
-    ) {
+    pub(super) async fn run(mut self, news: mpsc::Sender<News<T>>) {
         while !news.is_closed() {
             let started = Instant::now();
-            let wait = match self.once(&news, &view).await {
+            let wait = match self.once(&news).await {
                 Ok(()) if started.elapsed() >= LONG_LIVED => Duration::ZERO,
                 Ok(()) => self.retry.ended(),
                 Err(failure) => {
@@ -126,19 +155,15 @@ impl<T: Object> Mirror<T> {
     }
 
     /// One stream, from its request to its end.
-    async fn once<V>(
-        &mut self,
-        news: &mpsc::Sender<News<V>>,
-        view: &impl Fn(&BTreeMap<String, T>) -> V,
-    ) -> Result<(), Failure> {
+    async fn once(&mut self, news: &mpsc::Sender<News<T>>) -> Result<(), Failure> {
         let lasting = self.lasting.mul_f64(1.0 + 0.25 * fastrand::f64());
         let mut lines = if self.version.is_some() {
             let lines = self.api.watch(&self.what, self.version.as_deref(), lasting).await?;
-            self.well(news, view).await;
+            self.well(news).await;
             lines
         } else if self.initial == Initial::List {
             self.list().await?;
-            self.well(news, view).await;
+            self.well(news).await;
             self.api.watch(&self.what, self.version.as_deref(), lasting).await?
         } else {
             match self.watch_list(lasting).await {
@@ -146,22 +171,22 @@ impl<T: Object> Mirror<T> {
                 Err(failure) if failure.kind == Kind::Unsupported => {
                     self.initial = Initial::List;
                     tracing::debug!(?failure, "the server offers no watch of the whole state: listing");
-                    return Box::pin(self.once(news, view)).await;
+                    return Box::pin(self.once(news)).await;
                 }
                 opened => {
                     let lines = opened?;
-                    self.well(news, view).await;
+                    self.well(news).await;
                     lines
                 }
             }
         };
         self.resumes = 0;
-        self.follow(&mut lines, news, view).await
+        self.follow(&mut lines, news).await
     }
 
-    async fn well<V>(&mut self, news: &mpsc::Sender<News<V>>, view: &impl Fn(&BTreeMap<String, T>) -> V) {
+    async fn well(&mut self, news: &mpsc::Sender<News<T>>) {
         self.retry.healthy();
-        drop(news.send(News::State(view(&self.objects))).await);
+        drop(news.send(News::Changed(std::mem::take(&mut self.changes))).await);
     }
 
     /// Reads every page aside, then takes the whole.
@@ -234,35 +259,27 @@ impl<T: Object> Mirror<T> {
         }
         self.past_since = None;
         self.newest = number;
-        self.objects = all;
+        self.known = all.iter().map(|(name, object)| (name.clone(), Known::of(object))).collect();
+        self.changes = vec![Change::All(all.into_values().collect())];
         self.version = Some(version);
         Ok(())
     }
 
-    async fn follow<V>(
-        &mut self,
-        lines: &mut Lines,
-        news: &mpsc::Sender<News<V>>,
-        view: &impl Fn(&BTreeMap<String, T>) -> V,
-    ) -> Result<(), Failure> {
+    async fn follow(&mut self, lines: &mut Lines, news: &mpsc::Sender<News<T>>) -> Result<(), Failure> {
         loop {
             let batch = lines.next().await?;
             if batch.is_empty() {
                 return Ok(());
             }
-            let mut changed = false;
             let mut end = None;
             for line in batch {
-                match parse(&line).and_then(|event| self.apply(event)) {
-                    Ok(applied) => changed |= applied,
-                    Err(failure) => {
-                        end = Some(failure);
-                        break;
-                    }
+                if let Err(failure) = parse(&line).and_then(|event| self.apply(event)) {
+                    end = Some(failure);
+                    break;
                 }
             }
-            if changed {
-                drop(news.send(News::State(view(&self.objects))).await);
+            if !self.changes.is_empty() {
+                drop(news.send(News::Changed(std::mem::take(&mut self.changes))).await);
             }
             if let Some(failure) = end {
                 return Err(failure);
@@ -270,34 +287,30 @@ impl<T: Object> Mirror<T> {
         }
     }
 
-    /// Whether `event` changed an object.
-    fn apply(&mut self, event: Event<T>) -> Result<bool, Failure> {
+    /// Notes what `event` changes.
+    fn apply(&mut self, event: Event<T>) -> Result<(), Failure> {
         match event {
             Event::Applied(object) => {
                 self.reached(&object.metadata().resource_version);
-                if self.objects.get(&name(&object)).is_some_and(|known| newer(known, &object)) {
-                    return Ok(false);
+                let (name, now) = (name(&object), Known::of(&object));
+                if self.known.get(&name).is_none_or(|known| !known.newer(&now)) {
+                    self.known.insert(name, now);
+                    self.changes.push(Change::Now(object));
                 }
-                self.objects.insert(name(&object), object);
-                Ok(true)
             }
             Event::Deleted(object) => {
                 self.reached(&object.metadata().resource_version);
-                let uid = &object.metadata().uid;
-                let same = |known: &T| uid.is_empty() || known.metadata().uid == *uid;
-                if self.objects.get(&name(&object)).is_some_and(same) {
-                    self.objects.remove(&name(&object));
-                    return Ok(true);
+                let (name, gone) = (name(&object), Known::of(&object));
+                if self.known.get(&name).is_some_and(|known| gone.uid.is_empty() || known.uid == gone.uid) {
+                    self.known.remove(&name);
+                    self.changes.push(Change::Gone(name));
                 }
-                Ok(false)
             }
-            Event::Bookmark(metadata, _) => {
-                self.reached(&metadata.resource_version);
-                Ok(false)
-            }
-            Event::Failed(status) => Err(Failure::in_stream(&status)),
-            Event::Unknown => Ok(false),
+            Event::Bookmark(metadata, _) => self.reached(&metadata.resource_version),
+            Event::Failed(status) => return Err(Failure::in_stream(&status)),
+            Event::Unknown => {}
         }
+        Ok(())
     }
 
     fn reached(&mut self, version: &str) {
@@ -317,13 +330,6 @@ impl<T: Object> Mirror<T> {
 
 fn name<T: Object>(object: &T) -> String {
     object.metadata().name.clone()
-}
-
-/// Whether `known` is a later state of the same object.
-fn newer<T: Object>(known: &T, object: &T) -> bool {
-    let version = |object: &T| object.metadata().resource_version.parse::<u64>().ok();
-    known.metadata().uid == object.metadata().uid
-        && version(known).zip(version(object)).is_some_and(|(known, new)| known > new)
 }
 
 /// A line that makes no sense leaves the state unknown: only a new list helps.

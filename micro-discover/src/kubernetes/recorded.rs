@@ -1,6 +1,7 @@
 //! The selection against what kube-proxy's own code makes of recorded traffic.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::hold::Hold;
-use super::select::{Family, Port, Selection, Wanted, select};
-use super::slice::{Event, Page, Port as SlicePort, Slice};
+use super::pool::Pool;
+use super::said::said;
+use super::select::{Family, Port, Wanted};
+use super::slice::{Conditions, Event, Page, Port as SlicePort, Slice};
 use crate::record::Endpoint;
 
 type Slices = BTreeMap<String, Slice>;
@@ -41,6 +44,35 @@ fn states(name: &str) -> Vec<Slices> {
         states.push(slices);
     }
     states
+}
+
+/// What is used of `slices`, and what is there beside it.
+#[derive(Debug, PartialEq)]
+struct Selection {
+    chosen: BTreeMap<SocketAddr, Endpoint>,
+    refused: BTreeSet<SocketAddr>,
+    degraded: bool,
+}
+
+/// What `pool` has settled on.
+fn settled(pool: &Pool, slices: &Slices) -> Selection {
+    let chosen: BTreeMap<_, _> = pool.used().1.collect();
+    assert_eq!(chosen.len(), pool.used().0);
+    let addresses = slices.values().flat_map(|slice| said(slice, pool.wanted()).map(|(at, _)| at));
+    let refused = addresses.filter(|at| !chosen.contains_key(at)).collect();
+    Selection { degraded: pool.degraded(), chosen, refused }
+}
+
+/// What a client that knows nothing yet makes of `slices`, in this order.
+fn select<'a>(slices: impl Iterator<Item = &'a Slice>, wanted: &Wanted) -> Selection {
+    let mut pool = Pool::new(wanted.clone());
+    let mut all = Slices::new();
+    for slice in slices {
+        pool.put(slice);
+        all.insert(slice.metadata.name.clone(), slice.clone());
+    }
+    pool.settle();
+    settled(&pool, &all)
 }
 
 fn ids(selection: &Selection) -> BTreeSet<String> {
@@ -122,9 +154,9 @@ fn hints_that_go_away_change_nothing_for_a_client_without_a_zone() {
 /// The sets that are published when a recording is played at once.
 fn published(name: &str, hold: Duration) -> Vec<BTreeSet<String>> {
     let now = Instant::now();
-    let mut hold = Hold::new(hold, hold * 8);
+    let (mut hold, mut pool) = (Hold::new(hold, hold * 8), Pool::new(Wanted::default()));
     let sets = states(name).into_iter().map(|slices| {
-        let (set, _) = apply(&mut hold, &select(slices.values(), &Wanted::default()), now);
+        let (set, _) = apply(&mut hold, &mut pool, slices.values(), now);
         set.into_iter().map(|endpoint| endpoint.id).collect()
     });
     let mut sets: Vec<_> = sets.collect();
@@ -142,38 +174,47 @@ async fn moving_between_slices_and_recreating_a_slice_change_nothing_while_remov
     assert_eq!(without.len(), 3, "there, gone, there again: {without:?}");
 }
 
-fn apply(hold: &mut Hold, selection: &Selection, now: Instant) -> (Vec<Endpoint>, Option<Instant>) {
-    hold.choose(selection.clone(), now);
-    hold.set(now)
+/// All `slices` there are from `now` on.
+fn apply<'a>(
+    hold: &mut Hold,
+    pool: &mut Pool,
+    slices: impl Iterator<Item = &'a Slice>,
+    now: Instant,
+) -> (Vec<Endpoint>, Option<Instant>) {
+    pool.replace(slices);
+    hold.settle(pool, now);
+    hold.set(pool, now)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_held_endpoint_goes_when_its_time_is_over_and_at_once_when_it_is_seen_unready() {
     let states = states("30-watch-lifecycle");
-    let full = select(states[0].values(), &Wanted::default());
+    let (full, none) = (&states[0], Slices::new());
     let start = Instant::now();
     let mut hold = Hold::new(Duration::from_millis(250), Duration::from_secs(2));
-    let all = apply(&mut hold, &full, start).0;
+    let mut pool = Pool::new(Wanted::default());
+    let mut apply = |slices: &Slices, now| apply(&mut hold, &mut pool, slices.values(), now);
+    let all = apply(full, start).0;
 
-    let gone = Selection::default();
-    let (held, again) = apply(&mut hold, &gone, start);
-    assert_eq!(
-        (held, again),
-        (all.clone(), Some(start + Duration::from_secs(2))),
-        "nobody else would be left"
-    );
-    assert_eq!(apply(&mut hold, &gone, start + Duration::from_secs(2)), (vec![], None));
+    let held = (all.clone(), Some(start + Duration::from_secs(2)));
+    assert_eq!(apply(&none, start), held, "nobody else would be left");
+    assert_eq!(apply(&none, start + Duration::from_secs(2)), (vec![], None));
 
-    apply(&mut hold, &full, start);
-    let refused = full.chosen.keys().copied().collect();
-    let unready = Selection { refused, ..Selection::default() };
-    assert_eq!(apply(&mut hold, &unready, start), (vec![], None));
+    apply(full, start);
+    let mut unready = full.clone();
+    for target in unready.values_mut().flat_map(|slice| &mut slice.endpoints) {
+        target.conditions = Conditions { ready: Some(false), serving: Some(false), terminating: None };
+    }
+    assert_eq!(apply(&unready, start), (vec![], None));
 
-    apply(&mut hold, &full, start);
+    apply(full, start);
     let mut fewer = full.clone();
-    fewer.chosen.pop_first();
-    assert_eq!(apply(&mut hold, &fewer, start), (all.clone(), Some(start + Duration::from_millis(250))));
-    let (left, _) = apply(&mut hold, &fewer, start + Duration::from_millis(250));
+    let first = all[0].address.host().unwrap().parse().ok();
+    for slice in fewer.values_mut() {
+        slice.endpoints.retain(|target| target.ip != first);
+    }
+    assert_eq!(apply(&fewer, start), (all.clone(), Some(start + Duration::from_millis(250))));
+    let (left, _) = apply(&fewer, start + Duration::from_millis(250));
     assert_eq!(left.len(), all.len() - 1);
 }
 
@@ -268,12 +309,22 @@ fn a_dual_stack_pod_is_one_endpoint() {
     assert_eq!(chosen(&only6, &family(Family::Both)), v6);
 }
 
+/// Hints of four kinds.
+fn hints(kind: u8) -> Value {
+    match kind {
+        0 => serde_json::json!(null),
+        1 => serde_json::json!({"forZones": [{"name": "z0"}]}),
+        2 => serde_json::json!({"forZones": [{"name": "z1"}], "forNodes": [{"name": "n0"}]}),
+        _ => serde_json::json!({"forZones": [{"name": "z0"}], "forNodes": [{"name": "n1"}]}),
+    }
+}
+
 fn slice(name: &str, version: u32, endpoints: &Value) -> Slice {
     let json = serde_json::json!({
         "metadata": {"name": name, "resourceVersion": version.to_string()},
         "addressType": "IPv4", "ports": [{"port": 80}], "endpoints": endpoints,
     });
-    serde_json::from_value(json).unwrap()
+    serde_json::from_str(&json.to_string()).unwrap()
 }
 
 #[test]
@@ -339,7 +390,7 @@ fn hostile_slices_are_read_as_far_as_they_make_sense() {
     assert_eq!(ids(&selection), set(&["10.0.0.1:80"]));
     assert_eq!(selection.chosen[&"10.0.0.1:80".parse().unwrap()].zone, None);
     odd.address_type = "FQDN".to_owned();
-    assert_eq!(select([&odd].into_iter(), &Wanted::default()), Selection::default());
+    assert_eq!(ids(&select([&odd].into_iter(), &Wanted::default())), set(&[]));
     assert!(Event::<Slice>::parse(b"{\"type\":\"ADDED\"").is_err());
     assert_eq!(Event::<Slice>::parse(b"{\"type\":\"X\",\"object\":1}").unwrap(), Event::Unknown);
 }
@@ -349,8 +400,8 @@ proptest::proptest! {
     fn after_any_changes_the_published_set_is_the_selection_once_holds_are_over(
         steps in proptest::collection::vec((0_usize..3, proptest::collection::vec((0_u8..4, 0_u8..4), 0..4)), 1..30)
     ) {
-        let (start, hold) = (Instant::now(), Duration::from_millis(250));
-        let mut held = Hold::new(hold, hold * 8);
+        let (start, time) = (Instant::now(), Duration::from_millis(250));
+        let (mut hold, mut pool) = (Hold::new(time, time * 8), Pool::new(Wanted::default()));
         let mut slices = Slices::new();
         let mut before: BTreeSet<String> = BTreeSet::new();
         for (at, (name, targets)) in (0_u32..).zip(&steps) {
@@ -363,8 +414,8 @@ proptest::proptest! {
             let selection = select(slices.values(), &Wanted::default());
             let reversed = select(slices.values().rev(), &Wanted::default());
             proptest::prop_assert_eq!(&selection, &reversed);
-            let now = start + hold * at / 3;
-            let (set, again) = apply(&mut held, &selection, now);
+            let now = start + time * at / 3;
+            let (set, again) = apply(&mut hold, &mut pool, slices.values(), now);
             let set: BTreeSet<String> = set.into_iter().map(|endpoint| endpoint.id).collect();
             proptest::prop_assert!(set.is_superset(&ids(&selection)));
             let refused = selection.refused.iter().map(ToString::to_string).collect();
@@ -374,8 +425,52 @@ proptest::proptest! {
             before = set;
         }
         let selection = select(slices.values(), &Wanted::default());
-        let (set, again) = apply(&mut held, &selection, start + hold * 1000);
+        let (set, again) = apply(&mut hold, &mut pool, slices.values(), start + time * 1000);
         proptest::prop_assert!(again.is_none());
         proptest::prop_assert_eq!(set, selection.chosen.into_values().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_one_slice_changes_adds_up_to_what_all_slices_say(
+        (family, local, at_home) in (0_usize..3, proptest::bool::ANY, proptest::bool::ANY),
+        steps in proptest::collection::vec(
+            (0_usize..5, proptest::option::of(proptest::collection::vec((0_u8..5, 0_u8..4, 0_u8..4), 0..5))), 1..40)
+    ) {
+        let family = [Family::PreferIpv4, Family::PreferIpv6, Family::Both][family];
+        let place = |name: &str| at_home.then(|| name.to_owned());
+        let wanted = Wanted { family, local, node: place("n0"), zone: place("z0"), ..Wanted::default() };
+        let (mut pool, mut slices) = (Pool::new(wanted.clone()), Slices::new());
+        let mut before = settled(&pool, &slices);
+        for (version, (number, targets)) in (0_u32..).zip(&steps) {
+            // The even ones are of IPv4; pods have an address of each.
+            let (name, v4) = (format!("s{number}"), number % 2 == 0);
+            if let Some(targets) = targets {
+                let targets: Vec<_> = targets.iter().map(|(host, state, place)| serde_json::json!({
+                    "addresses": [if v4 { format!("10.0.0.{host}") } else { format!("fd00::{host}") }],
+                    "conditions": {"ready": *state < 2, "serving": *state < 3, "terminating": *state >= 2},
+                    "targetRef": {"uid": host.to_string()},
+                    "nodeName": format!("n{}", host % 2),
+                    "hints": hints(*place),
+                })).collect();
+                let mut slice = slice(&name, version, &targets.into());
+                if !v4 {
+                    slice.address_type = "IPv6".to_owned();
+                }
+                pool.put(&slice);
+                slices.insert(name, slice);
+            } else {
+                pool.remove(&name);
+                slices.remove(&name);
+            }
+            let missing = pool.settle();
+            let now = settled(&pool, &slices);
+            proptest::prop_assert_eq!(&now, &select(slices.values(), &wanted));
+            let gone = |at: &SocketAddr| !now.chosen.contains_key(at) && !now.refused.contains(at);
+            // What was used is missing when no slice has it, and only then.
+            let expected: BTreeSet<_> = before.chosen.keys().copied().filter(gone).collect();
+            proptest::prop_assert_eq!(missing.iter().map(|(at, _)| *at).collect::<BTreeSet<_>>(), expected);
+            proptest::prop_assert!(missing.iter().all(|(at, endpoint)| before.chosen[at] == *endpoint));
+            before = now;
+        }
     }
 }

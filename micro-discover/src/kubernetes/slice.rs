@@ -3,14 +3,12 @@
 //! Anything may be absent or null: an empty slice has `"endpoints": null`, a bookmark nothing but a version.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::targets::targets;
 use crate::labels::Labels;
-use crate::text::Text;
 
 /// The label that ties a slice to its Service.
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -23,7 +21,7 @@ pub(super) struct Slice {
     pub(super) metadata: Metadata,
     #[serde(deserialize_with = "nullable")]
     pub(super) address_type: String,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "targets")]
     pub(super) endpoints: Vec<Target>,
     #[serde(deserialize_with = "nullable")]
     pub(super) ports: Vec<Port>,
@@ -60,87 +58,9 @@ pub(super) struct Target {
     pub(super) labels: Labels,
 }
 
-/// A [`Target`] as it is written.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Written<'a> {
-    #[serde(borrow, deserialize_with = "nullable")]
-    addresses: First<'a>,
-    #[serde(deserialize_with = "nullable")]
-    conditions: Conditions,
-    #[serde(borrow)]
-    hostname: Option<Text<'a>>,
-    #[serde(borrow)]
-    node_name: Option<Text<'a>>,
-    zone: Option<String>,
-    #[serde(deserialize_with = "nullable")]
-    hints: Hints,
-    #[serde(borrow, deserialize_with = "nullable")]
-    target_ref: TargetRef<'a>,
-}
-
-/// The first of a list; the others are not read.
-#[derive(Default)]
-struct First<'a>(Option<Text<'a>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Texts;
-        impl<'de> Visitor<'de> for Texts {
-            type Value = First<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of addresses")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<First<'de>, A::Error> {
-                let first = texts.next_element()?;
-                while texts.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(First(first))
-            }
-        }
-        from.deserialize_seq(Texts)
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct TargetRef<'a> {
-    #[serde(borrow)]
-    name: Option<Text<'a>>,
-    #[serde(borrow)]
-    uid: Option<Text<'a>>,
-}
-
-impl<'de> Deserialize<'de> for Target {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Written::deserialize(from).map(Self::from)
-    }
-}
-
-impl From<Written<'_>> for Target {
-    fn from(written: Written<'_>) -> Self {
-        let Written { addresses, conditions, hostname, node_name, zone, hints, target_ref } = written;
-        let TargetRef { name, uid } = target_ref;
-        let pod = name.filter(|name| !name.0.is_empty());
-        let labels = [(NODE, node_name), (HOSTNAME, hostname), ("pod", pod)];
-        Self {
-            ip: addresses.0.and_then(|text| text.0.parse().ok()),
-            conditions,
-            zone,
-            hints,
-            uid: uid.map(|uid| uid.0.into()).unwrap_or_default(),
-            labels: labels
-                .into_iter()
-                .filter_map(|(key, text)| Some((key.to_owned(), text?.0.into())))
-                .collect(),
-        }
-    }
-}
-
 /// The label that says where a pod runs.
 pub(super) const NODE: &str = "node";
-const HOSTNAME: &str = "hostname";
+pub(super) const HOSTNAME: &str = "hostname";
 
 impl Target {
     pub(super) fn node(&self) -> Option<&str> {
@@ -152,7 +72,7 @@ impl Target {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct Conditions {
     pub(super) ready: Option<bool>,
@@ -160,19 +80,11 @@ pub(super) struct Conditions {
     pub(super) terminating: Option<bool>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// For whom an endpoint is meant, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Hints {
-    #[serde(deserialize_with = "nullable")]
-    pub(super) for_zones: Vec<Hint>,
-    #[serde(deserialize_with = "nullable")]
-    pub(super) for_nodes: Vec<Hint>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct Hint {
-    pub(super) name: String,
+    pub(super) zones: Vec<String>,
+    pub(super) nodes: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

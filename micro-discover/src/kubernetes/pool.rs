@@ -1,0 +1,320 @@
+//! Which endpoints the slices of a Service add up to, kept while slices come and go.
+//!
+//! What a slice says is put in its place when the slice comes, so that an event costs what its slice has. Only when the rule
+//! by which endpoints are chosen becomes another one, as when the last ready endpoint goes, all are looked at.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::said::{Facts, Said, said};
+use super::select::{Family, Wanted};
+use super::slice::Slice;
+use crate::record::Endpoint;
+
+/// The endpoints of one Service.
+#[derive(Debug)]
+pub(super) struct Pool {
+    wanted: Arc<Wanted>,
+    /// Which addresses each slice has.
+    slices: HashMap<String, Vec<SocketAddr>>,
+    /// The best that any slice says of an address, and whether it is used.
+    best: BTreeMap<SocketAddr, (Said, bool)>,
+    /// What other slices say of it.
+    others: HashMap<SocketAddr, Vec<Said>>,
+    count4: Count,
+    count6: Count,
+    rules: Rules,
+    /// Addresses of which something else may be said than when the rules were applied last.
+    touched: Vec<SocketAddr>,
+    /// What was used then, and has left its place since.
+    left: BTreeMap<SocketAddr, Endpoint>,
+    used: usize,
+}
+
+/// How many addresses of one family there are, of which so much is said.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    ready: usize,
+    ready_local: usize,
+    node_hints: usize,
+    here: usize,
+    zone_hints: usize,
+    near: usize,
+    last_resort: usize,
+    last_resort_local: usize,
+}
+
+impl Count {
+    fn add(&mut self, facts: Facts) {
+        self.each(facts, |count, fact| *count += usize::from(fact));
+    }
+
+    fn remove(&mut self, facts: Facts) {
+        self.each(facts, |count, fact| *count -= usize::from(fact));
+    }
+
+    fn each(&mut self, facts: Facts, change: impl Fn(&mut usize, bool)) {
+        let Facts { ready, last_resort, local, node_hints, here, zone_hints, near } = facts;
+        change(&mut self.ready, ready);
+        change(&mut self.ready_local, ready && local);
+        change(&mut self.node_hints, ready && node_hints);
+        change(&mut self.here, ready && here);
+        change(&mut self.zone_hints, ready && zone_hints);
+        change(&mut self.near, ready && near);
+        change(&mut self.last_resort, last_resort);
+        change(&mut self.last_resort_local, last_resort && local);
+    }
+}
+
+/// What may be used of a family.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Use {
+    #[default]
+    Nothing,
+    Ready,
+    ReadyLocal,
+    /// Ready, and meant for this node.
+    Here,
+    /// Ready, and meant for this zone.
+    Near,
+    /// What is shutting down and still answers.
+    LastResort,
+    LastResortLocal,
+}
+
+impl Use {
+    /// What is ready, where topology allows it.
+    fn ready(count: Count, wanted: &Wanted) -> Self {
+        let all = |hinted: usize| hinted == count.ready;
+        match wanted.local {
+            true if count.ready_local > 0 => Self::ReadyLocal,
+            false if all(count.node_hints) && count.here > 0 => Self::Here,
+            false if all(count.zone_hints) && count.near > 0 => Self::Near,
+            false if count.ready > 0 => Self::Ready,
+            _ => Self::Nothing,
+        }
+    }
+
+    fn last_resort(count: Count, wanted: &Wanted) -> Self {
+        match wanted.local {
+            true if count.last_resort_local > 0 => Self::LastResortLocal,
+            false if count.last_resort > 0 => Self::LastResort,
+            _ => Self::Nothing,
+        }
+    }
+
+    fn fits(self, facts: Facts) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Ready => facts.ready,
+            Self::ReadyLocal => facts.ready && facts.local,
+            Self::Here => facts.ready && facts.here,
+            Self::Near => facts.ready && facts.near,
+            Self::LastResort => facts.last_resort,
+            Self::LastResortLocal => facts.last_resort && facts.local,
+        }
+    }
+}
+
+/// By which rule each family is used, and whether nobody is ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Rules {
+    v4: Use,
+    v6: Use,
+    degraded: bool,
+}
+
+impl Rules {
+    fn of(count4: Count, count6: Count, wanted: &Wanted) -> Self {
+        let (mut v4, mut v6) = (Use::ready(count4, wanted), Use::ready(count6, wanted));
+        let degraded = (v4, v6) == (Use::Nothing, Use::Nothing);
+        if degraded {
+            (v4, v6) = (Use::last_resort(count4, wanted), Use::last_resort(count6, wanted));
+        }
+        match wanted.family {
+            Family::PreferIpv4 if v4 != Use::Nothing => v6 = Use::Nothing,
+            Family::PreferIpv6 if v6 != Use::Nothing => v4 = Use::Nothing,
+            Family::PreferIpv4 | Family::PreferIpv6 | Family::Both => {}
+        }
+        Self { v4, v6, degraded }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(wanted: Wanted) -> Self {
+        Self {
+            wanted: Arc::new(wanted),
+            slices: HashMap::new(),
+            best: BTreeMap::new(),
+            others: HashMap::new(),
+            count4: Count::default(),
+            count6: Count::default(),
+            rules: Rules::default(),
+            touched: Vec::new(),
+            left: BTreeMap::new(),
+            used: 0,
+        }
+    }
+
+    /// These are all slices now.
+    pub(super) fn replace<'a>(&mut self, slices: impl IntoIterator<Item = &'a Slice>) {
+        let mut gone: HashSet<String> = self.slices.keys().cloned().collect();
+        for slice in slices {
+            gone.remove(&slice.metadata.name);
+            self.put(slice);
+        }
+        for name in gone {
+            self.remove(&name);
+        }
+    }
+
+    /// This slice is new, or says something else.
+    pub(super) fn put(&mut self, slice: &Slice) {
+        self.remove(&slice.metadata.name);
+        let mut addresses = Vec::with_capacity(slice.endpoints.len());
+        let wanted = self.wanted.clone();
+        for (at, said) in said(slice, &wanted) {
+            addresses.push(at);
+            self.give(at, said);
+        }
+        self.slices.insert(slice.metadata.name.clone(), addresses);
+    }
+
+    /// This slice is gone.
+    pub(super) fn remove(&mut self, name: &str) {
+        for at in self.slices.remove(name).into_iter().flatten() {
+            self.take(at, name);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Whether any slice has the address.
+    pub(super) fn knows(&self, at: &SocketAddr) -> bool {
+        self.best.contains_key(at)
+    }
+
+    /// Applies the rules to what has changed. Gives what was used and is in no slice any more.
+    pub(super) fn settle(&mut self) -> Vec<(SocketAddr, Endpoint)> {
+        let rules = Rules::of(self.count4, self.count6, &self.wanted);
+        let degraded = self.rules.degraded;
+        let touched = std::mem::take(&mut self.touched);
+        // A pod with addresses of both families is used once: each may depend on the other.
+        let both = self.wanted.family == Family::Both && !touched.is_empty();
+        if rules != self.rules || both {
+            self.rules = rules;
+            self.apply_to_all();
+        } else {
+            for at in touched {
+                if let Some((said, used)) = self.best.get_mut(&at) {
+                    let now = if at.is_ipv4() { rules.v4 } else { rules.v6 }.fits(said.facts);
+                    self.used = self.used + usize::from(now) - usize::from(*used);
+                    *used = now;
+                }
+            }
+        }
+        let left = std::mem::take(&mut self.left).into_iter();
+        let left = left.filter(|(at, _)| !self.knows(at));
+        left.map(|(at, endpoint)| (at, marked(endpoint, degraded))).collect()
+    }
+
+    fn apply_to_all(&mut self) {
+        let Rules { v4, v6, .. } = self.rules;
+        let (mut pods, mut count) = (HashSet::new(), 0);
+        // In the order of addresses: those of IPv4 come first.
+        for (at, (said, used)) in &mut self.best {
+            *used = if at.is_ipv4() { v4 } else { v6 }.fits(said.facts);
+            if self.wanted.family == Family::Both
+                && let (true, Some(pod)) = (*used, &said.pod)
+            {
+                match at.is_ipv4() {
+                    true => drop(pods.insert(pod)),
+                    false => *used = !pods.contains(pod),
+                }
+            }
+            count += usize::from(*used);
+        }
+        self.used = count;
+    }
+
+    /// Whether nobody is ready, and what is used is shutting down.
+    pub(super) fn degraded(&self) -> bool {
+        self.rules.degraded && self.used > 0
+    }
+
+    /// What is used, as of the last time the rules were applied: how many, and each in the order of its address.
+    pub(super) fn used(&self) -> (usize, impl Iterator<Item = (SocketAddr, Endpoint)> + '_) {
+        let used = self.best.iter().filter(|(_, (_, used))| *used);
+        let degraded = self.rules.degraded;
+        (self.used, used.map(move |(at, (said, _))| (*at, marked(said.endpoint.clone(), degraded))))
+    }
+
+    fn count(&mut self, at: SocketAddr) -> &mut Count {
+        if at.is_ipv4() { &mut self.count4 } else { &mut self.count6 }
+    }
+
+    fn give(&mut self, at: SocketAddr, said: Said) {
+        self.touched.push(at);
+        let facts = said.facts;
+        let Some((best, used)) = self.best.get_mut(&at) else {
+            self.best.insert(at, (said, false));
+            return self.count(at).add(facts);
+        };
+        // Of two alike the first stands.
+        if said.rank <= best.rank {
+            return self.others.entry(at).or_default().push(said);
+        }
+        let before = std::mem::replace(best, said);
+        if std::mem::take(used) {
+            self.used -= 1;
+            self.left.entry(at).or_insert_with(|| before.endpoint.clone());
+        }
+        self.count(at).remove(before.facts);
+        self.count(at).add(facts);
+        self.others.entry(at).or_default().push(before);
+    }
+
+    /// Forgets what the slice `name` says of the address.
+    fn take(&mut self, at: SocketAddr, name: &str) {
+        self.touched.push(at);
+        if let Some(others) = self.others.get_mut(&at) {
+            others.retain(|said| *said.slice != *name);
+        }
+        if self.best.get(&at).is_none_or(|(best, _)| *best.slice != *name) {
+            return self.forget_empty(at);
+        }
+        let Some((best, used)) = self.best.remove(&at) else { return };
+        self.count(at).remove(best.facts);
+        if used {
+            self.used -= 1;
+            self.left.entry(at).or_insert(best.endpoint);
+        }
+        if let Some(others) = self.others.get_mut(&at)
+            && let Some(next) = others.iter().map(|said| said.rank.clone()).max()
+            && let Some(place) = others.iter().position(|said| said.rank == next)
+        {
+            let next = others.remove(place);
+            self.count(at).add(next.facts);
+            self.best.insert(at, (next, false));
+        }
+        self.forget_empty(at);
+    }
+
+    fn forget_empty(&mut self, at: SocketAddr) {
+        if self.others.get(&at).is_some_and(Vec::is_empty) {
+            self.others.remove(&at);
+        }
+    }
+}
+
+/// An endpoint that is used though it shuts down says so.
+fn marked(mut endpoint: Endpoint, degraded: bool) -> Endpoint {
+    if degraded {
+        endpoint.metadata.insert("terminating".to_owned(), "true".to_owned());
+    }
+    endpoint
+}

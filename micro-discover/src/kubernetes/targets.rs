@@ -1,0 +1,234 @@
+//! The endpoints of a slice, as they are written.
+//!
+//! There may be many thousands, and most differ from the one before in a few strings.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Error, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::slice::{Conditions, HOSTNAME, Hints, NODE, Target, nullable};
+use crate::template::Template;
+use crate::text::Text;
+
+/// A [`Target`] as it is written.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Written<'a> {
+    #[serde(borrow, deserialize_with = "nullable")]
+    addresses: First<'a>,
+    #[serde(deserialize_with = "nullable")]
+    conditions: Conditions,
+    #[serde(borrow)]
+    hostname: Option<Text<'a>>,
+    #[serde(borrow)]
+    node_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    zone: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "nullable")]
+    hints: WrittenHints<'a>,
+    #[serde(borrow, deserialize_with = "nullable")]
+    target_ref: TargetRef<'a>,
+}
+
+/// The first of a list; the others are not read.
+#[derive(Default)]
+struct First<'a>(Option<Text<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Texts;
+        impl<'de> Visitor<'de> for Texts {
+            type Value = First<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of addresses")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<First<'de>, A::Error> {
+                let first = texts.next_element()?;
+                while texts.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(First(first))
+            }
+        }
+        from.deserialize_seq(Texts)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TargetRef<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    uid: Option<Text<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenHints<'a> {
+    #[serde(borrow, deserialize_with = "nullable")]
+    for_zones: Vec<Hint<'a>>,
+    #[serde(borrow, deserialize_with = "nullable")]
+    for_nodes: Vec<Hint<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Hint<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+}
+
+/// What differs from endpoint to endpoint: address, hostname, node, pod, uid, zone, and a zone that is hinted at alone.
+type Strings<'a> = [Option<&'a str>; 7];
+
+impl Written<'_> {
+    fn strings(&self) -> Strings<'_> {
+        let zone = match &*self.hints.for_zones {
+            [only] => Some(&*only.name.0),
+            _ => None,
+        };
+        [
+            said(&self.addresses.0),
+            said(&self.hostname),
+            said(&self.node_name),
+            said(&self.target_ref.name),
+            said(&self.target_ref.uid),
+            said(&self.zone),
+            zone,
+        ]
+    }
+
+    fn hints(&self) -> Hints {
+        let names = |hints: &[Hint<'_>]| hints.iter().map(|hint| hint.name.0.clone().into_owned()).collect();
+        Hints { zones: names(&self.hints.for_zones), nodes: names(&self.hints.for_nodes) }
+    }
+}
+
+fn said<'a>(text: &'a Option<Text<'_>>) -> Option<&'a str> {
+    text.as_ref().map(|text| &*text.0)
+}
+
+fn target(strings: Strings<'_>, conditions: Conditions, mut hints: Hints) -> Target {
+    let [address, hostname, node, pod, uid, zone, near] = strings;
+    if let ([only], Some(near)) = (&mut *hints.zones, near) {
+        near.clone_into(only);
+    }
+    let mut labels = BTreeMap::new();
+    let pod = pod.filter(|pod| !pod.is_empty());
+    for (key, text) in [(HOSTNAME, hostname), (NODE, node), ("pod", pod)] {
+        labels.extend(text.map(|text| (key.to_owned(), text.to_owned())));
+    }
+    Target {
+        ip: address.and_then(|address| address.parse().ok()),
+        conditions,
+        zone: zone.map(str::to_owned),
+        hints,
+        uid: uid.unwrap_or_default().into(),
+        labels: labels.into(),
+    }
+}
+
+/// The endpoint that was read last, with a hole for each of its strings.
+struct Last {
+    template: Template<7>,
+    conditions: Conditions,
+    hints: Hints,
+}
+
+/// Reads the endpoints of a slice; null is none.
+pub(super) fn targets<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Target>, D::Error> {
+    let json = Option::<&RawValue>::deserialize(from)?;
+    json.map_or(Ok(Vec::new()), |json| list(json.get())).map_err(D::Error::custom)
+}
+
+/// A slice has at most so many, <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/>.
+const MOST: usize = 1_000;
+
+fn list(json: &str) -> Result<Vec<Target>, serde_json::Error> {
+    let Some(mut rest) = json.strip_prefix('[') else {
+        return serde_json::from_str::<Vec<IgnoredAny>>(json).map(|_| Vec::new());
+    };
+    let (mut all, mut last) = (Vec::new(), None::<Last>);
+    loop {
+        // It is well-formed: nothing else can stand between two.
+        rest = rest.trim_start_matches([' ', '\t', '\r', '\n', ',']);
+        if rest.starts_with(']') {
+            return Ok(all);
+        }
+        let filled = last.as_ref().and_then(|last| Some((last, last.template.fill(rest.as_bytes())?)));
+        let length = if let Some((last, (strings, length))) = filled {
+            all.push(target(strings, last.conditions, last.hints.clone()));
+            length
+        } else {
+            let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Written<'_>>();
+            let Some(written) = values.next().transpose()? else { return Ok(all) };
+            let length = values.byte_offset();
+            all.push(target(written.strings(), written.conditions, written.hints()));
+            if last.is_none() {
+                all.reserve(MOST.min(rest.len() / length.max(1)));
+            }
+            let (conditions, hints) = (written.conditions, written.hints());
+            let template = Template::new(&rest[..length], written.strings());
+            last = template.map(|template| Last { template, conditions, hints });
+            length
+        };
+        rest = &rest[length..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Each read alone, so that nothing is known of it.
+    fn alone(endpoints: &[Value]) -> Vec<Target> {
+        endpoints.iter().flat_map(|endpoint| list(&json!([endpoint]).to_string()).unwrap()).collect()
+    }
+
+    #[test]
+    fn endpoints_are_read_alike_whatever_stands_before_them() {
+        let endpoint = |host: u8, more: &Value| {
+            let mut endpoint = json!({
+                "addresses": [format!("10.0.0.{host}")], "conditions": {"ready": true}, "nodeName": "n", "zone": "a",
+                "targetRef": {"kind": "Pod", "name": format!("pod-{host}"), "uid": host.to_string()},
+            });
+            for (key, value) in more.as_object().unwrap() {
+                endpoint[key] = value.clone();
+            }
+            endpoint
+        };
+        let odd = [
+            json!({}),
+            json!({"conditions": {"ready": false}}),
+            json!({"hints": {"forZones": [{"name": "a"}]}}),
+            json!({"hints": {"forZones": [{"name": "b"}]}}),
+            json!({"hints": {"forZones": [{"name": "b"}, {"name": "a"}], "forNodes": [{"name": "n"}]}}),
+            json!({"hints": {"forZones": [{}]}}),
+            json!({"zone": null, "targetRef": null, "hints": null}),
+            json!({"zone": "z\"\\", "hostname": "h"}),
+            json!({"addresses": ["10.9.9.9", "10.9.9.8"], "hostname": ""}),
+            json!({"addresses": [], "targetRef": {"name": ""}}),
+        ];
+        let pairs = odd.iter().flat_map(|first| odd.iter().map(move |second| [first, second]));
+        let endpoints: Vec<_> = pairs.flatten().zip(0..).map(|(more, host)| endpoint(host, more)).collect();
+        for text in
+            [Value::from(endpoints.clone()).to_string(), format!("{:#}", Value::from(endpoints.clone()))]
+        {
+            assert_eq!(list(&text).unwrap(), alone(&endpoints));
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_endpoints_is_refused() {
+        for json in ["{}", "1", "[1]", "[null]", r#"[{"zone": 1}]"#, r#"[{"zone": "a", "zone": "b"}]"#] {
+            assert!(list(json).is_err(), "{json}");
+        }
+        assert_eq!(list(" [ ] ".trim()).unwrap(), Vec::new());
+    }
+}
