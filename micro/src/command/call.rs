@@ -11,12 +11,13 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::called::{Parts, failure};
+use super::called::{Parts, failure, what};
 use super::context::Context;
 use super::duration;
 use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
+use super::missing;
 use super::reply::{Answered, Metadata, NodeAnswer, Reply};
 use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents};
 use crate::causes::chain;
@@ -133,7 +134,13 @@ impl Call {
         };
         // What nobody has is said at once, with the name that was perhaps meant.
         if let Target::Service(name) = &target {
-            find(context, name, "call").await?;
+            let records = find(context, name, "call").await?;
+            if let Some(wanted) = &self.endpoint {
+                let mut endpoints = records.iter().flat_map(|record| &record.endpoints);
+                if !endpoints.any(|one| one.id == wanted.as_str() || one.address.to_string() == *wanted) {
+                    return Err(missing::endpoint(context, name, wanted, &records));
+                }
+            }
         }
         let wrong = |error: Error| failure(&error, parts, context);
         let endpoint = self.endpoint.as_deref();
@@ -201,7 +208,7 @@ impl Call {
             let (answers, error) = match answers {
                 Ok(answers) => (answers, None),
                 Err(error) => {
-                    let said = chain(&error);
+                    let said = what(&error);
                     worst.get_or_insert(error);
                     (Vec::new(), Some(said))
                 }

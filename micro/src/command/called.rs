@@ -132,18 +132,21 @@ pub(super) fn failure(error: &Error, parts: &Parts, context: &Context) -> Failur
             },
         ),
     };
-    let what = match error {
-        // A status speaks for itself, and says its cause again.
+    let failure = Failure::new(kind, what(error)).tried(tried).details(details(error));
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// What went wrong, in a line. A status speaks for itself, and says its cause again.
+pub(super) fn what(error: &Error) -> String {
+    match error {
         Error::Schema(schema @ (schema::Error::NoReflection(status) | schema::Error::Reflection(status))) => {
             format!("{schema}: {}", said(status))
         }
         Error::Status(status) => said(status),
         other => chain(other),
-    };
-    let failure = Failure::new(kind, what).tried(tried).details(details(error));
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use micro_discover::Service;
+
 use super::context::Context;
 use super::failure::{Failure, Kind};
 use crate::near::closest;
@@ -9,7 +11,7 @@ use crate::near::closest;
 /// There is no service `name`; the registry's names are looked through for one like it.
 pub(super) async fn service(context: &Context, name: &str, verb: &str) -> Failure {
     let failure = Failure::new(Kind::NotFound, format!("there is no service {name:?}"))
-        .tried(format!("to {verb} it, in the registry {}", context.url()));
+        .tried(format!("to find it for micro {verb}, in the registry {}", context.url()));
     // The name is missing whether or not another can be suggested.
     let services = context.ask("to list services", context.registry().list()).await.unwrap_or_default();
     let names: BTreeSet<_> = services.iter().map(|service| service.name.as_str()).collect();
@@ -19,5 +21,17 @@ pub(super) async fn service(context: &Context, name: &str, verb: &str) -> Failur
             failure.hint("micro register, or another --registry (MICRO_REGISTRY): this one is empty")
         }
         None => failure.hint("micro list, which names every service"),
+    }
+}
+
+/// The service `name` is `records`, and none of its endpoints has the id or the address `wanted`.
+pub(super) fn endpoint(context: &Context, name: &str, wanted: &str, records: &[Service]) -> Failure {
+    let ids: BTreeSet<_> =
+        records.iter().flat_map(|record| &record.endpoints).map(|endpoint| endpoint.id.as_str()).collect();
+    let failure = Failure::new(Kind::NotFound, format!("service {name:?} has no endpoint {wanted:?}"))
+        .tried(format!("to find its id or address among {}, in the registry {}", ids.len(), context.url()));
+    match closest(wanted, ids.iter().copied()) {
+        Some(like) => failure.hint(format!("--endpoint {like}")),
+        None => failure.hint(format!("micro get {name}, which names every endpoint")),
     }
 }

@@ -1,10 +1,12 @@
-//! What go-micro's own `micro` wrote, byte for byte, for scripts that read it.
+//! What go-micro's own `micro` wrote, byte for byte, for scripts that read it; but what others put into a record steers no
+//! terminal and breaks no line.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use micro_discover::{Service, Shape};
 
+use super::screen::printable;
 use crate::command::{Checked, Measured, Reply, State};
 
 /// The text of the replies that the original had; none for those it had not.
@@ -52,9 +54,9 @@ fn health(checked: &[Checked]) -> String {
             lines.push("\nnode\t\taddress:port\t\tstatus".to_owned());
         }
         let status = match (check.state, &check.error) {
-            (State::Serving, _) => "ok",
-            (_, Some(error)) => error,
-            (_, None) => "not ok",
+            (State::Serving, _) => "ok".to_owned(),
+            (_, Some(error)) => printable(error),
+            (_, None) => "not ok".to_owned(),
         };
         lines.push(format!("{}\t\t{}\t\t{status}", check.id, check.address));
     }
@@ -75,7 +77,10 @@ fn stats(measured: &[Measured]) -> String {
         }
         let (id, address) = (&each.id, &each.address);
         let Some(seconds) = each.uptime_seconds else {
-            lines.push(format!("{id}\t\t{address}\t\t{}", each.error.as_deref().unwrap_or("no stats")));
+            lines.push(format!(
+                "{id}\t\t{address}\t\t{}",
+                printable(each.error.as_deref().unwrap_or("no stats"))
+            ));
             continue;
         };
         let megabytes = each.memory_bytes.unwrap_or(0) as f64 / 1048576.0;
@@ -120,7 +125,7 @@ fn nanoseconds(nanoseconds: u64) -> String {
 }
 
 fn labels(labels: &BTreeMap<String, String>) -> String {
-    labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+    labels.iter().map(|(k, v)| format!("{}={}", printable(k), printable(v))).collect::<Vec<_>>().join(",")
 }
 
 fn outline(shape: Option<&Shape>) -> String {
@@ -160,6 +165,14 @@ mod tests {
     use micro_discover::{Endpoint, Method};
 
     use super::*;
+
+    #[test]
+    fn what_others_wrote_steers_no_terminal_and_breaks_no_line() {
+        let address = "127.0.0.1:80".parse().unwrap();
+        let endpoint = Endpoint::new("greeter-1", address).metadata("a", "\u{1b}[2Jx\ny\u{9b}");
+        let written = text(&Reply::Service(vec![Service::new("greeter").endpoint(endpoint)])).unwrap();
+        assert!(written.ends_with("greeter-1\t127.0.0.1\t80\ta=\\u{1b}[2Jx\\u{a}y\\u{9b}\n"), "{written:?}");
+    }
 
     #[test]
     fn figures_are_written_as_go_writes_them() {

@@ -11,7 +11,7 @@ fn a_mistyped_service_is_not_found_and_the_one_meant_is_suggested() {
         let run = place.run(arguments);
         let verb = arguments[0];
         let said = format!(
-            "error: there is no service \"greter\"\ntried: to {verb} it, in the registry {}\ntry:   micro {verb} greeter\n",
+            "error: there is no service \"greter\"\ntried: to find it for micro {verb}, in the registry {}\ntry:   micro {verb} greeter\n",
             place.url()
         );
         assert_eq!((run.code, run.out.as_str(), run.err), (Some(3), "", said));
@@ -20,6 +20,19 @@ fn a_mistyped_service_is_not_found_and_the_one_meant_is_suggested() {
     assert_eq!(run.code, Some(3), "{run:?}");
     assert!(run.err.contains("try:   micro deregister greeter --id g-1"), "{run:?}");
     assert!(place.ok(&["list"]).contains("greeter"), "nothing is done by halves");
+}
+
+#[test]
+fn a_mistyped_endpoint_is_not_found_and_the_one_meant_is_suggested() {
+    let place = Place::new();
+    place.ok(&["register", "greeter", "-a", "127.0.0.1:1", "--id", "greeter-1", "--ttl", "0"]);
+    for (wanted, hint) in [("greter-1", "--endpoint greeter-1"), ("127.0.0.1:2", "micro get greeter, which")]
+    {
+        let run = place.run(&["call", "greeter", "Greeter.Hello", "--endpoint", wanted]);
+        assert_eq!((run.code, run.out.as_str()), (Some(3), ""), "{run:?}");
+        assert!(run.err.contains(&format!("has no endpoint {wanted:?}")), "{run:?}");
+        assert!(run.err.contains(&format!("try:   {hint}")), "{run:?}");
+    }
 }
 
 #[test]
