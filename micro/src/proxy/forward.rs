@@ -115,7 +115,12 @@ fn prepare(parts: &mut Parts, peer: &Peer, how: &Forwarding) -> Result<(), Fault
     }
     // Before they are taken away, the connection's headers may not be forged into those that are added.
     clean_request(&mut parts.headers);
-    peer.introduce(&mut parts.headers);
+    if !peer.introduce(&mut parts.headers) {
+        return refuse(
+            StatusCode::LOOP_DETECTED,
+            "the request has come through too many proxies: does it go in a circle?",
+        );
+    }
     let path = std::mem::take(&mut parts.uri).into_parts().path_and_query;
     parts.uri = path.map_or_else(Uri::default, Uri::from);
     parts.extensions = Extensions::new();

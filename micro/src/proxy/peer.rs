@@ -12,6 +12,9 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// Through how many proxies a request may have come: where more are named, it goes in a circle.
+const MOST_PROXIES: usize = 32;
+
 /// A request id that is longer is replaced.
 const LONGEST_ID: usize = 128;
 
@@ -33,14 +36,16 @@ impl Peer {
         Self { address, tls: false, trusted: false }
     }
 
-    /// Tells the next server: adds the peer to `x-forwarded-for`, and sets the others unless a trusted peer has.
-    pub(super) fn introduce(&self, headers: &mut HeaderMap) {
+    /// Tells the next server: adds the peer to `x-forwarded-for`, and sets the others unless a trusted peer has. False
+    /// where that names more proxies than a request comes through.
+    pub(super) fn introduce(&self, headers: &mut HeaderMap) -> bool {
+        let mut passed = 0;
         if let Some(address) = self.address {
             match address.ip() {
                 IpAddr::V4(address) if !headers.contains_key(FORWARDED_FOR) => {
                     headers.insert(FORWARDED_FOR, written(address));
                 }
-                address => forwarded_for(headers, address),
+                address => passed = forwarded_for(headers, address),
             }
         }
         if !self.trusted {
@@ -56,19 +61,22 @@ impl Peer {
                 None => headers.remove(FORWARDED_HOST),
             };
         }
+        passed <= MOST_PROXIES
     }
 }
 
-/// Adds `address` behind those that are named already.
-fn forwarded_for(headers: &mut HeaderMap, address: IpAddr) {
+/// Adds `address` behind those that are named already, and counts these.
+fn forwarded_for(headers: &mut HeaderMap, address: IpAddr) -> usize {
     let mut list = String::new();
     for value in headers.get_all(FORWARDED_FOR) {
         list.extend([value.to_str().unwrap_or_default(), ", "]);
     }
+    let passed = list.matches(',').count();
     list += &address.to_string();
     if let Ok(list) = HeaderValue::try_from(list) {
         headers.insert(FORWARDED_FOR, list);
     }
+    passed
 }
 
 /// `address` as text, as `to_string` has it: that took a tenth of what the gateway itself does for a request.
