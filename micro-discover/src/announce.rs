@@ -75,6 +75,7 @@ impl Announce {
             random: self.random,
             withdraw_within: self.withdraw_within,
             report,
+            failing: false,
             current: None,
             leftovers: Vec::new(),
         };
@@ -165,6 +166,8 @@ struct Keeper {
     withdraw_within: Duration,
     backoff: Backoff,
     report: watch::Sender<bool>,
+    /// Whether the last try has failed, and the log knows.
+    failing: bool,
     current: Option<Service>,
     /// Records whose endpoints are to be withdrawn, once what replaces them is announced.
     leftovers: Vec<Service>,
@@ -228,9 +231,21 @@ impl Keeper {
             Ok(()) => {}
             Err(error) => {
                 let error = error.report();
-                tracing::warn!(service, endpoints = ids, registry = backend, error, "cannot announce");
+                // Once an outage, as a watch: renewals are tried again about every second.
+                if self.failing {
+                    tracing::debug!(
+                        service,
+                        endpoints = ids,
+                        registry = backend,
+                        error,
+                        "still cannot announce"
+                    );
+                } else {
+                    tracing::warn!(service, endpoints = ids, registry = backend, error, "cannot announce");
+                }
             }
         }
+        self.failing = tried.is_err();
         tried?;
         self.backoff.reset();
         self.clear_leftovers().await;

@@ -60,10 +60,28 @@ pub fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
         #[cfg(feature = "kubernetes")]
         "kubernetes-pods" => Ok(Arc::new(crate::kubernetes::PodAnnotations::parse(rest)?)),
         _ => {
-            let what = Invalid::new(format!("scheme {}: this build knows {}", quoted(scheme), known()));
+            let build = match feature(scheme) {
+                Some(feature) => format!("this build lacks the feature {feature}, and knows"),
+                None => "this build knows".to_owned(),
+            };
+            let what = Invalid::new(format!("scheme {}: {build} {}", quoted(scheme), known()));
             Err(Error::Invalid { backend: "unknown", what })
         }
     }
+}
+
+/// What a build needs to know `scheme`.
+fn feature(scheme: &str) -> Option<&'static str> {
+    Some(match scheme {
+        "file" => "file",
+        "etcd" | "etcds" => "etcd",
+        "consul" | "consuls" => "consul",
+        "nats" | "nats+kv" => "nats",
+        "dns" => "dns",
+        "mdns" => "mdns",
+        "kubernetes" | "kubernetes-pods" => "kubernetes",
+        _ => return None,
+    })
 }
 
 fn known() -> String {
@@ -141,6 +159,18 @@ mod tests {
             crate::Service::new("greeter").endpoint(crate::Endpoint::new("a", "h:1".parse().unwrap()));
         one.announce(&record, std::time::Duration::ZERO).await.unwrap();
         assert_eq!(two.get("greeter").await.unwrap(), [record]);
+    }
+
+    #[test]
+    fn what_a_build_knows_or_could_know_has_a_feature() {
+        let gated = known();
+        for scheme in gated.split(", ").map(|scheme| scheme.trim_end_matches(':')) {
+            assert_eq!(feature(scheme).is_none(), ["memory", "fixed"].contains(&scheme), "{scheme}");
+        }
+        #[cfg(not(feature = "etcd"))]
+        assert!(
+            open("etcd://h").err().unwrap().to_string().contains("lacks the feature etcd, and knows memory:")
+        );
     }
 
     #[test]

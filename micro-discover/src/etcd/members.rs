@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message;
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 use tower::BoxError;
 
@@ -18,8 +18,11 @@ use crate::registry::Error;
 /// How long a member may take to answer. A third of the shortest TTL that is of any use: whoever has to renew a lease
 /// must find out in time that a member hangs.
 const ANSWER: Duration = Duration::from_millis(1_200);
-/// How many keys one answer may hold: well below the 4 MB a client takes.
+/// How many keys the first answer may hold, and how many any may.
 const PAGE: i64 = 1_000;
+const LARGEST_PAGE: i64 = 16_000;
+/// How many bytes an answer should have at most.
+const PAGE_BYTES: usize = 4 << 20;
 /// So few records are read faster than another thread wakes up.
 const FEW: usize = 50;
 
@@ -41,12 +44,28 @@ struct Used {
 pub(super) enum Trouble {
     #[error("it did not answer in time")]
     Late,
-    #[error("{}{}: {}", if .0.message().is_empty() { "it answered " } else { "" }, .0.code(), .0.message())]
-    Refused(#[from] Status),
+    #[error("{}", answer(.0))]
+    Refused(Status),
     #[error("it ended the watch: {0}")]
     Ended(String),
     #[error("the lease is gone")]
     LostLease,
+}
+
+/// What a member said, or what is said for one that cannot be reached: the code only where it adds to that.
+fn answer(status: &Status) -> String {
+    match (status.code(), status.message()) {
+        (code, "") => format!("it answered {code}"),
+        (Code::Unavailable, message) => message.to_owned(),
+        (code, message) => format!("{code}: {message}"),
+    }
+}
+
+// Not the source: a status of tonic's tells itself, and all that is behind it, once more.
+impl From<Status> for Trouble {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
 }
 
 impl Trouble {
@@ -171,16 +190,18 @@ impl Members {
         into: T,
         take: impl Fn(&mut T, Vec<KeyValue>) + Clone + Send + 'static,
     ) -> Result<Scanned<T>, Trouble> {
-        let (mut whole, mut revision) = (Reading::Done(into), 0);
+        let (mut whole, mut revision, mut limit) = (Reading::Done(into), 0, PAGE);
         for prefix in prefixes {
             let (mut key, range_end) = (prefix.clone().into_bytes(), end_of(prefix));
             loop {
-                let request = RangeRequest { key, range_end: range_end.clone(), limit: PAGE, revision };
+                let request = RangeRequest { key, range_end: range_end.clone(), limit, revision };
+                let start = Instant::now();
                 let asked = self.say::<_, RangeResponse>("/etcdserverpb.KV/Range", &request);
                 let (page, known) = tokio::try_join!(asked, whole.done())?;
                 if revision == 0 {
                     revision = page.header.map_or(0, |header| header.revision);
                 }
+                limit = next_limit(limit, &page.kvs, start.elapsed());
                 let next = page.kvs.last().filter(|_| page.more).map(|last| [&last.key[..], &[0]].concat());
                 whole = Reading::start(known, page.kvs, take.clone());
                 match next {
@@ -191,6 +212,18 @@ impl Members {
         }
         Ok(Scanned { revision, whole })
     }
+}
+
+/// How many keys to ask for next: a member looks at all that is left for each answer, so there are to be few.
+fn next_limit(limit: i64, page: &[KeyValue], took: Duration) -> i64 {
+    if page.is_empty() {
+        return limit;
+    }
+    let bytes = page.iter().map(|kv| kv.key.len() + kv.value.len()).sum::<usize>().max(1);
+    let fit = i64::try_from(page.len().saturating_mul(PAGE_BYTES) / bytes).unwrap_or(LARGEST_PAGE);
+    // Four times as much may take four times as long.
+    let most = if took < ANSWER / 16 { limit.saturating_mul(4) } else { limit };
+    most.min(fit).clamp(PAGE / 10, LARGEST_PAGE)
 }
 
 /// What a scan found, at which revision.
@@ -236,4 +269,25 @@ pub(super) fn end_of(prefix: &str) -> Vec<u8> {
         *last += 1;
     }
     end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_grow_while_they_come_soon_and_are_small() {
+        let page = |keys: usize, bytes: usize| {
+            let value = bytes::Bytes::from(vec![0; bytes]);
+            vec![KeyValue { value, ..KeyValue::default() }; keys]
+        };
+        let soon = Duration::from_millis(10);
+        assert_eq!(next_limit(1_000, &page(1_000, 250), soon), 4_000);
+        assert_eq!(next_limit(4_000, &page(4_000, 250), soon), 16_000);
+        assert_eq!(next_limit(16_000, &page(16_000, 100), soon), 16_000);
+        assert_eq!(next_limit(1_000, &page(1_000, 250), Duration::from_millis(500)), 1_000, "a slow network");
+        assert_eq!(next_limit(1_000, &page(1_000, 10 << 10), soon), 409, "large records");
+        assert_eq!(next_limit(100, &page(100, 1 << 20), soon), 100);
+        assert_eq!(next_limit(1_000, &page(0, 0), soon), 1_000, "nothing says how large they are");
+    }
 }

@@ -40,9 +40,19 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// Ten thousand endpoints may change in one event.
 const LARGEST: usize = 64 << 20;
 
+/// What an error comes down to.
+fn cause(mut error: &dyn std::error::Error) -> &dyn std::error::Error {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
+}
+
 impl Client {
     pub(super) async fn connect(member: &str, options: &Options) -> Result<Self, Status> {
-        let unreachable = |error: tonic::transport::Error| Status::from_error(error.into());
+        let unreachable = |error: tonic::transport::Error| {
+            Status::unavailable(format!("{member} cannot be reached: {}", cause(&error)))
+        };
         let mut endpoint = Endpoint::from_shared(member.to_owned())
             .map_err(unreachable)?
             .connect_timeout(CONNECT)
