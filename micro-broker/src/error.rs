@@ -14,8 +14,8 @@ pub enum Error {
         /// What it rejects, and why.
         what: String,
     },
-    /// The broker cannot be reached; nothing was published.
-    #[error("the {backend} broker is unavailable, nothing was published")]
+    /// The broker cannot be reached; nothing was published or subscribed to.
+    #[error("the {backend} broker is unavailable, nothing was published or subscribed to")]
     Unavailable {
         /// The backend's name.
         backend: &'static str,

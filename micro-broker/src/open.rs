@@ -30,6 +30,60 @@ pub fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
         "nats" | "tls" => crate::nats::open(url),
         #[cfg(feature = "rabbitmq")]
         "amqp" | "amqps" => crate::rabbitmq::open(url),
-        _ => Err(Error::Invalid { backend: "unknown", what: format!("URL scheme {scheme:?}") }),
+        _ => {
+            let build = match feature(scheme) {
+                Some(feature) => format!("this build lacks the feature {feature}, and knows"),
+                None => "this build knows".to_owned(),
+            };
+            Err(Error::Invalid {
+                backend: "unknown",
+                what: format!("URL scheme {scheme:?}: {build} {}", known()),
+            })
+        }
+    }
+}
+
+/// What a build needs to know `scheme`.
+fn feature(scheme: &str) -> Option<&'static str> {
+    Some(match scheme {
+        "http" => "http",
+        "nats" | "tls" => "nats",
+        "amqp" | "amqps" => "rabbitmq",
+        _ => return None,
+    })
+}
+
+fn known() -> String {
+    let schemes = [
+        "memory:",
+        #[cfg(feature = "http")]
+        "http:",
+        #[cfg(feature = "nats")]
+        "nats:, tls:",
+        #[cfg(feature = "rabbitmq")]
+        "amqp:, amqps:",
+    ];
+    schemes.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_that_is_not_known_is_refused_and_what_is_known_is_said() {
+        let refused = |url| open(url).err().map(|error| error.to_string()).unwrap_or_default();
+        for url in ["", "redis://h", "kafka:"] {
+            assert!(refused(url).contains(": this build knows memory:"), "{}", refused(url));
+        }
+        for scheme in known().split(", ").map(|scheme| scheme.trim_end_matches(':')) {
+            assert_eq!(feature(scheme).is_none(), scheme == "memory", "{scheme}");
+        }
+        #[cfg(not(feature = "nats"))]
+        assert!(
+            refused("nats://h").contains("lacks the feature nats, and knows memory:"),
+            "{}",
+            refused("nats://h")
+        );
     }
 }

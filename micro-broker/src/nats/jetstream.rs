@@ -96,7 +96,8 @@ impl JetStream {
             inactive_threshold: if group.is_some() { Duration::ZERO } else { ABSENCE },
             ..pull::Config::default()
         };
-        let target = Target { context: context.clone(), stream, name, config, lasts: group.is_some() };
+        let (context, streams, lasts) = (context.clone(), self.streams.clone(), group.is_some());
+        let target = Target { context, stream, name, config, lasts, streams, keeper: None };
         target.create().await?;
         Ok(target)
     }
@@ -117,11 +118,15 @@ impl Broker for JetStream {
             if let Some(fault) = topic::pattern_fault(topic) {
                 return Err(invalid(topic, fault));
             }
+            let mut keeper = None;
             if !topic.starts_with(DEAD_PREFIX) {
                 // Dead letters wait for whoever comes to read them.
-                self.target(&format!("{DEAD_PREFIX}{topic}"), Some(DEAD_GROUP), ANSWER * 2).await?;
+                let dead =
+                    self.target(&format!("{DEAD_PREFIX}{topic}"), Some(DEAD_GROUP), ANSWER * 2).await?;
+                keeper = Some(Box::new(dead));
             }
-            let target = self.target(topic, subscribe.group.as_deref(), subscribe.ack_wait).await?;
+            let mut target = self.target(topic, subscribe.group.as_deref(), subscribe.ack_wait).await?;
+            target.keeper = keeper;
             let (report, health) = Health::new();
             let pull = Pull::new(self.link.clone(), target, &subscribe, report).await?;
             Ok(Subscription::new(pull.stream().boxed(), subscribe, Arc::new(self.clone()), health))

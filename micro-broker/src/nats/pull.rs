@@ -18,6 +18,7 @@ use crate::delivery::Settle;
 use crate::error::Error;
 use crate::event::Event;
 use crate::nats::link::{Link, Status, leave};
+use crate::nats::streams::Streams;
 use crate::nats::wire::Reader;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Incoming, Report};
@@ -36,6 +37,9 @@ pub(super) struct Target {
     pub(super) config: pull::Config,
     /// A group, which outlives its members.
     pub(super) lasts: bool,
+    pub(super) streams: Arc<Streams>,
+    /// What keeps the dead letters of this one until somebody reads them.
+    pub(super) keeper: Option<Box<Target>>,
 }
 
 impl Target {
@@ -44,6 +48,25 @@ impl Target {
         let made = self.context.create_consumer_on_stream(self.config.clone(), &*self.stream).await;
         made.map(drop)
             .map_err(|error| Error::Unavailable { backend: super::jetstream::BACKEND, source: error.into() })
+    }
+
+    /// Makes it again, and its stream, where the server has come back without what it had stored.
+    async fn create_anew(&mut self) -> Result<(), Error> {
+        if self.create().await.is_err() {
+            let topic = &self.config.filter_subject;
+            self.streams.forget(topic);
+            self.stream = self.streams.find(&self.context, topic).await?;
+            self.create().await?;
+        }
+        match &mut self.keeper {
+            Some(keeper) => Box::pin(keeper.create_anew()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Where the server is asked for events.
+    fn ask(&self) -> String {
+        format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name)
     }
 }
 
@@ -89,7 +112,7 @@ impl Pull {
         let connections = status.borrow().connections;
         let (held, freed, ack_wait) = (AtomicUsize::new(0), Notify::new(), target.config.ack_wait);
         Ok(Self {
-            ask: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", target.stream, target.name),
+            ask: target.ask(),
             target,
             reader: Reader::new(&subscribe.topic),
             inbox,
@@ -207,10 +230,11 @@ impl Pull {
 
     /// Sees that the consumer is there, and starts asking from nothing.
     async fn restore(&mut self) {
-        if let Err(error) = self.target.create().await {
+        if let Err(error) = self.target.create_anew().await {
             tracing::debug!(consumer = self.target.name, %error, "the consumer is not back yet");
             tokio::time::sleep(PAUSE).await;
         }
+        self.ask = self.target.ask();
         self.asked = 0;
     }
 }
