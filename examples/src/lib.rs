@@ -37,6 +37,7 @@ pub mod xds {
 pub const INTEROP_DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("interop");
 
 use std::{
+    io::IsTerminal as _,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -139,10 +140,13 @@ fn greet(name: &str) -> HelloResponse {
     HelloResponse { greeting: format!("Hello {name}") }
 }
 
-/// Writes warnings of the libraries to stderr, or what `RUST_LOG` asks for.
+/// Writes warnings of the libraries to stderr, or what `RUST_LOG` asks for; in colour at a terminal, unless `NO_COLOR` is
+/// set.
 pub fn log() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(!plain && std::io::stderr().is_terminal()).init();
 }
 
 #[cfg(doctest)]

@@ -59,6 +59,7 @@ fn what_is_registered_is_printed_until_it_is_told_to_stop() {
 fn what_cannot_be_registered_or_watched_is_said_and_ends() {
     for (program, arguments, why) in [
         (env!("CARGO_BIN_EXE_watch"), &["redis://h", "greeter"][..], "this build knows memory:, fixed:"),
+        (env!("CARGO_BIN_EXE_watch"), &["memory:", "a/b"], "it contains a slash"),
         (env!("CARGO_BIN_EXE_register"), &["fixed://h:1", "greeter", "h:1"], "cannot be announced to"),
         (env!("CARGO_BIN_EXE_register"), &["file:", "greeter", "h"], "it has no port"),
     ] {

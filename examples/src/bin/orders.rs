@@ -6,10 +6,19 @@
 //! ```
 
 use anyhow::anyhow;
+use clap::Parser;
 use micro_broker::{DecodeLayer, Event, Json, Publisher, Subscribe, Typed, deliver};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+
+/// Publishes ten orders, which two workers ship.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The broker, such as nats://127.0.0.1:4222.
+    #[arg(default_value = "memory:")]
+    url: String,
+}
 
 #[derive(Serialize, Deserialize)]
 struct Order {
@@ -18,7 +27,7 @@ struct Order {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "memory:".to_owned());
+    let Arguments { url } = Arguments::parse();
     let broker = micro_broker::open(&url)?;
     let (stop, stopped) = watch::channel(false);
     let (shipped, mut shipments) = mpsc::channel(16);

@@ -24,6 +24,8 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     examples::log();
     let Arguments { url, service } = Arguments::parse();
+    // A name that no registry takes would be waited for in vain.
+    Service::new(&*service).validate()?;
     // Trouble of the registry goes to the log: the set that was known stays true until another one is.
     let mut sets = Watch::new(open(&url)?, service);
     let mut last = None;

@@ -46,10 +46,14 @@ mod core {
 }
 
 mod kept_whatever_fails {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
+
+    use futures_util::StreamExt;
+    use micro_broker::{Event, Publisher, Subscribe};
 
     use crate::faults;
     use crate::server::{NatsServer, Server};
+    use crate::suite::PATIENCE;
 
     macro_rules! faults {
         ($($fault:ident($($reference:tt)+))*) => {
@@ -91,6 +95,35 @@ mod kept_whatever_fails {
         for url in [server.url(), format!("{}?core", server.url())] {
             faults::a_faster_publisher_does_not_fill_its_consumer(&url, length).await;
         }
+    }
+
+    /// Streams keep what somebody waits for: if the first publisher made them, what it publishes would be lost.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_subscriber_brings_its_streams_back_to_a_server_that_has_lost_its_store() {
+        let Some(mut server) = NatsServer::start() else { return };
+        let broker = micro_broker::open(&server.url()).unwrap();
+        let mut orders = broker.subscribe(Subscribe::to("orders.made").group("billing")).await.unwrap();
+        server.kill();
+        server.lose_store();
+        tokio::task::block_in_place(|| server.restart());
+
+        let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+        let waited_for = async |stream: &str| {
+            let found = context.get_stream(stream).await;
+            found.is_ok_and(|stream| stream.cached_info().state.consumer_count > 0)
+        };
+        let begun = Instant::now();
+        while !(waited_for("orders").await && waited_for("dead").await) {
+            assert!(begun.elapsed() < PATIENCE, "nobody waits for events");
+            // The subscription does its work as it is polled.
+            let nothing = tokio::time::timeout(Duration::from_millis(50), orders.next()).await;
+            assert!(nothing.is_err(), "{nothing:?}");
+        }
+        let publisher = Publisher::new(micro_broker::open(&server.url()).unwrap());
+        publisher.publish(Event::new("orders.made", "7 apples")).await.unwrap();
+        let order = tokio::time::timeout(PATIENCE, orders.next()).await.unwrap().unwrap();
+        assert_eq!(order.event().body, "7 apples");
+        order.ack().await.unwrap();
     }
 
     #[tokio::test]
@@ -167,7 +200,9 @@ mod go_micro {
         );
 
         let mut theirs = client.subscribe("topic.greet").await.unwrap();
-        client.flush().await.unwrap();
+        // The server knows of it once something has come back: a flush only hands it to the socket.
+        client.publish("topic.greet", Bytes::from_static(SENT.as_bytes())).await.unwrap();
+        tokio::time::timeout(PATIENCE, theirs.next()).await.unwrap().unwrap();
         Publisher::new(std::sync::Arc::new(broker)).publish(event).await.unwrap();
         let message = tokio::time::timeout(PATIENCE, theirs.next()).await.unwrap().unwrap();
         assert_eq!((std::str::from_utf8(&message.payload).unwrap(), message.headers), (SENT, None));

@@ -115,6 +115,11 @@ impl NatsServer {
         Some(Self { dir, port, running })
     }
 
+    /// As if its disk were another, once it is killed.
+    pub(crate) fn lose_store(&self) {
+        std::fs::remove_dir_all(self.dir.path().join("js")).unwrap();
+    }
+
     fn run(program: &Path, dir: &Path, port: u16) -> Running {
         let (store, log) = (dir.join("js"), dir.join("log"));
         let mut command = Command::new(program);
