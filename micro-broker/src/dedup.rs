@@ -1,10 +1,11 @@
 //! Handles an event once, however often it is delivered.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use futures_util::future::{BoxFuture, FutureExt};
+use tokio::sync::watch;
 use tower::{BoxError, Layer, Service};
 
 use crate::event::Event;
@@ -33,16 +34,17 @@ impl<S> Layer<S> for DedupLayer {
 }
 
 /// Answers `None` for an event whose id was handled before, and the handler's answer for others. An event that failed
-/// was not handled, and comes through again.
+/// was not handled, and comes through again. A delivery of an event that is being handled, as after a lost connection,
+/// waits for what becomes of the other: it must not use up attempts and end among the dead letters meanwhile.
 #[derive(Clone, Debug)]
 pub struct Dedup<S> {
     inner: S,
     memory: Arc<Mutex<Memory>>,
 }
 
-/// The same event is being handled at this moment; whether it succeeds is not known yet.
+/// Another delivery of the event was being handled, and failed.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("another delivery of the event is being handled")]
+#[error("another delivery of the event, for which this one waited, failed")]
 pub struct Unfinished(());
 
 #[derive(Debug, Default)]
@@ -50,7 +52,8 @@ struct Memory {
     capacity: usize,
     handled: HashSet<Id>,
     oldest: VecDeque<Id>,
-    begun: HashSet<Id>,
+    /// What is being handled; whoever waits for it hears the sender go.
+    begun: HashMap<Id, watch::Sender<()>>,
 }
 
 impl<S> Service<Event> for Dedup<S>
@@ -75,9 +78,10 @@ where
             if memory.handled.contains(&id) {
                 return std::future::ready(Ok(None)).boxed();
             }
-            if !memory.begun.insert(id.clone()) {
-                return std::future::ready(Err(Unfinished(()).into())).boxed();
+            if let Some(begun) = memory.begun.get(&id) {
+                return other(id, begun.subscribe(), self.memory.clone()).boxed();
             }
+            memory.begun.insert(id.clone(), watch::Sender::new(()));
         }
         let begun = Begun { id, memory: self.memory.clone() };
         let response = self.inner.call(event);
@@ -88,6 +92,17 @@ where
         }
         .boxed()
     }
+}
+
+/// What becomes of another delivery.
+async fn other<T>(
+    id: Id,
+    mut begun: watch::Receiver<()>,
+    memory: Arc<Mutex<Memory>>,
+) -> Result<Option<T>, BoxError> {
+    // Nothing is ever sent, so this is the end of the other.
+    let _ = begun.changed().await;
+    if lock(&memory).handled.contains(&id) { Ok(None) } else { Err(Unfinished(()).into()) }
 }
 
 /// An event being handled. Dropped unfinished, it was not handled.

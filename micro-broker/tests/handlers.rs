@@ -76,9 +76,10 @@ async fn an_event_is_handled_once_however_often_it_is_delivered() {
     assert_eq!(handle("1", "x").await.unwrap(), Some(()), "two ids are remembered");
     assert_eq!(times.load(Ordering::Relaxed), 5);
 
-    let (first, second) =
-        (service.call(Event::new("t", "x").id("4")), service.call(Event::new("t", "x").id("4")));
-    let (first, second) = tokio::join!(first, second);
-    assert_eq!(first.unwrap(), Some(()));
-    assert!(second.unwrap_err().is::<micro_broker::Unfinished>(), "it may still fail");
+    let mut at_once = |body: &'static str| service.call(Event::new("t", body).id("4"));
+    let (first, second) = tokio::join!(at_once("bad"), at_once("x"));
+    assert!(first.is_err());
+    assert!(second.unwrap_err().is::<micro_broker::Unfinished>(), "the one it waited for failed");
+    let (first, second) = tokio::join!(at_once("x"), at_once("x"));
+    assert_eq!((first.unwrap(), second.unwrap()), (Some(()), None), "it waited for the other");
 }
