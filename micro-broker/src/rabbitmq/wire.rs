@@ -40,7 +40,10 @@ pub(super) fn properties(event: &Event, form: Envelope) -> BasicProperties {
             table.insert(name.into(), AMQPValue::LongString(value.into()));
         }
     }
-    let properties = BasicProperties::default().with_headers(table).with_delivery_mode(PERSISTENT);
+    let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
+    if !table.inner().is_empty() {
+        properties = properties.with_headers(table);
+    }
     if id.len() > 255 { properties } else { properties.with_message_id(id.into()) }
 }
 

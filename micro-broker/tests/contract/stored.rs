@@ -97,6 +97,18 @@ async fn what_the_server_never_takes_is_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_larger_than_the_server_takes_is_told_at_once() {
+    let Some(server) = NatsServer::start() else { return };
+    for url in [server.url(), format!("{}?core", server.url())] {
+        let broker = micro_broker::open(&url).unwrap();
+        let published = broker.publish(Event::new("large.x", vec![7; 2 << 20]), PATIENCE * 2);
+        let error = timeout(PATIENCE, published).await.unwrap().unwrap_err();
+        assert!(matches!(&error, Error::Invalid { what, .. } if what.contains("payload")), "{error}");
+        broker.publish(Event::new("large.x", "small"), PATIENCE).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_server_did_not_take_in_time_is_known_not_to_be_published() {
     let Some(server) = NatsServer::start() else { return };
     let _ids = play(&server, &[FULL]).await;
