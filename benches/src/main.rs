@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use benches::{all, e2e, instructions, options::Options, tails, word::WORDS};
+use benches::{all, broker, e2e, instructions, options::Options, tails, word::WORDS};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tower::BoxError;
 
@@ -18,6 +18,7 @@ fn main() -> Result<ExitCode, BoxError> {
         e2e::SERVER => e2e::serve().map(|()| true)?,
         tails::SERVER => tails::serve().map(|()| true)?,
         instructions::COUNTED => counted(matches).map(|()| true)?,
+        broker::ALONE => alone(matches).map(|()| true)?,
         ALL => all::run(&options(matches))?,
         PAGE => all::page()?,
         _ => match WORDS.iter().find(|word| word.name == name) {
@@ -30,8 +31,18 @@ fn main() -> Result<ExitCode, BoxError> {
 
 /// Runs the case that is named.
 fn counted(matches: &ArgMatches) -> Result<(), BoxError> {
-    let text = |name: &str| matches.get_one::<String>(name).map(String::as_str).unwrap_or_default();
+    let text = |name| text(matches, name);
     instructions::serve(text("case"), text("count").parse()?, text("requests").parse()?)
+}
+
+/// Moves events through the case that is named.
+fn alone(matches: &ArgMatches) -> Result<(), BoxError> {
+    let text = |name| text(matches, name);
+    broker::alone(text("url"), text("group"), text("case").parse()?, text("events").parse()?)
+}
+
+fn text<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
+    matches.get_one::<String>(name).map(String::as_str).unwrap_or_default()
 }
 
 fn options(matches: &ArgMatches) -> Options {
@@ -68,6 +79,9 @@ fn command() -> Command {
         .subcommand(Command::new(PAGE).about("benches/REPORT.md of what each word measured last"))
         .subcommand(
             Command::new(instructions::COUNTED).hide(true).args(["case", "count", "requests"].map(Arg::new)),
+        )
+        .subcommand(
+            Command::new(broker::ALONE).hide(true).args(["url", "group", "case", "events"].map(Arg::new)),
         )
         .subcommand(Command::new(e2e::SERVER).hide(true))
         .subcommand(Command::new(tails::SERVER).hide(true))

@@ -13,6 +13,7 @@ use crate::{
     report::{Report, Table},
     rotation::rotate,
     statistics::{median, paired_ratio},
+    word::with_causes,
 };
 
 /// One client: publishes so many events and returns when all have been received.
@@ -105,7 +106,7 @@ fn sample(runtime: &Runtime, case: &Case, events: usize) -> Result<Sample, BoxEr
     let (cpu, wall) = (cpu::used(), Instant::now());
     // On a task of its own: the thread that waits for a runtime is none of its workers, and wakes are dearer there.
     let run = runtime.spawn((case.run)(events));
-    runtime.block_on(run)?.map_err(|error| format!("{}: {error}", case.name))?;
+    runtime.block_on(run)?.map_err(|error| format!("{}: {}", case.name, with_causes(&*error)))?;
     let (cpu, wall) = (cpu::used() - cpu, wall.elapsed());
     let each = |time: std::time::Duration| time.as_nanos() as f64 / events as f64;
     Ok(Sample { cpu: each(cpu), wall: each(wall) })
