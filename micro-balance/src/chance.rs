@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Step of the sequence: 2⁶⁴ divided by the golden ratio, so that nearby seeds part at once.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Step of the sequence, and what it is mixed with: the primes of wyhash.
+const STEP: u64 = 0x2d35_8dcc_aa6c_78a5;
+const MIX: u64 = 0x8bb8_4b93_962e_acc9;
 
-/// A stream of random numbers for one handle of a balancer (SplitMix64,
-/// <https://prng.di.unimi.it/splitmix64.c>).
+/// A stream of random numbers for one handle of a balancer (wyrand,
+/// <https://github.com/wangyi-fudan/wyhash>): one multiplication for each.
 ///
 /// A clone is a stream of its own, so handles on different threads never share a cache line.
 #[derive(Debug)]
@@ -62,9 +63,8 @@ impl Clone for Chance {
 
 #[inline]
 fn mix(state: u64) -> u64 {
-    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    let product = u128::from(state) * u128::from(state ^ MIX);
+    (product >> 64) as u64 ^ product as u64
 }
 
 /// Maps 32 random bits to `0..limit` by a multiplication: no division on the request path.

@@ -179,11 +179,9 @@ impl<S, P: Policy> Snapshot<S, P> {
         {
             return Some(member);
         }
-        match &*self.groups {
-            [] => None,
-            [only] => only.pick(policy, wish, chance, fallbacks),
-            _ => self.pick_group(policy, *wish, chance, fallbacks),
-        }
+        // Nearly always there is one group: what else there may be is told apart where that is not so.
+        let [only] = &*self.groups else { return self.pick_group(policy, *wish, chance, fallbacks) };
+        only.pick(policy, wish, chance, fallbacks)
     }
 
     /// The one of those that are drained that the request belongs to.

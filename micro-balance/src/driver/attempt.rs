@@ -43,11 +43,10 @@ where
 {
     /// Starts an attempt to connect; one that is under way does not count any more.
     pub(super) fn start(&mut self, serial: u64, delay: Duration) {
-        let Some(slot) = self.slots.get_mut(&serial) else { return };
-        slot.attempt += 1;
-        slot.connecting = true;
+        let Some(slot) = self.slots.get_mut(serial) else { return };
+        slot.attempt = slot.attempt.wrapping_add(1);
         let (ready, dialing) = abortable((self.connect)(slot.original.clone(), delay));
-        if let Some(before) = slot.dialing.replace(dialing) {
+        if let Some(before) = slot.affairs_mut().dialing.replace(dialing) {
             before.abort();
         }
         let attempt = slot.attempt;
@@ -57,21 +56,24 @@ where
         }));
     }
 
-    pub(super) fn on_connected(&mut self, serial: u64, attempt: u64, result: Result<(), BoxError>) {
+    pub(super) fn on_connected(&mut self, serial: u64, attempt: u32, result: Result<(), BoxError>) {
         let others = result.is_err() && self.has_ready();
-        let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.attempt == attempt) else { return };
-        slot.connecting = false;
+        let Some(slot) = self.slots.get_mut(serial).filter(|slot| slot.attempt == attempt) else { return };
+        slot.affairs_mut().dialing = None;
         match result {
             Ok(()) => {
-                slot.dialing = None;
                 slot.endpoint.stats().unbar(LOST);
                 slot.service = Some(slot.original.clone());
-                if slot.failures > 0 || slot.since.is_none() {
-                    slot.since = Some(Instant::now());
+                if slot.affairs().failures > 0 || !slot.reached {
+                    slot.reached = true;
+                    let starts_slowly = self.driver.eligibility.slow_start.is_some();
+                    slot.affairs_mut().since = starts_slowly.then(Instant::now);
                     slot.endpoint.stats().restart_reports();
                 }
-                slot.failures = 0;
-                slot.last_error = None;
+                let affairs = slot.affairs_mut();
+                affairs.failures = 0;
+                affairs.last_error = None;
+                slot.tidy();
                 tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, "endpoint ready");
                 self.check(serial);
                 self.listen(serial);
@@ -79,11 +81,12 @@ where
             }
             Err(error) => {
                 let error = chain(error.as_ref());
-                slot.failures = slot.failures.saturating_add(1);
-                let wait = self.driver.reconnect.wait(slot.failures, others, &self.driver.chance);
-                let failures = slot.failures;
+                let affairs = slot.affairs_mut();
+                affairs.failures = affairs.failures.saturating_add(1);
+                let failures = affairs.failures;
+                let wait = self.driver.reconnect.wait(failures, others, &self.driver.chance);
                 tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %error, failures, ?wait, "endpoint not reached");
-                slot.last_error = Some(error.into());
+                slot.affairs_mut().last_error = Some(error.into());
                 self.start(serial, wait);
                 self.on_not_reached(serial);
             }

@@ -22,27 +22,29 @@ where
     /// Starts to check an endpoint that is connected; at once again if it was unwell, as it may be another now.
     pub(super) fn check(&mut self, serial: u64) {
         let Some(supervisor) = &self.driver.supervisor else { return };
-        let Some(slot) = self.slots.get_mut(&serial) else { return };
-        if slot.checker.is_some() && slot.checked != Checked::Unwell {
+        let Some(slot) = self.slots.get_mut(serial) else { return };
+        if slot.affairs().checker.is_some() && slot.checked != Checked::Unwell {
             return;
         }
         let stats = slot.endpoint.stats().clone();
         let checks = supervisor.clone().run(slot.original.clone(), stats, self.driver.chance.clone());
-        slot.checker = Some(AbortOnDrop(tokio::spawn(checks).abort_handle()));
+        slot.affairs_mut().checker = Some(AbortOnDrop(tokio::spawn(checks).abort_handle()));
     }
 
     /// Listens to an endpoint that is connected, unless somebody does already.
     pub(super) fn listen(&mut self, serial: u64) {
         let Some(listener) = &self.driver.listener else { return };
-        let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.listener.is_none()) else { return };
+        let Some(slot) = self.slots.get_mut(serial).filter(|slot| slot.affairs().listener.is_none()) else {
+            return;
+        };
         let stats = slot.endpoint.stats().clone();
         let listening = listener.clone().run(slot.original.clone(), stats, self.driver.chance.clone());
-        slot.listener = Some(AbortOnDrop(tokio::spawn(listening).abort_handle()));
+        slot.affairs_mut().listener = Some(AbortOnDrop(tokio::spawn(listening).abort_handle()));
     }
 
     /// An endpoint's health has changed.
     pub(super) fn on_checked(&mut self, serial: u64, well: bool) {
-        let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.checked != Checked::Off) else {
+        let Some(slot) = self.slots.get_mut(serial).filter(|slot| slot.checked != Checked::Off) else {
             return;
         };
         let readmits =
@@ -52,7 +54,7 @@ where
         let mark = if well { Stats::unbar } else { Stats::bar };
         mark(stats, UNWELL);
         tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, well, "endpoint checked");
-        if well && readmits && slot.health != Health::Well {
+        if well && readmits && slot.health() != Health::Well {
             self.readmit(serial);
         }
         self.touch(serial);

@@ -7,7 +7,7 @@ use tower::discover::Change;
 
 use super::{
     Event, State,
-    slot::{Checked, Slot},
+    slot::{Checked, Slot, Stay},
 };
 use crate::{
     caught,
@@ -29,13 +29,12 @@ where
             Change::Insert(key, service) => self.insert(key, service),
             Change::Remove(key) => {
                 self.dirty.get_or_insert_with(Instant::now);
-                if let Some(serial) = self.serials.remove(&key)
-                    && let Some(mut slot) = self.slots.remove(&serial)
-                {
+                if let Some(mut slot) = self.slots.remove(&key) {
+                    let serial = slot.serial();
                     self.roster.gone(slot.endpoint.clone(), slot.place);
                     self.regroup = true;
                     match self.driver.drain {
-                        Some(time) if slot.is_connected() => self.drain(serial, *slot, time),
+                        Some(time) if slot.is_connected() => self.drain(serial, slot, time),
                         _ => slot.let_go(),
                     }
                     tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint removed");
@@ -46,7 +45,7 @@ where
 
     /// Leaves an endpoint to the sessions it has, for a while.
     fn drain(&mut self, serial: u64, mut slot: Slot<K, S>, time: Duration) {
-        slot.leaving = true;
+        slot.stay = Stay::Leaving;
         self.leaving.insert(serial, slot);
         self.touch_all();
         self.after(time, Event::Drained(serial));
@@ -68,41 +67,61 @@ where
             tracing::error!(service = self.driver.name.as_deref(), endpoint = ?key, %error, "endpoint taken as one without attributes");
             Attributes::default()
         });
-        let serial = match self.serials.get(&key) {
-            Some(&serial) => serial,
-            None => self.next_serial,
+        let serial = match self.slots.serial(&key) {
+            Some(serial) => self.renew(serial, attributes, service),
+            None => self.found(key, attributes, service),
         };
-        if let Some(slot) = self.slots.get_mut(&serial) {
-            if *slot.endpoint.attributes() != attributes {
-                slot.endpoint = Endpoint::new(About::new(attributes), slot.endpoint.stats().clone());
-            }
-            slot.original = service;
-            slot.failures = 0;
-            slot.checker = None;
-            slot.listener = None;
-        } else {
-            self.next_serial += 1;
-            // Sessions go on with the one that is back.
-            self.leaving.retain(|_, slot| slot.key != key);
-            let id = format!("{key:?}");
-            let id = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(&id).into();
-            let stats = Arc::new(Stats::new(serial, id, self.home.clone()));
-            tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint found");
-            self.serials.insert(key.clone(), serial);
-            let mut slot = Slot::new(key, Endpoint::new(self.about(attributes), stats), service);
-            if self.driver.supervisor.is_some() {
-                slot.checked = Checked::Pending;
-            }
-            slot.wanted = self.takes_all();
-            self.slots.insert(serial, Box::new(slot));
-            self.unready_since = Instant::now();
-        }
+        let Some(serial) = serial else { return };
         self.touch(serial);
         self.regroup = true;
-        if self.slots.get(&serial).is_some_and(|slot| slot.wanted) {
+        if self.slots.get(serial).is_some_and(Slot::is_wanted) {
             self.start(serial, Duration::ZERO);
         }
     }
+
+    /// Takes what discovery says anew of an endpoint that is known.
+    fn renew(&mut self, serial: u64, attributes: Attributes, service: S) -> Option<u64> {
+        let slot = self.slots.get_mut(serial)?;
+        if *slot.endpoint.attributes() != attributes {
+            slot.endpoint = Endpoint::new(About::new(attributes), slot.endpoint.stats().clone());
+        }
+        slot.original = service;
+        let affairs = slot.affairs_mut();
+        affairs.failures = 0;
+        affairs.checker = None;
+        affairs.listener = None;
+        slot.tidy();
+        Some(serial)
+    }
+
+    /// Takes a new endpoint, and gives its serial number; `None` where there is no room for one more.
+    fn found(&mut self, key: K, attributes: Attributes, service: S) -> Option<u64> {
+        // Sessions go on with the one that is back.
+        self.leaving.retain(|_, slot| slot.key != key);
+        let id = format!("{key:?}");
+        let id = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(&id).into();
+        tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint found");
+        let (about, home) = (self.about(attributes), self.home.clone());
+        let checked = if self.driver.supervisor.is_some() { Checked::Pending } else { Checked::Off };
+        let stay = if self.takes_all() { Stay::Wanted } else { Stay::Spare };
+        let serial = self.slots.insert(|serial| {
+            let endpoint = Endpoint::new(about, Arc::new(Stats::new(serial, id, home)));
+            let mut slot = Slot::new(key, endpoint, service);
+            (slot.checked, slot.stay) = (checked, stay);
+            slot
+        });
+        if serial.is_none() {
+            let known = self.slots.len();
+            tracing::error!(
+                service = self.driver.name.as_deref(),
+                known,
+                "too many endpoints: one more is left out"
+            );
+        }
+        self.unready_since = Instant::now();
+        serial
+    }
+
     /// What is said of a new endpoint: that it is like the one before is mostly all there is to say.
     fn about(&mut self, attributes: Attributes) -> Arc<About> {
         if *self.about.attributes() != attributes {

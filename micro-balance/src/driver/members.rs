@@ -2,7 +2,7 @@
 
 use std::{fmt, hash::Hash, time::Duration};
 
-use super::{State, race::Race};
+use super::{State, race::Race, slot::Stay};
 use crate::{endpoint::Endpoint, policy::Policy};
 
 impl<K, S, P, T> State<K, S, P, T>
@@ -33,9 +33,9 @@ where
                 let mut order: Vec<_> =
                     turns.order.iter().filter_map(|&index| members.get(index).copied()).collect();
                 // Drained ones last, and of the others the first priority first.
-                order.sort_by_key(|serial| {
-                    let attributes = self.slots[serial].endpoint.attributes();
-                    (attributes.weight == 0, attributes.priority)
+                order.sort_by_key(|&serial| {
+                    let attributes = self.slots.get(serial).map(|slot| slot.endpoint.attributes());
+                    attributes.map(|attributes| (attributes.weight == 0, attributes.priority))
                 });
                 self.take_turns(Race::new(order, turns.delay));
             }
@@ -47,30 +47,28 @@ where
 
     /// The serial numbers of those that subsetting leaves, in the order in which discovery named them.
     fn members(&self) -> Vec<u64> {
-        let mut serials: Vec<_> = self.slots.keys().copied().collect();
-        if let Some(subset) = &self.driver.eligibility.subset {
-            serials.sort_by(|a, b| self.slots[a].endpoint.id().cmp(self.slots[b].endpoint.id()));
-            let ids: Vec<_> = serials.iter().map(|serial| self.slots[serial].endpoint.id()).collect();
-            serials =
-                subset.choose(&ids).into_iter().filter_map(|index| serials.get(index).copied()).collect();
-        }
+        let Some(subset) = &self.driver.eligibility.subset else { return self.slots.serials() };
+        let mut slots: Vec<_> = self.slots.values().collect();
+        slots.sort_by(|a, b| a.endpoint.place().cmp(&b.endpoint.place()));
+        let ids: Vec<_> = slots.iter().map(|slot| slot.endpoint.id()).collect();
+        let chosen = subset.choose(&ids).into_iter().filter_map(|index| slots.get(index));
+        let mut serials: Vec<_> = chosen.map(|slot| slot.serial()).collect();
         serials.sort_unstable();
         serials
     }
 
     fn endpoints(&self, serials: &[u64]) -> Vec<Endpoint> {
-        serials.iter().filter_map(|serial| Some(self.slots.get(serial)?.endpoint.clone())).collect()
+        serials.iter().filter_map(|&serial| Some(self.slots.get(serial)?.endpoint.clone())).collect()
     }
 
     /// Connects `members`, and lets all others go.
     fn take(&mut self, members: &[u64]) {
-        let serials: Vec<_> = self.slots.keys().copied().collect();
-        for serial in serials {
+        for serial in self.slots.serials() {
             let wanted = members.contains(&serial);
-            let Some(slot) = self.slots.get_mut(&serial).filter(|slot| slot.wanted != wanted) else {
+            let Some(slot) = self.slots.get_mut(serial).filter(|slot| slot.is_wanted() != wanted) else {
                 continue;
             };
-            slot.wanted = wanted;
+            slot.stay = if wanted { Stay::Wanted } else { Stay::Spare };
             if wanted {
                 self.start(serial, Duration::ZERO);
             } else {

@@ -13,9 +13,11 @@ mod race;
 mod reconnect;
 mod roster;
 mod slot;
+mod slots;
+mod affairs;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt,
     hash::Hash,
     pin::Pin,
@@ -45,6 +47,7 @@ use self::{
     race::Race,
     roster::Roster,
     slot::{Health, Slot},
+    slots::Slots,
 };
 use crate::{
     caught,
@@ -87,7 +90,7 @@ pub(crate) struct Driver<K, S, P: Policy, T> {
 /// What the driver waits for beside discovery and reports.
 enum Event {
     /// An attempt to connect the endpoint with this serial number has ended.
-    Connected { serial: u64, attempt: u64, result: Result<(), BoxError> },
+    Connected { serial: u64, attempt: u32, result: Result<(), BoxError> },
     /// An ejection has lasted its time; the second number tells which ejection.
     EjectionOver(u64, u64),
     /// An endpoint that was removed has had its time for its sessions.
@@ -113,14 +116,11 @@ type Connect<S> = fn(S, Duration) -> BoxFuture<'static, Result<(), BoxError>>;
 struct State<K, S, P: Policy, T> {
     driver: Driver<K, S, P, T>,
     connect: Connect<S>,
-    /// By serial number; in boxes, as a third of the places of a map are empty.
-    slots: HashMap<u64, Box<Slot<K, S>>>,
-    serials: HashMap<K, u64>,
+    slots: Slots<K, S>,
     roster: Roster<S, P>,
     waits: Waits,
     /// Those that discovery has removed and that go on with their sessions, by serial number.
     leaving: BTreeMap<u64, Slot<K, S>>,
-    next_serial: u64,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     home: Arc<Home>,
     /// What discovery said of the endpoint that it found last.
@@ -212,12 +212,10 @@ where
         Self {
             driver,
             connect,
-            slots: HashMap::new(),
-            serials: HashMap::new(),
+            slots: Slots::new(),
             roster: Roster::default(),
             waits: Waits::default(),
             leaving: BTreeMap::new(),
-            next_serial: 1,
             events: FuturesUnordered::new(),
             home,
             about: About::new(Attributes::default()),
@@ -271,8 +269,9 @@ where
             Event::Slow(turn) => self.on_slow(turn),
             Event::EjectionOver(serial, turn) => self.on_ejection_over(serial, turn),
             Event::Untried(serial, turn) => {
-                let untried = |slot: &Slot<K, S>| slot.turn == turn && slot.health == Health::HalfOpen;
-                if self.slots.get(&serial).is_some_and(|slot| untried(slot)) {
+                let untried =
+                    |slot: &Slot<K, S>| slot.affairs().turn == turn && slot.health() == Health::HalfOpen;
+                if self.slots.get(serial).is_some_and(untried) {
                     self.readmit(serial);
                 }
             }
@@ -287,7 +286,11 @@ where
     fn on_report(&mut self, report: Report) {
         match report {
             Report::Lost(serial) => {
-                if self.slots.get(&serial).is_some_and(|slot| slot.wanted && !slot.connecting) {
+                if self
+                    .slots
+                    .get(serial)
+                    .is_some_and(|slot| slot.is_wanted() && slot.affairs().dialing.is_none())
+                {
                     self.start(serial, Duration::ZERO);
                     self.on_lost();
                 }
@@ -296,9 +299,9 @@ where
             Report::Failing(serial, reason) => self.on_failing(serial, reason),
             Report::Checked(serial, well) => self.on_checked(serial, well),
             Report::Probed(serial, well) => {
-                if let Some(slot) = self.slots.get(&serial) {
+                if let Some(slot) = self.slots.get(serial) {
                     slot.endpoint.stats().release_probe();
-                    if slot.health == Health::HalfOpen {
+                    if slot.health() == Health::HalfOpen {
                         self.decide(serial, well);
                     }
                 }

@@ -24,11 +24,10 @@ where
     /// Compares what the endpoints did since the last time, and ejects those that did worse than the others.
     pub(super) fn on_interval(&mut self) {
         self.await_interval();
-        let mut serials: Vec<_> = self.slots.keys().copied().collect();
-        serials.sort_unstable();
+        let serials = self.slots.serials();
         let windows: Vec<_> = serials
             .iter()
-            .map(|serial| self.slots.get_mut(serial).and_then(|slot| slot.take_window()))
+            .map(|&serial| self.slots.get_mut(serial).and_then(|slot| slot.take_window()))
             .collect();
         let settings = self.driver.settings.clone();
         for slot in self.slots.values_mut() {
@@ -41,9 +40,8 @@ where
         }
         let Some((slow, needed)) = settings.ejection.slow(&windows) else { return };
         for (place, serial) in serials.into_iter().enumerate() {
-            let Some(slot) = self.slots.get_mut(&serial) else { continue };
-            slot.slow = if slow.contains(&place) { slot.slow + 1 } else { 0 };
-            if slot.slow >= needed {
+            let Some(slot) = self.slots.get_mut(serial) else { continue };
+            if slot.slow(slow.contains(&place)) >= needed {
                 self.outlier(serial, Reason::Latency);
             }
         }
@@ -51,7 +49,7 @@ where
 
     /// An endpoint failed as often in a row as is allowed.
     pub(super) fn on_failing(&mut self, serial: u64, reason: Reason) {
-        let Some(slot) = self.slots.get(&serial) else { return };
+        let Some(slot) = self.slots.get(serial) else { return };
         slot.endpoint.stats().heard();
         self.outlier(serial, reason);
     }
@@ -59,8 +57,8 @@ where
     /// Ejects an endpoint that a detector has found, unless chance or the number of those ejected spares it.
     fn outlier(&mut self, serial: u64, reason: Reason) {
         let settings = &self.driver.settings;
-        let ejected = self.slots.values().filter(|slot| slot.health != Health::Well).count();
-        let Some(slot) = self.slots.get(&serial).filter(|slot| slot.health == Health::Well) else { return };
+        let ejected = self.slots.values().filter(|slot| slot.health() != Health::Well).count();
+        let Some(slot) = self.slots.get(serial).filter(|slot| slot.health() == Health::Well) else { return };
         let enforced = settings.ejection.enforces(reason, self.driver.chance.fraction());
         let allowed = settings.ejection.allows(ejected, self.slots.len());
         if !enforced {
@@ -76,22 +74,24 @@ where
     }
 
     fn eject(&mut self, serial: u64, reason: Reason) {
-        let Some(slot) = self.slots.get_mut(&serial) else { return };
+        let Some(slot) = self.slots.get_mut(serial) else { return };
         let settings = &self.driver.settings;
         slot.eject(reason);
-        let time = settings.ejection.jittered(slot.ejections, self.driver.chance.fraction());
+        let (times, turn) = (slot.affairs().ejections, slot.affairs().turn);
+        let time = settings.ejection.jittered(times, self.driver.chance.fraction());
         slot.endpoint.stats().bar(EJECTED);
         settings.tally.count(reason, true);
-        tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %reason, ?time, times = slot.ejections, "endpoint ejected");
-        let turn = slot.turn;
+        tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %reason, ?time, times, "endpoint ejected");
         self.after(time, Event::EjectionOver(serial, turn));
         self.touch(serial);
     }
 
     /// Finds out whether an ejected endpoint is well: by a probe, or by the next request.
     pub(super) fn on_ejection_over(&mut self, serial: u64, turn: u64) {
-        let Some(slot) =
-            self.slots.get_mut(&serial).filter(|slot| slot.turn == turn && slot.health == Health::Ejected)
+        let Some(slot) = self
+            .slots
+            .get_mut(serial)
+            .filter(|slot| slot.affairs().turn == turn && slot.health() == Health::Ejected)
         else {
             return;
         };
@@ -103,7 +103,7 @@ where
                 Event::Probed(serial, probe.await.unwrap_or_else(|late| Err(late.into())))
             }));
         } else {
-            slot.health = Health::HalfOpen;
+            slot.affairs_mut().health = Health::HalfOpen;
             let time = self.driver.settings.ejection.time(1);
             self.after(time, Event::Untried(serial, turn));
             self.touch(serial);
@@ -112,13 +112,13 @@ where
 
     /// Takes what a probe, or the one request let through, has found out.
     pub(super) fn decide(&mut self, serial: u64, well: bool) {
-        let Some(slot) = self.slots.get(&serial).filter(|slot| slot.health != Health::Well) else { return };
-        let reason = slot.reason.unwrap_or(Reason::Failures);
+        let Some(slot) = self.slots.get(serial).filter(|slot| slot.health() != Health::Well) else { return };
+        let reason = slot.affairs().reason.unwrap_or(Reason::Failures);
         if well { self.readmit(serial) } else { self.eject(serial, reason) }
     }
 
     pub(super) fn readmit(&mut self, serial: u64) {
-        let Some(slot) = self.slots.get_mut(&serial) else { return };
+        let Some(slot) = self.slots.get_mut(serial) else { return };
         slot.readmit();
         slot.endpoint.stats().forgive();
         slot.endpoint.stats().unbar(EJECTED);

@@ -110,7 +110,7 @@ where
         );
         let table = policy.update(&group.table, &turnover);
         let table = table.unwrap_or_else(|| policy.table(&amended.members.endpoints));
-        let noted = || self.roster.noted().filter_map(|serial| self.slots.get(&serial).map(|slot| &**slot));
+        let noted = || self.roster.noted().filter_map(|serial| self.slots.get(serial));
         Some(Snapshot {
             groups: [Group { members: amended.members, table, mask: CALM, marks: Marks::default() }].into(),
             shares: Shares::new([1].into_iter()),
@@ -127,9 +127,9 @@ where
     /// The snapshot of everything, in the order of ids.
     fn anew(&mut self, policy: &P, before: &Snapshot<S, P>) -> Snapshot<S, P> {
         let eligibility = &self.driver.eligibility;
-        let mut slots: Vec<&Slot<K, S>> = self.slots.values().map(|slot| &**slot).collect();
+        let mut slots: Vec<&Slot<K, S>> = self.slots.values().collect();
         slots.sort_by(|a, b| a.endpoint.place().cmp(&b.endpoint.place()));
-        slots.retain(|slot| slot.wanted);
+        slots.retain(|slot| slot.is_wanted());
         let candidates: Vec<_> = slots.iter().map(|slot| slot.candidate()).collect();
         let ejection = &self.driver.settings.ejection;
         let panic = Panic { percent: ejection.panic_threshold(), refuses: ejection.fails_in_panic() };
@@ -145,8 +145,11 @@ where
             .iter()
             .map(|plan| {
                 let members = || plan.members.iter().filter_map(|&index| slots.get(index).copied());
-                let endpoints: Vec<_> = members().map(|slot| warm.endpoint(slot)).collect();
-                let services = members().filter_map(|slot| slot.service.clone()).collect();
+                // Just enough room: there may be many.
+                let mut endpoints = Vec::with_capacity(plan.members.len());
+                endpoints.extend(members().map(|slot| warm.endpoint(slot)));
+                let mut services = Vec::with_capacity(plan.members.len());
+                services.extend(members().filter_map(|slot| slot.service.clone()));
                 Group {
                     table: table(policy, before, &endpoints),
                     members: Members { endpoints, services },
@@ -173,7 +176,7 @@ where
             noted: self
                 .roster
                 .noted()
-                .filter_map(|serial| self.slots.get(&serial).map(|slot| &**slot))
+                .filter_map(|serial| self.slots.get(serial))
                 .chain(self.leaving.values())
                 .map(Slot::listed)
                 .collect(),
@@ -198,7 +201,7 @@ fn table<S, P: Policy>(policy: &P, before: Option<&Group<S, P>>, endpoints: &[En
 
 /// Who may be found out about by one request at a time.
 fn half_open<K, S: Clone>(slot: &Slot<K, S>) -> Option<(Endpoint, S)> {
-    let open = slot.health == Health::HalfOpen && slot.checked != Checked::Unwell && slot.is_connected();
+    let open = slot.health() == Health::HalfOpen && slot.checked != Checked::Unwell && slot.is_connected();
     Some((slot.endpoint.clone(), slot.service.clone().filter(|_| open)?))
 }
 
@@ -226,7 +229,7 @@ impl<K, S> Slot<K, S> {
         match (self.is_connected(), self.is_well()) {
             (true, true) => Standing::Well,
             (true, false) => Standing::Out,
-            (false, _) if self.service.is_none() && self.failures == 0 => Standing::New,
+            (false, _) if self.service.is_none() && self.affairs().failures == 0 => Standing::New,
             (false, _) => Standing::Unreached,
         }
     }

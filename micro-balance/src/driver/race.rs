@@ -3,7 +3,10 @@
 
 use std::{fmt, hash::Hash, time::Duration};
 
-use super::{Event, State, slot::Slot};
+use super::{
+    Event, State,
+    slot::{Slot, Stay},
+};
 use crate::policy::Policy;
 
 /// Endpoints by serial number, in the order in which they are tried.
@@ -31,25 +34,21 @@ where
 {
     /// Takes a new order. Who is connected stays, if it is in there; else all begin anew.
     pub(super) fn take_turns(&mut self, race: Race) {
-        let connected = |slot: &Slot<K, S>| slot.wanted && slot.is_connected();
-        let holder = race
-            .order
-            .iter()
-            .copied()
-            .find(|serial| self.slots.get(serial).is_some_and(|slot| connected(slot)));
+        let connected = |slot: &Slot<K, S>| slot.is_wanted() && slot.is_connected();
+        let holder = race.order.iter().copied().find(|serial| self.slots.get(*serial).is_some_and(connected));
         // Attempts of those that are still to be tried go on: a change elsewhere is no reason to begin anew.
         let keep = |serial: &u64| match holder {
             Some(holder) => *serial == holder,
             None => race.order.contains(serial),
         };
-        for (serial, slot) in &mut self.slots {
-            if slot.wanted && !keep(serial) {
-                slot.wanted = false;
+        for slot in self.slots.values_mut() {
+            if slot.is_wanted() && !keep(&slot.serial()) {
+                slot.stay = Stay::Spare;
                 slot.let_go();
             }
         }
         let turn = self.race.as_ref().map_or(0, |race| race.turn) + 1;
-        let (delay, under_way) = (race.delay, self.slots.values().any(|slot| slot.wanted));
+        let (delay, under_way) = (race.delay, self.slots.values().any(Slot::is_wanted));
         self.race = Some(Race { turn, ..race });
         match (holder, under_way) {
             (Some(_), _) => {}
@@ -61,7 +60,7 @@ where
     /// Tries the next one that is not under way yet, and the one after it when that takes long.
     fn try_next(&mut self) {
         let Some(race) = &mut self.race else { return };
-        let idle = |serial: &u64| self.slots.get(serial).is_some_and(|slot| !slot.wanted);
+        let idle = |serial: &u64| self.slots.get(*serial).is_some_and(|slot| !slot.is_wanted());
         let Some(skipped) = race.order.iter().skip(race.tried).position(idle) else {
             race.tried = race.order.len();
             return;
@@ -69,8 +68,8 @@ where
         race.tried += skipped + 1;
         race.turn += 1;
         let (serial, delay, turn) = (race.order[race.tried - 1], race.delay, race.turn);
-        if let Some(slot) = self.slots.get_mut(&serial) {
-            slot.wanted = true;
+        if let Some(slot) = self.slots.get_mut(serial) {
+            slot.stay = Stay::Wanted;
         }
         self.start(serial, Duration::ZERO);
         self.after(delay, Event::Slow(turn));
@@ -86,9 +85,9 @@ where
     pub(super) fn on_first_ready(&mut self, winner: u64) {
         let Some(race) = &mut self.race else { return };
         race.turn += 1;
-        for (serial, slot) in &mut self.slots {
-            if *serial != winner && slot.wanted {
-                slot.wanted = false;
+        for slot in self.slots.values_mut() {
+            if slot.serial() != winner && slot.is_wanted() {
+                slot.stay = Stay::Spare;
                 slot.let_go();
             }
         }
@@ -96,7 +95,7 @@ where
 
     /// Who fails makes room for the next at once, and is tried again later like any other.
     pub(super) fn on_not_reached(&mut self, serial: u64) {
-        if self.slots.get(&serial).is_some_and(|slot| slot.failures == 1) {
+        if self.slots.get(serial).is_some_and(|slot| slot.affairs().failures == 1) {
             self.try_next();
         }
     }

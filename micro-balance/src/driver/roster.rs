@@ -4,12 +4,12 @@
 //! more: nothing is copied then, and no endpoint is counted anew.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     mem,
     sync::Arc,
 };
 
-use super::slot::Slot;
+use super::slots::Slots;
 use crate::{
     eligible::{Standing, priority::Level},
     endpoint::Endpoint,
@@ -96,7 +96,7 @@ impl<S: Clone, P: Policy> Roster<S, P> {
     /// out, for one because `calm` does not say that all who are well take the requests.
     pub(super) fn amend<K>(
         &mut self,
-        slots: &mut HashMap<u64, Box<Slot<K, S>>>,
+        slots: &mut Slots<K, S>,
         calm: impl FnOnce(Level) -> bool,
     ) -> Option<Amended<S, P>> {
         let before = self.current.clone().filter(|before| self.plain && !before.groups.is_empty())?;
@@ -141,7 +141,7 @@ impl<S: Clone, P: Policy> Roster<S, P> {
     }
 
     /// Takes the changes to account: those who changed in the order of ids, with a service if they are well.
-    fn news<K>(&mut self, slots: &mut HashMap<u64, Box<Slot<K, S>>>) -> Vec<(Endpoint, Option<S>)> {
+    fn news<K>(&mut self, slots: &mut Slots<K, S>) -> Vec<(Endpoint, Option<S>)> {
         let mut news = Vec::new();
         for (endpoint, place) in mem::take(&mut self.gone) {
             self.census.replace(place, None);
@@ -152,7 +152,7 @@ impl<S: Clone, P: Policy> Roster<S, P> {
         changed.sort_unstable();
         changed.dedup();
         for serial in changed {
-            let Some(slot) = slots.get_mut(&serial) else { continue };
+            let Some(slot) = slots.get_mut(serial) else { continue };
             let place = slot.placed();
             self.census.replace(slot.place.replace(place), Some(place));
             let note = (slot.endpoint.shared_id().clone(), serial);
@@ -169,12 +169,7 @@ impl<S: Clone, P: Policy> Roster<S, P> {
     }
 
     /// Takes a snapshot of everything to account. `plain` says whether the next can be made of it.
-    pub(super) fn count<K>(
-        &mut self,
-        slots: &mut HashMap<u64, Box<Slot<K, S>>>,
-        groups: &[Group<S, P>],
-        plain: bool,
-    ) {
+    pub(super) fn count<K>(&mut self, slots: &mut Slots<K, S>, groups: &[Group<S, P>], plain: bool) {
         self.changed.clear();
         self.gone.clear();
         self.edits.clear();
@@ -183,12 +178,13 @@ impl<S: Clone, P: Policy> Roster<S, P> {
         let members: BTreeSet<u64> =
             groups.iter().flat_map(|group| &group.members.endpoints).map(|it| it.stats().serial()).collect();
         self.noted.clear();
-        for (serial, slot) in slots {
+        for slot in slots.values_mut() {
+            let serial = slot.serial();
             let place = slot.placed();
             slot.place = Some(place);
             self.census.replace(None, Some(place));
-            if !(members.contains(serial) && slot.listed().is_plain()) {
-                self.noted.insert((slot.endpoint.shared_id().clone(), *serial));
+            if !(members.contains(&serial) && slot.listed().is_plain()) {
+                self.noted.insert((slot.endpoint.shared_id().clone(), serial));
             }
         }
         self.plain = plain && self.census.level().is_some();
@@ -254,8 +250,8 @@ impl<S> Edit<S> {
         let Members { endpoints, services } = members;
         match self {
             Self::Insert(at, endpoint, service) if at <= endpoints.len() => {
-                endpoints.insert(at, endpoint);
-                services.insert(at, service);
+                insert(endpoints, at, endpoint);
+                insert(services, at, service);
             }
             Self::Replace(at, endpoint, service) if at < endpoints.len() => {
                 endpoints[at] = endpoint;
@@ -269,6 +265,14 @@ impl<S> Edit<S> {
             _ => {}
         }
     }
+}
+
+/// Takes one more into a list that has little room to spare, as it may be long.
+fn insert<T>(list: &mut Vec<T>, at: usize, one: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 16 + 4);
+    }
+    list.insert(at, one);
 }
 
 /// How many endpoints stand how.

@@ -1,16 +1,13 @@
 //! One endpoint in the hands of the driver.
 
-use std::sync::Arc;
-
-use futures_util::future::AbortHandle;
 use tokio::time::Instant;
 
-use super::roster::Place;
+pub(super) use super::affairs::Health;
+use super::{affairs::Affairs, roster::Place};
 use crate::{
     eject::{Reason, Window},
     eligible::SlowStart,
     endpoint::Endpoint,
-    snapshot::AbortOnDrop,
     stats::LOST,
     view::{Listed, State},
 };
@@ -23,44 +20,30 @@ pub(super) struct Slot<K, S> {
     pub(super) original: S,
     /// The one that requests use, from the first time it was ready.
     pub(super) service: Option<S>,
-    /// Whether an attempt is under way, and which: answers of earlier ones are stale.
-    pub(super) attempt: u64,
-    pub(super) connecting: bool,
-    pub(super) failures: u32,
-    pub(super) last_error: Option<Arc<str>>,
-    pub(super) health: Health,
-    /// What active checks make of it, and the task that makes them.
+    /// Which attempt to connect was the last: answers of earlier ones are stale.
+    pub(super) attempt: u32,
+    /// What active checks make of it.
     pub(super) checked: Checked,
-    pub(super) checker: Option<AbortOnDrop>,
-    /// The task that listens to its reports of load.
-    pub(super) listener: Option<AbortOnDrop>,
-    /// Ejections in a row: each lasts longer than the one before, and a clean interval takes one back.
-    pub(super) ejections: u32,
-    /// Whether it is to be connected: subsetting or the policy may leave it out.
-    pub(super) wanted: bool,
-    /// Stops the attempt that is under way.
-    pub(super) dialing: Option<AbortHandle>,
-    /// Since when it has been ready, but for short breaks.
-    pub(super) since: Option<Instant>,
-    /// Which ejection this is, ever: timers of earlier ones are stale.
-    pub(super) turn: u64,
-    pub(super) reason: Option<Reason>,
-    /// How many of its requests have been accounted for.
-    counted: u64,
-    /// For how many intervals in a row it has been too slow.
-    pub(super) slow: u32,
-    /// Whether discovery has removed it.
-    pub(super) leaving: bool,
+    pub(super) stay: Stay,
+    /// Whether it has been ready, but for short breaks.
+    pub(super) reached: bool,
+    /// How many of its requests have been accounted for: the lower bits of their number.
+    counted: u32,
     /// As what it is counted in the last snapshot.
     pub(super) place: Option<Place>,
+    /// Nothing while there is nothing the matter with it, as with most of many.
+    affairs: Option<Box<Affairs>>,
 }
 
-/// What passive checks make of an endpoint.
+/// How an endpoint belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Health {
-    Well,
-    Ejected,
-    HalfOpen,
+pub(super) enum Stay {
+    /// It is to be connected.
+    Wanted,
+    /// Subsetting or the policy leaves it out.
+    Spare,
+    /// Discovery has removed it.
+    Leaving,
 }
 
 /// What active checks make of an endpoint.
@@ -82,46 +65,67 @@ impl<K, S> Slot<K, S> {
             original,
             service: None,
             attempt: 0,
-            connecting: false,
-            failures: 0,
-            last_error: None,
-            health: Health::Well,
             checked: Checked::Off,
-            checker: None,
-            listener: None,
-            ejections: 0,
-            turn: 0,
-            wanted: true,
-            dialing: None,
-            since: None,
-            reason: None,
+            stay: Stay::Wanted,
+            reached: false,
             counted: 0,
-            slow: 0,
-            leaving: false,
             place: None,
+            affairs: None,
         }
+    }
+
+    pub(super) fn serial(&self) -> u64 {
+        self.endpoint.stats().serial()
+    }
+
+    /// What is the matter with it.
+    pub(super) fn affairs(&self) -> &Affairs {
+        static NONE: Affairs = Affairs::NONE;
+        self.affairs.as_deref().unwrap_or(&NONE)
+    }
+
+    /// The same, to be changed; [`tidy`](Self::tidy) where nothing may be left.
+    pub(super) fn affairs_mut(&mut self) -> &mut Affairs {
+        self.affairs.get_or_insert_with(|| Box::new(Affairs::NONE))
+    }
+
+    /// Keeps nothing where nothing is the matter.
+    pub(super) fn tidy(&mut self) {
+        self.affairs.take_if(|affairs| affairs.are_none());
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.affairs().health
+    }
+
+    /// Whether it is to be connected.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.stay == Stay::Wanted
     }
 
     /// Leaves it alone: no requests, no connection, no attempt.
     pub(super) fn let_go(&mut self) {
-        self.attempt += 1;
-        self.connecting = false;
+        self.attempt = self.attempt.wrapping_add(1);
         self.service = None;
-        self.failures = 0;
-        self.since = None;
-        self.listener = None;
-        if let Some(dialing) = self.dialing.take() {
-            dialing.abort();
+        self.reached = false;
+        if let Some(affairs) = self.affairs.as_deref_mut() {
+            affairs.failures = 0;
+            affairs.since = None;
+            affairs.listener = None;
+            if let Some(dialing) = affairs.dialing.take() {
+                dialing.abort();
+            }
+            if affairs.checker.take().is_some() {
+                self.checked = Checked::Pending;
+            }
         }
-        if self.checker.take().is_some() {
-            self.checked = Checked::Pending;
-        }
+        self.tidy();
         self.endpoint.stats().bar(LOST);
     }
 
     /// Which part of its weight it has by `slow_start`.
     pub(super) fn warmth(&self, slow_start: &SlowStart, now: Instant) -> f64 {
-        let age = self.since.map(|since| now.saturating_duration_since(since));
+        let age = self.affairs().since.map(|since| now.saturating_duration_since(since));
         slow_start.factor(age.unwrap_or_default())
     }
 
@@ -132,13 +136,14 @@ impl<K, S> Slot<K, S> {
 
     /// Whether it should take requests, if they reach it.
     pub(super) fn is_well(&self) -> bool {
-        self.health == Health::Well && self.checked != Checked::Unwell
+        self.health() == Health::Well && self.checked != Checked::Unwell
     }
 
     pub(super) fn listed(&self) -> Listed {
-        let state = match self.health {
-            _ if self.leaving => State::Draining,
-            _ if !self.wanted => State::Idle,
+        let affairs = self.affairs();
+        let state = match affairs.health {
+            _ if self.stay == Stay::Leaving => State::Draining,
+            _ if self.stay == Stay::Spare => State::Idle,
             _ if !self.is_connected() => State::Connecting,
             _ if self.checked == Checked::Unwell => State::Unhealthy,
             Health::Well => State::Ready,
@@ -148,38 +153,53 @@ impl<K, S> Slot<K, S> {
         Listed {
             endpoint: self.endpoint.clone(),
             state,
-            last_error: self.last_error.clone(),
-            ejected: self.reason,
-            ejections: self.turn,
+            last_error: affairs.last_error.clone(),
+            ejected: affairs.reason,
+            ejections: affairs.turn,
         }
     }
 
     /// What it did since this was asked last, if it is to be compared with others.
     pub(super) fn take_window(&mut self) -> Option<Window> {
         let window = self.endpoint.stats().take_window(&mut self.counted);
-        (self.health == Health::Well).then_some(window)
+        (self.health() == Health::Well).then_some(window)
     }
 
     /// Counts one more ejection.
     pub(super) fn eject(&mut self, reason: Reason) {
-        self.ejections = self.ejections.saturating_add(1);
-        self.turn += 1;
-        self.reason = Some(reason);
-        self.slow = 0;
-        self.health = Health::Ejected;
+        let affairs = self.affairs_mut();
+        affairs.ejections = affairs.ejections.saturating_add(1);
+        affairs.turn += 1;
+        affairs.reason = Some(reason);
+        affairs.slow = 0;
+        affairs.health = Health::Ejected;
     }
 
     pub(super) fn readmit(&mut self) {
-        self.health = Health::Well;
-        self.reason = None;
+        let affairs = self.affairs_mut();
+        affairs.health = Health::Well;
+        affairs.reason = None;
         // What it did before is no reason to eject it again.
         let _ = self.endpoint.stats().take_window(&mut self.counted);
     }
 
     /// A clean interval shortens the next ejection.
     pub(super) fn relent(&mut self) {
-        if self.health == Health::Well {
-            self.ejections = self.ejections.saturating_sub(1);
+        if self.health() == Health::Well
+            && let Some(affairs) = self.affairs.as_deref_mut()
+        {
+            affairs.ejections = affairs.ejections.saturating_sub(1);
         }
+    }
+
+    /// Counts one more interval in which it was too slow, or that it was not; how many there were in a row.
+    pub(super) fn slow(&mut self, slow: bool) -> u32 {
+        if slow {
+            self.affairs_mut().slow += 1;
+        } else if let Some(affairs) = self.affairs.as_deref_mut() {
+            affairs.slow = 0;
+            self.tidy();
+        }
+        self.affairs().slow
     }
 }

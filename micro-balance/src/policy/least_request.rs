@@ -52,7 +52,8 @@ impl Policy for LeastRequest {
         }
         let (first, second) = context.chance.two_below(endpoints.len());
         let second_wins = endpoints.get(second)?.stats().is_less_busy(endpoints.get(first)?.stats());
-        Some(if second_wins { second } else { first })
+        // Which of them cannot be foretold.
+        Some(std::hint::select_unpredictable(second_wins, second, first))
     }
 }
 

@@ -19,34 +19,36 @@ impl Stats {
     /// Counts how a request ended that was no success; before it is counted as finished.
     #[cold]
     pub(crate) fn ended(&self, how: Ended) {
-        self.record.ended(how);
+        self.seldom().ended(how);
     }
 
     /// Takes what happened since this was asked last. `counted` is how many requests have been accounted
     /// for: what finished beyond them and is nothing else was a success, which costs its request no counter.
-    pub(crate) fn take_window(&self, counted: &mut u64) -> Window {
+    pub(crate) fn take_window(&self, counted: &mut u32) -> Window {
         let counts = self.counts();
-        let unwell = self.record.take();
-        // What is about to finish may be counted here already; it is no success next time either.
-        let others = *counted + unwell.sum();
-        let well = (counts.picks - counts.in_flight).saturating_sub(others);
-        *counted = others + well;
+        let unwell = self.seldom.get().map(|seldom| seldom.take()).unwrap_or_default();
+        // The lower bits tell how many more there are than before. What is about to finish may be counted here
+        // already; it is no success next time either.
+        let others = counted.wrapping_add(unwell.sum());
+        let more = ((counts.picks - counts.in_flight) as u32).wrapping_sub(others);
+        let well = if more >> 31 == 0 { more } else { 0 };
+        *counted = others.wrapping_add(well);
         let latency = self.latency.value(self.now().get(), self.home.settings.rate);
-        let well = u32::try_from(well).unwrap_or(u32::MAX);
         Window { well, failed: unwell.failed, broken: unwell.broken, latency }
     }
 
     /// Takes the time to an answer for the figures.
     #[inline]
     pub(crate) fn timed(&self, latency: u64) {
-        if let Some(times) = &self.times {
+        if let Some(times) = self.times() {
             times.record(latency);
         }
     }
 
     /// How long answers took, if that is kept.
+    #[inline]
     pub(crate) fn times(&self) -> Option<&Times> {
-        self.times.as_deref()
+        self.seldom.get()?.times.as_ref()
     }
 
     /// Takes the time to an answer, or the time waited in vain.
@@ -97,6 +99,7 @@ impl Stats {
     }
 
     fn count_failure(&self, fault: Fault) {
+        self.seldom().fail();
         let ejection = &self.home.settings.ejection;
         let rows = self.record.fail(fault, ejection.is_apart());
         if let Some(reason) = ejection.in_a_row(rows)

@@ -13,11 +13,15 @@ pub(crate) const EJECTED: u8 = 2;
 pub(super) const REPORTED: u8 = 4;
 /// Set while active checks find the endpoint unwell.
 pub(crate) const UNWELL: u8 = 8;
+/// Set while a request has the one permit of a half-open endpoint; bars nothing.
+pub(super) const PROBING: u8 = 16;
 
 /// From the lowest bit on: bars, requests in flight, and picks, which is all that is left.
-const BARS: u32 = 4;
+const BARS: u32 = 5;
 const IN_FLIGHT: u32 = 24;
 const PICKS: u32 = 64 - BARS - IN_FLIGHT;
+/// Half of what there is room for: see [`Load::counts`].
+const HALF: u32 = PICKS - 1;
 
 /// One request in flight, and one pick.
 const ONE: u64 = 1 << BARS;
@@ -29,7 +33,7 @@ const PICK: u64 = 1 << (BARS + IN_FLIGHT);
 /// same moment, so that what is in flight is never negative and what finished is known without a counter of its own.
 ///
 /// Should there ever be more than 2²⁴ requests in flight, they look like so many fewer and one more pick, until they
-/// end. Picks begin again after 2³⁶: see [`Load::counts`].
+/// end. Picks begin again after 2³⁵: see [`Load::counts`].
 #[derive(Debug)]
 pub(super) struct Load(AtomicU64);
 
@@ -38,6 +42,13 @@ pub(super) struct Load(AtomicU64);
 pub(super) struct Counts {
     pub(super) picks: u64,
     pub(super) in_flight: u64,
+}
+
+impl Counts {
+    /// How often as many were picked as half of the word has room for.
+    pub(super) fn halves(self) -> u32 {
+        (self.picks >> HALF) as u32
+    }
 }
 
 impl Load {
@@ -70,11 +81,12 @@ impl Load {
         in_flight(self) < in_flight(other)
     }
 
-    /// The counts, where there were `known` picks before, by less than 2³⁶ fewer.
-    pub(super) fn counts(&self, known: u64) -> Counts {
+    /// The counts, where there were `halves` before, or one more: halves of what the word has room for.
+    pub(super) fn counts(&self, halves: u32) -> Counts {
         let word = self.0.load(Acquire);
-        let since = (word >> (BARS + IN_FLIGHT)).wrapping_sub(known) & ((1 << PICKS) - 1);
-        Counts { picks: known + since, in_flight: in_flight(word) }
+        let picks = word >> (BARS + IN_FLIGHT);
+        let halves = u64::from(halves) + ((u64::from(halves) ^ picks >> HALF) & 1);
+        Counts { picks: halves << HALF | picks & ((1 << HALF) - 1), in_flight: in_flight(word) }
     }
 
     /// Whether none of `bars` bars it.
@@ -129,12 +141,18 @@ mod tests {
 
     #[test]
     fn picks_go_on_where_their_part_of_the_word_begins_again() {
-        let load = Load(AtomicU64::new(u64::MAX << (BARS + IN_FLIGHT)));
-        let known = (1 << PICKS) - 1;
-        assert_eq!(load.counts(known).picks, known);
-        load.start();
-        assert_eq!(load.counts(known), Counts { picks: 1 << PICKS, in_flight: 1 });
-        load.finish();
-        assert_eq!(load.counts(1 << PICKS), Counts { picks: 1 << PICKS, in_flight: 0 });
+        let load = Load(AtomicU64::new(((1 << HALF) - 1) << (BARS + IN_FLIGHT)));
+        for halves in 0..5 {
+            assert_eq!(
+                load.counts(halves),
+                Counts { picks: ((u64::from(halves) + 1) << HALF) - 1, in_flight: 0 }
+            );
+            load.start();
+            let counts = load.counts(halves);
+            assert_eq!(counts, Counts { picks: (u64::from(halves) + 1) << HALF, in_flight: 1 });
+            assert_eq!((counts.halves(), load.counts(halves + 1)), (halves + 1, counts));
+            load.finish();
+            load.0.fetch_add(((1 << HALF) - 1) * PICK, Relaxed);
+        }
     }
 }

@@ -27,16 +27,18 @@ impl Stats {
     }
 
     fn weigh(&self, weight: f64) {
-        self.reported.get_or_init(Box::default).record(weight, self.now().get());
+        self.seldom().reported.record(weight, self.now().get());
     }
 
     /// The weight that the endpoint's own reports give it, if they count.
     pub(crate) fn reported(&self, blackout: Duration, expiration: Duration) -> Option<f64> {
-        self.reported.get()?.weight(self.now().get(), blackout, expiration)
+        self.seldom.get()?.reported.weight(self.now().get(), blackout, expiration)
     }
 
     /// Forgets reports from before a new connection.
     pub(crate) fn restart_reports(&self) {
-        self.reported.get().into_iter().for_each(|reported| reported.restart());
+        if let Some(seldom) = self.seldom.get() {
+            seldom.reported.restart();
+        }
     }
 }

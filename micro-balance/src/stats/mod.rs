@@ -4,6 +4,7 @@
 
 mod load;
 mod record;
+mod seldom;
 mod home;
 mod answers;
 mod load_reports;
@@ -22,19 +23,11 @@ pub(crate) use self::{
     record::Ended,
 };
 use self::{
-    load::{Counts, Load, REPORTED},
+    load::{Counts, Load, PROBING, REPORTED},
     record::Record,
+    seldom::Seldom,
 };
-use crate::{
-    atomic::{
-        AtomicBool, AtomicU64,
-        Ordering::{AcqRel, Acquire, Release},
-    },
-    clock::Moment,
-    ewma::Ewma,
-    load_report::Reported,
-    times::Times,
-};
+use crate::{clock::Moment, ewma::Ewma};
 
 /// The figures of one endpoint, written by requests and read by policies.
 ///
@@ -45,15 +38,10 @@ pub(crate) struct Stats {
     load: Load,
     latency: Ewma,
     record: Record,
-    probing: AtomicBool,
-    /// How many picks there were when somebody last wanted to know.
-    known: AtomicU64,
+    seldom: OnceLock<Box<Seldom>>,
+    home: Arc<Home>,
     serial: u64,
     id: Arc<str>,
-    reported: OnceLock<Box<Reported>>,
-    /// How long answers took, if anybody wants to be told.
-    times: Option<Box<Times>>,
-    home: Arc<Home>,
 }
 
 impl Stats {
@@ -63,13 +51,10 @@ impl Stats {
             load: Load::new(LOST),
             latency: Ewma::new(settings.clock.now().get()),
             record: Record::new(),
-            probing: AtomicBool::new(false),
-            known: AtomicU64::new(0),
+            seldom: if settings.times { Seldom::new(true).into() } else { OnceLock::new() },
+            home,
             serial,
             id,
-            reported: OnceLock::new(),
-            times: settings.times.then(|| Box::new(Times::new())),
-            home,
         }
     }
 
@@ -104,13 +89,21 @@ impl Stats {
 
     /// How many requests there were and are, without end: what the word has room for is told from what was known.
     fn counts(&self) -> Counts {
-        let counts = self.load.counts(self.known.load(Acquire));
-        self.known.fetch_max(counts.picks, AcqRel);
+        let known = self.seldom.get().map_or(0, |seldom| seldom.halves());
+        let counts = self.load.counts(known);
+        if counts.halves() > known {
+            self.seldom().know(counts.halves());
+        }
         counts
     }
 
+    /// What is seldom needed, from now on.
+    fn seldom(&self) -> &Seldom {
+        self.seldom.get_or_init(|| Seldom::new(self.home.settings.times))
+    }
+
     pub(crate) fn failures(&self) -> u64 {
-        self.record.failures()
+        self.seldom.get().map_or(0, |seldom| seldom.failures())
     }
 
     #[inline]
@@ -147,11 +140,11 @@ impl Stats {
 
     /// Takes the one permit of a half-open endpoint.
     pub(crate) fn try_probe(&self) -> bool {
-        self.probing.compare_exchange(false, true, AcqRel, Acquire).is_ok()
+        self.load.bar(PROBING)
     }
 
     pub(crate) fn release_probe(&self) {
-        self.probing.store(false, Release);
+        self.load.unbar(PROBING);
     }
 
     pub(crate) fn probed(&self, well: bool) {
