@@ -21,6 +21,7 @@ use tower::{
     load::{CompleteOnResponse, PendingRequestsDiscover},
 };
 
+use super::floor::Floor;
 use crate::pick::mock::{Mock, mocks};
 
 type Peer = Tower<PendingRequestsDiscover<ServiceList<Vec<Mock>>>, u64>;
@@ -35,6 +36,9 @@ pub(super) enum Case {
     Round(Balance<Mock, u64, RoundRobin>),
     Ewma(Balance<Mock, u64, PeakEwma>),
     Mutex(Box<Mutex<Peer>>),
+    Apart,
+    LessBusy(Floor),
+    InTurn(Floor),
 }
 
 impl Case {
@@ -54,6 +58,9 @@ impl Case {
             Self::Round(_) => "ours RoundRobin, request",
             Self::Ewma(_) => "ours PeakEwma, request",
             Self::Mutex(_) => "Mutex(tower Balance<Pending>), request",
+            Self::Apart => "floor: a fetch_add of each thread's own",
+            Self::LessBusy(_) => "floor: the less busy of two words, counted in and out",
+            Self::InTurn(_) => "floor: words in turn, counted in and out",
         }
     }
 
@@ -76,6 +83,9 @@ impl Case {
             Self::Request(balance) => requests(balance.clone()),
             Self::Round(balance) => requests(balance.clone()),
             Self::Ewma(balance) => requests(balance.clone()),
+            Self::Apart => Floor::apart(),
+            Self::LessBusy(floor) => floor.less_busy(),
+            Self::InTurn(floor) => floor.in_turn(),
             Self::Mutex(balance) => Box::new(move |times| {
                 for request in 0..times {
                     let mut balance = balance.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,6 +119,9 @@ pub(super) async fn cases(count: usize) -> Result<Vec<Case>, BoxError> {
         Case::Round(ready(count, RoundRobin::starting_at(0)).await?),
         Case::Ewma(ready(count, PeakEwma::new()).await?),
         Case::Mutex(Box::new(Mutex::new(peer))),
+        Case::Apart,
+        Case::LessBusy(Floor::new(count)),
+        Case::InTurn(Floor::new(count)),
     ])
 }
 

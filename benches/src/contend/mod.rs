@@ -1,6 +1,7 @@
 //! What a pick costs while other threads pick from the same balancer, and what it costs at the least.
 
 mod case;
+mod floor;
 mod threads;
 
 use tower::BoxError;
@@ -27,6 +28,10 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
     let rounds = options.rounds(3, 15);
     report.say(versions::of(&["tower", "tokio", "arc-swap", "micro-balance"]));
     report.say(format!("CPU ns of each thread per operation, {rounds} rounds, medians; threads are pinned"));
+    report.say(
+        "floor: what counting exactly in one word for each endpoint takes on this machine, whoever does it; \
+        more: what the other thread adds",
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut bars = Vec::new();
     for count in COUNTS {
@@ -35,11 +40,15 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
         let figures = |at: usize, two: bool| -> Vec<f64> {
             measured[at].iter().map(|&(one, both)| if two { both } else { one }).collect()
         };
-        let table =
-            Table::new(format!("N={count}")).column("1 thread", 1).column("2 threads", 1).column("x", 2);
+        let table = Table::new(format!("N={count}"))
+            .column("1 thread", 1)
+            .column("2 threads", 1)
+            .column("x", 2)
+            .column("more", 1);
         let row = |table: Table, (at, case): (usize, &Case)| {
             let (one, two) = (figures(at, false), figures(at, true));
-            table.row(case.name(), [median(&one), median(&two), paired_ratio(&two, &one)])
+            let more: Vec<_> = one.iter().zip(&two).map(|(one, two)| two - one).collect();
+            table.row(case.name(), [median(&one), median(&two), paired_ratio(&two, &one), median(&more)])
         };
         report.table(cases.iter().enumerate().fold(table, row).charted("2 threads"));
         bars.extend(claims(count, &figures));
