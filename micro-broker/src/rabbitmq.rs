@@ -39,10 +39,11 @@ const ANSWER: Duration = Duration::from_secs(10);
 ///
 /// **Promises.** At least once from the confirmation on, in order for each publisher while nothing fails, durable: `Ok`
 /// says that every queue concerned has written the event. A group is a durable queue, with [`RabbitMq::quorum`] a quorum
-/// queue, and keeps its events whatever dies; a broadcast subscriber's queue outlives a lost connection by five minutes. Subscriptions are restored after
-/// any reconnection. Publishing an event again publishes it twice: deduplicate by id. Dead letters wait in a queue of
-/// their own behind the exchange `micro.dead`, ours and those the server puts aside itself. Nothing is dropped: what
-/// is not handled waits in the server, and the server holds its publishers back when it runs out of memory or disk.
+/// queue, and keeps its events whatever dies; a broadcast subscriber's queue outlives a lost connection by five minutes.
+/// Subscriptions are restored after any reconnection. Publishing an event again publishes it twice: deduplicate by id. Dead
+/// letters wait in a queue of their own behind the exchange `micro.dead`, ours and those the server puts aside itself.
+/// Nothing is dropped: what is not handled waits in the server, and the server holds its publishers back when it runs out
+/// of memory or disk: with 64 MiB on their way, others are told that nothing was published.
 ///
 /// A durable queue does not count deliveries: attempts are counted by the process that handles an event, and start again
 /// at 2 in another one.
@@ -80,8 +81,8 @@ impl RabbitMq {
 
     /// Keeps groups in quorum queues: replicated, and the server counts attempts, so that even an event that kills every
     /// process that tries it ends among the dead letters. For a cluster of three nodes or more: on a single node that was
-    /// killed, a quorum queue may elect no leader when the server is back, whether anybody calls it or not, and takes
-    /// nothing until somebody has it elect one (seen with 3.10.8,
+    /// killed, a queue that is called in the moment between its server's start and its election (a fifth of a second, and
+    /// longer on a busy machine) stays without a leader, and takes nothing until somebody has it elect one (3.10.8,
     /// <https://github.com/rabbitmq/rabbitmq-server/issues/10070>). An existing queue keeps its type; the two are told
     /// apart by name.
     #[must_use]
