@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::announced::Announced;
 use super::settings::Namespace;
-use crate::proxy::{Directory, Upstream, Wire};
+use crate::proxy::{Directory, Upstream};
 use crate::schema::{Error, Schema, Schemas};
 use crate::transcode::Routes;
 
@@ -97,7 +97,12 @@ impl Catalog {
 }
 
 async fn reflect(upstream: &Upstream) -> Result<Schema, Error> {
-    Schema::reflect(upstream.client(Wire::Http2).clone(), WITHIN).await
+    let client = upstream.asking();
+    let schema = Schema::reflect(client.clone(), WITHIN).await;
+    if schema.is_ok() {
+        upstream.keep(client);
+    }
+    schema
 }
 
 impl Inner {
@@ -176,5 +181,41 @@ fn endpoints(upstream: &Upstream) -> usize {
 impl fmt::Debug for Catalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Catalog")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use micro_discover::{Endpoint, Memory, Registry as _, Service};
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_web_server_is_left_alone_once_it_was_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let registry = Memory::new();
+        let shop = Service::new("shop").endpoint(Endpoint::new("a", address));
+        registry.announce(&shop, Duration::ZERO).await.unwrap();
+        let directory = Directory::builder(Arc::new(registry)).failfast(Duration::from_millis(100)).build();
+        let upstream = directory.look_up("shop").await.unwrap();
+        let mut asked = std::pin::pin!(reflect(&upstream));
+        loop {
+            tokio::select! {
+                schema = &mut asked => break assert!(schema.is_err(), "it speaks HTTP/1.1"),
+                accepted = listener.accept() => {
+                    let refusal = b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-length: 0\r\n\r\n";
+                    accepted.unwrap().0.write_all(refusal).await.unwrap();
+                }
+            }
+        }
+        // What connected meanwhile may still wait in line.
+        while timeout(Duration::from_millis(200), listener.accept()).await.is_ok() {}
+        // A client tries again every two seconds at the latest.
+        let again = timeout(Duration::from_secs(3), listener.accept()).await;
+        assert!(again.is_err(), "it is connected to again: {again:?}");
     }
 }

@@ -126,15 +126,32 @@ impl Upstream {
             Wire::Http1 => (&self.http1, HttpVersion::Http1),
             Wire::Http2 => (&self.http2, HttpVersion::Http2),
         };
-        client.get_or_init(|| {
-            let endpoints =
-                Endpoints::new(WatchStream::new(self.sets.clone())).keep_when_empty(KEEP_WHEN_EMPTY);
-            Client::builder_over(self.name.clone(), endpoints)
-                .connector(self.reach.connector.clone().http_version(version))
-                .retry(self.reach.retry.clone())
-                .failfast(self.reach.failfast)
-                .build()
-        })
+        client.get_or_init(|| self.build(version))
+    }
+
+    /// A client to ask it what it can be asked: one that ends with the question, unless it is known to speak HTTP/2.
+    ///
+    /// One that lasts would knock at a web server, which does not, for as long as the service is there.
+    pub fn asking(&self) -> Client {
+        match self.http2.get() {
+            None if self.wire() == Wire::Http1 => self.build(HttpVersion::Http2),
+            _ => self.client(Wire::Http2).clone(),
+        }
+    }
+
+    /// Goes on with a client that was made for [`asking`](Self::asking), now that there was an answer.
+    pub fn keep(&self, client: Client) {
+        // Another may have been kept first.
+        let _ = self.http2.set(client);
+    }
+
+    fn build(&self, version: HttpVersion) -> Client {
+        let endpoints = Endpoints::new(WatchStream::new(self.sets.clone())).keep_when_empty(KEEP_WHEN_EMPTY);
+        Client::builder_over(self.name.clone(), endpoints)
+            .connector(self.reach.connector.clone().http_version(version))
+            .retry(self.reach.retry.clone())
+            .failfast(self.reach.failfast)
+            .build()
     }
 
     /// What is counted of the requests to it.
