@@ -49,6 +49,21 @@ fn a_policy_of_ones_own_decides() {
 }
 
 #[test]
+fn a_run_that_cannot_be_says_so_and_ends() {
+    for (arguments, why) in [
+        (&["--broker", "nats://127.0.0.1:4222"][..], "a broker is for --transport nats or rabbitmq"),
+        (&["--transport", "nats", "--broker", "amqp://127.0.0.1"], "is no broker for this transport"),
+        // Nothing listens there, so no replica can.
+        (&["--transport", "nats", "--broker", "nats://127.0.0.1:1"], "a replica ended by itself"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_greeter")).args(arguments).output();
+        let output = output.expect("the example was built");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(why), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
 fn no_call_fails_while_replicas_are_killed_slowed_down_and_restarted() {
     no_call_fails(&[]);
 }

@@ -92,6 +92,16 @@ fn a_service_learns_who_asks_and_nothing_that_was_said_to_the_gateway() {
 }
 
 #[test]
+fn a_request_that_goes_in_a_circle_comes_to_an_end() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    let face = Face::start(&place, &[]);
+    services.announce("mirrors", face.address);
+    let answer = face.get("/mirrors/x");
+    assert_eq!((answer.status, &answer.json()["status"]), (508, &"Loop Detected".into()), "{answer:?}");
+}
+
+#[test]
 fn what_is_not_registered_cannot_be_reached() {
     let place = Place::new();
     let secret = TcpListener::bind("127.0.0.1:0").unwrap();

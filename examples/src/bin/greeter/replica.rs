@@ -89,6 +89,20 @@ impl Replica {
         Ok(Self::Task { hello, stop, task })
     }
 
+    /// Checks that it has not ended by itself.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Process { child, .. } => match child.try_wait()? {
+                Some(status) => anyhow::bail!("a replica ended by itself, with {status}"),
+                None => Ok(()),
+            },
+            Self::Task { task, .. } => {
+                anyhow::ensure!(!task.is_finished(), "a replica ended by itself");
+                Ok(())
+            }
+        }
+    }
+
     /// Makes its answers take this long.
     pub(crate) async fn slow_down(&mut self, delay: Duration) -> anyhow::Result<()> {
         match self {

@@ -18,8 +18,10 @@ pub(crate) async fn start(
 ) -> anyhow::Result<Vec<Replica>> {
     let home = if wire.reaches_processes() { "each a process of its own" } else { "all in this process" };
     report.say(&format!("three replicas start, {home}"));
-    let replicas = NAMES.iter().map(|name| Replica::start(name, registry, wire)).collect::<Result<_, _>>()?;
-    ready(load, 3).await?;
+    let started: anyhow::Result<Vec<_>> =
+        NAMES.iter().map(|name| Replica::start(name, registry, wire)).collect();
+    let mut replicas = started?;
+    ready(load, &mut replicas).await?;
     report.say("one call of each kind: unary, and streams of requests, of answers, and of both");
     kinds::call_all(load.client()).await?;
     Ok(replicas)
@@ -43,7 +45,7 @@ pub(crate) async fn play(
     at(0.25).await;
     report.say("replica-1 is started again");
     replicas.insert(0, Replica::start(NAMES[0], registry, wire)?);
-    ready(load, 3).await?;
+    ready(load, replicas).await?;
 
     at(0.35).await;
     report.say("replica-2 takes 50 ms for every answer");
@@ -58,7 +60,7 @@ pub(crate) async fn play(
         report.say(&format!("{name} is told to stop with SIGTERM, and started again"));
         replicas.remove(number).stop().await?;
         replicas.insert(number, Replica::start(name, registry, wire)?);
-        ready(load, 3).await?;
+        ready(load, replicas).await?;
     }
 
     report.say("one call of each kind again");
@@ -69,15 +71,17 @@ pub(crate) async fn play(
     Ok(())
 }
 
-/// Waits until the client is connected to `count` replicas.
-async fn ready(load: &Load, count: usize) -> anyhow::Result<()> {
+/// Waits until the client is connected to all of `replicas`, for as long as none of them ends.
+async fn ready(load: &Load, replicas: &mut [Replica]) -> anyhow::Result<()> {
     let connected = async {
-        while load.endpoints().iter().filter(|view| view.state == State::Ready).count() < count {
+        while load.endpoints().iter().filter(|view| view.state == State::Ready).count() < replicas.len() {
+            replicas.iter_mut().try_for_each(Replica::check)?;
             sleep(Duration::from_millis(10)).await;
         }
+        Ok(())
     };
     match timeout(Duration::from_secs(20), connected).await {
-        Ok(()) => Ok(()),
-        Err(_) => anyhow::bail!("{count} replicas were not ready in 20 s: {:?}", load.endpoints()),
+        Ok(connected) => connected,
+        Err(_) => anyhow::bail!("the replicas were not all ready in 20 s: {:?}", load.endpoints()),
     }
 }

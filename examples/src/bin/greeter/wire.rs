@@ -1,5 +1,6 @@
 //! What carries the calls of a run.
 
+use anyhow::{bail, ensure};
 use clap::ValueEnum;
 use examples::broker::Broker;
 
@@ -27,7 +28,23 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// Uses the broker at `url`, or else starts one for this run where there is to be one.
+    ///
+    /// # Errors
+    ///
+    /// When the transport is not that broker's, or none can be started.
     pub(crate) fn new(transport: Transport, url: Option<String>) -> anyhow::Result<Self> {
+        if let Some(url) = &url {
+            let speaks = match transport {
+                Transport::Nats => &["nats:", "tls:"][..],
+                Transport::Rabbitmq => &["amqp:", "amqps:", "rabbitmq:"],
+                Transport::Http | Transport::Memory => bail!("a broker is for --transport nats or rabbitmq"),
+            };
+            ensure!(
+                speaks.iter().any(|scheme| url.starts_with(scheme)),
+                "{url} is no broker for this transport, whose URLs start with {}",
+                speaks[0]
+            );
+        }
         let broker = match (transport, &url) {
             (Transport::Nats, None) => Some(Broker::nats()?),
             (Transport::Rabbitmq, None) => Some(Broker::rabbitmq()?),
