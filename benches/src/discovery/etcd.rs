@@ -3,6 +3,7 @@
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use super::{
     LIMIT, MANY, Pair, balancer, compared, loaded, loads, millis,
     raw::{Raw, Watched},
     sample::Sample,
-    without_first,
+    tabled, without_first,
 };
 use crate::{bar::Bar, options::Options, report::Report, rotation::rotate, server::registry};
 
@@ -47,7 +48,35 @@ pub(super) fn run(runtime: &Runtime, options: &Options, report: &mut Report) -> 
     let ours = || async { loaded(etcd()?, "many").await };
     let pair = loads(runtime, options.rounds(5, 21), range, ours)?;
     bars.push(compared("etcd-10k", "raw range", &pair, 1.25, report));
+
+    // The raw range leaves bytes: who uses the client alone has to read them as well.
+    let read = || async {
+        let keys = raw.range(&format!("{ROOT}many/")).await?;
+        let records = keys.iter().map(|key| serde_json::from_slice(&key.value)).collect::<Result<_, _>>()?;
+        Ok::<_, BoxError>(Box::<Vec<Record>>::new(records) as Box<dyn Any>)
+    };
+    let pair = loads(runtime, options.rounds(5, 21), read, ours)?;
+    tabled("etcd-10k-read", "raw range, then serde_json", &pair, report);
     Ok(bars)
+}
+
+/// A record, as whoever reads it without us would write it down.
+#[derive(serde::Deserialize)]
+#[allow(dead_code, reason = "what is read is not looked at")]
+struct Record {
+    name: String,
+    version: String,
+    metadata: Option<BTreeMap<String, String>>,
+    endpoints: Vec<serde_json::Value>,
+    nodes: Vec<Node>,
+}
+
+#[derive(serde::Deserialize)]
+#[allow(dead_code, reason = "what is read is not looked at")]
+struct Node {
+    id: String,
+    address: String,
+    metadata: Option<BTreeMap<String, String>>,
 }
 
 /// An endpoint as go-micro writes it.

@@ -114,6 +114,12 @@ type Pair = [Vec<f64>; 2];
 
 /// A table of both, and the claim that ours is within `limit` times the raw client's.
 fn compared(name: &str, raw: &str, pair: &Pair, limit: f64, report: &mut Report) -> Bar {
+    tabled(name, raw, pair, report);
+    Bar::at_most(format!("discovery/{name}"), paired_ratio(&pair[1], &pair[0]), limit)
+}
+
+/// A table of both.
+fn tabled(name: &str, raw: &str, pair: &Pair, report: &mut Report) {
     let table = Table::new(name).column("p50 ms", 3).column("p90 ms", 3);
     let row = |millis: &[f64]| {
         let mut sorted = millis.to_vec();
@@ -121,7 +127,6 @@ fn compared(name: &str, raw: &str, pair: &Pair, limit: f64, report: &mut Report)
         [median(&sorted), sorted.get(sorted.len() * 9 / 10).copied().unwrap_or(f64::NAN)]
     };
     report.table(table.row(raw, row(&pair[0])).row("ours", row(&pair[1])).charted("p50 ms"));
-    Bar::at_most(format!("discovery/{name}"), paired_ratio(&pair[1], &pair[0]), limit)
 }
 
 /// Milliseconds.
