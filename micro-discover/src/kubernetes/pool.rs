@@ -275,7 +275,8 @@ impl Pool {
         }
         self.count(at).remove(before.facts);
         self.count(at).add(facts);
-        self.others.entry(at).or_default().push(before);
+        // In front: it was said before those that are alike.
+        self.others.entry(at).or_default().insert(0, before);
     }
 
     /// Forgets what the slice `name` says of the address.

@@ -328,6 +328,25 @@ fn slice(name: &str, version: u32, endpoints: &Value) -> Slice {
 }
 
 #[test]
+fn of_what_one_slice_says_twice_of_an_address_the_first_stands_again_once_a_better_word_is_gone() {
+    let endpoint = |ready: bool, serving: bool| {
+        serde_json::json!({"addresses": ["10.0.0.4"],
+            "conditions": {"ready": ready, "serving": serving, "terminating": !ready}})
+    };
+    let twice = slice("twice", 0, &serde_json::json!([endpoint(false, true), endpoint(false, false)]));
+    let better = slice("better", 1, &serde_json::json!([endpoint(true, true)]));
+    let mut pool = Pool::new(Wanted::default());
+    pool.put(&twice);
+    pool.put(&better);
+    pool.remove("better");
+    pool.settle();
+    let slices = Slices::from([("twice".to_owned(), twice)]);
+    let selection = settled(&pool, &slices);
+    assert!(selection.degraded, "{selection:?}");
+    assert_eq!(selection, select(slices.values(), &Wanted::default()));
+}
+
+#[test]
 fn what_shares_an_address_is_one_endpoint_whatever_the_order() {
     let dead = slice(
         "a",
