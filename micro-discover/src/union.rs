@@ -9,7 +9,7 @@ use futures_core::stream::BoxStream;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
-use crate::merge::{merge, split};
+use crate::merge::merge;
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry};
 use crate::watch::Watch;
@@ -43,8 +43,14 @@ impl Union {
 /// All records, each endpoint once: the earlier set's word stands.
 fn united<'a>(sets: impl IntoIterator<Item = &'a Vec<Service>>) -> Vec<Service> {
     let mut seen = BTreeSet::new();
-    let records: Vec<_> = sets.into_iter().flatten().flat_map(split).collect();
-    merge(records.iter().filter(|record| seen.insert((&record.name, &record.endpoints[0].id))))
+    let new = |record: &Service| {
+        let mut new = record.clone();
+        new.endpoints.retain(|endpoint| seen.insert((record.name.clone(), endpoint.id.clone())));
+        // A list may name services alone. Where there are endpoints, and others have said them all, nothing is new.
+        (record.endpoints.is_empty() || !new.endpoints.is_empty()).then_some(new)
+    };
+    let records: Vec<_> = sets.into_iter().flatten().filter_map(new).collect();
+    merge(&records)
 }
 
 impl Registry for Union {
@@ -67,8 +73,7 @@ impl Registry for Union {
     fn list(&self) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
         Box::pin(async {
             let listed = join_all(self.registries.iter().map(|registry| registry.list())).await;
-            let listed = listed.into_iter().collect::<Result<Vec<_>, _>>()?;
-            Ok(merge(listed.iter().flatten()))
+            Ok(united(&listed.into_iter().collect::<Result<Vec<_>, _>>()?))
         })
     }
 

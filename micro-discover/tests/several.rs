@@ -111,6 +111,7 @@ async fn a_union_has_what_any_has_and_keeps_what_a_failing_one_had() {
     assert_eq!(ids(&a.get("greeter").await.unwrap()), ["both", "a", "all"]);
     assert_eq!(ids(&b.get("greeter").await.unwrap()), ["both", "all"]);
     assert_eq!(ids(&union.get("greeter").await.unwrap()), ["both", "a", "all"]);
+    assert_eq!(ids(&union.list().await.unwrap()), ["both", "a", "all"], "each once");
     union.withdraw(&greeter("all")).await.unwrap();
     assert_eq!(ids(&union.get("greeter").await.unwrap()), ["both", "a"]);
 }
