@@ -18,6 +18,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::BoxError;
 
 use crate::confirm::Confirm;
 use crate::delivery::Settle;
@@ -28,6 +31,12 @@ use crate::subscription::Incoming;
 
 /// The largest body taken.
 const MAX_BODY: usize = 64 << 20;
+/// How long a publisher may take to say what it wants, and may pause while it says it.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Connections at a time; more wait to be accepted.
+const CONNECTIONS: usize = 4096;
+/// How long what was begun may take once the broker is closed.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// A listener, and the subscriptions events are posted to.
 #[derive(Debug)]
@@ -77,11 +86,7 @@ impl Receiver {
             return refuse(StatusCode::NOT_FOUND, "no subscription has this id");
         };
         let (parts, body) = request.into_parts();
-        let event = match Limited::new(body, MAX_BODY).collect().await {
-            Ok(body) => wire::read(parts, body.to_bytes()),
-            Err(error) => Err(error),
-        };
-        let event = match event {
+        let event = match whole(body).await.and_then(|body| wire::read(parts, body)) {
             Ok(event) => event,
             Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         };
@@ -102,6 +107,21 @@ impl Receiver {
     }
 }
 
+/// All of a body.
+///
+/// # Errors
+///
+/// It breaks off, or pauses for too long, or is too long.
+async fn whole(body: Body) -> Result<Bytes, BoxError> {
+    let (mut body, mut chunks) = (Limited::new(body, MAX_BODY), Vec::new());
+    let late = |_| format!("nothing of the body came within {SILENCE:?}");
+    while let Some(frame) = timeout(SILENCE, body.frame()).await.map_err(late)? {
+        chunks.extend(frame?.into_data());
+    }
+    // Most often there is one, which need not be copied.
+    Ok(if chunks.len() == 1 { chunks.remove(0) } else { chunks.concat().into() })
+}
+
 /// go-micro's error body.
 fn refuse(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
     let error = serde_json::json!({"id": "go.micro.broker", "code": status.as_u16(), "detail": detail, "status":
@@ -116,11 +136,13 @@ async fn accept(
     receiver: std::sync::Weak<Receiver>,
     mut ended: watch::Receiver<bool>,
 ) {
+    let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => accepted,
+            Some(_) = connections.join_next() => continue,
             // Closed, or nobody holds the receiver any more.
-            _ = ended.wait_for(|closed| *closed) => return,
+            _ = ended.wait_for(|closed| *closed) => break,
         };
         let Ok((stream, _)) = stream else {
             // Out of file descriptors, most likely: others must end first.
@@ -138,9 +160,12 @@ async fn accept(
             }
         });
         let mut server = http1::Builder::new();
-        server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-        tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+        server.timer(TokioTimer::new()).header_read_timeout(SILENCE);
+        connections.spawn(server.serve_connection(TokioIo::new(stream), service));
     }
+    drop(listener);
+    // Whoever is not done by then is cut off.
+    let _ = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
 }
 
 /// The events of one subscription.

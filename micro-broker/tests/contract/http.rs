@@ -222,3 +222,19 @@ async fn brokers_of_every_envelope_reach_each_other() {
         delivery.ack().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_publisher_that_falls_silent_within_an_event_is_cut_off() {
+    let registry = registry();
+    let broker = Http::new(registry.clone());
+    let _subscription = broker.subscribe(quick("t")).await.unwrap();
+    let records = registry.get("micro.http.broker").await.unwrap();
+    let endpoint = &records[0].endpoints[0];
+    let mut stream = TcpStream::connect(endpoint.address.authority()).await.unwrap();
+    let begun = format!("POST /?id={} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{{", endpoint.id);
+    stream.write_all(begun.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_string(&mut answer)).await;
+    assert!(ended.is_ok(), "after a minute it is still waited for");
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+}
