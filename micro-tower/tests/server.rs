@@ -206,6 +206,35 @@ async fn a_connection_on_which_nothing_is_said_is_closed() {
     assert_eq!(silent.read(&mut [0; 8]).await.unwrap(), 0);
 }
 
+/// Linux tells of each connection which timer runs for it: 2 is the one that asks after the peer.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_system_asks_after_clients_that_have_fallen_silent() {
+    let hex = |address: SocketAddr| match address {
+        SocketAddr::V4(v4) => format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port()),
+        SocketAddr::V6(_) => panic!("servers listen on 127.0.0.1 unless told otherwise"),
+    };
+    let running = run(Server::new(), service_fn(hello)).await;
+    let mut connection = Connector::new().connect(&endpoint(running.address));
+    // Answered, so that nothing is on its way any more.
+    assert_eq!(text(call(&mut connection, request("/", "")).await.unwrap()).await, "hello");
+    let asked_after = || {
+        let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let fields = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        // State 1 is a connection, not the socket that listens.
+        let ours = |fields: &Vec<String>| fields[1] == hex(running.address) && fields[3] == "01";
+        connections.lines().map(fields).find(ours).is_some_and(|fields| fields[5].starts_with("02:"))
+    };
+    // An acknowledgement may still be awaited, for which another timer runs.
+    for _ in 0..500 {
+        if asked_after() {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the system does not ask whether the client is still there");
+}
+
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn it_serves_over_tls() {

@@ -5,10 +5,12 @@ use std::{
     net::SocketAddr,
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use futures_util::FutureExt as _;
 use micro_discover::{Address, Endpoint};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::DuplexStream,
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -18,6 +20,13 @@ use super::{ServeError, place::Place};
 use crate::pipe::{BROKER, memory};
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]
 use crate::pipe::{Incoming, Pipe};
+
+/// How long a TCP connection is silent before the system asks whether its client is still there …
+const SILENCE: Duration = Duration::from_secs(60);
+/// … how long it waits for an answer before it asks again …
+const AGAIN: Duration = Duration::from_secs(15);
+/// … and how many questions may stay unanswered before it closes the connection.
+const QUESTIONS: u32 = 4;
 
 /// What is listened at.
 pub(super) struct Listener {
@@ -66,6 +75,7 @@ impl Listener {
             Place::Tcp(address) => {
                 let listen = |source| ServeError::Listen { address: *address, source };
                 let listener = TcpListener::bind(address).await.map_err(listen)?;
+                ask_after_clients(&listener);
                 let local = listener.local_addr().map_err(listen)?;
                 Source::Tcp(listener, local)
             }
@@ -160,6 +170,14 @@ impl Closed {
             incoming.flush().await;
         }
     }
+}
+
+/// Has the system find out about clients that have vanished without a word: WebSockets and streams of events, among
+/// others, may be silent for long, and have no pings of their own. Connections are asked after as their listener says.
+fn ask_after_clients(listener: &TcpListener) {
+    let asking = TcpKeepalive::new().with_time(SILENCE).with_interval(AGAIN).with_retries(QUESTIONS);
+    // Where a system cannot ask, the next write finds out.
+    let _ = SockRef::from(listener).set_tcp_keepalive(&asking);
 }
 
 /// Binds `path`, and takes it over where a server that is gone has left its socket.
