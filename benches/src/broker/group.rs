@@ -55,7 +55,7 @@ impl Group {
         options: &Options,
         report: &mut Report,
     ) -> Result<Vec<Bar>, BoxError> {
-        let rounds = options.rounds(3, 9);
+        let rounds = options.rounds(3, 21);
         let events = if options.quick { self.events / 4 } else { self.events };
         let one = |case: usize| sample(runtime, &self.cases[case], events);
         // The first run of each warms up.

@@ -26,7 +26,8 @@ pub(super) async fn case(
     buffer: usize,
     pipelined: usize,
 ) -> Result<Case, BoxError> {
-    let topic: Arc<str> = "bench.ours".into();
+    // Of this broker alone: NATS brings to its subscribers what is published for JetStream.
+    let topic: Arc<str> = format!("{}.ours", broker.backend()).into();
     let subscribe = Subscribe::to(topic.clone()).group("bench").in_flight(AT_ONCE).buffer(buffer);
     let subscription = Arc::new(Mutex::new(broker.subscribe(subscribe).await?));
     let publisher = Publisher::new(broker).within(std::time::Duration::from_secs(60));
