@@ -14,9 +14,12 @@ const BLOCK: usize = 16;
 /// numbers rise with time, and none is ever used again.
 const PLACE: u32 = 24;
 
+/// Some places, and who has them.
+type Block<K, S> = Box<[Option<Slot<K, S>>]>;
+
 /// The endpoints, at places that they keep.
 pub(super) struct Slots<K, S> {
-    blocks: Vec<Box<[Option<Slot<K, S>>]>>,
+    blocks: Vec<Block<K, S>>,
     /// Places that nobody has.
     free: Vec<u32>,
     /// The places by key.
@@ -118,7 +121,7 @@ fn place(serial: u64) -> u32 {
     (serial & ((1 << PLACE) - 1)) as u32
 }
 
-fn at<K, S>(blocks: &[Box<[Option<Slot<K, S>>]>], place: u32) -> Option<&Slot<K, S>> {
+fn at<K, S>(blocks: &[Block<K, S>], place: u32) -> Option<&Slot<K, S>> {
     blocks.get(place as usize / BLOCK)?.get(place as usize % BLOCK)?.as_ref()
 }
 
