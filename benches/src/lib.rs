@@ -28,6 +28,7 @@ pub mod gateway;
 pub mod all;
 pub mod report;
 pub mod bar;
+mod causes;
 mod figure;
 pub mod options;
 pub mod machine;

@@ -6,7 +6,9 @@ use tower::BoxError;
 
 use crate::{
     bar::Bar,
-    broker, churn, contend, discovery, e2e, gateway, instructions, machine, mucp,
+    broker,
+    causes::with_causes,
+    churn, contend, discovery, e2e, gateway, instructions, machine, mucp,
     options::Options,
     pick,
     report::{Kept, Report},
@@ -91,10 +93,4 @@ impl Word {
         kept.keep()?;
         Ok(kept.holds())
     }
-}
-
-/// What went wrong, and what that was due to.
-pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |all, cause| format!("{all}: {cause}"))
 }

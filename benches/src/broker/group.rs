@@ -8,12 +8,12 @@ use tower::BoxError;
 
 use crate::{
     bar::Bar,
+    causes::with_causes,
     cpu,
     options::Options,
     report::{Report, Table},
     rotation::rotate,
     statistics::{median, paired_ratio},
-    word::with_causes,
 };
 
 /// One client: publishes so many events and returns when all have been received.
