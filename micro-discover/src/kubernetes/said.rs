@@ -97,7 +97,7 @@ fn pod(target: &Target) -> Option<Pod> {
 
 fn endpoint(at: SocketAddr, target: &Target, app_protocol: Option<&str>) -> Endpoint {
     let address = Address::of(at);
-    let mut endpoint = Endpoint::new(address.authority(), address.clone());
+    let mut endpoint = Endpoint::new(address.authority().to_owned(), address);
     endpoint.zone = target.zone.clone().filter(|zone| check_name(zone, 255).is_ok());
     endpoint.metadata = target.labels.clone();
     if let Some(protocol) = app_protocol {

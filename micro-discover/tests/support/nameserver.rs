@@ -118,7 +118,7 @@ impl NameServer {
         answer.extend(&question[12..end]);
         let owners = std::iter::once(vec![0xc0, 12])
             .chain(std::iter::repeat(alias.as_ref().map_or(vec![0xc0, 12], |(_, _, target)| target.clone())));
-        for ((kind, ttl, data), owner) in alias.clone().into_iter().chain(reply.answers).zip(owners) {
+        for ((kind, ttl, data), owner) in alias.into_iter().chain(reply.answers).zip(owners) {
             answer.extend(owner);
             answer.extend(kind.to_be_bytes());
             answer.extend([0, 1]);
