@@ -21,7 +21,8 @@ fn build(version: &str) -> Option<PathBuf> {
         return skipped("go on PATH", false);
     }
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go");
-    let place = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{version}", env!("CARGO_PKG_NAME")));
+    let place =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{version}", env!("CARGO_PKG_NAME")));
     std::fs::create_dir_all(&place).unwrap();
     std::fs::copy(source.join("main.go"), place.join("main.go")).unwrap();
     for file in std::fs::read_dir(source.join(version)).unwrap() {
