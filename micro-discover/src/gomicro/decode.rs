@@ -11,9 +11,9 @@ use crate::invalid::{Invalid, quoted};
 use crate::labels::Labels;
 use crate::merge::Replica;
 use crate::record::{Endpoint, Method, Service, check_endpoints};
+use crate::text::Text;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
 use crate::{record::check_id, template::Template};
-use crate::text::Text;
 
 /// A record as it is on the wire. What is mostly the same as in the record before stays unread.
 #[derive(Deserialize)]
