@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::BoxError;
 
 use crate::backoff::Backoff;
@@ -265,14 +265,15 @@ impl Keeper {
 
     /// Withdraws everything, again and again until the registry confirms it or the time is up.
     async fn withdraw(mut self) -> Result<(), Error> {
-        let end = Instant::now() + self.withdraw_within;
+        let (begun, within) = (Instant::now(), self.withdraw_within);
+        let left = || within.saturating_sub(begun.elapsed());
         self.leftovers.extend(self.current.take());
         let mut done = Ok(());
         for record in std::mem::take(&mut self.leftovers) {
             done = loop {
                 match self.take_back(&record).await {
-                    Err(error) if error.is_retryable() && Instant::now() < end => {
-                        sleep_until(end.min(Instant::now() + self.backoff.wait())).await;
+                    Err(error) if error.is_retryable() && !left().is_zero() => {
+                        sleep(self.backoff.wait().min(left())).await;
                     }
                     tried => break done.and(tried),
                 }

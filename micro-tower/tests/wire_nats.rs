@@ -67,3 +67,23 @@ async fn an_inbox_is_called_as_go_micro_calls_it() {
     let answers: Vec<_> = answers.map(|answer| answer.unwrap()["n"].clone()).collect().await;
     assert_eq!(answers, [0, 1, 2, 3, 4]);
 }
+
+/// A client of NATS's own has an inbox for each request, and says of none that it is done with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_is_answered_however_many_have_asked_before() {
+    let Some(broker) = server::NatsServer::start() else { return };
+    let nats = async_nats::connect(broker.url()).await.unwrap();
+    let inbox = NatsInbox::open(nats.clone()).await.unwrap();
+    let subject = inbox.subject().to_owned();
+    tokio::spawn(inbox.serve(Router::new().route("Greeter.Hello", hello), std::future::pending()));
+
+    let asked = r#"{"Header":{"Content-Type":"application/json","Micro-Endpoint":"Greeter.Hello","Micro-ID":"0","Micro-Service":"greeter"},"Body":"eyJuYW1lIjoiSm9obiJ9Cg=="}"#;
+    let ask = async |_| {
+        let answer =
+            tokio::time::timeout(Duration::from_secs(60), nats.request(subject.clone(), asked.into()));
+        answer.await.is_ok_and(|answer| answer.is_ok())
+    };
+    // More than there may be peers at a time.
+    let answered = stream::iter(0..10_500).map(ask).buffer_unordered(32);
+    assert!(answered.all(std::future::ready).await);
+}

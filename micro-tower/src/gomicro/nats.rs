@@ -1,6 +1,6 @@
 //! go-micro's messages as it sends them over NATS: JSON, from one inbox to another.
 
-use std::{collections::BTreeMap, collections::HashMap, io, time::Duration};
+use std::{collections::BTreeMap, collections::HashMap, io, sync::Arc, time::Duration};
 
 use async_nats::{Client, Subject, Subscriber};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -11,11 +11,12 @@ use http_body::Body as HttpBody;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{
+        Notify,
         mpsc::{self, error::TrySendError},
         watch,
     },
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tonic::body::Body;
 use tower::BoxError;
@@ -34,6 +35,9 @@ const IDLE: Duration = Duration::from_secs(60);
 const WAITING: usize = 256;
 /// How many peers there are at a time.
 const MOST_PEERS: usize = 10_000;
+/// With so many, who has been without a call for longest is forgotten for each that comes: a peer may have an inbox of its
+/// own for every call.
+const CROWDED: usize = MOST_PEERS / 10 * 9;
 
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -82,15 +86,19 @@ pub(crate) async fn serve<S, B>(
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let mut peers: HashMap<String, mpsc::Sender<Message>> = HashMap::new();
+    let crowded = Arc::new(Notify::new());
     let mut sessions = JoinSet::new();
     loop {
         let next = tokio::select! {
             next = inbox.next() => next,
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
-                if let Ok(reply) = ended
-                    && peers.get(&reply).is_some_and(mpsc::Sender::is_closed)
-                {
-                    peers.remove(&reply);
+                match ended {
+                    Ok(reply) if peers.get(&reply).is_some_and(mpsc::Sender::is_closed) => {
+                        peers.remove(&reply);
+                    }
+                    Ok(_) => {}
+                    // A handler that panicked takes its session along, which cannot say whose it was.
+                    Err(_) => peers.retain(|_, peer| !peer.is_closed()),
                 }
                 continue;
             }
@@ -113,6 +121,9 @@ pub(crate) async fn serve<S, B>(
             // There was none yet, or its session has just ended: this is the first message of the next.
             Err(TrySendError::Closed(message)) => message,
         };
+        if peers.len() >= CROWDED {
+            crowded.notify_one();
+        }
         if peers.len() >= MOST_PEERS {
             tracing::warn!("too many peers at a time: one is not answered");
             continue;
@@ -122,8 +133,9 @@ pub(crate) async fn serve<S, B>(
         let _ = feed.try_send(message);
         peers.insert(reply.clone(), feed);
         let (service, client, closing) = (service.clone(), client.clone(), closing.clone());
+        let mut source = Peer { fed, crowded: crowded.clone() };
         sessions.spawn(async move {
-            let (mut source, mut sink) = (Peer(fed), Reply { client, to: Subject::from(reply.as_str()) });
+            let mut sink = Reply { client, to: Subject::from(reply.as_str()) };
             let _ = Session::new(service).run(&mut source, &mut sink, closing).await;
             reply
         });
@@ -134,19 +146,30 @@ pub(crate) async fn serve<S, B>(
     let _ = timeout(IDLE, client.flush()).await;
 }
 
-struct Peer(mpsc::Receiver<Message>);
+struct Peer {
+    fed: mpsc::Receiver<Message>,
+    /// Wakes who has waited longest.
+    crowded: Arc<Notify>,
+}
 
 impl Source for Peer {
     async fn next(&mut self, idle: bool) -> io::Result<Option<Message>> {
         if !idle {
-            return Ok(self.0.recv().await);
+            return Ok(self.fed.recv().await);
         }
-        Ok(timeout(IDLE, self.0.recv()).await.unwrap_or(None))
+        tokio::select! {
+            message = self.fed.recv() => return Ok(message),
+            () = sleep(IDLE) => {}
+            () = self.crowded.notified() => {}
+        }
+        // What came at this very moment is answered all the same; what comes next finds it gone, and begins anew.
+        self.fed.close();
+        Ok(self.fed.try_recv().ok())
     }
 
     fn is_last(&self) -> bool {
         // No more will come, but what has is answered.
-        self.0.is_closed() && self.0.is_empty()
+        self.fed.is_closed() && self.fed.is_empty()
     }
 }
 

@@ -91,9 +91,11 @@ where
             }
             tokio::select! {
                 biased;
-                Some(out) = self.answers.next(), if !idle => match out {
-                    Out::Answer(message) => sink.send(message).await?,
-                    Out::Done(id) => self.done(&id),
+                out = self.answers.next(), if !idle => match out {
+                    Some(Out::Answer(message)) => sink.send(message).await?,
+                    Some(Out::Done(id)) => self.done(&id),
+                    // Only now is it known that there is no other answer to come: it is idle.
+                    None => {}
                 },
                 () = release(&mut self.held), if self.held.is_some() => {}
                 () = told(&mut closing), if idle => return Ok(()),
