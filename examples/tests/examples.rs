@@ -1,6 +1,6 @@
 //! Every example does what it says.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use examples::broker::Broker;
 
@@ -61,6 +61,19 @@ fn a_run_that_cannot_be_says_so_and_ends() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && errors.contains(why), "{arguments:?}: {errors}");
     }
+}
+
+#[test]
+fn a_replica_ends_when_whoever_started_it_is_gone() {
+    let registry = tempfile::tempdir().expect("a directory can be made");
+    let mut replica = Command::new(env!("CARGO_BIN_EXE_greeter"))
+        .args(["replica", "left", "--attended"])
+        .env("MICRO_REGISTRY", format!("file:{}", registry.path().display()))
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the example was built");
+    drop(replica.stdin.take());
+    assert_eq!(replica.wait().expect("it ends").code(), Some(1));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use http::Response;
 use micro_discover::{Method, Service as Record};
@@ -89,6 +90,24 @@ fn a_service_learns_who_asks_and_nothing_that_was_said_to_the_gateway() {
         assert!(!text.lines().any(|line| line.starts_with(name)), "{name} came through: {text}");
     }
     assert_eq!((answer.header("x-request-id"), answer.header("x-backend")), (Some("mine"), Some("mirror")));
+}
+
+#[test]
+fn a_registry_that_says_nobody_is_there_is_doubted_while_they_answer() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.serve(Record::new("foo").metadata("protocol", "h2c"), |request| async move {
+        Response::new(Body::new(format!("{:?}", request.version())))
+    });
+    let face = Face::start(&place, &[]);
+    assert_eq!(face.get("/foo/x").text(), "HTTP/2.0");
+    services.forget("foo");
+    // The word is there within moments, whenever that is: every answer is as before.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        let answer = face.get("/foo/x");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "HTTP/2.0"), "{answer:?}");
+    }
 }
 
 #[test]

@@ -85,6 +85,15 @@ impl Services {
         self.runtime.block_on(self.registry.announce(&record, Duration::ZERO)).unwrap();
     }
 
+    /// Has the registry say that nobody is there, whoever runs.
+    pub(crate) fn forget(&self, name: &str) {
+        self.runtime.block_on(async {
+            for record in self.registry.get(name).await.unwrap() {
+                self.registry.withdraw(&record).await.unwrap();
+            }
+        });
+    }
+
     /// A service that answers with the line and the headers of its request.
     pub(crate) fn mirror(&self, name: &str) -> SocketAddr {
         let record = Record::new(name);

@@ -56,14 +56,17 @@ enum Role {
         /// Where it listens.
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:0")]
         listen: String,
+        /// Ends where standard input does, as it does when whoever started it is killed.
+        #[arg(long)]
+        attended: bool,
     },
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    if let Some(Role::Replica { id, listen }) = arguments.role {
-        return replica::serve(&id, &listen).await;
+    if let Some(Role::Replica { id, listen, attended }) = arguments.role {
+        return replica::serve(&id, &listen, attended).await;
     }
     let (transport, broker) = (arguments.transport, arguments.broker);
     let wire = tokio::task::spawn_blocking(move || wire::Wire::new(transport, broker)).await??;

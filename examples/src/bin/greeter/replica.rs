@@ -20,12 +20,18 @@ use crate::wire::Wire;
 /// How long a replica may take to stop.
 const STOP: Duration = Duration::from_secs(30);
 
-/// Serves the greeter as `id` at `url`; a number on standard input is the delay of answers in milliseconds.
-pub(crate) async fn serve(id: &str, url: &str) -> anyhow::Result<()> {
+/// Serves the greeter as `id` at `url`; a number on standard input is the delay of answers in milliseconds. One that is
+/// `attended` ends with that input.
+pub(crate) async fn serve(id: &str, url: &str, attended: bool) -> anyhow::Result<()> {
     let hello = Hello::new(id);
     let delayed = hello.clone();
     // A thread of its own, as reading standard input cannot be interrupted: it must not keep the runtime.
-    std::thread::spawn(move || listen_for_delays(&delayed));
+    std::thread::spawn(move || {
+        listen_for_delays(&delayed);
+        if attended {
+            std::process::exit(1);
+        }
+    });
     Ok(service(id, url).build()?.run(routes(hello)).await?)
 }
 
@@ -66,7 +72,7 @@ impl Replica {
     fn process(id: &str, registry: &str, url: &str) -> anyhow::Result<Self> {
         let program: PathBuf = std::env::current_exe().context("this program cannot find itself")?;
         let mut child = Command::new(program)
-            .args(["replica", id, "--listen", url])
+            .args(["replica", id, "--listen", url, "--attended"])
             .env("MICRO_REGISTRY", registry)
             .stdin(Stdio::piped())
             .kill_on_drop(true)
