@@ -246,7 +246,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_is_silent_for_a_minute_between_calls_is_forgotten() {
         let (feed, fed) = mpsc::channel(1);
-        let (mut peer, began) = (Peer(fed), Instant::now());
+        let (mut peer, began) = (Peer { fed, crowded: Arc::default() }, Instant::now());
         assert!(peer.next(true).await.unwrap().is_none());
         assert_eq!(began.elapsed(), IDLE);
         // During a call it may be silent for longer: its deadline ends that.
