@@ -32,7 +32,7 @@ const CONNECTIONS: usize = 16;
 /// An answer that has not come by then will not come.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The peer of `micro-tower`'s tests, which serves the same.
-const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../micro-tower/tests/go");
+const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../micro-tower/tests/go/v5");
 /// What a client of v5 sends, with the number of the call.
 const REQUEST: &str = "POST / HTTP/1.1\r\nHost: greeter\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: 16\r\n\
     Accept: application/json\r\nContent-Type: application/json\r\nMicro-Endpoint: Greeter.Hello\r\nMicro-Id: @\r\n\

@@ -6,11 +6,14 @@
 #[allow(dead_code, reason = "events need more of a server than calls do")]
 #[path = "../../micro-broker/tests/contract/server.rs"]
 mod server;
+#[allow(dead_code, reason = "what is asked of a registry is not asked of a server")]
+#[path = "../../micro-discover/tests/support/gopeer.rs"]
+mod gopeer;
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::{Arc, OnceLock},
+    process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,24 +30,9 @@ use serde_json::json;
 use server::{NatsServer, Server as _};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-/// The peer's program, or why there is none.
-fn peer() -> Option<&'static PathBuf> {
-    static PEER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PEER.get_or_init(build).as_ref()
-}
-
-fn build() -> Option<PathBuf> {
-    if Command::new("go").arg("version").output().is_err() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "no go on PATH");
-        println!("skipped: no go on PATH");
-        return None;
-    }
-    let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("gomicro-peer");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/go");
-    let built =
-        Command::new("go").current_dir(source).args(["build", "-o"]).arg(&program).arg(".").output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    Some(program)
+/// The peer's program, if there can be one.
+async fn peer() -> Option<PathBuf> {
+    tokio::task::spawn_blocking(|| gopeer::built("v5")).await.unwrap()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -123,20 +111,20 @@ async fn is_answered(program: &Path, args: &[&str]) {
 
 #[tokio::test]
 async fn its_client_calls_our_server() {
-    let Some(program) = peer() else { return };
+    let Some(program) = peer().await else { return };
     let server = Server::new().wire(true).bind().await.unwrap();
     let address = server.local_address().to_string();
     tokio::spawn(server.serve_until(router(), std::future::pending()));
-    is_answered(program, &[&address]).await;
+    is_answered(&program, &[&address]).await;
 }
 
 #[tokio::test]
 async fn its_client_calls_our_inbox_at_a_nats_server() {
-    let (Some(program), Some(broker)) = (peer(), NatsServer::start()) else { return };
+    let (Some(program), Some(broker)) = (peer().await, NatsServer::start()) else { return };
     let inbox = NatsInbox::open(async_nats::connect(broker.url()).await.unwrap()).await.unwrap();
     let subject = inbox.subject().to_owned();
     tokio::spawn(inbox.serve(router(), std::future::pending()));
-    is_answered(program, &[&subject, &broker.url()]).await;
+    is_answered(&program, &[&subject, &broker.url()]).await;
 }
 
 /// go-micro's server, until this is dropped.
@@ -202,16 +190,16 @@ async fn answers(endpoint: Endpoint, connector: Connector) {
 
 #[tokio::test]
 async fn our_client_calls_its_server() {
-    let Some(program) = peer() else { return };
-    let theirs = Theirs::start(program, None).await;
+    let Some(program) = peer().await else { return };
+    let theirs = Theirs::start(&program, None).await;
     let endpoint = Endpoint::new("greeter-1", theirs.address.parse().unwrap());
     answers(endpoint, Connector::new()).await;
 }
 
 #[tokio::test]
 async fn our_client_calls_its_inbox_at_a_nats_server() {
-    let (Some(program), Some(broker)) = (peer(), NatsServer::start()) else { return };
-    let theirs = Theirs::start(program, Some(&broker.url())).await;
+    let (Some(program), Some(broker)) = (peer().await, NatsServer::start()) else { return };
+    let theirs = Theirs::start(&program, Some(&broker.url())).await;
     let address = format!("nats://{}", theirs.address).parse().unwrap();
     let endpoint = Endpoint::new("greeter-1", address).metadata("transport", "nats");
     answers(endpoint, Connector::new().broker(broker.url())).await;

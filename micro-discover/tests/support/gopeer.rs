@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Each program is built once, by the test that comes first.
 static BUILT: Mutex<BTreeMap<String, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
 
-/// `tests/go/main.go` with the registries of `tests/go/VERSION`; none where there is no Go, or no such module.
+/// The program of `tests/go` and `tests/go/VERSION` together; none where there is no Go, or no such module.
 pub(crate) fn built(version: &str) -> Option<PathBuf> {
     let mut all = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     all.entry(version.to_owned()).or_insert_with(|| build(version)).clone()
@@ -24,9 +24,8 @@ fn build(version: &str) -> Option<PathBuf> {
     let place =
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{version}", env!("CARGO_PKG_NAME")));
     std::fs::create_dir_all(&place).unwrap();
-    std::fs::copy(source.join("main.go"), place.join("main.go")).unwrap();
-    for file in std::fs::read_dir(source.join(version)).unwrap() {
-        let file = file.unwrap();
+    let files = [&source, &source.join(version)].map(|directory| std::fs::read_dir(directory).unwrap());
+    for file in files.into_iter().flatten().map(Result::unwrap).filter(|file| file.path().is_file()) {
         std::fs::copy(file.path(), place.join(file.file_name())).unwrap();
     }
     let mut command = Command::new("go");
