@@ -33,6 +33,9 @@ const CONNECTIONS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The peer of `micro-tower`'s tests, which serves the same.
 const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../micro-tower/tests/go/v5");
+/// go-micro as the peer is written for it, and what it is called now.
+const V5: (&str, &str) = ("go-micro.dev/v5", "v5.12.0");
+const V6: (&str, &str) = ("go-micro.dev/v6", "v6.10.0");
 /// What a client of v5 sends, with the number of the call.
 const REQUEST: &str = "POST / HTTP/1.1\r\nHost: greeter\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: 16\r\n\
     Accept: application/json\r\nContent-Type: application/json\r\nMicro-Endpoint: Greeter.Hello\r\nMicro-Id: @\r\n\
@@ -51,8 +54,9 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
         return Ok(Vec::new());
     }
     let directory = tempfile::tempdir()?;
-    let theirs = Theirs::start(&build(directory.path())?)?;
-    report.say(format!("go-micro {}", version()?));
+    let (program, version) = build(directory.path())?;
+    let theirs = Theirs::start(&program)?;
+    report.say(format!("go-micro {version}"));
     report.say(format!(
         "{rounds} rounds of {CALLS} calls one after another, on {CONNECTIONS} connections in turn, medians"
     ));
@@ -223,19 +227,21 @@ impl Drop for Theirs {
     }
 }
 
-/// Builds the peer, and gives the program.
-fn build(directory: &Path) -> Result<PathBuf, BoxError> {
+/// Builds the peer, with v6 where it can be had; gives the program and which go-micro it is.
+fn build(directory: &Path) -> Result<(PathBuf, &'static str), BoxError> {
+    let source = fs::read_to_string(Path::new(PEER).join("main.go"))?;
+    fs::write(directory.join("main.go"), source.replace(V5.0, V6.0))?;
+    fs::write(directory.join("go.mod"), format!("module peer\n\ngo 1.24\n\nrequire {} {}\n", V6.0, V6.1))?;
     let program = directory.join("peer");
-    let go = Command::new("go").current_dir(PEER).args(["build", "-o"]).arg(&program).arg(".").output()?;
-    if !go.status.success() {
-        return Err(format!("go-micro cannot be built: {}", String::from_utf8_lossy(&go.stderr)).into());
+    let go = |place: &Path, mode: &str| {
+        Command::new("go").current_dir(place).args(["build", mode, "-o"]).arg(&program).arg(".").output()
+    };
+    if go(directory, "-mod=mod")?.status.success() {
+        return Ok((program, V6.1));
     }
-    Ok(program)
-}
-
-/// Which go-micro the peer is built with.
-fn version() -> Result<String, BoxError> {
-    let module = fs::read_to_string(Path::new(PEER).join("go.mod"))?;
-    let line = module.lines().find_map(|line| line.trim().split_once("go-micro.dev/v5 "));
-    Ok(line.map_or("of some version", |(_, version)| version).to_owned())
+    let built = go(Path::new(PEER), "-mod=readonly")?;
+    if !built.status.success() {
+        return Err(format!("go-micro cannot be built: {}", String::from_utf8_lossy(&built.stderr)).into());
+    }
+    Ok((program, V5.1))
 }

@@ -1,4 +1,4 @@
-//! go-micro itself as the peer, over HTTP and over NATS: its client of our server, its server of our client. Needs `go` on
+//! go-micro itself as the peer, v5 and v6 where it can be had, over HTTP and over NATS: its client of our server, its server of our client. Needs `go` on
 //! `PATH`.
 #![cfg(feature = "nats")]
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -10,12 +10,7 @@ mod server;
 #[path = "../../micro-discover/tests/support/gopeer.rs"]
 mod gopeer;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt, stream};
 use http::HeaderMap;
@@ -29,11 +24,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use server::{NatsServer, Server as _};
 use tokio::io::{AsyncBufReadExt, BufReader};
-
-/// The peer's program, if there can be one.
-async fn peer() -> Option<PathBuf> {
-    tokio::task::spawn_blocking(|| gopeer::built("v5")).await.unwrap()
-}
 
 #[derive(Serialize, Deserialize)]
 struct Req {
@@ -111,20 +101,23 @@ async fn is_answered(program: &Path, args: &[&str]) {
 
 #[tokio::test]
 async fn its_client_calls_our_server() {
-    let Some(program) = peer().await else { return };
-    let server = Server::new().wire(true).bind().await.unwrap();
-    let address = server.local_address().to_string();
-    tokio::spawn(server.serve_until(router(), std::future::pending()));
-    is_answered(&program, &[&address]).await;
+    for program in gopeer::both().await {
+        let server = Server::new().wire(true).bind().await.unwrap();
+        let address = server.local_address().to_string();
+        tokio::spawn(server.serve_until(router(), std::future::pending()));
+        is_answered(&program, &[&address]).await;
+    }
 }
 
 #[tokio::test]
 async fn its_client_calls_our_inbox_at_a_nats_server() {
-    let (Some(program), Some(broker)) = (peer().await, NatsServer::start()) else { return };
-    let inbox = NatsInbox::open(async_nats::connect(broker.url()).await.unwrap()).await.unwrap();
-    let subject = inbox.subject().to_owned();
-    tokio::spawn(inbox.serve(router(), std::future::pending()));
-    is_answered(&program, &[&subject, &broker.url()]).await;
+    let Some(broker) = NatsServer::start() else { return };
+    for program in gopeer::both().await {
+        let inbox = NatsInbox::open(async_nats::connect(broker.url()).await.unwrap()).await.unwrap();
+        let subject = inbox.subject().to_owned();
+        tokio::spawn(inbox.serve(router(), std::future::pending()));
+        is_answered(&program, &[&subject, &broker.url()]).await;
+    }
 }
 
 /// go-micro's server, until this is dropped.
@@ -190,17 +183,20 @@ async fn answers(endpoint: Endpoint, connector: Connector) {
 
 #[tokio::test]
 async fn our_client_calls_its_server() {
-    let Some(program) = peer().await else { return };
-    let theirs = Theirs::start(&program, None).await;
-    let endpoint = Endpoint::new("greeter-1", theirs.address.parse().unwrap());
-    answers(endpoint, Connector::new()).await;
+    for program in gopeer::both().await {
+        let theirs = Theirs::start(&program, None).await;
+        let endpoint = Endpoint::new("greeter-1", theirs.address.parse().unwrap());
+        answers(endpoint, Connector::new()).await;
+    }
 }
 
 #[tokio::test]
 async fn our_client_calls_its_inbox_at_a_nats_server() {
-    let (Some(program), Some(broker)) = (peer().await, NatsServer::start()) else { return };
-    let theirs = Theirs::start(&program, Some(&broker.url())).await;
-    let address = format!("nats://{}", theirs.address).parse().unwrap();
-    let endpoint = Endpoint::new("greeter-1", address).metadata("transport", "nats");
-    answers(endpoint, Connector::new().broker(broker.url())).await;
+    let Some(broker) = NatsServer::start() else { return };
+    for program in gopeer::both().await {
+        let theirs = Theirs::start(&program, Some(&broker.url())).await;
+        let address = format!("nats://{}", theirs.address).parse().unwrap();
+        let endpoint = Endpoint::new("greeter-1", address).metadata("transport", "nats");
+        answers(endpoint, Connector::new().broker(broker.url())).await;
+    }
 }

@@ -1,6 +1,6 @@
 //! go-micro's own brokers as the peer: their events reach us, and ours reach them. Needs `go` on `PATH`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -19,10 +19,6 @@ use crate::suite::PATIENCE;
 mod gopeer;
 
 const TOPIC: &str = "orders.created";
-
-async fn peer() -> Option<PathBuf> {
-    tokio::task::spawn_blocking(|| gopeer::built("v5")).await.unwrap()
-}
 
 /// What its broker publishes is an event with its id and its headers.
 async fn its_event_is_read(peer: &Path, args: [&str; 2], broker: &dyn Broker) {
@@ -72,19 +68,23 @@ async fn our_event_is_read_by_it(peer: &Path, args: [&str; 2], broker: Arc<dyn B
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_go_both_ways_over_nats() {
-    let (Some(server), Some(peer)) = (NatsServer::start(), peer().await) else { return };
+    let Some(server) = NatsServer::start() else { return };
     let url = server.url();
-    let broker = Nats::new(&url).unwrap().envelope(Envelope::GoMicro);
-    its_event_is_read(&peer, ["nats", &url], &broker).await;
-    our_event_is_read_by_it(&peer, ["nats", &url], Arc::new(broker)).await;
+    for peer in gopeer::both().await {
+        let broker = Nats::new(&url).unwrap().envelope(Envelope::GoMicro);
+        its_event_is_read(&peer, ["nats", &url], &broker).await;
+        our_event_is_read_by_it(&peer, ["nats", &url], Arc::new(broker)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_go_both_ways_over_rabbitmq() {
-    let (Some(server), Some(peer)) = (RabbitServer::start(), peer().await) else { return };
+    let Some(server) = RabbitServer::start() else { return };
     let url = server.url();
-    let broker = RabbitMq::new(&url).unwrap().envelope(Envelope::GoMicro);
-    // The exchange is made by whoever comes first, as the other would make it.
-    our_event_is_read_by_it(&peer, ["amqp", &url], Arc::new(broker.clone())).await;
-    its_event_is_read(&peer, ["amqp", &url], &broker).await;
+    for peer in gopeer::both().await {
+        let broker = RabbitMq::new(&url).unwrap().envelope(Envelope::GoMicro);
+        // The exchange is made by whoever comes first, as the other would make it.
+        our_event_is_read_by_it(&peer, ["amqp", &url], Arc::new(broker.clone())).await;
+        its_event_is_read(&peer, ["amqp", &url], &broker).await;
+    }
 }
