@@ -33,15 +33,15 @@ pub(super) fn asked(arguments: &[OsString]) -> Result<bool, clap::Error> {
 
 /// What names are wanted of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum About {
+pub(super) enum About {
     Services,
     /// Of the service that the line names.
     Methods,
     Endpoints,
 }
 
-type Line = Arc<[String]>;
-type Names = Arc<dyn Fn(&[String], About) -> Vec<String> + Send + Sync>;
+pub(super) type Line = Arc<[String]>;
+pub(super) type Names = Arc<dyn Fn(&[String], About) -> Vec<String> + Send + Sync>;
 
 /// Each command, its argument, and what names go there, word by word.
 const PLACES: [(&str, &str, &[About]); 13] = [
@@ -60,7 +60,8 @@ const PLACES: [(&str, &str, &[About]); 13] = [
     ("deregister", "id", &[About::Endpoints]),
 ];
 
-fn with_names(command: Command, line: &Line, names: &Names) -> Command {
+/// `command`, of which arguments that are names are completed by `names`.
+pub(super) fn with_names(command: Command, line: &Line, names: &Names) -> Command {
     PLACES.iter().fold(command, |command, &(of, argument, about)| {
         let completer = Completer { line: line.clone(), names: names.clone(), about };
         let completer = ArgValueCompleter::new(completer);
@@ -109,8 +110,7 @@ fn outside(line: &[String], about: About) -> Result<Vec<String>, Failure> {
     let settings = Settings::resolve(&given(line)?)?;
     let context = context(&settings, line.iter().any(|word| word == "--insecure"))?;
     let runtime = runtime(1)?;
-    let answer =
-        runtime.block_on(names(context.registry().clone(), positional(line).into_iter().next(), about));
+    let answer = runtime.block_on(from_registry(context.registry().clone(), line, about));
     // Whoever is still being waited for is no longer.
     runtime.shutdown_background();
     Ok(answer)
@@ -145,8 +145,9 @@ fn positional(line: &[String]) -> Vec<String> {
     words.into_iter().flatten().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
-/// What the registry says; nothing where it does not say so in time.
-async fn names(registry: Arc<dyn Registry>, service: Option<String>, about: About) -> Vec<String> {
+/// What the registry says for `line`; nothing where it does not say so in time.
+pub(super) async fn from_registry(registry: Arc<dyn Registry>, line: &[String], about: About) -> Vec<String> {
+    let service = positional(line).into_iter().next();
     let asking = async {
         let found = match (about, &service) {
             (About::Services, _) => registry.list().await,

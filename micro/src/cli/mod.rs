@@ -29,6 +29,7 @@ mod open;
 mod progress;
 
 mod complete;
+mod tab;
 
 mod execute;
 mod live;

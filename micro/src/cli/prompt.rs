@@ -3,20 +3,22 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 
-use rustyline::Editor;
+use rustyline::config::Configurer as _;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
+use rustyline::{CompletionType, Editor};
 use tokio::sync::mpsc;
 
 use super::history;
+use super::tab::Tab;
 
 /// Lines as they are typed; the next is asked for when the last is said to be done with. A thread of its own reads,
-/// for that cannot be broken off.
-pub(super) fn lines() -> (mpsc::Receiver<String>, mpsc::Sender<()>) {
+/// for that cannot be broken off. `tab` says how a line may go on.
+pub(super) fn lines(tab: Tab) -> (mpsc::Receiver<String>, mpsc::Sender<()>) {
     let (sender, receiver) = mpsc::channel(1);
     let (done, mut told) = mpsc::channel(1);
     std::thread::spawn(move || {
-        let mut next = reader();
+        let mut next = reader(tab);
         while let Some(line) = next() {
             if sender.blocking_send(line).is_err() || told.blocking_recv().is_none() {
                 return;
@@ -27,9 +29,9 @@ pub(super) fn lines() -> (mpsc::Receiver<String>, mpsc::Sender<()>) {
 }
 
 /// What reads a line, and gives none at the end.
-fn reader() -> Box<dyn FnMut() -> Option<String>> {
+fn reader(tab: Tab) -> Box<dyn FnMut() -> Option<String>> {
     if io::stdin().is_terminal() && io::stdout().is_terminal() {
-        match Terminal::open() {
+        match Terminal::open(tab) {
             Ok(mut terminal) => return Box::new(move || terminal.line()),
             Err(error) => tracing::warn!(%error, "this terminal cannot be edited on"),
         }
@@ -40,15 +42,17 @@ fn reader() -> Box<dyn FnMut() -> Option<String>> {
 
 /// A terminal, and where what is typed there is kept.
 struct Terminal {
-    editor: Editor<(), FileHistory>,
+    editor: Editor<Tab, FileHistory>,
     file: Option<PathBuf>,
 }
 
 impl Terminal {
-    fn open() -> rustyline::Result<Self> {
+    fn open(tab: Tab) -> rustyline::Result<Self> {
         let config = history::config();
         let kept = FileHistory::with_config(&config);
         let mut editor = Editor::with_history(config, kept)?;
+        editor.set_completion_type(CompletionType::List);
+        editor.set_helper(Some(tab));
         let dir = |name| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let said = std::env::var("MICRO_HISTORY").ok();
         let mut file = history::file(said.as_deref(), dir("XDG_STATE_HOME"), dir("HOME"));

@@ -1,15 +1,18 @@
 //! `cli`: commands, one after the other.
 
+use tokio::runtime::Handle;
+
 use super::execute::{Style, execute};
 use super::prompt::lines;
 use super::report::report;
 use super::signals;
+use super::tab::Tab;
 use crate::command::{Context, Failure, Kind, Request, parse_words};
 
 /// Reads lines until there are no more, or one says quit; runs each, and goes on after a failure. Ctrl-C ends the
 /// command that runs, not the shell. Answers with the exit code of the last command.
 pub(super) async fn shell(context: &Context, style: &Style, colours: bool) -> u8 {
-    let (mut lines, done) = lines();
+    let (mut lines, done) = lines(Tab::new(context.registry().clone(), Handle::current()));
     let mut last = 0;
     while let Some(line) = lines.recv().await {
         let words = shlex::split(&line).unwrap_or_else(|| vec![line.clone()]);

@@ -65,6 +65,42 @@ fn what_was_typed_is_there_again_in_the_next_shell() {
 }
 
 #[test]
+fn tab_completes_commands_services_methods_and_flags() {
+    let echo = Echo::new();
+    let method = r#"{"name":"echo","version":"2","methods":[{"name":"/echo.Echo/Unary"}],"#;
+    let record = format!(r#"{method}"endpoints":[{{"id":"c","address":"{}"}}]}}"#, echo.address);
+    assert_eq!(echo.place.feed(&["register", "-", "--ttl", "0"], &record).code, Some(0));
+    let mut shell = at_a_terminal(&echo.place, Some("off"));
+    // A word of which nothing else can come is made whole, and the next one begins.
+    for (keys, shown) in [
+        ("ca\t", "call "),
+        ("ec\t", "echo "),
+        ("Echo.U\t", "Echo.Unary "),
+        ("text=a --each\t", "--each-node "),
+    ] {
+        shell.press(keys);
+        shell.until(shown);
+    }
+    shell.press(ENTER);
+    shell.until("\"a\"");
+    shell.until("micro> ");
+    shell.press("sub\t");
+    shell.until("subscribe ");
+    shell.press(CTRL_C);
+    shell.until("micro> ");
+    // Where several can, they are shown.
+    shell.press("de\t\t");
+    shell.until("describe");
+    shell.until("deregister");
+    // The line comes again below them; only the prompt after that is the next one's.
+    shell.until("micro> de");
+    shell.press(CTRL_C);
+    shell.until("micro> ");
+    shell.press(CTRL_D);
+    assert_eq!(shell.end(), Some(0));
+}
+
+#[test]
 fn no_history_is_kept_where_none_is_wanted() {
     let place = Place::new();
     let mut shell = at_a_terminal(&place, Some("off"));
