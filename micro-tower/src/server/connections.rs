@@ -1,6 +1,6 @@
 //! Accepts connections, serves them, and lets them go.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -26,6 +26,7 @@ use super::{
     health::Served,
     listener::{Accepted, Listener},
     pace::Pace,
+    refusals::Refusals,
     settings::Limits,
 };
 use crate::gomicro::front;
@@ -49,12 +50,12 @@ where
 {
     /// Serves what `listener` accepts until `closing` becomes true; ends when the last connection has.
     pub(super) async fn serve(self, mut listener: Listener, mut closing: watch::Receiver<bool>) {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut refusals) = (JoinSet::new(), Refusals::default());
         let permits = Arc::new(Semaphore::new(self.limits.connections.min(Semaphore::MAX_PERMITS)));
         loop {
             let next = async {
                 let permit = permits.clone().acquire_owned().await;
-                (permit, listener.accept().await)
+                Ok::<_, io::Error>((permit.map_err(io::Error::other)?, listener.accept().await?))
             };
             let accepted = tokio::select! {
                 biased;
@@ -63,12 +64,12 @@ where
             };
             while tasks.try_join_next().is_some() {}
             match accepted {
-                (Ok(permit), Ok(accepted)) => {
+                Ok((permit, accepted)) => {
                     tasks.spawn(self.clone().connection(accepted, permit, closing.clone()));
                 }
-                (_, Err(error)) if is_the_peers(&error) => {}
-                (_, result) => {
-                    tracing::warn!(error = ?result.err(), "cannot accept a connection");
+                Err(error) if is_the_peers(&error) => {}
+                Err(error) => {
+                    refusals.note(&error);
                     sleep(NO_ROOM).await;
                 }
             }
@@ -212,7 +213,7 @@ where
 }
 
 /// Whether accepting failed because of the peer, not of this machine.
-fn is_the_peers(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

@@ -16,6 +16,7 @@ mod hooks;
 mod listener;
 mod place;
 mod pace;
+mod refusals;
 mod settings;
 mod shutdown;
 #[cfg(feature = "tls")]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -40,6 +41,7 @@ struct Inner {
     routes: ArcSwap<Routes<Arc<str>>>,
     announced: ArcSwap<Announced>,
     known: Mutex<BTreeMap<Arc<str>, Known>>,
+    synced: AtomicBool,
 }
 
 /// What is known of a service: its schema, or since when it has none, and of which records.
@@ -58,6 +60,7 @@ impl Catalog {
             routes: ArcSwap::default(),
             announced: ArcSwap::default(),
             known: Mutex::default(),
+            synced: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -73,6 +76,12 @@ impl Catalog {
             }
         };
         AbortOnDropHandle::new(tokio::spawn(watching))
+    }
+
+    /// Whether the registry has ever said which services there are, and they what they can be asked. One that is lost later
+    /// takes nothing away: its services are served as they were.
+    pub(super) fn is_synced(&self) -> bool {
+        self.inner.synced.load(Relaxed)
     }
 
     /// The routes there are now.
@@ -111,6 +120,7 @@ impl Inner {
         let Ok(Ok(services)) = tokio::time::timeout(WITHIN, self.directory.registry().list()).await else {
             return;
         };
+        let answered = Instant::now();
         let names: HashMap<String, ()> = services
             .into_iter()
             .map(|service| (service.name, ()))
@@ -145,12 +155,17 @@ impl Inner {
             upstream.described(schema.is_some());
             let entry = Known { schema, asked: Instant::now(), endpoints: endpoints(&upstream) };
             known.insert(upstream.name().clone(), entry);
+            if answered.elapsed() >= WITHIN {
+                // Those that hang keep nobody from the others.
+                self.synced.store(true, Relaxed);
+            }
         }
         if changed {
             let schemas =
                 known.iter().filter_map(|(name, known)| Some((name.clone(), known.schema.as_ref()?)));
             self.routes.store(Arc::new(Routes::new(schemas)));
         }
+        self.synced.store(true, Relaxed);
     }
 
     async fn look(&self, name: String) -> Option<Arc<Upstream>> {

@@ -15,7 +15,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/healthz`, `/livez` | 200 while the process runs |
-//! | `/readyz` | 200 while the gateway takes requests, 503 once it is about to stop |
+//! | `/readyz` | 200 from when the registry has answered, 503 before that and once the gateway is about to stop |
 //! | `/metrics` | what is counted, for Prometheus |
 //! | `/stats` | the last two minutes, as JSON or a page |
 //! | `/rpc` | a call by name: see [`rpc`](crate::rpc) |

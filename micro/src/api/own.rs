@@ -27,16 +27,13 @@ impl Own {
         self.draining.store(true, Relaxed);
     }
 
-    /// The answer to a request that is for the gateway itself.
-    pub(super) fn answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+    /// The answer to a request that is for the gateway itself, which may be `synced` with its registry.
+    pub(super) fn answer<B>(&self, request: &Request<B>, synced: bool) -> Option<Response<Body>> {
         let path = request.uri().path();
         let response = match path {
             "/healthz" | "/livez" => text("text/plain", "ok\n".to_owned()),
-            "/readyz" if self.draining.load(Relaxed) => {
-                let mut response = text("text/plain", "stopping\n".to_owned());
-                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-                response
-            }
+            "/readyz" if self.draining.load(Relaxed) => not_ready("stopping\n"),
+            "/readyz" if !synced => not_ready("the registry has not answered yet\n"),
             "/readyz" => text("text/plain", "ok\n".to_owned()),
             "/metrics" => match &self.prometheus {
                 Some(prometheus) => text("text/plain; version=0.0.4", prometheus.render()),
@@ -90,6 +87,12 @@ impl Own {
             ),
         )
     }
+}
+
+fn not_ready(why: &str) -> Response<Body> {
+    let mut response = text("text/plain", why.to_owned());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
 }
 
 fn text(kind: &'static str, text: String) -> Response<Body> {

@@ -30,7 +30,11 @@ use crate::transcode::{Found, transcode};
 impl Inner {
     /// What becomes of `request`, by the rules of now.
     pub(super) fn answer(self: &Arc<Self>, live: &Live, request: Request<Body>, peer: Peer) -> Answer {
-        let answered = self.parts.own.answer(&request).or_else(|| live.cors.preflight(&request));
+        let answered = self
+            .parts
+            .own
+            .answer(&request, self.parts.catalog.is_synced())
+            .or_else(|| live.cors.preflight(&request));
         if let Some(response) = answered {
             return Answer::Own(Some(response));
         }

@@ -1,22 +1,27 @@
 //! Announcements that the sidecar renews for whoever asked for them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use micro_discover::{Announce, Announcement, Error, Registry, Service};
-use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 /// How many records one sidecar holds.
 const MOST: usize = 1024;
+/// How long the end waits for a record that is just being announced: a registry may take that long to answer.
+const LAST: Duration = Duration::from_secs(10);
 
-/// What is held, by the service's name and the ids of its endpoints.
+/// What is held, by the service's name and the ids of its endpoints. Whoever waits for the registry holds the slot of one
+/// record, and nobody else up.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    announcements: Mutex<HashMap<Key, Announcement>>,
+    slots: Mutex<HashMap<Key, Slot>>,
 }
 
 type Key = (String, Vec<String>);
+type Slot = Arc<tokio::sync::Mutex<Option<Announcement>>>;
 
 /// Why a record is not held.
 #[derive(Debug)]
@@ -28,38 +33,80 @@ pub(super) enum Refused {
 impl Held {
     /// Announces `service` from now on, in place of what was announced for the same endpoints.
     pub(super) async fn hold(&self, registry: &Arc<dyn Registry>, service: Service) -> Result<(), Refused> {
-        let key = key(&service);
-        let mut announcements = self.announcements.lock().await;
-        if let Some(announcement) = announcements.get(&key) {
+        let place = self.place(key(&service)).ok_or(Refused::Full)?;
+        let mut slot = place.slot.lock().await;
+        if let Some(announcement) = &*slot {
             return announcement.update(service).await.map_err(Refused::Registry);
         }
-        if announcements.len() >= MOST {
-            return Err(Refused::Full);
-        }
-        let announcement =
-            Announce::new(registry.clone(), service).start().await.map_err(Refused::Registry)?;
-        announcements.insert(key, announcement);
+        let announce = Announce::new(registry.clone(), service);
+        *slot = Some(announce.start().await.map_err(Refused::Registry)?);
         Ok(())
     }
 
     /// Renews the endpoints `ids` of `name` no more.
     pub(super) async fn drop_ids(&self, name: &str, ids: &[String]) {
-        let dropped: Vec<_> = {
-            let mut announcements = self.announcements.lock().await;
-            let wanted = |key: &Key| key.0 == name && key.1.iter().any(|id| ids.contains(id));
-            let keys: Vec<_> = announcements.keys().filter(|key| wanted(key)).cloned().collect();
-            keys.iter().filter_map(|key| announcements.remove(key)).collect()
-        };
-        join_all(dropped.into_iter().map(Announcement::withdraw)).await;
+        let wanted = |key: &Key| key.0 == name && key.1.iter().any(|id| ids.contains(id));
+        join_all(self.places(wanted).into_iter().map(Place::give_up)).await;
     }
 
     /// Withdraws everything.
     pub(super) async fn release(&self) {
-        let all: Vec<_> = self.announcements.lock().await.drain().map(|(_, held)| held).collect();
-        for result in join_all(all.into_iter().map(Announcement::withdraw)).await {
-            if let Err(error) = result {
-                tracing::warn!(%error, "the registry did not confirm a withdrawal");
+        let all = self.places(|_| true).into_iter().map(|place| timeout(LAST, place.give_up()));
+        for result in join_all(all).await {
+            match result {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the registry did not confirm a withdrawal"),
+                Err(_) => tracing::warn!("a record is still being announced at the end"),
             }
+        }
+    }
+
+    /// The place of `key`, if there is one or room for it.
+    fn place(&self, key: Key) -> Option<Place<'_>> {
+        let mut slots = self.slots();
+        if slots.len() >= MOST && !slots.contains_key(&key) {
+            return None;
+        }
+        let slot = slots.entry(key.clone()).or_default().clone();
+        Some(Place { held: self, key, slot })
+    }
+
+    fn places(&self, wanted: impl Fn(&Key) -> bool) -> Vec<Place<'_>> {
+        let slots = self.slots();
+        let wanted = slots.iter().filter(|(key, _)| wanted(key));
+        wanted.map(|(key, slot)| Place { held: self, key: key.clone(), slot: slot.clone() }).collect()
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one record, for somebody who changes it. The last who leaves it empty removes it.
+struct Place<'a> {
+    held: &'a Held,
+    key: Key,
+    slot: Slot,
+}
+
+impl Place<'_> {
+    /// Withdraws what is announced there.
+    async fn give_up(self) -> Result<(), Error> {
+        let announcement = self.slot.lock().await.take();
+        match announcement {
+            Some(announcement) => announcement.withdraw().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut slots = self.held.slots();
+        // The map has it and this place; nobody else comes by it meanwhile.
+        let is_last = Arc::strong_count(&self.slot) == 2;
+        if is_last && self.slot.try_lock().is_ok_and(|slot| slot.is_none()) {
+            slots.remove(&self.key);
         }
     }
 }
@@ -68,4 +115,90 @@ fn key(service: &Service) -> Key {
     let mut ids: Vec<_> = service.endpoints.iter().map(|endpoint| endpoint.id.clone()).collect();
     ids.sort();
     (service.name.clone(), ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures_core::future::BoxFuture;
+    use futures_core::stream::BoxStream;
+    use futures_util::FutureExt as _;
+    use micro_discover::{Endpoint, Memory};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// A registry that never answers of the service `slow`.
+    #[derive(Clone, Debug, Default)]
+    struct Hangs(Memory);
+
+    impl Registry for Hangs {
+        fn announce(&self, service: &Service, ttl: Duration) -> BoxFuture<'_, Result<(), Error>> {
+            match service.name.as_str() {
+                "slow" => pending().boxed(),
+                _ => self.0.announce(service, ttl),
+            }
+        }
+
+        fn withdraw(&self, service: &Service) -> BoxFuture<'_, Result<(), Error>> {
+            match service.name.as_str() {
+                "slow" => pending().boxed(),
+                _ => self.0.withdraw(service),
+            }
+        }
+
+        fn list(&self) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
+            self.0.list()
+        }
+
+        fn get(&self, name: &str) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
+            self.0.get(name)
+        }
+
+        fn watch(&self, name: &str) -> BoxStream<'static, Result<Vec<Service>, Error>> {
+            self.0.watch(name)
+        }
+
+        fn backend(&self) -> &'static str {
+            "hangs"
+        }
+    }
+
+    fn service(name: &str) -> Service {
+        Service::new(name).endpoint(Endpoint::new("a", "127.0.0.1:1".parse().unwrap()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registration_that_hangs_holds_up_neither_others_nor_the_end() {
+        let (held, registry) = (Held::default(), Arc::new(Hangs::default()));
+        let dynamic: Arc<dyn Registry> = registry.clone();
+        let began = Instant::now();
+        let slow = held.hold(&dynamic, service("slow"));
+        let others = async {
+            sleep(Duration::from_millis(1)).await;
+            held.hold(&dynamic, service("fast")).await.unwrap();
+            held.hold(&dynamic, service("fast").version("2")).await.unwrap();
+            assert_eq!(registry.get("fast").await.unwrap().len(), 1);
+            held.drop_ids("fast", &["a".to_owned()]).await;
+            assert!(registry.get("fast").await.unwrap().is_empty());
+            held.hold(&dynamic, service("fast")).await.unwrap();
+            assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
+            held.release().await;
+        };
+        let (slow, ()) = tokio::join!(slow, others);
+        slow.unwrap();
+        assert!(registry.get("fast").await.unwrap().is_empty());
+        assert!(began.elapsed() < Duration::from_secs(11), "{:?}", began.elapsed());
+        assert!(held.slots().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_or_is_refused_leaves_nothing() {
+        let (held, registry) = (Held::default(), Arc::new(Hangs::default()) as Arc<dyn Registry>);
+        let hold = timeout(Duration::from_secs(1), held.hold(&registry, service("slow"))).await;
+        assert!(hold.is_err() && held.slots().is_empty());
+        let refused = held.hold(&registry, Service::new("nobody")).await;
+        assert!(matches!(refused, Err(Refused::Registry(_))) && held.slots().is_empty());
+    }
 }

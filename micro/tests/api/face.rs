@@ -31,23 +31,24 @@ impl Face {
     /// Starts it at `address`, where one may have been before.
     pub(crate) fn at(place: &Place, address: &str, arguments: &[&str]) -> Self {
         let running = place.start(&[&["api", "--address", address], arguments].concat());
-        Self::listening("api", running)
+        Self::running("api", running)
     }
 
     /// The same with these variables in its environment.
     pub(crate) fn with(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let arguments = [&["api", "--address", "127.0.0.1:0"], arguments].concat();
         let running = place.spawn(place.command(&arguments).envs(variables.iter().copied()));
-        Self::listening("api", running)
+        Self::running("api", running)
     }
 
     /// The same for another face, such as `sidecar`.
     pub(crate) fn of(place: &Place, face: &str, arguments: &[&str]) -> Self {
         let running = place.start(&[&[face, "--address", "127.0.0.1:0"], arguments].concat());
-        Self::listening(face, running)
+        Self::running(face, running)
     }
 
-    fn listening(face: &str, mut running: Running) -> Self {
+    /// One that was started already.
+    pub(crate) fn running(face: &str, mut running: Running) -> Self {
         let line = running.line();
         let address = line.strip_prefix(face).and_then(|rest| rest.strip_prefix(" listens on http://"));
         let address = address.expect("the first line says where");

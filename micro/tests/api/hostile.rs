@@ -76,6 +76,26 @@ fn what_is_too_large_is_refused_and_others_are_served() {
 }
 
 /// A frame of HTTP/2.
+/// A gateway that has used up its file descriptors says so once, and goes on when there are some again.
+#[test]
+fn without_descriptors_it_waits_and_says_so_once() {
+    let place = Place::new();
+    let log = place.path("log");
+    let script = "ulimit -n 64; exec \"$0\" api --address 127.0.0.1:0 2>\"$1\"";
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_micro")]).arg(&log);
+    let face = Face::running("api", place.spawn(shell.env_clear().env("MICRO_REGISTRY", place.url())));
+    face.until("/readyz", 200);
+    // The system accepts those that the gateway does not.
+    let waiting: Vec<_> = (0..100).map(|_| face.connect()).collect();
+    // A gateway that said so at every attempt would have done it twenty times.
+    std::thread::sleep(Duration::from_secs(2));
+    drop(waiting);
+    face.until("/readyz", 200);
+    let log = std::fs::read_to_string(log).unwrap();
+    assert_eq!(log.matches("cannot accept connections").count(), 1, "{log}");
+}
+
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()

@@ -1,5 +1,8 @@
 //! What the gateway says of itself.
 
+use std::fs;
+use std::time::Duration;
+
 use crate::face::Face;
 use crate::program::Place;
 use crate::service::Services;
@@ -10,6 +13,7 @@ fn it_says_that_it_lives_and_what_it_did() {
     let services = Services::new(&place);
     services.mirror("foo");
     let face = Face::start(&place, &[]);
+    face.until("/readyz", 200);
     for path in ["/healthz", "/livez", "/readyz"] {
         assert_eq!((face.get(path).status, face.get(path).text().as_str()), (200, "ok\n"), "{path}");
     }
@@ -29,6 +33,26 @@ fn it_says_that_it_lives_and_what_it_did() {
     assert!(sum("20x") >= 7 && sum("40x") == 2, "{stats}");
     assert!(stats["started"].as_u64().unwrap() > 0 && stats["memory"].as_str().unwrap().ends_with("mb"));
     assert!(face.get("/stats").text().contains("<table>"));
+}
+
+#[test]
+fn it_is_ready_once_the_registry_has_answered_and_stays_so() {
+    let place = Place::new();
+    let registry = place.path("registry");
+    fs::write(&registry, "no directory").unwrap();
+    let face = Face::start(&place, &[]);
+    let answer = face.get("/readyz");
+    assert_eq!((answer.status, answer.text().as_str()), (503, "the registry has not answered yet\n"));
+    assert_eq!((face.get("/livez").status, face.get("/healthz").status), (200, 200));
+    fs::remove_file(&registry).unwrap();
+    fs::create_dir(&registry).unwrap();
+    face.until("/readyz", 200);
+    fs::remove_dir_all(&registry).unwrap();
+    fs::write(&registry, "no directory").unwrap();
+    // Longer than between two questions to the registry.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(face.get("/foo/x").status, 503, "the registry cannot say");
+    assert_eq!(face.get("/readyz").status, 200);
 }
 
 #[test]
