@@ -72,6 +72,7 @@ fn claims(count: usize, figures: &impl Fn(usize, bool) -> Vec<f64>) -> Vec<Bar> 
             paired_ratio(&figures(Case::PICK, false), &figures(Case::ADD, false)),
             2.0,
         ),
+        Bar::at_most("contend/pick/two-of-one", two_of_one(Case::PICK), 1.5),
         Bar::at_most("contend/least-request/two-of-one", two_of_one(Case::REQUEST), 1.5),
         Bar::at_most("contend/round-robin/two-of-one", two_of_one(Case::ROUND), 1.5),
         Bar::at_most(
