@@ -115,7 +115,8 @@ impl Delivery {
     }
 
     /// Puts the event aside at once, with the reason: it is published to its topic with [`DEAD_PREFIX`] before it is
-    /// acknowledged, so that it is never in nothing. A dead letter that fails again stays where dead letters go.
+    /// acknowledged, so that it is never in nothing. A dead letter that fails again stays where dead letters go. Where an
+    /// event leaves no room in a message for what its letter adds, the reason is cut, or nothing is added.
     ///
     /// # Errors
     ///
@@ -123,16 +124,29 @@ impl Delivery {
     pub async fn reject(mut self, reason: impl Into<String>) -> Result<Fate, Error> {
         let reason = reason.into();
         let event = self.event();
-        let letter = dead_letter(event, &reason, &self.policy.subscribe);
+        let letters = [Telling::Everything, Telling::Why, Telling::Nothing]
+            .map(|telling| dead_letter(event, &reason, &self.policy.subscribe, telling));
         let (topic, id, attempt) = (event.topic.clone(), event.id.clone(), event.attempt);
         // If this future is dropped while the dead letter is on its way, `self` hands the event back.
-        if let Err(error) = self.policy.letters.put(letter, DEAD_LETTER_TIMEOUT).await {
+        if let Err(error) = self.put_aside(letters).await {
             tracing::warn!(%topic, %id, %error, "a dead letter could not be published; its event is handed back");
             return self.again().await;
         }
         tracing::warn!(%topic, %id, attempt, reason, "event put aside among the dead letters");
         self.event = None;
         self.settle.ack().await.map(|()| Fate::Dead)
+    }
+
+    /// Publishes the first of `letters` that the backend does not refuse, as it does what is too large.
+    async fn put_aside(&self, letters: [Event; 3]) -> Result<(), Error> {
+        let mut put = Ok(());
+        for letter in letters {
+            put = self.policy.letters.put(letter, DEAD_LETTER_TIMEOUT).await;
+            if !matches!(put, Err(Error::Invalid { .. })) {
+                break;
+            }
+        }
+        put
     }
 
     /// Hands the event back to come again after the back-off, whatever its number of attempts.
@@ -167,27 +181,49 @@ impl Drop for Delivery {
     }
 }
 
+/// How much a dead letter says beside what its event did.
+#[derive(Clone, Copy, PartialEq)]
+enum Telling {
+    Everything,
+    /// The beginning of the reason.
+    Why,
+    Nothing,
+}
+
 /// The event as it is published to the dead letters. Its id stays, so it can be traced, deduplicated and sent again.
-fn dead_letter(event: &Event, reason: &str, subscribe: &Subscribe) -> Event {
+fn dead_letter(event: &Event, reason: &str, subscribe: &Subscribe, telling: Telling) -> Event {
     let mut letter = event.clone();
     letter.attempt = 0;
     // The deadline was for handlers; a dead letter is for people.
     letter.headers.remove(crate::event::DEADLINE);
-    if !letter.headers.contains_key(&DEAD_REASON) {
+    let first = !letter.headers.contains_key(&DEAD_REASON) && !event.topic.starts_with(DEAD_PREFIX);
+    if first {
         letter.topic = format!("{DEAD_PREFIX}{}", event.topic).into();
-        letter.headers.insert(DEAD_TOPIC, readable(&event.topic));
-        if let Some(group) = &subscribe.group {
-            letter.headers.insert(DEAD_GROUP_NAME, readable(group));
-        }
     }
-    letter.headers.insert(DEAD_REASON, readable(reason));
-    letter.headers.insert(DEAD_ATTEMPTS, HeaderValue::from(event.attempt));
+    match telling {
+        Telling::Everything => {
+            if first {
+                letter.headers.insert(DEAD_TOPIC, readable(&event.topic, LONGEST));
+                if let Some(group) = &subscribe.group {
+                    letter.headers.insert(DEAD_GROUP_NAME, readable(group, LONGEST));
+                }
+            }
+            letter.headers.insert(DEAD_REASON, readable(reason, LONGEST));
+            letter.headers.insert(DEAD_ATTEMPTS, HeaderValue::from(event.attempt));
+        }
+        Telling::Why => drop(letter.headers.insert(DEAD_REASON, readable(reason, BRIEF))),
+        Telling::Nothing => {}
+    }
     letter
 }
 
-/// Any text as a header value of at most 1 KiB: what a header cannot hold becomes a question mark.
-fn readable(text: &str) -> HeaderValue {
+/// How many characters a header of a dead letter has at most, and how many where there is little room.
+const LONGEST: usize = 1024;
+const BRIEF: usize = 32;
+
+/// Any text as a header value of at most so many characters: what a header cannot hold becomes a question mark.
+fn readable(text: &str, most: usize) -> HeaderValue {
     let plain: String =
-        text.chars().take(1024).map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
+        text.chars().take(most).map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
     HeaderValue::from_str(&plain).unwrap_or_else(|_| HeaderValue::from_static("?"))
 }

@@ -39,7 +39,7 @@ pub(crate) fn names(event: &Event, envelope: Envelope) -> BTreeMap<String, Strin
     let mut names = BTreeMap::new();
     for name in event.headers.keys() {
         let values = event.headers.get_all(name).iter();
-        let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
+        let values: Vec<_> = values.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()).collect();
         if !values.is_empty() {
             names.insert(canonical(name.as_str()), values.join(", "));
         }

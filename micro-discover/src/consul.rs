@@ -32,7 +32,8 @@ const BACKEND: &str = "consul";
 /// A registry in Consul. Clones share what they know.
 ///
 /// An endpoint counts unless one of its checks is critical. A service that is silent for its TTL becomes critical at
-/// once, and is removed by Consul a minute or more later.
+/// once, and is removed by Consul a minute or more later. An agent that did not answer took no renewals either: for ten
+/// seconds after it is back, a watch goes on believing in those whose TTL has merely run out.
 #[derive(Clone)]
 pub struct Consul {
     catalog: Catalog,

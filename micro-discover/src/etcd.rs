@@ -75,9 +75,7 @@ impl Etcd {
         let read = move |(found, reader): &mut (Found, Reader), page| {
             seen.read(page, only.as_deref(), found, reader);
         };
-        let scanned = async {
-            self.members.scan(&table::prefixes(name), Default::default(), read).await?.whole.done().await
-        };
+        let scanned = async { self.members.scan(&table::prefixes(name), read).await?.whole.done().await };
         let (found, _) = scanned.await.map_err(|trouble| trouble.cannot("read the records"))?;
         Ok(Table::from(found).services())
     }

@@ -255,6 +255,70 @@ async fn an_agent_that_looks_for_itself_finds_an_endpoint_while_it_answers() {
     }
 }
 
+#[tokio::test]
+async fn a_ttl_that_ran_out_while_the_agent_was_silent_is_doubted_for_a_while_and_nothing_else_is() {
+    let critical = |output: &str| {
+        let failed = format!(r#""Status":"critical","Output":"{output}""#);
+        answer("200 OK", "x-consul-index: 6\r\n", &ONE.replace(r#""Status":"passing""#, &failed))
+    };
+    let start = || async {
+        let fake = Fake::start().await;
+        fake.plays(answer("200 OK", "x-consul-index: 5\r\n", ONE));
+        let (sets, status) = watch(open(&format!("consul://127.0.0.1:{}", fake.port)).unwrap());
+        until("the first set", || sets.lock().unwrap().len() == 1).await;
+        (fake, sets, status)
+    };
+    let all = || async {
+        let (fake, sets, status) = start().await;
+        fake.plays(Play::Reset);
+        until("noticed", || status.stale_since().is_some()).await;
+        fake.plays(critical("TTL expired"));
+        until("back", || status.stale_since().is_none()).await;
+        let before = fake.calls();
+        until("asked again", || fake.calls() > before + 2).await;
+        assert_eq!(*sets.lock().unwrap(), [["a"]]);
+        until("believed in the end", || sets.lock().unwrap().last().is_some_and(Vec::is_empty)).await;
+    };
+    let others = || async {
+        let (fake, sets, status) = start().await;
+        fake.plays(Play::Reset);
+        until("noticed", || status.stale_since().is_some()).await;
+        let back = Instant::now();
+        fake.plays(critical("dial tcp 10.0.0.1:80: connection refused"));
+        until("not well", || sets.lock().unwrap().last().is_some_and(Vec::is_empty)).await;
+        assert!(back.elapsed() < Duration::from_secs(9), "{:?}", back.elapsed());
+
+        let (fake, sets, _) = start().await;
+        let well = Instant::now();
+        fake.plays(critical("TTL expired"));
+        until("dead", || sets.lock().unwrap().last().is_some_and(Vec::is_empty)).await;
+        assert!(well.elapsed() < Duration::from_secs(9), "{:?}", well.elapsed());
+    };
+    tokio::join!(all(), others());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_frozen_for_longer_than_a_ttl_hides_nothing() {
+    let Some(server) = servers::consul::Consul::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let (sets, _) = watch(registry.clone());
+    let record = Service::new("greeter").endpoint(Endpoint::new("a", "127.0.0.1:80".parse().unwrap()));
+    let ttl = Duration::from_secs(3);
+    let _announcement = Announce::new(registry.clone(), record).ttl(ttl).start().await.unwrap();
+    until("announced", || sets.lock().unwrap().last().is_some_and(|set| set == &["a"])).await;
+    let first = sets.lock().unwrap().len();
+    server.agent.freeze();
+    // Longer than a blocking query may take.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    server.agent.thaw();
+    let start = Instant::now();
+    while registry.get("greeter").await.unwrap_or_default().is_empty() || start.elapsed() < ttl {
+        assert!(start.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(sets.lock().unwrap().len(), first, "{:?}", sets.lock().unwrap());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_was_killed_and_forgot_us_is_told_again_and_the_set_is_kept_meanwhile() {
     let Some(mut server) = servers::consul::Consul::start() else { return };

@@ -2,6 +2,7 @@
 #![cfg(feature = "etcd")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use micro_discover::{Announce, Announcement, Endpoint, Registry, Service, Status, Watch, open};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::servers::etcd::Etcd;
 use crate::servers::gateway::{Proxy, post, put};
@@ -207,6 +210,65 @@ async fn two_hundred_endpoints_at_once_are_all_seen_and_junk_beside_them_is_igno
     assert!(
         registry.get("greeter").await.unwrap()[0].endpoints.iter().any(|e| e.address.port() == Some(8080))
     );
+}
+
+/// Stands before a server. The first `times` that a client asks for the older layout's keys, which is after it has read the
+/// newer one's, a key is put and all revisions before that are compacted away.
+async fn compacting(server: u16, times: usize) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let count = count.clone();
+            let far = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+            let ((mut from, mut back), (mut answers, mut to)) = (near.into_split(), far.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut answers, &mut back).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 64 << 10];
+                while let Ok(length @ 1..) = from.read(&mut bytes).await {
+                    let older = b"/micro-registry/";
+                    if bytes[..length].windows(older.len()).any(|part| part == older)
+                        && count.fetch_add(1, Relaxed) < times
+                    {
+                        tokio::task::spawn_blocking(move || compact(server)).await.unwrap();
+                    }
+                    if to.write_all(&bytes[..length]).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    (port, asked)
+}
+
+fn compact(port: u16) {
+    let new = br#"{"name":"greeter","nodes":[{"id":"new","address":"127.0.0.1:80"}]}"#;
+    let put = put(port, "/micro/registry/greeter/new", new);
+    let revision = put.split(r#""revision":""#).nth(1).unwrap().split('"').next().unwrap();
+    post(port, "/v3/kv/compaction", &format!(r#"{{"revision":"{revision}"}}"#));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_compacted_away_while_it_is_read_is_read_anew_a_few_times() {
+    let Some(server) = Etcd::start() else { return };
+    open(&server.url()).unwrap().announce(&greeter("old"), TTL * 12).await.unwrap();
+    let ids = |set: Vec<Service>| -> Vec<_> {
+        set.into_iter().flat_map(|service| service.endpoints).map(|endpoint| endpoint.id).collect()
+    };
+    for all in [false, true] {
+        let (port, asked) = compacting(server.ports[0], 1).await;
+        let registry = open(&format!("etcd://127.0.0.1:{port}")).unwrap();
+        let found = if all { registry.list().await } else { registry.get("greeter").await };
+        assert_eq!(ids(found.unwrap()), ["new", "old"]);
+        assert_eq!(asked.load(Relaxed), 2);
+    }
+    let (port, asked) = compacting(server.ports[0], usize::MAX).await;
+    let error = open(&format!("etcd://127.0.0.1:{port}")).unwrap().get("greeter").await.unwrap_err();
+    assert!(error.is_retryable() && format!("{error:?}").contains("compacted"), "{error:?}");
+    assert_eq!(asked.load(Relaxed), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

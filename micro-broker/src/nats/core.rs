@@ -121,7 +121,8 @@ impl Broker for Nats {
 }
 
 async fn send(client: &Client, event: &Event, envelope: Envelope) -> Result<(), Error> {
-    let (subject, headers, payload) = wire::write(event, envelope);
+    let (subject, headers, payload) =
+        wire::write(event, envelope).map_err(|what| Error::Invalid { backend: BACKEND, what })?;
     let sent = match headers {
         Some(headers) => client.publish_with_headers(subject, headers, payload).await,
         None => client.publish(subject, payload).await,

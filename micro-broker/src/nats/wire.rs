@@ -11,31 +11,49 @@ use crate::envelope::Envelope;
 use crate::envelope_json;
 use crate::event::Event;
 use crate::id::Id;
+use crate::topic::DEAD_PREFIX;
 
 /// JetStream drops a message whose id it has seen in a stream within two minutes. The topic stands before the id,
 /// because one event may be published to several topics of a stream.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 
+/// What stands between topic and id; of a dead letter, between the topic it was published to and its id, so that its message
+/// id is no longer than the event's, which may have filled its message, and yet another one.
+const OF_EVENT: char = '/';
+const OF_LETTER: char = '|';
+
 /// What is sent for an event.
-pub(super) fn write(event: &Event, form: Envelope) -> (Subject, Option<HeaderMap>, Bytes) {
+///
+/// # Errors
+///
+/// What cannot travel: a header that is not text, as NATS has lines of UTF-8 and go-micro JSON.
+pub(super) fn write(event: &Event, form: Envelope) -> Result<(Subject, Option<HeaderMap>, Bytes), String> {
     let subject = Subject::from(&*event.topic);
-    if form != Envelope::Native {
-        return (subject, None, envelope_json::write(event, form));
-    }
     let mut headers = HeaderMap::new();
-    let mut id = String::with_capacity(event.topic.len() + 33);
-    id.push_str(&event.topic);
-    id.push('/');
-    // Writing to a string cannot fail.
-    let _ = write!(id, "{}", event.id);
-    headers.insert(MESSAGE_ID, id);
     for (name, value) in &event.headers {
-        // A value that is not text cannot travel: NATS headers are lines of UTF-8.
-        if let Ok(value) = std::str::from_utf8(value.as_bytes()) {
+        let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
+            return Err(format!("an event: header {name} is not text in UTF-8, and nothing else can travel"));
+        };
+        if form == Envelope::Native {
             headers.append(name.as_str(), value);
         }
     }
-    (subject, Some(headers), event.body.clone())
+    if form != Envelope::Native {
+        return Ok((subject, None, envelope_json::write(event, form)));
+    }
+    let (topic, between) = scope(&event.topic);
+    let mut id = String::with_capacity(topic.len() + 33);
+    id.push_str(topic);
+    id.push(between);
+    // Writing to a string cannot fail.
+    let _ = write!(id, "{}", event.id);
+    headers.insert(MESSAGE_ID, id);
+    Ok((subject, Some(headers), event.body.clone()))
+}
+
+/// What stands before the id in the message id of an event of `topic`.
+fn scope(topic: &str) -> (&str, char) {
+    topic.strip_prefix(DEAD_PREFIX).map_or((topic, OF_EVENT), |first| (first, OF_LETTER))
 }
 
 /// Reads the events of one subscription, most of which have the topic of the one before.
@@ -77,7 +95,8 @@ impl Reader {
         }
         let id = id.map_or_else(Id::random, |id| {
             let id = id.as_str();
-            let own = id.strip_prefix(&*self.topic).and_then(|rest| rest.strip_prefix('/'));
+            let (topic, between) = scope(&self.topic);
+            let own = id.strip_prefix(topic).and_then(|rest| rest.strip_prefix(between));
             Id::from(own.unwrap_or(id))
         });
         Event { topic: self.topic.clone(), id, headers: kept, body: message.payload, attempt: 0 }

@@ -49,7 +49,9 @@ mod kept_whatever_fails {
     use std::time::{Duration, Instant};
 
     use futures_util::StreamExt;
-    use micro_broker::{Event, Publisher, Subscribe};
+    use http::{HeaderName, HeaderValue};
+    use micro_broker::{DEAD_GROUP, DEAD_REASON, Error, Event, Publisher, Reject, Subscribe, deliver};
+    use tower::service_fn;
 
     use crate::faults;
     use crate::server::{NatsServer, Server};
@@ -124,6 +126,60 @@ mod kept_whatever_fails {
         let order = tokio::time::timeout(PATIENCE, orders.next()).await.unwrap().unwrap();
         assert_eq!(order.event().body, "7 apples");
         order.ack().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_event_that_fills_its_message_becomes_a_dead_letter_all_the_same() {
+        let Some(server) = NatsServer::start() else { return };
+        for url in [server.url(), format!("{}?core", server.url())] {
+            let broker = micro_broker::open(&url).unwrap();
+            let mut dead = broker.subscribe(Subscribe::to("dead.full").group(DEAD_GROUP)).await.unwrap();
+            let handled = broker.subscribe(Subscribe::to("full").group("g")).await.unwrap();
+            let service = service_fn(|_: Event| async { Err::<(), _>(Reject::new("too heavy ".repeat(90))) });
+            tokio::spawn(deliver(handled, service).run());
+            let publisher = Publisher::new(broker);
+            let event = |size: usize| Event::new("full", vec![b'x'; size]).id(format!("{size}"));
+            let mut largest = 1 << 20;
+            while let Err(error) = publisher.publish(event(largest)).await {
+                assert!(matches!(error, Error::Invalid { .. }), "{error}");
+                largest -= 1;
+            }
+            let reason = "the event can never be handled: too heavy ";
+            for (room, said) in [(0, None), (100, Some(reason[..32].trim_end())), (2_000, Some(reason))] {
+                if room > 0 {
+                    publisher.publish(event(largest - room)).await.unwrap();
+                }
+                let letter = tokio::time::timeout(PATIENCE, dead.next()).await.unwrap().unwrap();
+                let event = letter.event();
+                let size = largest - room;
+                assert_eq!((event.id.to_string(), event.body.len()), (size.to_string(), size), "{url}");
+                let why = event.headers.get(DEAD_REASON).map(|why| why.to_str().unwrap());
+                assert_eq!(why.is_some(), said.is_some(), "{url}: {why:?}");
+                assert!(said.is_none_or(|said| why.unwrap().starts_with(said)), "{url}: {why:?}");
+                letter.ack().await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_header_arrives_or_the_event_is_refused() {
+        let Some(server) = NatsServer::start() else { return };
+        for query in ["", "?core", "?envelope=go-micro", "?core&envelope=go-micro"] {
+            let broker = micro_broker::open(&format!("{}{query}", server.url())).unwrap();
+            let mut all = broker.subscribe(Subscribe::to("headed").group("g")).await.unwrap();
+            let publisher = Publisher::new(broker);
+            let event = |value: &[u8]| {
+                let value = HeaderValue::from_bytes(value).unwrap();
+                Event::new("headed", "x").header(HeaderName::from_static("x-name"), value)
+            };
+            let error = publisher.publish(event(b"\xff")).await.unwrap_err();
+            assert!(matches!(error, Error::Invalid { .. }) && error.is_unpublished(), "{query}: {error}");
+            assert!(error.to_string().contains("x-name"), "{query}: {error}");
+            publisher.publish(event("Ärger".as_bytes())).await.unwrap();
+            let delivery = tokio::time::timeout(PATIENCE, all.next()).await.unwrap().unwrap();
+            assert_eq!(delivery.event().headers["x-name"].as_bytes(), "Ärger".as_bytes(), "{query}");
+            delivery.ack().await.unwrap();
+        }
     }
 
     #[tokio::test]

@@ -24,8 +24,16 @@ pub(super) struct Catalog {
     seen: Arc<Seen>,
 }
 
-/// What watchers saw last, and at which index, by service.
-type Seen = Mutex<HashMap<String, (Vec<Service>, u64)>>;
+/// What watchers saw last, by service.
+type Seen = Mutex<HashMap<String, Last>>;
+
+/// A set that was given out, the index it was seen at, and whether the agents have failed since.
+#[derive(Clone, Default)]
+struct Last {
+    set: Vec<Service>,
+    index: u64,
+    failed: bool,
+}
 
 const NO_PANIC: &str = "nothing under this lock can panic";
 
@@ -38,7 +46,8 @@ const WAY: Duration = Duration::from_millis(100);
 const PACE: Duration = Duration::from_millis(20);
 /// The same, where the index cannot be used to wait.
 const NO_INDEX_PACE: Duration = Duration::from_millis(500);
-/// For how long endpoints stay that servers which were set up anew do not know: their announcements are made again.
+/// For how long endpoints stay that servers which were set up anew do not know, and those whose TTL has run out while their
+/// agent did not answer, for then it took no renewals either: their announcements are made again.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize)]
@@ -77,6 +86,24 @@ pub(super) struct Registered {
 #[serde(rename_all = "PascalCase")]
 struct Check {
     status: String,
+    #[serde(default)]
+    output: String,
+}
+
+impl Check {
+    /// Whether it says nothing but that no renewal has come.
+    fn has_expired(&self) -> bool {
+        self.output.is_empty() || self.output.starts_with("TTL expired")
+    }
+}
+
+/// What an answer says of a service.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) set: Vec<Service>,
+    /// What would be in it but for a TTL that has run out, one endpoint each.
+    expired: Vec<Service>,
+    pub(super) index: u64,
 }
 
 impl Catalog {
@@ -89,7 +116,7 @@ impl Catalog {
     }
 
     pub(super) async fn get(&self, name: &str) -> Result<Vec<Service>, Trouble> {
-        self.query(name, 0).await.map(|(set, _)| set)
+        self.query(name, 0).await.map(|told| told.set)
     }
 
     /// The names of all services but Consul's own.
@@ -99,8 +126,8 @@ impl Catalog {
         Ok(names.into_keys().filter(|name| name != "consul").collect())
     }
 
-    /// The set, and its index: at once, or when the index is no longer `seen`.
-    pub(super) async fn query(&self, name: &str, seen: u64) -> Result<(Vec<Service>, u64), Trouble> {
+    /// What is told of a service: at once, or when the index is no longer `seen`.
+    pub(super) async fn query(&self, name: &str, seen: u64) -> Result<Told, Trouble> {
         let path = format!("/v1/health/service/{}?", escape(name));
         let answer = if seen == 0 {
             self.agents.read(&path).await?
@@ -109,40 +136,37 @@ impl Catalog {
             self.agents.wait(&path, WAIT + WAIT / 16 + WAY).await?
         };
         let entries: Vec<Entry> = parse(&answer)?;
-        Ok((self.services(name, entries), answer.index))
+        let (set, expired) = self.services(name, entries);
+        Ok(Told { set, expired, index: answer.index })
     }
 
-    fn services(&self, name: &str, entries: Vec<Entry>) -> Vec<Service> {
-        let well = |entry: &Entry| {
-            entry.checks.iter().flatten().all(|check| match check.status.as_str() {
-                "passing" => true,
-                "warning" => !self.passing_only,
-                _ => false,
-            })
+    /// Those that are well, and those whose TTL has run out.
+    fn services(&self, name: &str, mut entries: Vec<Entry>) -> (Vec<Service>, Vec<Service>) {
+        let well = |check: &Check| match check.status.as_str() {
+            "passing" => true,
+            "warning" => !self.passing_only,
+            _ => false,
         };
+        let all = |entry: &Entry, fits: &dyn Fn(&Check) -> bool| entry.checks.iter().flatten().all(fits);
         // Consul's index knows no upper case.
-        let named = |entry: &Entry| entry.service.service == name;
+        entries.retain(|entry| {
+            entry.service.service == name && all(entry, &|check| well(check) || check.has_expired())
+        });
+        let (well, expired): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| all(entry, &well));
         let read = |entry: Entry| entry.service.record(&entry.node.address);
-        let mut records: Vec<_> =
-            entries.into_iter().filter(|e| named(e) && well(e)).filter_map(read).collect();
-        records.sort_by(|a, b| a.endpoints[0].id.cmp(&b.endpoints[0].id));
-        // Registered with two agents: one endpoint all the same.
-        let mut ids = BTreeSet::new();
-        records.retain(|record| ids.insert(record.endpoints[0].id.clone()));
-        merge(&records)
+        let records = well.into_iter().filter_map(read).collect();
+        (merge(&in_order(records)), expired.into_iter().filter_map(read).collect())
     }
 
     pub(super) fn watch(self, name: String) -> BoxStream<'static, Result<Vec<Service>, Error>> {
-        let (last, seen) = match self.seen.lock().expect(NO_PANIC).get(&name) {
-            Some((set, index)) => (set.clone(), *index),
-            None => (Vec::new(), 0),
-        };
+        let last = self.seen.lock().expect(NO_PANIC).get(&name).cloned().unwrap_or_default();
         let watcher = Watcher {
             catalog: self,
             name,
             index: 0,
-            seen,
-            set: last,
+            seen: last.index,
+            silent: last.failed,
+            set: last.set,
             last: None,
             grace: None,
             next: Instant::now(),
@@ -151,6 +175,17 @@ impl Catalog {
         };
         stream::unfold(watcher, Watcher::next).boxed()
     }
+}
+
+/// Records of one endpoint each by its id: one that is registered with two agents is one all the same.
+fn in_order(mut records: Vec<Service>) -> Vec<Service> {
+    records.sort_by(|a, b| a.endpoints[0].id.cmp(&b.endpoints[0].id));
+    records.dedup_by(|a, b| a.endpoints[0].id == b.endpoints[0].id);
+    records
+}
+
+fn ids(set: &[Service]) -> BTreeSet<String> {
+    set.iter().flat_map(|service| &service.endpoints).map(|endpoint| endpoint.id.clone()).collect()
 }
 
 /// Reads an answer's JSON.
@@ -192,14 +227,22 @@ struct Watcher {
     /// The index seen last, by this watcher or the one before it; and the set.
     seen: u64,
     set: Vec<Service>,
+    /// Whether the agents have failed, or were late, since then.
+    silent: bool,
     /// What was given out last.
     last: Option<Vec<Service>>,
-    /// What the servers have lost, one endpoint each, and for how long it stays.
-    grace: Option<(Vec<Service>, Instant)>,
+    grace: Option<Grace>,
     /// When the next query may be made.
     next: Instant,
     answered: bool,
     failed: bool,
+}
+
+/// What is believed in although the servers do not say so, or not any more: one endpoint each, and until when.
+struct Grace {
+    end: Instant,
+    lost: Vec<Service>,
+    expired: Vec<Service>,
 }
 
 impl Watcher {
@@ -211,7 +254,7 @@ impl Watcher {
         loop {
             sleep_until(self.next).await;
             let start = Instant::now();
-            let end = self.grace.as_ref().map(|(_, end)| *end);
+            let end = self.grace.as_ref().map(|grace| grace.end);
             let asked = tokio::select! {
                 asked = self.catalog.query(&self.name, self.index) => Some(asked),
                 () = async { sleep_until(end.expect("only asked when there is one")).await }, if end.is_some() => None,
@@ -219,12 +262,15 @@ impl Watcher {
             match asked {
                 None => self.grace = None,
                 // Nobody said that nothing has changed: somebody is asked what is, at once.
-                Some(Err(Trouble::Late)) if self.index > 0 => self.index = 0,
+                Some(Err(Trouble::Late)) if self.index > 0 => (self.index, self.silent) = (0, true),
                 Some(Err(trouble)) => {
                     self.failed = true;
+                    if let Some(last) = self.catalog.seen.lock().expect(NO_PANIC).get_mut(&self.name) {
+                        last.failed = true;
+                    }
                     return Some((Err(trouble.cannot("watch")), self));
                 }
-                Some(Ok((set, index))) => self.note(set, index, start),
+                Some(Ok(told)) => self.note(told, start),
             }
             let set = self.believed();
             if self.last.as_ref() != Some(&set) && self.answered {
@@ -234,15 +280,22 @@ impl Watcher {
         }
     }
 
-    fn note(&mut self, set: Vec<Service>, index: u64, start: Instant) {
-        let before = std::mem::replace(&mut self.set, set);
+    fn note(&mut self, Told { set, expired, index }: Told, start: Instant) {
+        let before = self.believed();
+        self.set = set;
+        let silent = std::mem::take(&mut self.silent);
         // An index that goes back is of servers that were set up anew: theirs is asked for at once.
-        if index > 0 && index < self.seen {
-            self.grace = Some((before.iter().flat_map(split).collect(), Instant::now() + GRACE));
+        let anew = index > 0 && index < self.seen;
+        if silent || anew {
+            let known = self.grace.take().map(|grace| grace.lost).unwrap_or_default();
+            let lost = if anew { before.iter().flat_map(split).collect() } else { known };
+            self.grace = Some(Grace { end: Instant::now() + GRACE, lost, expired: Vec::new() });
         }
-        if let Some((lost, _)) = &mut self.grace {
-            let known: BTreeSet<_> = self.set.iter().flat_map(|s| &s.endpoints).map(|e| &e.id).collect();
-            lost.retain(|record| !known.contains(&record.endpoints[0].id));
+        if let Some(grace) = &mut self.grace {
+            let (known, before) = (ids(&self.set), ids(&before));
+            grace.lost.retain(|record| !known.contains(&record.endpoints[0].id));
+            grace.expired = expired;
+            grace.expired.retain(|record| before.contains(&record.endpoints[0].id));
         }
         let usable = index > 0 && index >= self.index;
         // The same index at once: whoever answers does not wait.
@@ -250,14 +303,14 @@ impl Watcher {
         self.next = start + if usable && !hasty { PACE } else { NO_INDEX_PACE };
         self.index = if usable { index } else { 0 };
         (self.seen, self.answered) = (index, true);
-        self.catalog.seen.lock().expect(NO_PANIC).insert(self.name.clone(), (self.set.clone(), index));
+        let last = Last { set: self.believed(), index, failed: false };
+        self.catalog.seen.lock().expect(NO_PANIC).insert(self.name.clone(), last);
     }
 
-    /// What the servers know, and what they have lost.
+    /// What the servers say, and what they have lost.
     fn believed(&self) -> Vec<Service> {
-        let Some((lost, _)) = &self.grace else { return self.set.clone() };
-        let mut all: Vec<_> = self.set.iter().flat_map(split).chain(lost.iter().cloned()).collect();
-        all.sort_by(|a, b| a.endpoints[0].id.cmp(&b.endpoints[0].id));
-        merge(&all)
+        let Some(Grace { lost, expired, .. }) = &self.grace else { return self.set.clone() };
+        let more = expired.iter().chain(lost).cloned();
+        merge(&in_order(self.set.iter().flat_map(split).chain(more).collect()))
     }
 }

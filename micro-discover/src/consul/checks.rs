@@ -170,11 +170,11 @@ async fn settle(catalog: &Catalog, service: &Service, settled: impl Fn(&[Service
     }
     let settling = async {
         let mut index = 0;
-        while let Ok((set, seen)) = catalog.query(&service.name, index).await {
-            if settled(&set) || seen == 0 {
+        while let Ok(told) = catalog.query(&service.name, index).await {
+            if settled(&told.set) || told.index == 0 {
                 break;
             }
-            index = seen;
+            index = told.index;
         }
     };
     timeout(SETTLE, settling).await.ok();

@@ -23,6 +23,8 @@ const PAGE: i64 = 1_000;
 const LARGEST_PAGE: i64 = 16_000;
 /// How many bytes an answer should have at most.
 const PAGE_BYTES: usize = 4 << 20;
+/// How often everything is read anew, when what was left of it has been compacted away meanwhile.
+const MOST_SCANS: u32 = 4;
 /// So few records are read faster than another thread wakes up.
 const FEW: usize = 50;
 
@@ -90,6 +92,12 @@ impl Trouble {
         let text = self.to_string();
         matches!(self, Self::Late)
             || ["no leader", "leader changed", "timed out"].iter().any(|t| text.contains(t))
+    }
+
+    /// Whether the revision that was asked for is not kept any more.
+    fn is_compacted(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.code() == Code::OutOfRange
+            && status.message().contains("compacted"))
     }
 
     /// Whether the lease that was named does not exist any more.
@@ -182,15 +190,29 @@ impl Members {
         self.ask(request).await.map(|(answer, _)| answer)
     }
 
-    /// Hands everything under `prefixes` to `take`, page by page, all of one revision. A page is read beside the runtime's
-    /// own threads while the next one is on its way; the last one may still be when this returns.
-    pub(super) async fn scan<T: Send + 'static>(
+    /// Hands everything under `prefixes` to `take`, page by page, all of one revision: a newer one, from the beginning, when
+    /// that is compacted away before the last page. A page is read beside the runtime's own threads while the next one is on
+    /// its way; the last one may still be when this returns.
+    pub(super) async fn scan<T: Default + Send + 'static>(
         &self,
         prefixes: &[String],
-        into: T,
         take: impl Fn(&mut T, Vec<KeyValue>) + Clone + Send + 'static,
     ) -> Result<Scanned<T>, Trouble> {
-        let (mut whole, mut revision, mut limit) = (Reading::Done(into), 0, PAGE);
+        let mut scans = 1;
+        loop {
+            match self.scan_once(prefixes, take.clone()).await {
+                Err(trouble) if trouble.is_compacted() && scans < MOST_SCANS => scans += 1,
+                scanned => return scanned,
+            }
+        }
+    }
+
+    async fn scan_once<T: Default + Send + 'static>(
+        &self,
+        prefixes: &[String],
+        take: impl Fn(&mut T, Vec<KeyValue>) + Clone + Send + 'static,
+    ) -> Result<Scanned<T>, Trouble> {
+        let (mut whole, mut revision, mut limit) = (Reading::Done(T::default()), 0, PAGE);
         for prefix in prefixes {
             let (mut key, range_end) = (prefix.clone().into_bytes(), end_of(prefix));
             loop {

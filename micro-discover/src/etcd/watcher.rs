@@ -98,7 +98,7 @@ impl Watcher {
         let read = move |(found, reader): &mut (Found, Reader), page| {
             seen.read(page, Some(&name), found, reader);
         };
-        let Scanned { revision, whole } = self.members.scan(&prefixes, Default::default(), read).await?;
+        let Scanned { revision, whole } = self.members.scan(&prefixes, read).await?;
         let create = |prefix: &String| {
             let (key, range_end) = (prefix.clone().into_bytes(), end_of(prefix));
             let create = WatchCreate { key, range_end, start_revision: revision + 1 };
