@@ -308,11 +308,11 @@ impl Publishing {
     }
 
     fn hear(&mut self, changes: Vec<Change<Slice>>) {
-        let ours = |slice: &&Slice| slice.metadata.labels.get(SERVICE_NAME) == Some(&self.service);
+        let ours = |slice: &Slice| slice.metadata.labels.get(SERVICE_NAME) == Some(&self.service);
         for change in changes {
             match change {
-                Change::All(slices) => self.pool.replace(slices.iter().filter(ours)),
-                Change::Now(slice) if ours(&&slice) => self.pool.put(&slice),
+                Change::All(slices) => self.pool.replace(slices.into_iter().filter(ours)),
+                Change::Now(slice) if ours(&slice) => self.pool.put(slice),
                 Change::Now(slice) => self.pool.remove(&slice.metadata.name),
                 Change::Gone(name) => self.pool.remove(&name),
             }
@@ -353,10 +353,10 @@ impl Registry for Kubernetes {
                 next = page.metadata.next;
             }
             let mut pools: BTreeMap<String, Pool> = BTreeMap::new();
-            for slice in &slices {
-                if let Some(name) = slice.metadata.labels.get(SERVICE_NAME) {
+            for slice in slices {
+                if let Some(name) = slice.metadata.labels.get(SERVICE_NAME).cloned() {
                     let new = || Pool::new(self.wanted.clone());
-                    pools.entry(name.clone()).or_insert_with(new).put(slice);
+                    pools.entry(name).or_insert_with(new).put(slice);
                 }
             }
             let records = pools.into_iter().filter_map(|(name, mut pool)| {

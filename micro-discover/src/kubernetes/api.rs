@@ -46,6 +46,7 @@ pub(super) struct Collection {
 const ANSWER: Duration = Duration::from_secs(70);
 const CHUNK: Duration = Duration::from_secs(30);
 const LARGEST_PAGE: usize = 256 << 20;
+const LARGEST_RESERVED: usize = 8 << 20;
 const LARGEST_LINE: usize = 16 << 20;
 const LARGEST_ERROR: usize = 64 << 10;
 const LARGEST_BATCH: usize = 1 << 20;
@@ -183,7 +184,9 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + 'static,
 {
-    let mut all = Vec::new();
+    // Most say how long they are; what is said is believed up to a point.
+    let said = usize::try_from(body.size_hint().lower()).unwrap_or(most);
+    let mut all = Vec::with_capacity(said.min(most).min(LARGEST_RESERVED));
     loop {
         let frame = timeout(CHUNK, body.frame()).await;
         match frame.map_err(|_| Failure::new(Kind::Other, "an answer stops in its middle"))? {

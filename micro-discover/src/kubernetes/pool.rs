@@ -158,7 +158,7 @@ impl Pool {
     }
 
     /// These are all slices now.
-    pub(super) fn replace<'a>(&mut self, slices: impl IntoIterator<Item = &'a Slice>) {
+    pub(super) fn replace(&mut self, slices: impl IntoIterator<Item = Slice>) {
         let mut gone: HashSet<String> = self.slices.keys().cloned().collect();
         for slice in slices {
             gone.remove(&slice.metadata.name);
@@ -170,15 +170,16 @@ impl Pool {
     }
 
     /// This slice is new, or says something else.
-    pub(super) fn put(&mut self, slice: &Slice) {
-        self.remove(&slice.metadata.name);
+    pub(super) fn put(&mut self, slice: Slice) {
+        let name = slice.metadata.name.clone();
+        self.remove(&name);
         let mut addresses = Vec::with_capacity(slice.endpoints.len());
         let wanted = self.wanted.clone();
         for (at, said) in said(slice, &wanted) {
             addresses.push(at);
             self.give(at, said);
         }
-        self.slices.insert(slice.metadata.name.clone(), addresses);
+        self.slices.insert(name, addresses);
     }
 
     /// This slice is gone.

@@ -58,7 +58,7 @@ struct Selection {
 fn settled(pool: &Pool, slices: &Slices) -> Selection {
     let chosen: BTreeMap<_, _> = pool.used().1.collect();
     assert_eq!(chosen.len(), pool.used().0);
-    let addresses = slices.values().flat_map(|slice| said(slice, pool.wanted()).map(|(at, _)| at));
+    let addresses = slices.values().flat_map(|slice| said(slice.clone(), pool.wanted()).map(|(at, _)| at));
     let refused = addresses.filter(|at| !chosen.contains_key(at)).collect();
     Selection { degraded: pool.degraded(), chosen, refused }
 }
@@ -68,7 +68,7 @@ fn select<'a>(slices: impl Iterator<Item = &'a Slice>, wanted: &Wanted) -> Selec
     let mut pool = Pool::new(wanted.clone());
     let mut all = Slices::new();
     for slice in slices {
-        pool.put(slice);
+        pool.put(slice.clone());
         all.insert(slice.metadata.name.clone(), slice.clone());
     }
     pool.settle();
@@ -181,7 +181,7 @@ fn apply<'a>(
     slices: impl Iterator<Item = &'a Slice>,
     now: Instant,
 ) -> (Vec<Endpoint>, Option<Instant>) {
-    pool.replace(slices);
+    pool.replace(slices.cloned());
     hold.settle(pool, now);
     hold.set(pool, now)
 }
@@ -336,8 +336,8 @@ fn of_what_one_slice_says_twice_of_an_address_the_first_stands_again_once_a_bett
     let twice = slice("twice", 0, &serde_json::json!([endpoint(false, true), endpoint(false, false)]));
     let better = slice("better", 1, &serde_json::json!([endpoint(true, true)]));
     let mut pool = Pool::new(Wanted::default());
-    pool.put(&twice);
-    pool.put(&better);
+    pool.put(twice.clone());
+    pool.put(better);
     pool.remove("better");
     pool.settle();
     let slices = Slices::from([("twice".to_owned(), twice)]);
@@ -475,7 +475,7 @@ proptest::proptest! {
                 if !v4 {
                     slice.address_type = "IPv6".to_owned();
                 }
-                pool.put(&slice);
+                pool.put(slice.clone());
                 slices.insert(name, slice);
             } else {
                 pool.remove(&name);

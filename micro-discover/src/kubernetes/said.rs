@@ -48,25 +48,27 @@ pub(super) enum Pod {
 }
 
 /// What `slice` says of each address it has.
-pub(super) fn said(slice: &Slice, wanted: &Wanted) -> impl Iterator<Item = (SocketAddr, Said)> {
+pub(super) fn said(slice: Slice, wanted: &Wanted) -> impl Iterator<Item = (SocketAddr, Said)> {
     let name: Arc<str> = slice.metadata.name.as_str().into();
     let version = slice.metadata.resource_version.parse().unwrap_or(0);
     let v4 = slice.address_type == "IPv4";
     let port = port(&slice.ports, wanted).filter(|_| v4 || slice.address_type == "IPv6");
-    let targets = port.into_iter().flat_map(|port| slice.endpoints.iter().map(move |target| (port, target)));
-    targets.filter_map(move |((port, app_protocol), target)| {
+    let port = port.map(|(port, protocol)| (port, protocol.map(str::to_owned)));
+    let targets = if port.is_some() { slice.endpoints } else { Vec::new() };
+    targets.into_iter().filter_map(move |mut target| {
+        let (port, app_protocol) = port.as_ref()?;
         let Some(ip) = target.ip else {
             tracing::debug!(slice = &*name, "an endpoint without an IP address is left out");
             return None;
         };
-        let (facts, at) = (facts(target, wanted), SocketAddr::new(ip, port));
+        let (facts, at) = (facts(&target, wanted), SocketAddr::new(ip, *port));
         let staying = !target.conditions.terminating.unwrap_or(false);
         let said = Said {
             slice: name.clone(),
             rank: (staying, facts.ready, version, name.clone()),
             facts,
-            pod: pod(target),
-            endpoint: endpoint(at, target, app_protocol),
+            pod: pod(&mut target),
+            endpoint: endpoint(at, target, app_protocol.as_deref()),
         };
         (ip.is_ipv4() == v4).then_some((at, said))
     })
@@ -87,19 +89,21 @@ fn facts(target: &Target, wanted: &Wanted) -> Facts {
     }
 }
 
-fn pod(target: &Target) -> Option<Pod> {
-    match (&*target.uid, target.node(), target.hostname()) {
+/// Takes the uid.
+fn pod(target: &mut Target) -> Option<Pod> {
+    let uid = std::mem::take(&mut target.uid);
+    match (&*uid, target.node(), target.hostname()) {
         ("", Some(node), Some(host)) => Some(Pod::Host(node.into(), host.into())),
         ("", ..) => None,
-        (uid, ..) => Some(Pod::Uid(uid.into())),
+        _ => Some(Pod::Uid(uid)),
     }
 }
 
-fn endpoint(at: SocketAddr, target: &Target, app_protocol: Option<&str>) -> Endpoint {
+fn endpoint(at: SocketAddr, target: Target, app_protocol: Option<&str>) -> Endpoint {
     let address = Address::of(at);
     let mut endpoint = Endpoint::new(address.authority().to_owned(), address);
-    endpoint.zone = target.zone.clone().filter(|zone| check_name(zone, 255).is_ok());
-    endpoint.metadata = target.labels.clone();
+    endpoint.zone = target.zone.filter(|zone| check_name(zone, 255).is_ok());
+    endpoint.metadata = target.labels;
     if let Some(protocol) = app_protocol {
         endpoint.metadata.insert("app-protocol".to_owned(), protocol.to_owned());
     }
