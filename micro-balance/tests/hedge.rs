@@ -90,6 +90,26 @@ async fn only_what_may_be_carried_out_twice_is_hedged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hedged_call_says_what_is_left_of_its_time_and_how_often_it_was_sent() {
+    let call = |timeout: &str| {
+        let mut request = call(&["x"]);
+        request.extensions_mut().insert(Repeatable);
+        request.headers_mut().insert("grpc-timeout", timeout.parse().unwrap());
+        request
+    };
+    let inner = Scripted::new([Answer::Hang, Answer::Hang, grpc(0, &[])]);
+    layer().attempts(3).layer(inner.clone()).oneshot(call("100m")).await.unwrap();
+    let attempts = inner.attempts();
+    let said = |name| attempts.iter().map(|attempt| attempt.header(name)).collect::<Vec<_>>();
+    assert_eq!(said("grpc-timeout"), [Some("100m"), Some("80000000n"), Some("60000000n")]);
+    assert_eq!(said("grpc-previous-rpc-attempts"), [None, Some("1"), Some("2")]);
+    // Nothing is sent once the time is over.
+    let inner = Scripted::new([Answer::Wait(50 * MS)]);
+    layer().layer(inner.clone()).oneshot(call("15m")).await.unwrap();
+    assert_eq!(inner.attempts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_waits_for_the_other_attempt() {
     for failure in [status(503, &[]), fail("reset by peer")] {
         let inner = Scripted::new([Answer::Wait(50 * MS), failure]);
@@ -115,6 +135,35 @@ async fn pushback_stops_hedges_or_puts_them_off() {
     layer().attempts(3).layer(inner.clone()).oneshot(get("/")).await.unwrap();
     let attempts = inner.attempts();
     assert_eq!((attempts.len(), attempts[2].at - attempts[1].at), (3, 300 * MS));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_put_off_while_it_waits_for_the_service_is_given_back() {
+    for (pushback, sent) in [("300", 3), ("-1", 2)] {
+        let budget = Budget::new(1.0, 0, Duration::from_secs(10)).unwrap();
+        (0..4).for_each(|_| budget.deposit());
+        let failure = late(30 * MS, 503, &[("grpc-retry-pushback-ms", pushback)]);
+        let inner = Scripted::new([Answer::Hang, failure, Answer::Hang]);
+        let mut answer = start(&layer().attempts(3).budget(budget.clone()), &inner, get("/"));
+        assert_pending!(answer.poll());
+        advance(20 * MS).await;
+        assert_pending!(answer.poll());
+        assert_eq!((inner.attempts().len(), budget.balance()), (2, 4));
+        // The third is paid for, and the service is busy.
+        inner.be_busy(1);
+        advance(20 * MS).await;
+        assert_pending!(answer.poll());
+        assert_eq!((inner.attempts().len(), budget.balance()), (2, 3));
+        // The second fails.
+        advance(10 * MS).await;
+        assert_pending!(answer.poll());
+        assert_eq!((inner.attempts().len(), budget.balance()), (2, 4));
+        advance(300 * MS).await;
+        assert_pending!(answer.poll());
+        assert_eq!(inner.attempts().len(), sent);
+        drop(answer);
+        assert_eq!(budget.balance(), 6 - sent as u64);
+    }
 }
 
 #[tokio::test(start_paused = true)]

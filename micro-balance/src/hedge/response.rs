@@ -104,16 +104,15 @@ where
 impl<S, F, B, R> Race<'_, S, F, B, R> {
     /// The answer if it decides the race; a failure is kept, for want of better.
     fn judge(&mut self, answer: Result<Response<R>, BoxError>) -> Option<Result<Response<R>, BoxError>> {
-        let budget = &self.call.config.budget;
         if let Ok(response) = &answer {
             match Outcome::of_response(response, SystemTime::now) {
                 Some(Outcome::Failure { .. }) => match Pushback::of(response.headers()) {
-                    Some(Pushback::Never) => self.next.set(Next::Never),
-                    Some(Pushback::After(wait)) => self.next.set(Next::Waiting(sleep(wait))),
+                    Some(Pushback::Never) => self.put_off(Next::Never),
+                    Some(Pushback::After(wait)) => self.put_off(Next::Waiting(sleep(wait))),
                     None => {}
                 },
                 Some(Outcome::Success) | None => {
-                    budget.succeeded();
+                    self.call.config.budget.succeeded();
                     self.call.config.record(self.call.began.elapsed());
                     self.first.set(None);
                     self.hedges.clear();
@@ -123,9 +122,15 @@ impl<S, F, B, R> Race<'_, S, F, B, R> {
                 }
             }
         }
-        budget.failed();
+        self.call.config.budget.failed();
         *self.failure = Some(answer);
         None
+    }
+
+    /// Waits for `next` instead, on the server's word: a hedge that is paid for and was not sent is given back.
+    fn put_off(&mut self, next: Next) {
+        self.call.refund();
+        self.next.set(next);
     }
 
     /// Waits for the time to hedge and starts one; pending for ever when there is none to come.
@@ -197,12 +202,14 @@ impl<S, B> Call<S, B> {
             self.refund();
             return Poll::Ready(None);
         }
-        let Some(body) = plan.replay.beside() else {
+        let elapsed = self.began.elapsed();
+        let in_time = plan.head.timeout().is_none_or(|timeout| elapsed < timeout);
+        let Some(body) = plan.replay.beside().filter(|_| in_time) else {
             self.refund();
             return Poll::Ready(None);
         };
         tracing::debug!(attempt = self.paid + 1, "hedging");
-        let hedge = plan.service.call(plan.head.request(body, &plan.tried));
+        let hedge = plan.service.call(plan.head.request(body, &plan.tried, elapsed, self.paid));
         self.owed = false;
         let more = self.paid + 1 < self.config.attempts;
         Poll::Ready(Some((hedge, more.then_some(plan.delay))))

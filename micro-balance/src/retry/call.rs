@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, header::CONTENT_LENGTH};
+use http::{Request, Response, header::CONTENT_LENGTH};
 use http_body::Body;
 use tokio::time::Instant;
 use tower::BoxError;
@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     chance::Chance,
-    grpc_timeout,
     timeout::{Elapsed, Phase},
     tried::Tried,
 };
@@ -31,9 +30,6 @@ const UNSENT: u32 = 3;
 /// How long a call that may be repeated, and was sent whole, waits for the first frame of its answer. It covers the
 /// time in which the silent death of a peer is noticed where nothing resets a connection, as over a broker.
 const HOLD: Duration = Duration::from_secs(3);
-
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 
 /// The settings of a retry layer.
 #[derive(Clone, Debug)]
@@ -126,22 +122,11 @@ where
     ///
     /// [`Elapsed`] when the caller's time has passed meanwhile.
     pub(crate) fn request(&self) -> Result<Request<ReplayBody<B>>, BoxError> {
-        let timeout = self.timeout();
-        if let Some(timeout) = timeout.filter(|timeout| self.began.elapsed() >= *timeout) {
-            return Err(Elapsed::new(Phase::Call, timeout).into());
+        let elapsed = self.began.elapsed();
+        match self.head.timeout() {
+            Some(timeout) if elapsed >= timeout => Err(Elapsed::new(Phase::Call, timeout).into()),
+            _ => Ok(self.head.request(self.replay.next(), &self.tried, elapsed, self.attempts - 1)),
         }
-        let mut request = self.head.request(self.replay.next(), &self.tried);
-        if self.kind.grpc {
-            let headers = request.headers_mut();
-            if let Some(timeout) = timeout {
-                let left = timeout.saturating_sub(self.began.elapsed());
-                headers.insert(GRPC_TIMEOUT, grpc_timeout::encode(left));
-            }
-            if self.attempts > 1 {
-                headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(self.attempts - 1));
-            }
-        }
-        Ok(request)
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -242,13 +227,8 @@ where
     fn in_time(&self, wait: Duration) -> bool {
         let now = Instant::now();
         let left = |deadline: Instant| deadline.saturating_duration_since(now);
-        self.timeout().is_none_or(|timeout| (now - self.began).saturating_add(wait) < timeout)
+        self.head.timeout().is_none_or(|timeout| (now - self.began).saturating_add(wait) < timeout)
             && (self.config.deadline)().is_none_or(|deadline| wait < left(deadline))
-    }
-
-    /// The time the caller gives the whole call, read when it is needed, which is seldom.
-    fn timeout(&self) -> Option<Duration> {
-        self.head.header(&GRPC_TIMEOUT).and_then(grpc_timeout::decode)
     }
 }
 

@@ -1,8 +1,13 @@
 //! All of a request but its body, kept for another attempt.
 
+use std::time::Duration;
+
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request::Parts};
 
-use crate::tried::Tried;
+use crate::{classify::is_grpc, grpc_timeout, tried::Tried};
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 
 #[derive(Debug)]
 pub(crate) struct Head {
@@ -12,6 +17,7 @@ pub(crate) struct Head {
     /// One allocation instead of the several of a map; the map is built again if it is needed.
     headers: Box<[(HeaderName, HeaderValue)]>,
     extensions: Extensions,
+    grpc: bool,
 }
 
 impl Head {
@@ -25,11 +31,13 @@ impl Head {
             version: parts.version,
             headers: headers.into_boxed_slice(),
             extensions: parts.extensions.clone(),
+            grpc: is_grpc(&parts.headers),
         }
     }
 
-    /// The request again, with the memory of where it has been.
-    pub(crate) fn request<B>(&self, body: B, tried: &Tried) -> Request<B> {
+    /// The request again, with the memory of where it has been, `elapsed` since it began and after so many attempts
+    /// that were sent: a gRPC call says how much of its time is left, and how many there were.
+    pub(crate) fn request<B>(&self, body: B, tried: &Tried, elapsed: Duration, attempts: u32) -> Request<B> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
@@ -41,10 +49,20 @@ impl Head {
         for (name, value) in &self.headers {
             headers.append(name.clone(), value.clone());
         }
+        if self.grpc {
+            if let Some(timeout) = self.timeout() {
+                headers.insert(GRPC_TIMEOUT, grpc_timeout::encode(timeout.saturating_sub(elapsed)));
+            }
+            if attempts > 0 {
+                headers.insert(PREVIOUS_ATTEMPTS, attempts.into());
+            }
+        }
         request
     }
 
-    pub(crate) fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
-        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value)
+    /// The time the caller gives the whole call, read when it is needed, which is seldom.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        let (_, timeout) = self.headers.iter().find(|(name, _)| *name == GRPC_TIMEOUT)?;
+        grpc_timeout::decode(timeout)
     }
 }

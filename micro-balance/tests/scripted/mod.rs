@@ -31,6 +31,8 @@ pub(crate) enum Answer {
     FailEarly(BoxError),
     /// Answers 200 after this time.
     Wait(std::time::Duration),
+    /// Answers after this time.
+    Late(std::time::Duration, Response<Frames>),
     /// Never answers.
     Hang,
 }
@@ -172,6 +174,10 @@ where
                     tokio::time::sleep(time).await;
                     Ok(Response::new(Frames::default()))
                 }
+                Answer::Late(time, response) => {
+                    tokio::time::sleep(time).await;
+                    Ok(response)
+                }
                 Answer::Hang => std::future::pending().await,
             }
         })
@@ -225,10 +231,19 @@ pub(crate) fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 
 /// An HTTP answer without a body.
 pub(crate) fn status(status: u16, pairs: &[(&'static str, &str)]) -> Answer {
+    Answer::Respond(empty(status, pairs))
+}
+
+/// An answer without a body, after some time.
+pub(crate) fn late(after: std::time::Duration, status: u16, pairs: &[(&'static str, &str)]) -> Answer {
+    Answer::Late(after, empty(status, pairs))
+}
+
+fn empty(status: u16, pairs: &[(&'static str, &str)]) -> Response<Frames> {
     let mut response = Response::new(Frames::default());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     *response.headers_mut() = headers(pairs);
-    Answer::Respond(response)
+    response
 }
 
 fn grpc_head(body: Frames) -> Response<Frames> {
