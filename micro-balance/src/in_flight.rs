@@ -45,6 +45,9 @@ impl InFlight {
     #[inline]
     pub(crate) fn start(stats: Arc<Stats>, started: Option<Moment>, probes: bool) -> Self {
         stats.start();
+        if let Some(started) = started {
+            stats.owes(started);
+        }
         Self { stats, started, phase: Phase::Open, probes, hand_backs: 0 }
     }
 
@@ -74,6 +77,7 @@ impl InFlight {
         let (latency, now) = self.since(started);
         self.stats.sample(latency, now);
         self.stats.timed(latency);
+        self.stats.owes_no_more();
     }
 
     /// Takes what the endpoint says of its load, in headers or trailers.
@@ -104,12 +108,21 @@ impl InFlight {
         if self.phase == Phase::Open && self.stats.times().is_some() {
             self.elapsed().into_iter().for_each(|(latency, _)| self.stats.timed(latency));
         }
+        self.waits_no_more();
         self.phase = Phase::Failed(fault);
         self.stats.failed(fault, hint, self.started.map(|_| self.stats.now()));
     }
 
+    /// Ends the wait for an answer, if there was a wait and none has come.
+    fn waits_no_more(&self) {
+        if self.phase == Phase::Open && self.started.is_some() {
+            self.stats.owes_no_more();
+        }
+    }
+
     /// Ends the count without a word on the endpoint: the request was handed back.
     pub(crate) fn handed_back(mut self) {
+        self.waits_no_more();
         self.phase = Phase::HandedBack;
     }
 
@@ -139,6 +152,7 @@ impl InFlight {
     /// Counts how it ended, as it did not end well.
     #[cold]
     fn end(&mut self) {
+        self.waits_no_more();
         let ended = match self.phase {
             Phase::Failed(fault) => Ended::Failed(fault),
             Phase::Open if self.stats.unanswered(self.elapsed()) => {
@@ -168,5 +182,44 @@ impl Drop for InFlight {
 impl fmt::Debug for InFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InFlight").field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(micro_loom)))]
+mod tests {
+    use std::sync::Weak;
+
+    use super::*;
+    use crate::{
+        Ejection,
+        policy::{PeakEwma, Policy},
+        settings::Settings,
+        stats::Home,
+    };
+
+    #[test]
+    fn a_request_waits_until_an_answer_begins_and_not_while_it_goes_on() {
+        let settings = Settings::new(PeakEwma::new().timing(), Ejection::default());
+        let (reports, _) = tokio::sync::mpsc::unbounded_channel();
+        let stats =
+            Arc::new(Stats::new(1, "a".into(), Home::new(settings.into(), reports, Weak::<()>::new())));
+        let start = || InFlight::start(stats.clone(), Some(Moment::MIN), false);
+        let waits = || stats.silence(1_000) > 0;
+        let mut streams = start();
+        assert!(waits());
+        streams.answered();
+        assert!(!waits() && stats.in_flight() == 1, "its answer goes on for hours");
+        let mut fails = start();
+        assert!(waits());
+        fails.settle(Outcome::BROKEN);
+        assert!(!waits());
+        let given_up = start();
+        streams.settle(Outcome::Success);
+        drop(streams);
+        assert!(waits(), "the end of an answer is no answer to another");
+        drop(given_up);
+        assert!(!waits());
+        start().handed_back();
+        assert_eq!((waits(), stats.in_flight()), (false, 1));
     }
 }

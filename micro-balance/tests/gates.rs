@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -19,6 +19,7 @@ use micro_balance::{
 };
 use tokio::{
     sync::Semaphore,
+    task::JoinSet,
     time::{Instant, sleep},
 };
 use tower::{BoxError, Service, ServiceExt, discover::ServiceList};
@@ -40,6 +41,8 @@ enum Kind {
     Queue(Duration, Arc<Semaphore>),
     /// Fails after so long.
     Fails(Duration),
+    /// As [`Wide`](Self::Wide), but answers nothing any more once it is frozen.
+    Freezes(Duration, Arc<AtomicBool>),
 }
 
 impl Server {
@@ -77,6 +80,12 @@ impl Service<()> for Server {
                 Kind::Fails(after) => {
                     sleep(after).await;
                     return Err("failed".into());
+                }
+                Kind::Freezes(mean, frozen) => {
+                    sleep(mean.mul_f64(0.5 + random)).await;
+                    if frozen.load(Relaxed) {
+                        std::future::pending::<()>().await;
+                    }
                 }
             }
             Ok(())
@@ -185,6 +194,29 @@ async fn a_server_that_fails_fast_gets_next_to_nothing() {
         let times = run(&balance, 500.0, 20_000, seed).await;
         let failed = times.iter().filter(|time| time.is_none()).count();
         assert!(failed < 100, "{failed} of 20000");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_freezes_gets_a_handful_more_though_no_attempt_is_ever_given_up() {
+    for seed in 1..=3 {
+        let (mean, frozen) = (Duration::from_millis(50), Arc::new(AtomicBool::new(false)));
+        let kind = |n| if n == 0 { Kind::Freezes(mean, frozen.clone()) } else { Kind::Wide(mean) };
+        let balance = balance((0..10).map(|n| Server::new(kind(n), n)).collect(), PeakEwma::new(), seed);
+        let (mut requests, mut got) = (JoinSet::new(), 0);
+        // A thousand a second, five at each server at any time: two seconds, and twenty more.
+        for millis in 0..22_000 {
+            sleep(Duration::from_millis(1)).await;
+            requests.spawn(balance.clone().oneshot(()));
+            if millis == 2_000 {
+                got = balance.endpoints()[0].picks;
+                assert!((150..=250).contains(&got), "{got} of 2000");
+                frozen.store(true, Relaxed);
+            }
+        }
+        let more = balance.endpoints()[0].picks - got;
+        // Those that come before it is silent for longer than it ever took, and one each five seconds.
+        assert!(more <= 16, "{more} of 20000 to who answers nothing");
     }
 }
 

@@ -40,6 +40,10 @@ const ALIKE: f32 = 4.0 / 3.0;
 /// A failure counts as an answer after the penalty, so an endpoint that fails fast gets next to nothing. One
 /// that has been avoided is tried again: fewer than one request in a hundred looks after such endpoints, and
 /// the estimate follows as soon as a quarter of a second of answers are all far better than it.
+///
+/// An endpoint that takes requests and answers none has no new latency. Its silence counts instead as soon as it is
+/// longer, so that one that froze gets no more than a few, and one more each five seconds. What waits is a request
+/// without any answer: a body that goes on for hours is none.
 /// After Finagle's, <https://twitter.github.io/finagle/guide/Clients.html#p2c-peak-ewma>.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -96,10 +100,17 @@ impl PeakEwma {
         let stats = endpoint.stats();
         let pending = stats.in_flight() as f32;
         match stats.latency().value(now, self.rate) {
-            Some(latency) => (latency + self.resolution()) * (pending + 1.0),
+            Some(latency) => (latency.max(self.silence(endpoint, now)) + self.resolution()) * (pending + 1.0),
             None if pending > 0.0 => UNKNOWN + pending * UNKNOWN_EACH,
             None => nanos(self.timing.default_latency) as f32 * stats.latency().untried(now, self.rate),
         }
+    }
+
+    /// For how long requests have waited there without any answer, in nanoseconds.
+    #[inline]
+    fn silence(&self, endpoint: &Endpoint, now: u64) -> f32 {
+        // Signed, as that is one instruction and not a branch; it lasts for 292 years.
+        if self.timing.recovers { endpoint.stats().silence(now) as i64 as f32 } else { 0.0 }
     }
 
     #[inline]
@@ -114,7 +125,7 @@ impl PeakEwma {
         if alike { b.stats().is_less_busy(a.stats()) } else { second < first }
     }
 
-    /// The endpoint that has been silent longest of a few, idle and silent long enough to be asked again.
+    /// The endpoint that has been silent longest of a few, and long enough to be asked again.
     fn neglected(&self, endpoints: &[Endpoint], now: u64, chance: &Chance) -> Option<usize> {
         (0..DRAWS)
             .map(|_| chance.below(endpoints.len()))
@@ -127,11 +138,11 @@ impl PeakEwma {
     }
 }
 
-/// Whether it is idle and has not answered for so many nanoseconds.
+/// Whether it has not answered for so many nanoseconds, either for want of requests or as one waits in vain.
 #[inline]
 fn is_silent(endpoint: &Endpoint, now: u64, nanos: u64) -> bool {
     let stats = endpoint.stats();
-    stats.latency().age(now) > nanos && stats.in_flight() == 0
+    stats.latency().age(now) > nanos && (stats.in_flight() == 0 || stats.is_overdue(now))
 }
 
 impl Default for PeakEwma {

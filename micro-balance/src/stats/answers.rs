@@ -16,6 +16,18 @@ impl Stats {
         self.load.finish();
     }
 
+    /// Notes that a request waits for an answer from `now` on.
+    #[inline]
+    pub(crate) fn owes(&self, now: Moment) {
+        self.owed.begin(now);
+    }
+
+    /// Notes that a request that waited does so no longer.
+    #[inline]
+    pub(crate) fn owes_no_more(&self) {
+        self.owed.end();
+    }
+
     /// Counts how a request ended that was no success; before it is counted as finished.
     #[cold]
     pub(crate) fn ended(&self, how: Ended) {

@@ -3,6 +3,7 @@
 //! They are kept by endpoint, not by set of endpoints, and survive every change around it.
 
 mod load;
+mod owed;
 mod record;
 mod seldom;
 mod home;
@@ -11,11 +12,9 @@ mod load_reports;
 #[cfg(all(test, micro_loom))]
 mod models;
 
-use std::{
-    any::Any,
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{any::Any, fmt, sync::Arc};
+
+use once_cell::race::OnceBox;
 
 pub(crate) use self::{
     home::{Home, Report},
@@ -24,6 +23,7 @@ pub(crate) use self::{
 };
 use self::{
     load::{Counts, Load, PROBING, REPORTED},
+    owed::Owed,
     record::Record,
     seldom::Seldom,
 };
@@ -37,8 +37,9 @@ use crate::{clock::Moment, ewma::Ewma};
 pub(crate) struct Stats {
     load: Load,
     latency: Ewma,
+    owed: Owed,
     record: Record,
-    seldom: OnceLock<Box<Seldom>>,
+    seldom: OnceBox<Seldom>,
     home: Arc<Home>,
     serial: u64,
     id: Arc<str>,
@@ -50,8 +51,9 @@ impl Stats {
         Self {
             load: Load::new(LOST),
             latency: Ewma::new(settings.clock.now().get()),
+            owed: Owed::new(),
             record: Record::new(),
-            seldom: if settings.times { Seldom::new(true).into() } else { OnceLock::new() },
+            seldom: if settings.times { OnceBox::with_value(Seldom::new(true)) } else { OnceBox::new() },
             home,
             serial,
             id,
@@ -109,6 +111,17 @@ impl Stats {
     #[inline]
     pub(crate) fn latency(&self) -> &Ewma {
         &self.latency
+    }
+
+    /// For how long it has answered nothing while requests wait for it, in nanoseconds.
+    #[inline]
+    pub(crate) fn silence(&self, now: u64) -> u64 {
+        self.owed.silence(now)
+    }
+
+    /// Whether that is so long that it may be asked once more.
+    pub(crate) fn is_overdue(&self, now: u64) -> bool {
+        self.owed.is_overdue(now)
     }
 
     /// The time by the clock of the balancer.

@@ -52,6 +52,19 @@ fn loom_what_is_in_flight_is_never_negative_and_ends_at_none() {
 }
 
 #[test]
+fn loom_nobody_is_owed_an_answer_once_all_have_ended() {
+    loom::model(|| {
+        let (stats, _reports) = stats(5);
+        let work = |stats: &Stats| {
+            stats.owes(Moment::MIN);
+            stats.owes_no_more();
+        };
+        race(&stats, work, work);
+        assert_eq!(stats.silence(1_000), 0);
+    });
+}
+
+#[test]
 fn loom_a_half_open_endpoint_lets_one_request_through() {
     loom::model(|| {
         let (stats, mut reports) = stats(5);
