@@ -17,6 +17,7 @@ mod listener;
 mod place;
 mod pace;
 mod refusals;
+mod session;
 mod settings;
 mod shutdown;
 #[cfg(feature = "tls")]

@@ -10,6 +10,7 @@ mod head;
 mod patience;
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
@@ -69,6 +70,15 @@ enum State {
     Http2(Box<Frames>),
 }
 
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// HTTP/1, or what is answered as if it were.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
 /// What is to be done with bytes.
 enum Verdict {
     /// So many of them pass.
@@ -109,21 +119,27 @@ impl<I> Guard<I> {
 
     /// Passes on what may pass of what is held. False where that is nothing.
     fn pass_held(&mut self, into: &mut ReadBuf<'_>) -> bool {
-        if self.ready.is_empty() && !self.held.is_empty() {
-            let bytes = std::mem::take(&mut self.held).freeze();
-            match self.state.judge(&bytes, self.longest_head) {
-                Verdict::Pass(length) => {
-                    self.held = BytesMut::from(&bytes[length..]);
-                    self.ready = bytes.slice(..length);
-                    self.rest();
-                }
-                Verdict::Wait => self.held = bytes.into(),
-                Verdict::Refuse(length, why) => self.refuse(bytes.slice(..length), why),
-            }
-        }
+        self.judge_held();
         let length = self.ready.len().min(into.remaining());
         into.put_slice(&self.ready.split_to(length));
         length > 0
+    }
+
+    /// Looks at what is held, where nothing is ready.
+    fn judge_held(&mut self) {
+        if !self.ready.is_empty() || self.held.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut self.held).freeze();
+        match self.state.judge(&bytes, self.longest_head) {
+            Verdict::Pass(length) => {
+                self.held = BytesMut::from(&bytes[length..]);
+                self.ready = bytes.slice(..length);
+                self.rest();
+            }
+            Verdict::Wait => self.held = bytes.into(),
+            Verdict::Refuse(length, why) => self.refuse(bytes.slice(..length), why),
+        }
     }
 
     fn rest(&mut self) {
@@ -278,6 +294,34 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guard<I> {
 }
 
 impl<I: AsyncRead + Unpin> Guard<I> {
+    /// Waits until there is something for hyper to hear, and says what it is; none where the client has ended. Nothing of
+    /// it is taken.
+    ///
+    /// # Errors
+    ///
+    /// Of the socket, and that the client takes too long.
+    pub(super) async fn spoken(&mut self) -> io::Result<Option<Spoken>> {
+        poll_fn(|cx| self.poll_spoken(cx)).await
+    }
+
+    fn poll_spoken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Spoken>>> {
+        loop {
+            self.judge_held();
+            if !self.ready.is_empty() {
+                let is_http2 = matches!(self.state, State::Http2(_));
+                return Poll::Ready(Ok(Some(if is_http2 { Spoken::Http2 } else { Spoken::Http1 })));
+            }
+            if self.ended {
+                return Poll::Ready(Ok(None));
+            }
+            match self.poll_more(cx) {
+                Poll::Ready(Ok(length)) => self.ended = length == 0,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.patience.poll_late(cx, self.is_amid(), false).map_ok(|()| None),
+            }
+        }
+    }
+
     /// Reads into `into` itself, and takes out again what may not pass yet. How much was read.
     fn poll_straight(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let before = into.filled().len();
@@ -503,6 +547,38 @@ mod tests {
             assert!((9..15).contains(&began.elapsed().as_secs()), "{head}: {:?}", began.elapsed());
             dribble.abort();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_spoken_is_known_once_the_first_head_is_whole_and_all_of_it_still_comes() {
+        let (mut client, mut guard) = guarded();
+        let asks = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        client.write_all(&asks[..9]).await.unwrap();
+        timeout(Duration::from_secs(1), guard.spoken()).await.unwrap_err();
+        client.write_all(&[&asks[9..], asks].concat()).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(guard.spoken().await.unwrap(), Some(Spoken::Http1));
+        }
+        let mut space = [0; 500];
+        for _ in 0..2 {
+            assert_eq!(guard.read(&mut space).await.unwrap(), asks.len());
+            assert_eq!(&space[..asks.len()], asks);
+        }
+
+        let (mut client, mut guard) = guarded();
+        client.write_all(b"no request at all\r\n\r\n").await.unwrap();
+        assert_eq!(guard.spoken().await.unwrap(), Some(Spoken::Http1), "it is answered that it is none");
+
+        let (mut client, mut guard) = guarded();
+        client.write_all(PREFACE).await.unwrap();
+        assert_eq!(guard.spoken().await.unwrap(), Some(Spoken::Http2));
+        assert_eq!(guard.read(&mut space).await.unwrap(), PREFACE.len());
+
+        let (client, mut guard) = guarded();
+        drop(client);
+        assert_eq!(guard.spoken().await.unwrap(), None);
+        let (_silent, mut guard) = guarded();
+        assert_eq!(guard.spoken().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]

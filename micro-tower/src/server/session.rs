@@ -1,0 +1,172 @@
+//! Serves what is said on one connection.
+//!
+//! Before its first head is whole a connection is its guard and little else; then it has the room that its protocol takes,
+//! and none for the other.
+
+use std::pin::{Pin, pin};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
+use tonic::body::Body;
+use tower::BoxError;
+use tower_service::Service;
+
+use super::{
+    calls::{Calls, Fetching},
+    guard::{Guard, Spoken},
+    health::Served,
+    pace::Pace,
+    settings::Limits,
+};
+use crate::gomicro::front;
+
+/// What is to be served on one connection.
+pub(super) struct Session<S> {
+    pub(super) service: Served<S>,
+    pub(super) pace: Pace,
+    /// Those that go beside its bytes, where there is such a way.
+    pub(super) calls: Option<Calls>,
+}
+
+impl<S> From<Served<S>> for Session<S> {
+    fn from(service: Served<S>) -> Self {
+        let (service, pace) = service.paced();
+        Self { service, pace, calls: None }
+    }
+}
+
+/// Serves what is said on `io`: go-micro's RPC where that is wanted, and HTTP.
+pub(super) async fn serve<I, S>(io: I, session: Session<S>, limits: Limits, closing: watch::Receiver<bool>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
+    Served<S>: Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>,
+    S: Clone + Send + 'static,
+{
+    if !limits.wire {
+        return http(io, session, limits, closing).await;
+    }
+    let service = session.service.clone();
+    let taken = Box::pin(front::take(io, service, limits.header_timeout, closing.clone()));
+    if let Some(io) = taken.await {
+        http(io, session, limits, closing).await;
+    }
+}
+
+async fn http<I, S>(io: I, session: Session<S>, limits: Limits, closing: watch::Receiver<bool>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
+    S: Clone + Send + 'static,
+{
+    let Session { service, pace, calls } = session;
+    let service = TowerToHyperService::new(Fetching::new(service, calls.clone()));
+    let mut guard = Guard::new(io, &limits);
+    let mut ending = pin!(over(&pace, calls.as_ref(), &limits, closing));
+    let spoken = tokio::select! {
+        biased;
+        spoken = guard.spoken() => spoken,
+        () = ending.as_mut() => return,
+    };
+    let io = TokioIo::new(guard);
+    let course = Course { over: ending, pace: &pace, limits: &limits };
+    let result = match spoken {
+        Ok(Some(Spoken::Http1)) => Box::pin(http1(io, service, course)).await,
+        Ok(Some(Spoken::Http2)) => Box::pin(http2(io, service, course)).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = result {
+        tracing::debug!(error, "a connection was closed");
+    }
+}
+
+async fn http1<I, S>(
+    io: TokioIo<Guard<I>>,
+    service: TowerToHyperService<Fetching<Served<S>>>,
+    course: Course<'_, impl Future<Output = ()>>,
+) -> Result<(), BoxError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
+    S: Clone + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    let longest_head = course.limits.header_bytes as usize;
+    // How long a head may take is the guard's to watch, which sees its first byte.
+    builder.header_read_timeout(None).max_buf_size(longest_head.max(8 << 10) * 2);
+    let connection = pin!(builder.serve_connection(io, service).with_upgrades());
+    course.run(connection, |connection| connection.graceful_shutdown()).await
+}
+
+async fn http2<I, S>(
+    io: TokioIo<Guard<I>>,
+    service: TowerToHyperService<Fetching<Served<S>>>,
+    course: Course<'_, impl Future<Output = ()>>,
+) -> Result<(), BoxError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
+    S: Clone + Send + 'static,
+{
+    let &Limits { streams, header_bytes, ping_interval, ping_timeout, .. } = course.limits;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(streams)
+        .max_header_list_size(header_bytes)
+        .keep_alive_interval(ping_interval)
+        .keep_alive_timeout(ping_timeout);
+    let connection = pin!(builder.serve_connection(io, service));
+    course.run(connection, |connection| connection.graceful_shutdown()).await
+}
+
+/// What a connection ends by, besides its client.
+struct Course<'a, O> {
+    over: Pin<&'a mut O>,
+    pace: &'a Pace,
+    limits: &'a Limits,
+}
+
+impl<O: Future<Output = ()>> Course<'_, O> {
+    /// Serves `connection` to its end, which `end` tells it of when it is over.
+    async fn run<C>(self, mut connection: Pin<&mut C>, end: fn(Pin<&mut C>)) -> Result<(), BoxError>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut stuck = pin!(self.pace.stuck(self.limits));
+        tokio::select! {
+            result = connection.as_mut() => return result.map_err(Into::into),
+            () = stuck.as_mut() => return Err("the client takes nothing".into()),
+            () = self.over => end(connection.as_mut()),
+        }
+        tokio::select! {
+            result = connection => result.map_err(Into::into),
+            () = stuck => Err("the client takes nothing".into()),
+        }
+    }
+}
+
+/// Ends when the connection is to end, for the server does or nothing was asked for too long, and what goes beside its
+/// bytes has ended.
+async fn over(pace: &Pace, calls: Option<&Calls>, limits: &Limits, mut closing: watch::Receiver<bool>) {
+    tokio::select! {
+        _ = closing.wait_for(|closing| *closing) => {}
+        () = pace.idle(limits) => {}
+    }
+    if let Some(calls) = calls {
+        calls.close();
+        calls.ended().await;
+    }
+}
