@@ -81,10 +81,12 @@ impl RabbitMq {
 
     /// Keeps groups in quorum queues: replicated, and the server counts attempts, so that even an event that kills every
     /// process that tries it ends among the dead letters. For a cluster of three nodes or more: on a single node that was
-    /// killed, a queue that is called in the moment between its server's start and its election (a fifth of a second, and
-    /// longer on a busy machine) stays without a leader, and takes nothing until somebody has it elect one (3.10.8,
-    /// <https://github.com/rabbitmq/rabbitmq-server/issues/10070>). An existing queue keeps its type; the two are told
-    /// apart by name.
+    /// killed, a queue in use may stay without a leader once the server is back, and takes nothing until somebody has it
+    /// elect one (3.10.8, <https://github.com/rabbitmq/rabbitmq-server/issues/10070>). No client can help: one had none
+    /// before it was called for the first time, two seconds after the start, while an idle one beside it had elected its
+    /// own, and each later call was answered in the server's log by `leader not known`. Nothing is lost:
+    /// `rabbitmqctl eval "ra:trigger_election({'%2F_quorum:GROUP:TOPIC', node()})."` elects at once, and publishers and
+    /// subscribers go on. An existing queue keeps its type; the two are told apart by name.
     #[must_use]
     pub fn quorum(mut self) -> Self {
         self.topology.quorum = true;
