@@ -185,3 +185,13 @@ impl fmt::Debug for Stats {
         f.debug_struct("Stats").field("id", &self.id).field("load", &self.load).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(micro_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_of_an_endpoint_take_80_bytes_at_most_and_their_count_16_more() {
+        assert!(size_of::<Stats>() <= 80);
+    }
+}
