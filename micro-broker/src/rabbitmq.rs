@@ -111,8 +111,7 @@ impl Broker for RabbitMq {
         if let Some(fault) = topic::fault(&event.topic) {
             return Confirm::known(Err(invalid(&format!("topic {:?}: {fault}", event.topic))));
         }
-        let (outlet, topology) = (self.outlet.clone(), self.topology);
-        Confirm::awaited(async move { outlet.publish(event, topology, within).await })
+        Confirm::awaited(self.outlet.clone().publish(event, self.topology, within))
     }
 
     fn subscribe(&self, subscribe: Subscribe) -> BoxFuture<'_, Result<Subscription, Error>> {

@@ -55,11 +55,15 @@ impl JetStream {
     async fn attempt(&self, event: &Event, deadline: Instant) -> Result<(), Error> {
         let client = match self.link.connected() {
             Some(client) => client,
-            None => self.link.client(deadline.saturating_duration_since(Instant::now())).await?,
+            // Boxed, like what follows, as it is seldom needed and large.
+            None => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                Box::pin(self.link.client(left)).await?
+            }
         };
         if !self.streams.is_known(&event.topic) {
             let found = timeout_at(deadline, self.streams.find(self.context(client), &event.topic));
-            found.await.map_err(|late| self.link.unavailable(late))??;
+            Box::pin(found).await.map_err(|late| self.link.unavailable(late))??;
         }
         judge(&self.ask(client, event, deadline).await?)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tower::BoxError;
 
@@ -44,47 +44,67 @@ impl Outlet {
         Self { link, open: Mutex::default(), room: Arc::new(Semaphore::new(ROOM as usize)) }
     }
 
-    pub(super) async fn publish(
-        &self,
+    // Not an `async fn`, and what is seldom awaited is boxed: a future keeps a second place for each argument of the one, and
+    // room for all of the other, and small futures cost an allocator less.
+    pub(super) fn publish(
+        self: Arc<Self>,
         event: Event,
         topology: Topology,
         within: Duration,
-    ) -> Result<(), Error> {
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
         let deadline = Instant::now() + within;
-        let (exchange, key) = topology::route(&event.topic, topology);
-        let properties = wire::properties(&event, topology.envelope);
-        let channel = match timeout_at(deadline, self.channel(exchange, deadline)).await {
-            Ok(channel) => channel?,
-            Err(late) => return Err(self.link.unavailable(format!("no connection: {late}"))),
-        };
-        let size = u32::try_from(event.body.len() >> 10).unwrap_or(ROOM).saturating_add(1).min(ROOM);
-        let room = timeout_at(deadline, self.room.clone().acquire_many_owned(size)).await;
-        let Ok(Ok(room)) = room else {
-            return Err(self.link.unavailable("the server does not take what is on its way already"));
-        };
-        let (topic, key) = (event.topic.clone(), key.into());
-        let sent = Sent::new(async move {
-            let _until_then = room;
-            let options = BasicPublishOptions::default();
-            channel.basic_publish(exchange.into(), key, options, &event.body, properties).await?.await
-        });
-        let unconfirmed = |source: BoxError| Err(Error::Unconfirmed { backend: BACKEND, source });
-        match timeout_at(deadline, sent).await {
-            Ok(Ok(Confirmation::Ack(_))) => Ok(()),
-            Ok(Ok(_)) => Err(Error::Full { backend: BACKEND, queue: format!("a queue of topic {topic:?}") }),
-            Ok(Err(error)) => unconfirmed(error.into()),
-            Err(late) => unconfirmed(late.into()),
+        async move {
+            let (exchange, key) = topology::route(&event.topic, topology);
+            let channel = match self.current(exchange) {
+                Some(channel) => channel,
+                None => Box::pin(self.channel_until(exchange, deadline)).await?,
+            };
+            let room = match self.room.clone().try_acquire_many_owned(size(&event)) {
+                Ok(room) => room,
+                Err(_) => Box::pin(self.room_until(size(&event), deadline)).await?,
+            };
+            let (topic, key) = (event.topic.clone(), key.into());
+            let properties = wire::properties(&event, topology.envelope);
+            let sent = Sent::new(async move {
+                let _until_then = room;
+                let options = BasicPublishOptions::default();
+                channel.basic_publish(exchange.into(), key, options, &event.body, properties).await?.await
+            });
+            let unconfirmed = |source: BoxError| Err(Error::Unconfirmed { backend: BACKEND, source });
+            match timeout_at(deadline, sent).await {
+                Ok(Ok(Confirmation::Ack(_))) => Ok(()),
+                Ok(Ok(_)) => {
+                    Err(Error::Full { backend: BACKEND, queue: format!("a queue of topic {topic:?}") })
+                }
+                Ok(Err(error)) => unconfirmed(error.into()),
+                Err(late) => unconfirmed(late.into()),
+            }
         }
+    }
+
+    async fn room_until(&self, size: u32, deadline: Instant) -> Result<OwnedSemaphorePermit, Error> {
+        match timeout_at(deadline, self.room.clone().acquire_many_owned(size)).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(self.link.unavailable("the server does not take what is on its way already")),
+        }
+    }
+
+    async fn channel_until(&self, exchange: &'static str, deadline: Instant) -> Result<Arc<Channel>, Error> {
+        let channel = timeout_at(deadline, self.channel(exchange, deadline)).await;
+        channel.unwrap_or_else(|late| Err(self.link.unavailable(format!("no connection: {late}"))))
+    }
+
+    /// The channel, if it stands, nobody is about to make it anew, and it has the exchange.
+    fn current(&self, exchange: &'static str) -> Option<Arc<Channel>> {
+        let open = self.open.try_lock().ok()?;
+        open.as_ref().filter(|open| open.serves(exchange)).map(|open| open.channel.clone())
     }
 
     /// The channel, made anew when it was lost, with an exchange that exists.
     async fn channel(&self, exchange: &'static str, deadline: Instant) -> Result<Arc<Channel>, Error> {
         let mut open = self.open.lock().await;
-        if let Some(Open { channel, declared }) = &*open
-            && channel.status().connected()
-            && declared.contains(exchange)
-        {
-            return Ok(channel.clone());
+        if let Some(open) = open.as_ref().filter(|open| open.serves(exchange)) {
+            return Ok(open.channel.clone());
         }
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -106,6 +126,11 @@ impl Outlet {
     pub(super) async fn close(&self) {
         self.link.close().await;
     }
+}
+
+/// How many KiB an event counts for.
+fn size(event: &Event) -> u32 {
+    u32::try_from(event.body.len() >> 10).unwrap_or(ROOM).saturating_add(1).min(ROOM)
 }
 
 /// A publication on its way. When nobody waits for it any more it goes on alone: the client keeps it until the server
@@ -140,6 +165,10 @@ impl Drop for Sent {
 }
 
 impl Open {
+    fn serves(&self, exchange: &'static str) -> bool {
+        self.channel.status().connected() && self.declared.contains(exchange)
+    }
+
     async fn with(
         open: Option<Self>,
         connection: &lapin::Connection,
