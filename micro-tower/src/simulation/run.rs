@@ -30,6 +30,8 @@ const BETWEEN: Duration = Duration::from_millis(25);
 /// For how long all is well again before it has to show, and for how long it then has to.
 const HEALING: Duration = Duration::from_secs(15);
 const HEALED: Duration = Duration::from_secs(5);
+/// After how long a server knows of a client that went without a word: it asks after a minute, and waits for 20 s.
+const FOUND_OUT: Duration = Duration::from_secs(90);
 
 /// What came of a run.
 pub(super) struct Run {
@@ -199,6 +201,10 @@ impl World {
         let views = self.client.endpoints();
         if views.iter().any(|view| view.in_flight > 0) {
             self.ledger.wrong(format!("something is still counted as in flight: {views:?}"));
+        }
+        let found_out = Instant::now() + FOUND_OUT;
+        while self.ledger.busy() > 0 && Instant::now() < found_out {
+            sleep(Duration::from_secs(1)).await;
         }
         if self.ledger.busy() > 0 {
             self.ledger.wrong(format!("{} handlers are still at work", self.ledger.busy()));
