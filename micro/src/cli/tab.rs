@@ -39,6 +39,10 @@ impl Tab {
         else {
             return (start, Vec::new());
         };
+        // Behind what is no command clap begins anew with all of them.
+        if words.first().is_some_and(|first| commands().find_subcommand(first).is_none()) {
+            return (start, Vec::new());
+        }
         words.insert(0, "micro".to_owned());
         words.push(last.into_iter().next().unwrap_or_default());
         let line: Line = words.into();
