@@ -33,9 +33,10 @@ const CONNECTIONS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The peer of `micro-tower`'s tests, which serves the same.
 const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../micro-tower/tests/go/v5");
-/// go-micro as the peer is written for it, and what it is called now.
-const V5: (&str, &str) = ("go-micro.dev/v5", "v5.12.0");
-const V6: (&str, &str) = ("go-micro.dev/v6", "v6.10.0");
+/// The module that the peer is written for, and the one that is asked for first, with the version of it.
+const V5: &str = "go-micro.dev/v5";
+const V6: &str = "go-micro.dev/v6";
+const NEWEST: &str = "v6.10.0";
 /// What a client of v5 sends, with the number of the call.
 const REQUEST: &str = "POST / HTTP/1.1\r\nHost: greeter\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: 16\r\n\
     Accept: application/json\r\nContent-Type: application/json\r\nMicro-Endpoint: Greeter.Hello\r\nMicro-Id: @\r\n\
@@ -228,20 +229,22 @@ impl Drop for Theirs {
 }
 
 /// Builds the peer, with v6 where it can be had; gives the program and which go-micro it is.
-fn build(directory: &Path) -> Result<(PathBuf, &'static str), BoxError> {
+fn build(directory: &Path) -> Result<(PathBuf, String), BoxError> {
     let source = fs::read_to_string(Path::new(PEER).join("main.go"))?;
-    fs::write(directory.join("main.go"), source.replace(V5.0, V6.0))?;
-    fs::write(directory.join("go.mod"), format!("module peer\n\ngo 1.24\n\nrequire {} {}\n", V6.0, V6.1))?;
+    fs::write(directory.join("main.go"), source.replace(V5, V6))?;
+    fs::write(directory.join("go.mod"), format!("module peer\n\ngo 1.24\n\nrequire {V6} {NEWEST}\n"))?;
     let program = directory.join("peer");
     let go = |place: &Path, mode: &str| {
         Command::new("go").current_dir(place).args(["build", mode, "-o"]).arg(&program).arg(".").output()
     };
     if go(directory, "-mod=mod")?.status.success() {
-        return Ok((program, V6.1));
+        return Ok((program, NEWEST.to_owned()));
     }
     let built = go(Path::new(PEER), "-mod=readonly")?;
     if !built.status.success() {
         return Err(format!("go-micro cannot be built: {}", String::from_utf8_lossy(&built.stderr)).into());
     }
-    Ok((program, V5.1))
+    let module = fs::read_to_string(Path::new(PEER).join("go.mod"))?;
+    let version = module.lines().find_map(|line| line.trim().strip_prefix(V5));
+    Ok((program, version.unwrap_or("of some version").trim().to_owned()))
 }

@@ -1,5 +1,5 @@
-//! go-micro itself as the peer, v5 and v6 where it can be had, over HTTP and over NATS: its client of our server, its server of our client. Needs `go` on
-//! `PATH`.
+//! go-micro itself as the peer, v5 and, where it can be had, v6, over HTTP and over NATS: its client of our server, its server
+//! of our client. Needs `go` on `PATH`.
 #![cfg(feature = "nats")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -42,8 +42,9 @@ const ALIKE: f32 = 4.0 / 3.0;
 /// the estimate follows as soon as a quarter of a second of answers are all far better than it.
 ///
 /// An endpoint that takes requests and answers none has no new latency. Its silence counts instead as soon as it is
-/// longer, so that one that froze gets no more than a few, and one more each five seconds. What waits is a request
-/// without any answer: a body that goes on for hours is none.
+/// longer, so that one that froze gets what comes within about one latency, and one more each five seconds. What waits is
+/// a request without any answer: a body that goes on for hours is none.
+///
 /// After Finagle's, <https://twitter.github.io/finagle/guide/Clients.html#p2c-peak-ewma>.
 #[derive(Clone, Debug)]
 #[must_use]

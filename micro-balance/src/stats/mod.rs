@@ -39,6 +39,7 @@ pub(crate) struct Stats {
     latency: Ewma,
     owed: Owed,
     record: Record,
+    /// An address and no more, which a box made once by the standard library is not.
     seldom: OnceBox<Seldom>,
     home: Arc<Home>,
     serial: u64,

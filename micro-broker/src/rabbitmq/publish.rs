@@ -59,9 +59,10 @@ impl Outlet {
                 Some(channel) => channel,
                 None => Box::pin(self.channel_until(exchange, deadline)).await?,
             };
-            let room = match self.room.clone().try_acquire_many_owned(size(&event)) {
+            let size = size(&event);
+            let room = match self.room.clone().try_acquire_many_owned(size) {
                 Ok(room) => room,
-                Err(_) => Box::pin(self.room_until(size(&event), deadline)).await?,
+                Err(_) => Box::pin(self.room_until(size, deadline)).await?,
             };
             let (topic, key) = (event.topic.clone(), key.into());
             let properties = wire::properties(&event, topology.envelope);

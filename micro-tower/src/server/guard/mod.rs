@@ -8,6 +8,7 @@ mod chunked;
 mod frames;
 mod head;
 mod patience;
+mod state;
 
 use std::{
     future::poll_fn,
@@ -20,14 +21,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::{
-    chunked::Chunked,
-    frames::Frames,
-    head::{Framing, Head},
     patience::Patience,
+    state::{State, Verdict},
 };
 use super::settings::Limits;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Less room than this is not worth reading into.
 const ROOM: usize = 64;
 /// What hyper gets instead of a request that is none: it answers 400.
@@ -49,27 +47,6 @@ pub(super) struct Guard<I> {
     longest_head: usize,
 }
 
-enum State {
-    /// Before the first byte, or amid what may be a preface.
-    Start,
-    /// At or in a head, in which no end was found before this place.
-    Head(usize),
-    /// In a body of which so much is left.
-    Length {
-        left: u64,
-        upgrade: bool,
-    },
-    Chunks {
-        chunks: Chunked,
-        upgrade: bool,
-    },
-    /// Behind a request that may turn the connection into something else, before its answer.
-    Answer,
-    /// Something else than HTTP/1.
-    Tunnel,
-    Http2(Box<Frames>),
-}
-
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spoken {
@@ -77,16 +54,6 @@ pub(super) enum Spoken {
     Http1,
     /// HTTP/2.
     Http2,
-}
-
-/// What is to be done with bytes.
-enum Verdict {
-    /// So many of them pass.
-    Pass(usize),
-    /// More are needed first.
-    Wait,
-    /// So many of them pass, and nothing after that.
-    Refuse(usize, &'static str),
 }
 
 impl<I> Guard<I> {
@@ -172,86 +139,6 @@ impl<I> Guard<I> {
         if let Some(waiting) = self.waiting.take() {
             waiting.wake();
         }
-    }
-}
-
-impl State {
-    /// Looks at `bytes`, the next that have come.
-    fn judge(&mut self, bytes: &[u8], longest_head: usize) -> Verdict {
-        match self {
-            Self::Start => {
-                let common = bytes.len().min(PREFACE.len());
-                if bytes[..common] != PREFACE[..common] {
-                    *self = Self::Head(0);
-                    return self.judge(bytes, longest_head);
-                }
-                if common < PREFACE.len() {
-                    return Verdict::Wait;
-                }
-                *self = Self::Http2(Box::new(Frames::new()));
-                Verdict::Pass(common)
-            }
-            Self::Head(from) => {
-                let Some(end) = head::end(bytes, *from) else {
-                    *from = bytes.len();
-                    if *from > longest_head {
-                        return Verdict::Refuse(0, "the head is too long");
-                    }
-                    return Verdict::Wait;
-                };
-                match Head::read(&bytes[..end]) {
-                    Ok(head) => {
-                        *self = Self::after(head);
-                        Verdict::Pass(end)
-                    }
-                    Err(why) => Verdict::Refuse(0, why),
-                }
-            }
-            Self::Length { left, upgrade } => {
-                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                *left -= length as u64;
-                if *left == 0 {
-                    *self = Self::behind(*upgrade);
-                }
-                Verdict::Pass(length)
-            }
-            Self::Chunks { chunks, upgrade } => match chunks.follow(bytes) {
-                Ok(length) => {
-                    if chunks.has_ended() {
-                        *self = Self::behind(*upgrade);
-                    }
-                    Verdict::Pass(length)
-                }
-                Err(length) => Verdict::Refuse(length, "a chunk is not what it says"),
-            },
-            Self::Answer => Verdict::Wait,
-            Self::Tunnel => Verdict::Pass(bytes.len()),
-            Self::Http2(frames) => match frames.follow(bytes) {
-                Ok(()) => Verdict::Pass(bytes.len()),
-                Err(why) => Verdict::Refuse(0, why),
-            },
-        }
-    }
-
-    /// Whether what passed left nothing half said.
-    fn take_rested(&mut self) -> bool {
-        match self {
-            Self::Http2(frames) => frames.take_rested(),
-            _ => true,
-        }
-    }
-
-    fn after(head: Head) -> Self {
-        let upgrade = head.upgrade;
-        match head.framing {
-            Framing::Length(0) => Self::behind(upgrade),
-            Framing::Length(left) => Self::Length { left, upgrade },
-            Framing::Chunked => Self::Chunks { chunks: Chunked::new(), upgrade },
-        }
-    }
-
-    fn behind(upgrade: bool) -> Self {
-        if upgrade { Self::Answer } else { Self::Head(0) }
     }
 }
 
@@ -430,7 +317,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio::time::{Instant, timeout};
 
-    use super::*;
+    use super::{state::PREFACE, *};
 
     fn guarded() -> (DuplexStream, Guard<DuplexStream>) {
         let (client, server) = duplex(1 << 20);
