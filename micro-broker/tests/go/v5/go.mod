@@ -2,7 +2,7 @@ module micro.test/gomicro
 
 go 1.24
 
-require go-micro.dev/v5 v5.12.0
+require go-micro.dev/v5 v5.30.0
 
 require (
 	github.com/golang/protobuf v1.5.4 // indirect

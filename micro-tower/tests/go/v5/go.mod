@@ -3,7 +3,7 @@ module micro.test/gomicro
 go 1.24
 
 require (
-	go-micro.dev/v5 v5.12.0
+	go-micro.dev/v5 v5.30.0
 	google.golang.org/protobuf v1.36.6
 )
 
