@@ -93,11 +93,14 @@ impl Strategy {
 
     /// The ejection that goes with it: go-micro's blacklist leaves an endpoint out for 30 s after three
     /// failures in a row; all others go without.
+    ///
+    /// Where all are listed, go-micro has nobody to send to, and this sends to anybody. To fail then as well, add
+    /// `.panic_percent(1).fail_in_panic(true)`.
     pub fn ejection(self) -> Ejection {
         match self {
             Self::Blacklist => {
                 let time = Duration::from_secs(30);
-                Ejection::default().consecutive_failures(3).base(time).max(time).max_percent(100)
+                Ejection::off().consecutive_failures(3).base(time).max(time).max_percent(100)
             }
             _ => Ejection::off(),
         }

@@ -4,17 +4,26 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    future::{Ready, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use http::{Request, Response, StatusCode};
 use micro_balance::{
-    Balance, Ejection, FailurePercentage, Latency, Reason, State, SuccessRate,
+    Balance, Ejection, FailurePercentage, Http, Latency, NotSent, Reason, State, SuccessRate, View,
     policy::{PeakEwma, RoundRobin},
 };
 use proptest::prelude::*;
 use serde_json::Value;
 use support::{FAST, Fake, Hand, Mood, settle};
-use tokio::time::sleep;
-use tower::ServiceExt;
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, Service, ServiceExt, discover::ServiceList};
 
 const FAILS: Mood = Mood::Fails(Duration::ZERO);
 const NAMES: [&str; 20] = [
@@ -173,6 +182,204 @@ async fn each_ejection_in_a_row_is_a_base_longer_and_clean_intervals_take_one_ba
     assert_eq!(balance.endpoints()[0].state, State::HalfOpen);
 }
 
+/// How long it is until the first endpoint is in this state.
+async fn until(balance: &RoundRobinBalance, state: State) -> Duration {
+    let began = Instant::now();
+    while balance.endpoints()[0].state != state {
+        sleep(ms(5)).await;
+    }
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_found_in_one_interval_after_another_is_out_for_longer_each_time() {
+    // Each time it is back before it is compared again.
+    let ejection = Ejection::off()
+        .failure_percentage(percentage())
+        .interval(Duration::from_secs(10))
+        .base(Duration::from_secs(3))
+        .max(Duration::from_secs(7));
+    let (fakes, _hand, balance) = fleet(5, 1, ejection).await;
+    for out in [3, 6, 7] {
+        fakes[0].set(FAILS);
+        send(&balance, 5 * 5).await;
+        until(&balance, State::Ejected).await;
+        let time = until(&balance, State::HalfOpen).await;
+        assert!(time.abs_diff(Duration::from_secs(out)) <= ms(10), "{time:?} instead of {out} s");
+        fakes[0].set(FAST);
+        send(&balance, 1).await;
+        settle().await;
+        assert_eq!(balance.endpoints()[0].state, State::Ready);
+    }
+    // Three clean intervals, and the next ejection is the first again.
+    sleep(Duration::from_secs(30)).await;
+    fakes[0].set(FAILS);
+    send(&balance, 5 * 5).await;
+    until(&balance, State::Ejected).await;
+    assert!(until(&balance, State::HalfOpen).await.abs_diff(Duration::from_secs(3)) <= ms(10));
+}
+
+/// Finagle's failure accrual, as far as one kind of failures in a row goes.
+#[tokio::test(start_paused = true)]
+async fn so_many_in_a_row_eject_for_as_long_as_in_finagles_cases() {
+    let table = table();
+    for case in table["finagle_consecutive"].as_array().unwrap() {
+        let events: Vec<_> = case["events"].as_str().unwrap().split(' ').collect();
+        // One policy or else another is not ours; nor does anybody revive an endpoint by hand.
+        if case.get("orElse").is_some() || events.contains(&"revive") {
+            continue;
+        }
+        let time = Duration::from_secs(case["mark_dead_s"].as_u64().unwrap_or(5));
+        let in_a_row = case["n"].as_u64().unwrap() as u32;
+        let ejection = Ejection::off().consecutive_failures(in_a_row).base(time).max(time);
+        let (fakes, _hand, balance) = fleet(2, 0, ejection).await;
+        // What comes of each failure.
+        let mut out = case["out"].as_array().unwrap().iter();
+        for event in events {
+            let dead = event == "F" && out.next().unwrap().is_u64();
+            fakes[0].set(if event == "F" { FAILS } else { FAST });
+            send(&balance, 2).await;
+            settle().await;
+            assert_eq!(ejected(&balance) == 1, dead, "{case}");
+        }
+        assert!(until(&balance, State::HalfOpen).await.abs_diff(time) <= ms(10), "{case}");
+    }
+}
+
+/// go-micro's blacklist by its own cases, and what we make of its last one.
+#[tokio::test(start_paused = true)]
+async fn the_blacklist_is_that_of_go_micro() {
+    let table = table();
+    let list = &table["gomicro_blacklist"];
+    let (one, all) = (&list["cases"][0], &list["cases"][1]);
+    let number = |value: &Value| value.as_u64().unwrap() as usize;
+    let (nodes, errors) = (number(&one["nodes"]), number(&one["mark_errors_on_one"]));
+    let ejection = micro_balance::Strategy::Blacklist.ejection();
+    let (fakes, _hand, balance) = fleet(nodes, 1, ejection.clone()).await;
+    for round in 1..=errors {
+        send(&balance, nodes).await;
+        settle().await;
+        assert_eq!(ejected(&balance) == 1, round >= number(&list["count"]), "after {round} errors");
+    }
+    assert_eq!(nodes - ejected(&balance), number(&one["remaining"]));
+    fakes[0].set(FAST);
+    let time = until(&balance, State::HalfOpen).await;
+    assert!(time <= Duration::from_secs(list["ttl_s"].as_u64().unwrap()), "{time:?}");
+    // Nothing but failures in a row: one of three is fine, however long.
+    let (fakes, _hand, balance) = fleet(nodes, 0, ejection.clone()).await;
+    for round in 0..600 {
+        fakes[0].set(if round % 3 == 0 { FAILS } else { FAST });
+        send(&balance, nodes).await;
+        sleep(ms(50)).await;
+    }
+    assert_eq!(ejected(&balance), 0);
+    // All of them: anybody, or nobody where that is wanted.
+    assert_eq!((&all["mark_all"], &all["expect"]), (&true.into(), &"ErrNoneAvailable".into()));
+    for (ejection, sent) in [(ejection.clone(), true), (ejection.panic_percent(1).fail_in_panic(true), false)]
+    {
+        let (fakes, _hand, balance) = fleet(nodes, nodes, ejection).await;
+        for _ in 0..errors {
+            send(&balance, nodes).await;
+            settle().await;
+        }
+        fakes.iter().for_each(|fake| fake.set(FAST));
+        let answer = balance.clone().oneshot(()).await;
+        assert_eq!(answer.is_ok(), sent);
+        assert!(sent || answer.is_err_and(|error| NotSent::is(error.as_ref())));
+    }
+}
+
+/// Answers by HTTP with a status, or not at all.
+#[derive(Clone)]
+struct Web(Arc<AtomicU16>);
+
+impl Service<Request<()>> for Web {
+    type Response = Response<String>;
+    type Error = BoxError;
+    type Future = Ready<Result<Response<String>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        let status = self.0.load(Relaxed);
+        ready(match StatusCode::from_u16(status) {
+            Ok(status) => Ok(Response::builder().status(status).body(String::new()).unwrap()),
+            Err(_) => Err("connection reset by peer".into()),
+        })
+    }
+}
+
+/// The states in which the first of five ends, of which it alone answers with these statuses in turn; 0 breaks the
+/// connection.
+async fn web(ejection: Ejection, statuses: &[u16]) -> Option<Reason> {
+    let webs: Vec<_> = (0..5).map(|_| Web(Arc::new(AtomicU16::new(200)))).collect();
+    let balance = Balance::builder(ServiceList::new::<Request<()>>(webs.clone()))
+        .policy(RoundRobin::starting_at(0))
+        .protocol(Http)
+        .ejection(ejection)
+        .seed(1)
+        .build();
+    settle().await;
+    for status in statuses {
+        webs[0].0.store(*status, Relaxed);
+        for _ in 0..5 {
+            let _ = balance.clone().oneshot(Request::new(())).await;
+        }
+    }
+    sleep(ms(1_010)).await;
+    balance.endpoints()[0].ejected
+}
+
+#[tokio::test(start_paused = true)]
+async fn gateways_failures_and_broken_connections_are_told_from_the_endpoints_own() {
+    let off = || Ejection::off().interval(ms(1_000)).base(Duration::from_secs(60));
+    let gateway = || off().gateway_failures(3);
+    assert_eq!(web(gateway(), &[503, 502, 504]).await, Some(Reason::GatewayFailures));
+    assert_eq!(web(gateway(), &[503, 0, 504]).await, Some(Reason::GatewayFailures));
+    assert_eq!(web(gateway(), &[503, 502, 500, 504, 503]).await, None, "an answer of its own ends the row");
+    assert_eq!(web(gateway(), &[503, 502, 404, 504, 503]).await, None, "and so does a success");
+    let apart = || off().consecutive_failures(3).local_failures(2);
+    assert_eq!(web(apart(), &[500, 0, 500]).await, None, "they are two kinds");
+    assert_eq!(web(apart(), &[0, 500, 0]).await, None, "and an answer of any kind ends the other's row");
+    assert_eq!(web(apart(), &[500, 0, 0]).await, Some(Reason::LocalFailures));
+    assert_eq!(web(apart(), &[500, 500, 503]).await, Some(Reason::Failures));
+    assert_eq!(web(off().consecutive_failures(3), &[500, 0, 429]).await, Some(Reason::Failures), "together");
+    // By rate: what breaks on this side is compared for itself.
+    let rate = SuccessRate::default().request_volume(10);
+    let apart = || off().local_failures(0).success_rate(rate);
+    let half = |bad: u16| [200, bad].repeat(10);
+    assert_eq!(web(apart(), &half(0)).await, Some(Reason::LocalSuccessRate));
+    assert_eq!(web(apart(), &half(500)).await, Some(Reason::SuccessRate));
+    assert_eq!(web(off().success_rate(rate), &half(0)).await, Some(Reason::SuccessRate));
+    assert_eq!(web(apart(), &half(404)).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_ejected_together_do_not_come_back_together() {
+    let ejection = Ejection::off()
+        .consecutive_failures(1)
+        .base(Duration::from_secs(2))
+        .jitter(Duration::from_secs(1))
+        .max_percent(100)
+        .panic_percent(0);
+    let (_fakes, _hand, balance) = fleet(10, 9, ejection).await;
+    let began = Instant::now();
+    send(&balance, 10).await;
+    settle().await;
+    assert_eq!(ejected(&balance), 9);
+    let mut back = Vec::new();
+    while back.len() < 9 {
+        sleep(ms(5)).await;
+        let half_open = |view: &View| view.state == State::HalfOpen;
+        let now = balance.endpoints().iter().filter(|view| half_open(view)).count();
+        back.resize(now, began.elapsed());
+    }
+    assert!(back.iter().all(|time| (ms(2_000)..=ms(3_020)).contains(time)), "{back:?}");
+    assert!(back[8] - back[0] > ms(500), "{back:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_not_enforced_is_counted_and_ejects_nobody() {
     let ejection = Ejection::default().consecutive_failures(5).enforcing(Reason::Failures, 0);
@@ -198,8 +405,8 @@ async fn an_endpoint_three_times_slower_than_the_median_is_ejected_after_three_i
     // So many at once that everybody is needed.
     while ejected(&balance) == 0 && intervals < 20 {
         intervals += 1;
-        let ends = tokio::time::Instant::now() + Duration::from_secs(1);
-        while tokio::time::Instant::now() < ends {
+        let ends = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < ends {
             futures_util::future::join_all((0..40).map(|_| balance.clone().oneshot(()))).await;
         }
     }
@@ -213,7 +420,7 @@ async fn a_fast_failing_endpoint_fails_under_a_thousandth_of_all_requests_after_
     fakes[0].set(Mood::Fails(ms(1)));
     sleep(ms(100)).await;
     send(&balance, 1_000).await;
-    let (mut failed, began) = (0, tokio::time::Instant::now());
+    let (mut failed, began) = (0, Instant::now());
     for _ in 0..20_000 {
         failed += usize::from(balance.clone().oneshot(()).await.is_err());
         sleep(ms(2)).await;

@@ -2,7 +2,10 @@
 
 use std::{fmt, hash::Hash, time::Duration};
 
-use super::{Event, State, slot::Health};
+use super::{
+    Event, State,
+    slot::{Health, Slot},
+};
 use crate::{caught, eject::Reason, policy::Policy, stats::EJECTED};
 
 /// How long an endpoint may take to say how it is.
@@ -21,7 +24,8 @@ where
         }
     }
 
-    /// Compares what the endpoints did since the last time, and ejects those that did worse than the others.
+    /// Compares what the endpoints did since the last time, and ejects those that did worse than the others. The
+    /// others get one of their ejections back.
     pub(super) fn on_interval(&mut self) {
         self.await_interval();
         let serials = self.slots.serials();
@@ -30,21 +34,21 @@ where
             .map(|&serial| self.slots.get_mut(serial).and_then(|slot| slot.take_window()))
             .collect();
         let settings = self.driver.settings.clone();
-        for slot in self.slots.values_mut() {
-            slot.relent();
-        }
         for (place, reason) in settings.ejection.outliers(&windows) {
             if let Some(&serial) = serials.get(place) {
                 self.outlier(serial, reason);
             }
         }
-        let Some((slow, needed)) = settings.ejection.slow(&windows) else { return };
-        for (place, serial) in serials.into_iter().enumerate() {
-            let Some(slot) = self.slots.get_mut(serial) else { continue };
-            if slot.slow(slow.contains(&place)) >= needed {
-                self.outlier(serial, Reason::Latency);
+        if let Some((slow, needed)) = settings.ejection.slow(&windows) {
+            for (place, &serial) in serials.iter().enumerate() {
+                let Some(slot) = self.slots.get_mut(serial) else { continue };
+                if slot.slow(slow.contains(&place)) >= needed {
+                    self.outlier(serial, Reason::Latency);
+                }
             }
         }
+        // Last, so that whoever is found again in the next interval is out for longer.
+        self.slots.values_mut().for_each(Slot::relent);
     }
 
     /// An endpoint failed as often in a row as is allowed.

@@ -358,6 +358,47 @@ mod tests {
     }
 
     #[test]
+    fn our_defaults_are_envoys_but_for_shorter_times_and_a_margin() {
+        let (ours, envoy) = (Ejection::default(), Ejection::envoy());
+        assert_eq!((ours.base, ours.max), (Duration::from_secs(3), Duration::from_secs(10)));
+        assert_eq!((ours.consecutive, ours.max_percent, ours.panic_percent), (5, 10, 50));
+        let rate = SuccessRate::default().margin(5.0);
+        assert_eq!((ours.success_rate, ours.failure_percentage, ours.latency), (Some(rate), None, None));
+        let times = ours.base(envoy.base).max(envoy.max);
+        let rules = times.success_rate(envoy.success_rate).failure_percentage(envoy.failure_percentage);
+        let same = Ejection { gateway: envoy.gateway, enforcing: envoy.enforcing, ..rules };
+        assert_eq!(same, envoy);
+    }
+
+    #[test]
+    fn grpcs_defaults_are_those_of_its_proposal() {
+        let (table, ejection) = (table(), Ejection::grpc());
+        let row = &table["grpc_defaults"];
+        let number = |value: &serde_json::Value| value.as_u64().unwrap();
+        assert_eq!(ejection.interval.as_secs(), number(&row["interval_s"]));
+        assert_eq!(ejection.base.as_secs(), number(&row["base_ejection_time_s"]));
+        assert_eq!(ejection.max.as_secs(), number(&row["max_ejection_time_s"]));
+        assert_eq!(u64::from(ejection.max_percent), number(&row["max_ejection_percent"]));
+        assert_eq!((ejection.consecutive, ejection.gateway, ejection.apart), (0, 0, false));
+        let rule = &row["success_rate"];
+        let rate = SuccessRate::default()
+            .factor(rule["stdev_factor"].as_f64().unwrap() / 1000.0)
+            .minimum_hosts(number(&rule["minimum_hosts"]) as u32)
+            .request_volume(number(&rule["request_volume"]) as u32);
+        assert_eq!(ejection.success_rate, Some(rate));
+        let enforced = |reason: Reason| u64::from(ejection.enforcing[reason.place()]);
+        assert_eq!(enforced(Reason::SuccessRate), number(&rule["enforcement_percentage"]));
+        let rule = &row["failure_percentage"];
+        let percentage = FailurePercentage::default()
+            .threshold(rule["threshold"].as_f64().unwrap())
+            .minimum_hosts(number(&rule["minimum_hosts"]) as u32)
+            .request_volume(number(&rule["request_volume"]) as u32);
+        assert_eq!(ejection.failure_percentage, Some(percentage));
+        // As the proposal says; grpc-go has 0.
+        assert_eq!(enforced(Reason::FailurePercentage), number(&rule["enforcement_percentage_A50_text"]));
+    }
+
+    #[test]
     fn rows_of_each_kind_have_a_limit_of_their_own() {
         use crate::classify::Fault::{Gateway, Local, Server};
         let found = |ejection: &Ejection, faults: &[crate::classify::Fault]| {
