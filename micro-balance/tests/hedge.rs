@@ -17,7 +17,7 @@ use http::{Request, Response};
 use micro_balance::{
     Repeatable, Tried,
     hedge::{Hedge, HedgeLayer},
-    retry::{Budget, ReplayBody},
+    retry::{Budget, ReplayBody, When},
 };
 use scripted::*;
 use tokio::time::{Instant, advance, sleep};
@@ -130,6 +130,12 @@ async fn pushback_stops_hedges_or_puts_them_off() {
     layer().attempts(5).layer(inner.clone()).oneshot(get("/")).await.unwrap();
     assert_eq!(inner.attempts().len(), 2);
 
+    // What another attempt says later does not start them again.
+    let later = late(60 * MS, 503, &[("grpc-retry-pushback-ms", "10")]);
+    let inner = Scripted::new([later, stop(), Answer::Hang]);
+    layer().attempts(5).layer(inner.clone()).oneshot(get("/")).await.unwrap();
+    assert_eq!(inner.attempts().len(), 2);
+
     let wait = status(503, &[("grpc-retry-pushback-ms", "300")]);
     let inner = Scripted::new([Answer::Wait(500 * MS), wait, Answer::Hang]);
     layer().attempts(3).layer(inner.clone()).oneshot(get("/")).await.unwrap();
@@ -164,6 +170,87 @@ async fn a_hedge_put_off_while_it_waits_for_the_service_is_given_back() {
         drop(answer);
         assert_eq!(budget.balance(), 6 - sent as u64);
     }
+}
+
+/// A6: "every failed RPC will decrement the token_count by 1", and a hedge is sent while more than half is left.
+#[tokio::test(start_paused = true)]
+async fn by_the_throttle_an_attempt_costs_a_token_if_it_fails_and_nothing_else() {
+    let throttle = Budget::throttle(10, 0.5).unwrap();
+    let layer = layer().attempts(3).budget(throttle.clone());
+    let failures = || [late(50 * MS, 503, &[]), late(50 * MS, 503, &[]), late(50 * MS, 503, &[])];
+    // Three attempts that fail are three tokens.
+    let inner = Scripted::new(failures());
+    assert_eq!(layer.layer(inner.clone()).oneshot(get("/")).await.unwrap().status(), 503);
+    assert_eq!((inner.attempts().len(), throttle.balance()), (3, 7));
+    // One that loses the race, and one that is given up, cost nothing; the one that wins earns half of one.
+    let inner = Scripted::new([Answer::Hang, status(200, &[])]);
+    layer.layer(inner.clone()).oneshot(get("/")).await.unwrap();
+    let mut given_up = start(&layer, &Scripted::new([Answer::Hang, Answer::Hang]), get("/"));
+    assert_pending!(given_up.poll());
+    advance(20 * MS).await;
+    assert_pending!(given_up.poll());
+    drop(given_up);
+    assert!(throttle.withdraw());
+    assert_eq!(throttle.balance(), 6, "6.5");
+    // What the caller did wrong is neither a failure nor a success.
+    layer.layer(Scripted::new([grpc(3, &[])])).oneshot(get("/")).await.unwrap();
+    assert!(throttle.withdraw());
+    assert_eq!(throttle.balance(), 5, "5.5");
+    // The second is sent with 5.5 left. The first has failed before the third could be: 4.5.
+    let inner = Scripted::new([late(30 * MS, 503, &[]), Answer::Wait(100 * MS), Answer::Hang]);
+    layer.layer(inner.clone()).oneshot(get("/")).await.unwrap();
+    assert_eq!((inner.attempts().len(), throttle.balance()), (2, 5));
+    // The first attempt is always sent, and alone while there are not enough.
+    let inner = Scripted::new([Answer::Wait(100 * MS)]);
+    layer.layer(inner.clone()).oneshot(get("/")).await.unwrap();
+    assert_eq!(inner.attempts().len(), 1);
+}
+
+/// A6: `nonFatalStatusCodes`.
+#[tokio::test(start_paused = true)]
+async fn where_failures_are_not_fatal_one_has_the_next_attempt_sent_at_once() {
+    let layer = layer().attempts(3).non_fatal(When::never().code(14));
+    let starts = |inner: &Scripted| {
+        let attempts = inner.attempts();
+        attempts.iter().map(|attempt| attempt.at - attempts[0].at).collect::<Vec<_>>()
+    };
+    let hello = || {
+        let mut request = call(&["x"]);
+        request.extensions_mut().insert(Repeatable);
+        request
+    };
+    let code = |answer: &Response<Frames>| answer.headers()["grpc-status"].to_str().unwrap().to_owned();
+    // Non-fatal ones and broken connections: all attempts, with no delay between them, and the last failure.
+    let inner = Scripted::new([grpc(14, &[]), fail("reset by peer"), grpc(14, &[])]);
+    let answer = layer.layer(inner.clone()).oneshot(hello()).await.unwrap();
+    assert_eq!((starts(&inner), code(&answer)), (vec![Duration::ZERO; 3], "14".into()));
+    // The delay runs from the attempt that was sent early.
+    let inner = Scripted::new([grpc(14, &[]), Answer::Hang, grpc(0, &[])]);
+    layer.layer(inner.clone()).oneshot(hello()).await.unwrap();
+    assert_eq!(starts(&inner), [Duration::ZERO, Duration::ZERO, 20 * MS]);
+    // A fatal one ends the race, whoever else is in it.
+    let inner = Scripted::new([Answer::Hang, grpc(13, &[]), Answer::Hang]);
+    let answer = layer.layer(inner.clone()).oneshot(hello()).await.unwrap();
+    assert_eq!((inner.attempts().len(), inner.open(), code(&answer)), (2, 0, "13".into()));
+    // Pushback comes before that: a wait is kept, and a refusal is for good.
+    let inner = Scripted::new([grpc(14, &[("grpc-retry-pushback-ms", "70")]), grpc(0, &[])]);
+    layer.layer(inner.clone()).oneshot(hello()).await.unwrap();
+    assert_eq!(starts(&inner), [Duration::ZERO, 70 * MS]);
+    let refused = || grpc(14, &[("grpc-retry-pushback-ms", "-1")]);
+    let inner = Scripted::new([refused()]);
+    let answer = layer.layer(inner.clone()).oneshot(hello()).await.unwrap();
+    assert_eq!((inner.attempts().len(), code(&answer)), (1, "14".into()));
+    let inner = Scripted::new([late(30 * MS, 503, &[]), refused(), Answer::Hang]);
+    layer.layer(inner.clone()).oneshot(hello()).await.unwrap();
+    assert_eq!(inner.attempts().len(), 2, "the failure after the refusal starts nothing");
+    // Nobody pays for more: the failure is the answer.
+    let poor = layer.budget(Budget::new(0.0, 0, Duration::from_secs(10)).unwrap());
+    let inner = Scripted::new([grpc(14, &[])]);
+    assert_eq!(code(&poor.layer(inner.clone()).oneshot(hello()).await.unwrap()), "14");
+    // Nor is a call hedged that must not be repeated.
+    let inner = Scripted::new([grpc(14, &[])]);
+    poor.budget(Budget::endless()).layer(inner.clone()).oneshot(call(&["x"])).await.unwrap();
+    assert_eq!(inner.attempts().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

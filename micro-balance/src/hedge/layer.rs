@@ -15,12 +15,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
+    call::{Call, Plan},
     latency::Latencies,
-    response::{Call, Plan, ResponseFuture},
+    response::ResponseFuture,
 };
 use crate::{
-    repeatable::Repeatable,
-    retry::{Budget, Head, Replay, ReplayBody},
+    retry::{Budget, Head, Kind, Replay, ReplayBody, When},
     setting::InvalidSetting,
     tried::Tried,
 };
@@ -50,6 +50,7 @@ pub(super) struct Config {
     delay: Delay,
     pub(super) attempts: u32,
     pub(super) budget: Budget,
+    pub(super) non_fatal: Option<When>,
     keep: usize,
 }
 
@@ -99,7 +100,7 @@ impl HedgeLayer {
 
     fn with(delay: Delay, ratio: f64) -> Self {
         let budget = Budget::new(ratio, 0, Duration::from_secs(10)).expect("a part of one is a valid ratio");
-        Self { config: Config { delay, attempts: 2, budget, keep: 64 << 10 } }
+        Self { config: Config { delay, attempts: 2, budget, non_fatal: None, keep: 64 << 10 } }
     }
 
     /// How many attempts may be under way for one request, with the first; 2 unless given, at most 5.
@@ -111,6 +112,17 @@ impl HedgeLayer {
     /// How many hedges the traffic affords.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.config.budget = budget;
+        self
+    }
+
+    /// Takes failures as gRPC's hedging does, <https://github.com/grpc/proposal/blob/master/A6-client-retries.md>: one of
+    /// these answers, or a connection that breaks, has the next attempt sent at once, and is the caller's answer only when no
+    /// attempt is left; any other answer ends the race.
+    ///
+    /// Unless given, a failure of an endpoint waits for the attempts that are under way, and repeating it is the work of
+    /// a retry layer.
+    pub fn non_fatal(mut self, when: When) -> Self {
+        self.config.non_fatal = Some(when);
         self
     }
 
@@ -158,7 +170,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let began = Instant::now();
         self.config.budget.deposit_at(began);
-        let delay = if Repeatable::is(&request) { self.config.delay(began) } else { None };
+        let kind = Kind::of(&request);
+        let delay = if kind.repeatable { self.config.delay(began) } else { None };
         let (mut parts, body) = request.into_parts();
         let replay = Replay::new(body, if delay.is_some() { self.config.keep } else { 0 });
         let first = replay.first();
@@ -169,6 +182,6 @@ where
         });
         // The readied service takes the first attempt; hedges go through a clone.
         let first = self.inner.call(Request::from_parts(parts, first));
-        ResponseFuture::new(first, delay, Call::new(self.config.clone(), began, plan))
+        ResponseFuture::new(first, delay, Call::new(self.config.clone(), began, kind, plan))
     }
 }

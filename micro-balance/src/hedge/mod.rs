@@ -4,6 +4,7 @@
 //! requests that may be carried out twice are hedged, and a [`Budget`](crate::retry::Budget) of its own
 //! keeps hedges from adding load when everything is slow.
 
+mod call;
 mod latency;
 mod layer;
 mod response;

@@ -4,25 +4,22 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project::pin_project;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep, sleep_until};
 use tower::BoxError;
 use tower_service::Service;
 
-use super::layer::Config;
+use super::call::Call;
 use crate::{
-    classify::{Outcome, Pushback},
-    retry::{Head, Replay, ReplayBody},
+    retry::{ReplayBody, Verdict},
     saturating::end,
-    tried::Tried,
 };
 
 /// Response of [`Hedge`](super::Hedge).
@@ -88,15 +85,17 @@ where
                     }
                 }
             }
-            if this.first.is_none() && this.hedges.is_empty() {
-                // Nobody is left in the race: starting another attempt now is a retry, not a hedge.
-                this.next.set(Next::Never);
-                this.call.plan = None;
+            let over = this.first.is_none() && this.hedges.is_empty();
+            if over && this.is_last() {
+                this.end();
                 return Poll::Ready(this.failure.take().expect("no future is polled after it was ready"));
             }
-            // A hedge that starts is polled in the next turn.
-            let hedge = ready!(this.poll_next(cx));
-            this.hedges.push(hedge);
+            match ready!(this.poll_next(cx)) {
+                // A hedge that starts is polled in the next turn.
+                Some(hedge) => this.hedges.push(hedge),
+                None if over => {}
+                None => return Poll::Pending,
+            }
         }
     }
 }
@@ -104,129 +103,90 @@ where
 impl<S, F, B, R> Race<'_, S, F, B, R> {
     /// The answer if it decides the race; a failure is kept, for want of better.
     fn judge(&mut self, answer: Result<Response<R>, BoxError>) -> Option<Result<Response<R>, BoxError>> {
-        if let Ok(response) = &answer {
-            match Outcome::of_response(response, SystemTime::now) {
-                Some(Outcome::Failure { .. }) => match Pushback::of(response.headers()) {
-                    Some(Pushback::Never) => self.put_off(Next::Never),
-                    Some(Pushback::After(wait)) => self.put_off(Next::Waiting(sleep(wait))),
-                    None => {}
-                },
-                Some(Outcome::Success) | None => {
-                    self.call.config.budget.succeeded();
-                    self.call.config.record(self.call.began.elapsed());
-                    self.first.set(None);
-                    self.hedges.clear();
-                    self.next.set(Next::Never);
-                    self.call.plan = None;
-                    return Some(answer);
-                }
+        let verdict = self.call.verdict(&answer);
+        let config = &self.call.config;
+        match verdict {
+            Verdict::Retry(_) | Verdict::Refused => config.budget.failed(),
+            Verdict::Success | Verdict::Look => config.budget.succeeded(),
+            Verdict::Failure | Verdict::Unsent => {}
+        }
+        match verdict {
+            // The next attempt has its own time.
+            Verdict::Retry(None) if config.non_fatal.is_none() => {}
+            Verdict::Retry(wait) => self.next_after(wait.unwrap_or_default()),
+            Verdict::Refused => self.stop(),
+            _ => {
+                config.record(self.call.began.elapsed());
+                self.end();
+                return Some(answer);
             }
         }
-        self.call.config.budget.failed();
         *self.failure = Some(answer);
         None
     }
 
-    /// Waits for `next` instead, on the server's word: a hedge that is paid for and was not sent is given back.
-    fn put_off(&mut self, next: Next) {
-        self.call.refund();
-        self.next.set(next);
+    /// Starts the next attempt after `wait` instead, if there is to be one.
+    fn next_after(&mut self, wait: Duration) {
+        if self.has_next() {
+            self.call.refund();
+            let next = if wait.is_zero() { self.due() } else { Next::Waiting(sleep(wait)) };
+            self.next.set(next);
+        }
     }
 
-    /// Waits for the time to hedge and starts one; pending for ever when there is none to come.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Pin<Box<F>>>
+    /// What comes when it is time for a hedge.
+    fn due(&mut self) -> Next {
+        if self.call.pay() { Next::Readying } else { Next::Never }
+    }
+
+    /// Starts no further attempt: a hedge that is paid for and was not sent is given back.
+    fn stop(&mut self) {
+        self.call.refund();
+        self.next.set(Next::Never);
+    }
+
+    /// Drops all attempts.
+    fn end(&mut self) {
+        self.first.set(None);
+        self.hedges.clear();
+        self.next.set(Next::Never);
+        self.call.plan = None;
+    }
+
+    fn has_next(&mut self) -> bool {
+        !matches!(self.next.as_mut().project(), NextNow::Never)
+    }
+
+    /// Whether a failure that leaves nobody in the race is the answer: another attempt would be a retry, not a
+    /// hedge, unless failures are what hedges are sent for.
+    fn is_last(&mut self) -> bool {
+        self.call.config.non_fatal.is_none() || self.call.plan.is_none() || !self.has_next()
+    }
+
+    /// Waits for the time to hedge and starts one; `None` when there is none to come.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Pin<Box<F>>>>
     where
         S: Service<Request<ReplayBody<B>>, Response = Response<R>, Future = F>,
         B: Body<Data = Bytes> + Unpin,
     {
         loop {
             let next = match self.next.as_mut().project() {
-                NextNow::Never => return Poll::Pending,
+                NextNow::Never => return Poll::Ready(None),
                 NextNow::Start(delay) => Next::Waiting(sleep_until(end(self.call.began, *delay))),
                 NextNow::Waiting(sleep) => {
                     ready!(sleep.poll(cx));
-                    if self.call.pay() { Next::Readying } else { Next::Never }
+                    self.due()
                 }
                 NextNow::Readying => match ready!(self.call.poll_send(cx)) {
                     Some((hedge, wait)) => {
                         self.next.set(wait.map_or(Next::Never, |wait| Next::Waiting(sleep(wait))));
-                        return Poll::Ready(Box::pin(hedge));
+                        return Poll::Ready(Some(Box::pin(hedge)));
                     }
                     None => Next::Never,
                 },
             };
             self.next.set(next);
         }
-    }
-}
-
-/// One request over all its attempts.
-pub(super) struct Call<S, B> {
-    config: Arc<Config>,
-    began: Instant,
-    /// How to send it again; `None` for what is not hedged.
-    plan: Option<Plan<S, B>>,
-    /// Hedges the budget has paid for, and whether the last was not sent yet.
-    paid: u32,
-    owed: bool,
-}
-
-/// All that is needed to send a request again.
-pub(super) struct Plan<S, B> {
-    pub(super) service: S,
-    pub(super) head: Head,
-    pub(super) tried: Tried,
-    pub(super) replay: Replay<B>,
-    pub(super) delay: Duration,
-}
-
-impl<S, B> Call<S, B> {
-    pub(super) fn new(config: Arc<Config>, began: Instant, plan: Option<Plan<S, B>>) -> Self {
-        Self { config, began, plan, paid: 0, owed: false }
-    }
-
-    fn pay(&mut self) -> bool {
-        self.owed = self.paid + 1 < self.config.attempts && self.config.budget.withdraw();
-        self.paid += u32::from(self.owed);
-        self.owed
-    }
-
-    /// Sends the request again, and says how long to wait for the next time; `None` when that is impossible.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Option<(S::Future, Option<Duration>)>>
-    where
-        S: Service<Request<ReplayBody<B>>>,
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let Some(plan) = &mut self.plan else { return Poll::Ready(None) };
-        if ready!(plan.service.poll_ready(cx)).is_err() {
-            self.refund();
-            return Poll::Ready(None);
-        }
-        let elapsed = self.began.elapsed();
-        let in_time = plan.head.timeout().is_none_or(|timeout| elapsed < timeout);
-        let Some(body) = plan.replay.beside().filter(|_| in_time) else {
-            self.refund();
-            return Poll::Ready(None);
-        };
-        tracing::debug!(attempt = self.paid + 1, "hedging");
-        let hedge = plan.service.call(plan.head.request(body, &plan.tried, elapsed, self.paid));
-        self.owed = false;
-        let more = self.paid + 1 < self.config.attempts;
-        Poll::Ready(Some((hedge, more.then_some(plan.delay))))
-    }
-
-    fn refund(&mut self) {
-        if std::mem::take(&mut self.owed) {
-            self.config.budget.refund();
-            self.paid -= 1;
-        }
-    }
-}
-
-impl<S, B> Drop for Call<S, B> {
-    fn drop(&mut self) {
-        self.refund();
-        self.config.budget.close(self.paid);
     }
 }
 

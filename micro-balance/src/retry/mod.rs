@@ -24,4 +24,8 @@ pub use peek::PeekBody;
 pub use replay::{Abandoned, ReplayBody};
 pub use response::ResponseFuture;
 pub use when::When;
-pub(crate) use {head::Head, replay::Replay};
+pub(crate) use {
+    head::Head,
+    replay::Replay,
+    when::{Kind, Verdict},
+};

@@ -119,6 +119,16 @@ impl Budget {
         }
     }
 
+    /// Takes what a request costs that is sent before any other has failed, or says that there is not enough.
+    ///
+    /// The throttle takes nothing beforehand: whichever attempts fail cost a token each.
+    pub(crate) fn withdraw_ahead(&self) -> bool {
+        match &*self.kind {
+            Kind::Tokens(tokens) => tokens.are_enough(),
+            Kind::Window(_) | Kind::Active(_) | Kind::Endless => self.withdraw(),
+        }
+    }
+
     /// Gives back what was taken for a retry that was not sent after all.
     pub fn refund(&self) {
         match &*self.kind {
@@ -136,7 +146,7 @@ impl Budget {
         }
     }
 
-    /// Notes a failure that is not to be retried, whatever the budget says.
+    /// Notes a failure that no retry is asked for: one that is not to be repeated, or that a hedge may make good.
     pub fn failed(&self) {
         if let Kind::Tokens(tokens) = &*self.kind {
             tokens.failed();

@@ -39,6 +39,11 @@ impl Tokens {
         self.change(-TOKEN) > self.max / 2
     }
 
+    /// Whether more than half of all is left.
+    pub(super) fn are_enough(&self) -> bool {
+        self.left.load(Relaxed) > self.max / 2
+    }
+
     pub(super) fn left(&self) -> f64 {
         self.left.load(Relaxed) as f64 / TOKEN as f64
     }
