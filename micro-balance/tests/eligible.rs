@@ -3,7 +3,15 @@
 
 mod support;
 
-use std::{collections::BTreeMap, error::Error, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use micro_balance::{
     Attributes, Balance, Ejection, NotSent, State, TooFewWell,
@@ -12,7 +20,8 @@ use micro_balance::{
         locality::{Prefer, ZoneAware, ZoneWeights, Zones, effective_weight},
         priority::Level,
     },
-    policy::{LeastRequest, PeakEwma, Random, RoundRobin, WeightedRoundRobin},
+    health::HealthCheck,
+    policy::{EarliestDeadlineFirst, LeastRequest, PeakEwma, Random, RoundRobin, WeightedRoundRobin},
 };
 use serde_json::Value;
 use support::{FAST, Fake, Mood, count, discovery, fakes, settle};
@@ -212,6 +221,39 @@ fn slow_start_gives_the_part_that_envoy_gives() {
             .min_percent(case["min_weight_percent"].as_u64().unwrap_or(10) as u32);
         let factor = slow_start.factor(seconds("t"));
         assert!((factor - case["factor"].as_f64().unwrap()).abs() < 5e-3, "{factor}: {case}");
+    }
+    let defaults = &data["slow_start"]["defaults"];
+    let (window, least) = (Duration::from_secs(60), defaults["min_weight_percent"].as_f64().unwrap());
+    let plain = SlowStart::new(window);
+    assert_eq!(plain.factor(Duration::ZERO), least / 100.0);
+    let aggression = plain.aggression(defaults["aggression"].as_f64().unwrap()).unwrap();
+    assert_eq!(plain.factor(window / 3), aggression.factor(window / 3));
+}
+
+/// Two endpoints, the second of this age: Envoy's test.
+#[tokio::test(start_paused = true)]
+async fn a_new_endpoint_is_due_when_it_is_in_envoy() {
+    let data = data(include_str!("data/envoy_edf_wrr_slowstart.json"));
+    for case in data["slow_start"]["cases"].as_array().unwrap() {
+        let Some(order) = case["seq"].as_array() else { continue };
+        let seconds = |name: &str| Duration::from_secs(case[name].as_u64().unwrap());
+        let ([_a], hand, changes) = fakes(["a"], FAST);
+        let slow_start =
+            SlowStart::new(seconds("window")).aggression(case["aggression"].as_f64().unwrap_or(1.0)).unwrap();
+        let balance: Balance<_, (), _> = Balance::builder(changes)
+            .policy(EarliestDeadlineFirst::starting_at(0))
+            .slow_start(slow_start)
+            .build();
+        sleep(seconds("window") * 2).await;
+        hand.insert("b", &Fake::new("b", FAST));
+        // Weights are looked at a hundred times a window: the last time was not long ago.
+        sleep(seconds("t") + ms(500)).await;
+        let mut sent = Vec::new();
+        for _ in order {
+            let answer = balance.clone().oneshot(()).await.unwrap();
+            sent.push(Value::from(u64::from(answer == "b")));
+        }
+        assert_eq!(&sent, order, "{case}");
     }
 }
 
@@ -425,6 +467,40 @@ async fn a_new_endpoint_is_given_more_and_more() {
         assert!(drawn.abs_diff(share) <= 150 || after == 12 && drawn < 800, "{drawn} after {after} s");
     }
     assert!(share_of_a_newcomer(PeakEwma::new(), 1).await < 500);
+}
+
+/// The part of all requests that `b` gets of two.
+async fn part<P: micro_balance::policy::Policy>(balance: &Balance<Fake, (), P>) -> f64 {
+    answers(balance, 3_000).await.get("b").copied().unwrap_or(0) as f64 / 3_000.0
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_endpoints_are_checked_one_starts_slowly_from_the_moment_it_is_found_well() {
+    let (_fakes, _hand, changes) = fakes(["a", "b"], FAST);
+    let well = Arc::new(AtomicBool::new(false));
+    let (says, window) = (well.clone(), Duration::from_secs(60));
+    let balance: Balance<_, (), _> = Balance::builder(changes)
+        .policy(WeightedRoundRobin::new())
+        .slow_start(SlowStart::new(window))
+        .health_check(HealthCheck::default().jitter(0.0), move |fake: Fake| {
+            let well = says.load(Relaxed) || fake.name() == "a";
+            async move { if well { Ok(()) } else { Err("not yet".into()) } }
+        })
+        .build();
+    for _ in 0..2 {
+        // However long it has been connected: two good words, and it begins.
+        sleep(window * 2).await;
+        assert_eq!(part(&balance).await, 0.0);
+        well.store(true, Relaxed);
+        sleep(Duration::from_secs(4 + 12)).await;
+        let share = part(&balance).await;
+        assert!((0.14..0.22).contains(&share), "{share}: a fifth of a weight is a sixth of all");
+        sleep(window).await;
+        assert!((part(&balance).await - 0.5).abs() < 0.01);
+        // It leaves when it is found unwell, and begins anew.
+        well.store(false, Relaxed);
+        sleep(Duration::from_secs(8)).await;
+    }
 }
 
 /// gRPC's failover timer: A56.

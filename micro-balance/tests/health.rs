@@ -4,9 +4,10 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -15,15 +16,15 @@ use std::{
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use micro_balance::{
-    Balance, Ejection, Http, State,
+    Balance, Ejection, Endpoint, Http, State,
     health::{Check, HealthCheck, HttpCheck, TcpCheck},
-    policy::{Policy, RoundRobin},
+    policy::{Context, Policy, RoundRobin},
 };
 use support::{FAST, Fake, Mood, discovery, fakes, settle};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tower::{BoxError, ServiceExt, discover::ServiceList, service_fn};
 
@@ -140,6 +141,82 @@ async fn a_good_word_ends_an_ejection_unless_told_otherwise() {
         sleep(ms(1_100)).await;
         assert_eq!(states(&balance)[0], if readmits { State::Ready } else { State::Ejected });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_is_asked_as_often_as_its_standing_and_its_traffic_say() {
+    let (hand, changes) = discovery();
+    let (idle, busy, unwell) = (Fake::new("idle", FAST), Fake::new("busy", FAST), Fake::new("unwell", FAST));
+    for (name, fake) in [("busy", &busy), ("idle", &idle), ("unwell", &unwell)] {
+        hand.insert(name, fake);
+    }
+    let asked = Arc::new([const { AtomicUsize::new(0) }; 3]);
+    let counts = asked.clone();
+    let check = move |fake: Fake| {
+        let place = ["busy", "idle", "unwell"].iter().position(|name| *name == fake.name());
+        counts[place.unwrap()].fetch_add(1, Relaxed);
+        async move { if place == Some(2) { Err("not well".into()) } else { Ok(()) } }
+    };
+    let schedule = schedule().unhealthy_interval(ms(500)).idle_interval(ms(5_000));
+    let balance = Balance::builder(changes)
+        .policy(Only("busy"))
+        .ejection(Ejection::off())
+        .health_check(schedule, check)
+        .build();
+    let traffic = async |seconds: u64| {
+        for _ in 0..seconds * 50 {
+            balance.clone().oneshot(()).await.unwrap();
+            sleep(ms(20)).await;
+        }
+    };
+    // At first nobody has had a request.
+    traffic(6).await;
+    let before = asked.each_ref().map(|count| count.load(Relaxed));
+    traffic(20).await;
+    let times = [0, 1, 2].map(|place: usize| asked[place].load(Relaxed) - before[place]);
+    assert!(
+        times[0].abs_diff(20) <= 1 && times[1].abs_diff(4) <= 1 && times[2].abs_diff(40) <= 1,
+        "{times:?}"
+    );
+}
+
+/// Picks the endpoint of this name.
+#[derive(Debug)]
+struct Only(&'static str);
+
+impl Policy for Only {
+    type Table = ();
+
+    fn table(&self, _: &[Endpoint]) {}
+
+    fn pick(&self, (): &(), endpoints: &[Endpoint], _: &Context<'_>) -> Option<usize> {
+        endpoints.iter().position(|endpoint| endpoint.id() == self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_checks_are_spread_and_later_ones_drift_apart() {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let (_fakes, _hand, changes) = fakes(names, FAST);
+    let asked: Arc<Mutex<BTreeMap<&str, Vec<Instant>>>> = Arc::default();
+    let noted = asked.clone();
+    let check = move |fake: Fake| {
+        noted.lock().unwrap().entry(fake.name()).or_default().push(Instant::now());
+        async { Ok(()) }
+    };
+    let schedule = HealthCheck::default().interval(ms(1_000)).initial_jitter(ms(400)).jitter(0.2);
+    let began = Instant::now();
+    let _balance: Balance<_, ()> = Balance::builder(changes).health_check(schedule, check).seed(3).build();
+    sleep(ms(20_000)).await;
+    let asked = asked.lock().unwrap();
+    let firsts: Vec<_> = asked.values().map(|times| (times[0] - began).as_millis()).collect();
+    assert_eq!(firsts.len(), names.len());
+    assert!(firsts.iter().all(|first| *first <= 405), "{firsts:?}");
+    assert!(firsts.iter().max().unwrap() - firsts.iter().min().unwrap() > 200, "{firsts:?}");
+    let gaps = asked.values().flat_map(|times| times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()));
+    let gaps: Vec<_> = gaps.collect();
+    assert!(gaps.iter().all(|gap| (799..=1_202).contains(gap)), "{gaps:?}");
+    assert!(gaps.iter().any(|gap| *gap < 850) && gaps.iter().any(|gap| *gap > 1_150), "{gaps:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -128,12 +128,13 @@ async fn every_word_counts_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_does_not_speak_the_protocol_counts_as_healthy_and_is_not_asked_again() {
-    for check in [greeter(), greeter().unary()] {
+    for (check, follows) in [(greeter(), true), (greeter().unary(), false)] {
         let server = Scripted::saying([Err(Status::unimplemented("no health here"))]);
         let balance = balance(&server, check);
         assert_eq!(state(&balance).await, State::Ready);
         sleep(Duration::from_secs(60)).await;
         assert_eq!(state(&balance).await, State::Ready);
+        assert_eq!(server.watched.load(Relaxed) == 1, follows, "there is nothing to follow");
     }
 }
 
@@ -146,6 +147,13 @@ async fn a_broken_stream_means_unwell_and_is_opened_again_with_a_growing_wait() 
     assert_eq!(state(&balance).await, State::Unhealthy);
     sleep(Duration::from_millis(1_250)).await;
     assert_eq!(state(&balance).await, State::Ready, "the next stream says that it serves");
+    // A word sets the wait back to the first one, however often the stream breaks after it.
+    for _ in 0..5 {
+        server.hang_up();
+        assert_eq!(state(&balance).await, State::Unhealthy);
+        sleep(Duration::from_millis(1_250)).await;
+        assert_eq!(state(&balance).await, State::Ready);
+    }
 
     *server.first.lock().unwrap() = vec![Err(Status::unavailable("starting"))];
     server.hang_up();

@@ -2,6 +2,8 @@
 
 use std::{fmt, hash::Hash};
 
+use tokio::time::Instant;
+
 use super::{
     State,
     slot::{Checked, Health},
@@ -49,7 +51,11 @@ where
         };
         let readmits =
             self.driver.supervisor.as_ref().is_some_and(|checks| checks.schedule().is_readmitting());
-        slot.checked = if well { Checked::Well } else { Checked::Unwell };
+        let said = std::mem::replace(&mut slot.checked, if well { Checked::Well } else { Checked::Unwell });
+        if well && said != Checked::Well && self.driver.eligibility.slow_start.is_some() {
+            // However long it was connected and had no requests, only now it begins to warm up.
+            slot.affairs_mut().since = Some(Instant::now());
+        }
         let stats = slot.endpoint.stats();
         let mark = if well { Stats::unbar } else { Stats::bar };
         mark(stats, UNWELL);

@@ -9,7 +9,8 @@ use crate::setting::InvalidSetting;
 /// The part is `(age / window) ^ (1 / aggression)`, at least `min_percent`. For servers that must fill caches
 /// or compile before they are fast. Policies that weigh use the weight so reduced; those that measure load or
 /// latency take the endpoint for busier by as much. A connection that was lost and refused for a while
-/// starts anew, as a new process is likely behind it. Envoy's slow start,
+/// starts anew, as a new process is likely behind it. Where endpoints are checked, one starts whenever checks find it
+/// well that were not content before. Envoy's slow start,
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/slow_start>.
 ///
 /// ```

@@ -14,6 +14,8 @@ use crate::saturating::scale;
 pub struct HealthCheck {
     interval: Duration,
     unhealthy_interval: Option<Duration>,
+    healthy_edge_interval: Option<Duration>,
+    unhealthy_edge_interval: Option<Duration>,
     idle_interval: Option<Duration>,
     timeout: Duration,
     jitter: f64,
@@ -28,6 +30,8 @@ impl Default for HealthCheck {
         Self {
             interval: Duration::from_secs(2),
             unhealthy_interval: None,
+            healthy_edge_interval: None,
+            unhealthy_edge_interval: None,
             idle_interval: None,
             timeout: Duration::from_secs(1),
             jitter: 0.1,
@@ -49,6 +53,18 @@ impl HealthCheck {
     /// The same while the endpoint is unhealthy; the usual interval unless given.
     pub fn unhealthy_interval(mut self, interval: Duration) -> Self {
         self.unhealthy_interval = Some(interval.max(Duration::from_millis(1)));
+        self
+    }
+
+    /// The same once, right after the endpoint was found healthy; like any other unless given.
+    pub fn healthy_edge_interval(mut self, interval: Duration) -> Self {
+        self.healthy_edge_interval = Some(interval.max(Duration::from_millis(1)));
+        self
+    }
+
+    /// The same once, right after the endpoint was found unhealthy; like any other unless given.
+    pub fn unhealthy_edge_interval(mut self, interval: Duration) -> Self {
+        self.unhealthy_edge_interval = Some(interval.max(Duration::from_millis(1)));
         self
     }
 
@@ -113,14 +129,17 @@ impl HealthCheck {
         self.initial_jitter.mul_f64(random)
     }
 
-    /// The wait before the next check.
-    pub(super) fn wait(&self, standing: Standing, idle: bool, random: f64) -> Duration {
-        let interval = match (standing.healthy(), idle) {
-            (Some(false), _) => self.unhealthy_interval,
-            (_, true) => self.idle_interval,
-            (_, false) => None,
+    /// The wait before the next check, after an answer that `changed` the standing or not.
+    pub(super) fn wait(&self, standing: Standing, changed: bool, idle: bool, random: f64) -> Duration {
+        let healthy = standing.healthy() != Some(false);
+        let edge = if healthy { self.healthy_edge_interval } else { self.unhealthy_edge_interval };
+        let steady = match (healthy, idle) {
+            (false, _) => self.unhealthy_interval,
+            (true, true) => self.idle_interval,
+            (true, false) => None,
         };
-        scale(interval.unwrap_or(self.interval), 1.0 - self.jitter + 2.0 * self.jitter * random)
+        let interval = edge.filter(|_| changed).or(steady).unwrap_or(self.interval);
+        scale(interval, 1.0 - self.jitter + 2.0 * self.jitter * random)
     }
 }
 
@@ -136,9 +155,9 @@ mod tests {
     fn jitter_keeps_within_its_part_of_the_interval() {
         let schedule = HealthCheck::default().interval(ms(1000)).jitter(0.2);
         let standing = Standing::default();
-        assert_eq!(schedule.wait(standing, false, 0.0), ms(800));
-        assert_eq!(schedule.wait(standing, false, 0.5), ms(1000));
-        assert!(schedule.wait(standing, false, 0.999) < ms(1200));
+        assert_eq!(schedule.wait(standing, false, false, 0.0), ms(800));
+        assert_eq!(schedule.wait(standing, false, false, 0.5), ms(1000));
+        assert!(schedule.wait(standing, false, false, 0.999) < ms(1200));
         assert_eq!(schedule.initial_jitter(ms(100)).first(0.5), ms(50));
     }
 
@@ -154,8 +173,23 @@ mod tests {
             HealthCheck::default().jitter(0.0).unhealthy_interval(ms(100)).idle_interval(ms(60_000));
         let mut unhealthy = Standing::default();
         unhealthy.take(false, &schedule);
-        assert_eq!(schedule.wait(unhealthy, true, 0.5), ms(100));
-        assert_eq!(schedule.wait(Standing::default(), true, 0.5), ms(60_000));
-        assert_eq!(schedule.wait(Standing::default(), false, 0.5), ms(2_000));
+        assert_eq!(schedule.wait(unhealthy, false, true, 0.5), ms(100));
+        assert_eq!(schedule.wait(Standing::default(), false, true, 0.5), ms(60_000));
+        assert_eq!(schedule.wait(Standing::default(), false, false, 0.5), ms(2_000));
+    }
+
+    #[test]
+    fn who_changes_sides_may_be_asked_again_sooner() {
+        let schedule = HealthCheck::default().jitter(0.0).unhealthy_interval(ms(5_000));
+        let (mut healthy, mut unhealthy) = (Standing::default(), Standing::default());
+        healthy.take(true, &schedule);
+        unhealthy.take(false, &schedule);
+        let waits = |schedule: &HealthCheck| {
+            [(healthy, true), (healthy, false), (unhealthy, true), (unhealthy, false)]
+                .map(|(standing, changed)| schedule.wait(standing, changed, false, 0.5).as_millis())
+        };
+        assert_eq!(waits(&schedule), [2_000, 2_000, 5_000, 5_000]);
+        let schedule = schedule.healthy_edge_interval(ms(200)).unhealthy_edge_interval(ms(300));
+        assert_eq!(waits(&schedule), [200, 2_000, 300, 5_000]);
     }
 }

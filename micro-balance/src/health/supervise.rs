@@ -49,11 +49,12 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
         let (mut standing, mut picks) = (Standing::default(), stats.picks());
         loop {
             let answer = self.answer(&service).await;
-            if standing.take(answer.is_ok(), &self.schedule) {
+            let changed = standing.take(answer.is_ok(), &self.schedule);
+            if changed {
                 self.report(stats, &answer);
             }
             let idle = std::mem::replace(&mut picks, stats.picks()) == stats.picks();
-            sleep(self.schedule.wait(standing, idle, chance.fraction())).await;
+            sleep(self.schedule.wait(standing, changed, idle, chance.fraction())).await;
         }
     }
 

@@ -60,6 +60,10 @@ impl Fake {
         Self { name, ready: false, inner: Arc::new(Mutex::new(inner)) }
     }
 
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     pub fn set(&self, mood: Mood) {
         let mut inner = self.inner.lock().unwrap();
         inner.mood = mood;
