@@ -37,7 +37,7 @@ fn ejection_is_read_whole() {
         jitter = "500ms"
         max_percent = 30
         panic_percent = 0
-        enforcing = { success_rate = 50 }
+        enforcing = { success_rate = 50, gateway_failures = 0 }
         success_rate = { factor = 2.5, request_volume = 10 }
         failure_percentage = { threshold = 50, inclusive = true }
     "#;
@@ -52,6 +52,7 @@ fn ejection_is_read_whole() {
         .max_percent(30)
         .panic_percent(0)
         .enforcing(Reason::SuccessRate, 50)
+        .enforcing(Reason::GatewayFailures, 0)
         .success_rate(SuccessRate::default().factor(2.5).request_volume(10))
         .failure_percentage(FailurePercentage::default().threshold(50.0).inclusive(true));
     assert_eq!(read(text).unwrap().ejection, expected);
@@ -66,6 +67,34 @@ fn a_health_check_says_when_and_how() {
         .unwrap();
     assert_eq!(checks.schedule, HealthCheck::default().interval(Duration::from_secs(3)));
     assert_eq!(checks.ask, Ask::Http { path: "/healthz".into() });
+    let text = r#"
+        [health_check]
+        ask.grpc = { service = "greeter.Greeter", unary = true }
+        interval = "3s"
+        unhealthy_interval = "4s"
+        healthy_edge_interval = "5s"
+        unhealthy_edge_interval = "6s"
+        idle_interval = "7s"
+        timeout = "2s"
+        initial_jitter = "8s"
+        jitter = 0.5
+        healthy_threshold = 9
+        unhealthy_threshold = 10
+    "#;
+    let schedule = HealthCheck::default()
+        .interval(Duration::from_secs(3))
+        .unhealthy_interval(Duration::from_secs(4))
+        .healthy_edge_interval(Duration::from_secs(5))
+        .unhealthy_edge_interval(Duration::from_secs(6))
+        .idle_interval(Duration::from_secs(7))
+        .timeout(Duration::from_secs(2))
+        .initial_jitter(Duration::from_secs(8))
+        .jitter(0.5)
+        .healthy_threshold(9)
+        .unhealthy_threshold(10);
+    let checks = read(text).unwrap().health_check.unwrap();
+    assert_eq!(checks.schedule, schedule);
+    assert_eq!(checks.ask, Ask::Grpc { service: "greeter.Greeter".into(), unary: true });
     let checks = read("[health_check]\nask = \"grpc\"").unwrap().health_check.unwrap();
     assert_eq!(checks.ask, Ask::Grpc { service: String::new(), unary: false });
 }
@@ -90,6 +119,7 @@ fn every_layer_is_read() {
         [hedge]
         percentile = 0.95
         attempts = 3
+        non_fatal.codes = [14]
         budget.window.ratio = 0.05
 
         [limit.vegas]
@@ -117,24 +147,126 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("retries = 3", "retries", "unknown field"),
         ("ejection.bases = \"1s\"", "ejection.bases", "unknown field"),
         ("ejection.base = \"soon\"", "ejection.base", "duration"),
+        ("ejection.base = \"0s\"", "ejection.base", "more than no time"),
+        ("ejection.interval = \"0s\"", "ejection.interval", "more than no time"),
         ("ejection.max_percent = 101", "ejection.max_percent", "0 to 100"),
-        ("ejection.enforcing.luck = 1", "ejection", "no detector"),
+        ("ejection.panic_percent = 101", "ejection.panic_percent", "0 to 100"),
+        ("ejection.preset = \"finagle\"", "ejection.preset", "unknown variant"),
+        ("ejection.enforcing.luck = 1", "ejection.enforcing.luck", "unknown field"),
+        ("ejection.enforcing.latency = 101", "ejection.enforcing.latency", "0 to 100"),
         ("ejection.success_rate.factor = -1", "ejection.success_rate.factor", "from 0 on"),
+        ("ejection.success_rate.margin = nan", "ejection.success_rate.margin", "0 to 100"),
+        ("ejection.success_rate.hosts = 5", "ejection.success_rate.hosts", "unknown field"),
+        ("ejection.failure_percentage.threshold = 101", "ejection.failure_percentage.threshold", "0 to 100"),
+        ("ejection.failure_percentage.volume = 5", "ejection.failure_percentage.volume", "unknown field"),
+        ("ejection.latency.factor = 0.5", "ejection.latency.factor", "from 1 on"),
+        ("ejection.latency.intervals = 0", "ejection.latency.intervals", "at least 1"),
+        ("ejection.latency.median = 1", "ejection.latency.median", "unknown field"),
+        ("health_check.interval = \"1s\"", "health_check", "ask"),
+        ("health_check = { ask = \"tcp\", rise = 2 }", "health_check.rise", "unknown field"),
+        ("health_check = { ask = \"icmp\" }", "health_check.ask", "unknown variant"),
+        ("health_check = { ask = \"tcp\", interval = \"0s\" }", "health_check.interval", "more than no time"),
+        ("health_check = { ask = \"tcp\", timeout = \"0s\" }", "health_check.timeout", "more than no time"),
+        (
+            "health_check = { ask = \"tcp\", healthy_threshold = 0 }",
+            "health_check.healthy_threshold",
+            "at least 1",
+        ),
         ("health_check.ask.http.page = \"/\"", "health_check.ask.http.page", "unknown field"),
+        ("health_check.ask.http.path = \"healthz\"", "health_check.ask.http.path", "/healthz"),
+        ("health_check.ask.http.path = \"/a b\"", "health_check.ask.http.path", "/healthz"),
+        ("health_check.ask.grpc.name = \"\"", "health_check.ask.grpc.name", "unknown field"),
         ("health_check.jitter = 2.0\nhealth_check.ask = \"tcp\"", "health_check.jitter", "0 to 1"),
+        ("timeout.call = 5", "timeout.call", "string"),
+        ("timeout.call = \"0s\"", "timeout.call", "more than no time"),
+        ("timeout.attempt = \"0s\"", "timeout.attempt", "more than no time"),
+        ("timeout.idle = \"0s\"", "timeout.idle", "more than no time"),
+        ("timeout.total = \"1s\"", "timeout.total", "unknown field"),
         ("retry.attempts = 0", "retry.attempts", "at least 1"),
         ("retry.whole = -1", "retry.whole", "u64"),
         ("retry.attempt_timeout = 1", "retry.attempt_timeout", "string"),
-        ("retry.codes = [17]", "retry", "no gRPC code"),
-        ("retry.budget.window.ratio = 11.0", "retry.budget", "between 0 and 10"),
-        ("retry.backoff.exponential.base = \"0s\"", "retry.backoff", "more than 0"),
+        ("retry.attempt_timeout = \"0s\"", "retry.attempt_timeout", "more than no time"),
+        ("retry.codes = [14, 17]", "retry.codes[1]", "17 is no gRPC code"),
+        ("retry.codes = [0]", "retry.codes[0]", "no gRPC code"),
+        ("retry.statuses = [600]", "retry.statuses[0]", "600 is no HTTP status"),
+        ("retry.times = 3", "retry.times", "unknown field"),
+        ("retry.budget.window.ratio = 11.0", "retry.budget.window.ratio", "between 0 and 10"),
+        ("retry.budget.window.ratio = nan", "retry.budget.window.ratio", "between 0 and 10"),
+        ("retry.budget.window.min_per_second = 1000001", "retry.budget.window.min_per_second", "1000000"),
+        ("retry.budget.window.ttl = \"61s\"", "retry.budget.window.ttl", "between 1 s and 60 s"),
+        (
+            "retry.budget.throttle = { max_tokens = 1001, token_ratio = 1.0 }",
+            "retry.budget.throttle.max_tokens",
+            "1000",
+        ),
+        (
+            "retry.budget.throttle = { max_tokens = 0, token_ratio = 1.0 }",
+            "retry.budget.throttle.max_tokens",
+            "1000",
+        ),
+        (
+            "retry.budget.throttle = { max_tokens = 9, token_ratio = 0.0 }",
+            "retry.budget.throttle.token_ratio",
+            "0.001",
+        ),
+        ("retry.budget.throttle.max_tokens = 9", "retry.budget.throttle", "token_ratio"),
+        ("retry.budget.concurrent.percent = 101", "retry.budget.concurrent.percent", "between 0 and 100"),
+        ("retry.budget.endless.min = 1", "retry.budget.endless.min", "unknown field"),
+        ("retry.budget.tokens = {}", "retry.budget.tokens", "unknown variant"),
+        ("retry.backoff.exponential.base = \"0s\"", "retry.backoff.exponential.base", "more than 0"),
+        ("retry.backoff.exponential.base = \"1s\"", "retry.backoff", "at most the last"),
+        ("retry.backoff.exponential.factor = 0.5", "retry.backoff.exponential.factor", "at least 1"),
+        (
+            "retry.backoff.exponential.jitter.around.part = 2",
+            "retry.backoff.exponential.jitter.around.part",
+            "0 to 1",
+        ),
+        (
+            "retry.backoff.exponential.jitter.above.part = nan",
+            "retry.backoff.exponential.jitter.above.part",
+            "0 to 1",
+        ),
+        (
+            "retry.backoff.linear = { base = \"2s\", step = \"1s\", max = \"1s\" }",
+            "retry.backoff",
+            "over max",
+        ),
+        ("retry.backoff.constant.waits = \"1s\"", "retry.backoff.constant.waits", "unknown field"),
         ("hedge.attempts = 2", "hedge", "percentile"),
-        ("hedge.percentile = 1.5", "hedge", "between 0 and 1"),
+        ("hedge = { after = \"1ms\", percentile = 0.9 }", "hedge", "either"),
+        ("hedge.percentile = 1.5", "hedge.percentile", "between 0 and 1"),
+        ("hedge = { after = \"1ms\", attempts = 1 }", "hedge.attempts", "2 to 5"),
+        ("hedge = { after = \"1ms\", attempts = 6 }", "hedge.attempts", "2 to 5"),
+        (
+            "hedge = { after = \"1ms\", budget.window.ratio = -1.0 }",
+            "hedge.budget.window.ratio",
+            "between 0 and 10",
+        ),
+        ("hedge = { after = \"1ms\", non_fatal.codes = [99] }", "hedge.non_fatal.codes[0]", "no gRPC code"),
+        ("hedge = { after = \"1ms\", delay = \"1ms\" }", "hedge.delay", "unknown field"),
+        ("limit.fixed.limit = 0", "limit.fixed.limit", "at least 1"),
+        ("limit.fixed.queue = 3", "limit", "go together"),
+        ("limit.fixed.max = 3", "limit.fixed.max", "unknown field"),
         ("limit.aimd = { min = 9, max = 3 }", "limit", "over max"),
+        ("limit.aimd = { initial = 10 }", "limit", "not within 20 and 200"),
+        ("limit.aimd.backoff_ratio = 0.4", "limit.aimd.backoff_ratio", "from 0.5 on and under 1"),
+        ("limit.aimd.backoff_ratio = 1.0", "limit.aimd.backoff_ratio", "from 0.5 on and under 1"),
+        ("limit.aimd.timeout = \"0s\"", "limit.aimd.timeout", "more than no time"),
+        ("limit.aimd.alpha = 1", "limit.aimd.alpha", "unknown field"),
+        ("limit.vegas = { initial = 20, max = 10 }", "limit", "over max"),
+        ("limit.vegas = { alpha = 6, beta = 3 }", "limit", "over beta"),
+        ("limit.vegas.smoothing = 1.5", "limit.vegas.smoothing", "0 to 1"),
+        ("limit.vegas.min = 1", "limit.vegas.min", "unknown field"),
+        ("limit.gradient2 = { initial = 500 }", "limit", "not within 20 and 200"),
+        ("limit.gradient2.smoothing = -0.1", "limit.gradient2.smoothing", "0 to 1"),
+        ("limit.gradient2.tolerance = 0.5", "limit.gradient2.tolerance", "at least 1"),
+        ("limit.gradient2.long = 1", "limit.gradient2.long", "unknown field"),
         ("limit.cubic = {}", "limit.cubic", "unknown variant"),
-        ("throttle.k = 0.5", "throttle", "at least 1"),
+        ("throttle.k = 0.5", "throttle.k", "at least 1"),
+        ("throttle.window = \"0s\"", "throttle.window", "more than no time"),
+        ("throttle.ratio = 0.5", "throttle.ratio", "unknown field"),
         ("failfast.queue = 3", "failfast", "limit"),
-        ("timeout.call = 5", "timeout.call", "string"),
+        ("failfast = { limit = \"3s\", wait = \"1s\" }", "failfast.wait", "unknown field"),
     ] {
         let error = read(text).err().unwrap_or_else(|| panic!("{text:?} was taken"));
         assert_eq!(error.key(), key, "{text:?}: {error}");

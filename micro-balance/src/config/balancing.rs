@@ -99,7 +99,12 @@ struct Failover {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Proportional {
+    #[serde(default, deserialize_with = "one")]
     overprovisioning: Option<u32>,
+}
+
+fn one<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    checked(from, |count: &u32| if *count > 0 { Ok(()) } else { Err("at least 1") }).map(Some)
 }
 
 fn priority<'de, D: Deserializer<'de>>(from: D) -> Result<Priority, D::Error> {
@@ -137,15 +142,24 @@ struct Preferred {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Weighted {
+    #[serde(deserialize_with = "zones")]
     weights: BTreeMap<String, u32>,
+}
+
+/// A number for each zone, and one that is not 0.
+fn zones<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, u32>, D::Error> {
+    let some = |zones: &BTreeMap<String, u32>| zones.values().any(|&count| count > 0);
+    checked(from, |zones| if some(zones) { Ok(()) } else { Err("no zone has more than 0") })
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Aware {
     zone: String,
+    #[serde(deserialize_with = "zones")]
     peers: BTreeMap<String, u32>,
     least: Option<usize>,
+    #[serde(default, deserialize_with = "one")]
     force_local: Option<u32>,
 }
 
@@ -164,6 +178,10 @@ fn locality<'de, D: Deserializer<'de>>(from: D) -> Result<Locality, D::Error> {
             })
         }
         LocalityChoice::Weighted(Weighted { weights }) => Locality::Weighted(ZoneWeights::new(weights)),
+        LocalityChoice::ZoneAware(aware) if !aware.peers.contains_key(&aware.zone) => {
+            let zone = aware.zone;
+            return Err(D::Error::custom(format_args!("there are no peers in {zone:?}, the zone itself")));
+        }
         LocalityChoice::ZoneAware(aware) => {
             let zone_aware = ZoneAware::new(aware.zone, aware.peers).least(aware.least.unwrap_or(6));
             Locality::ZoneAware(match aware.force_local {
@@ -177,12 +195,17 @@ fn locality<'de, D: Deserializer<'de>>(from: D) -> Result<Locality, D::Error> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Slow {
-    #[serde(deserialize_with = "super::duration")]
+    #[serde(deserialize_with = "window")]
     window: Duration,
     #[serde(default, deserialize_with = "aggression")]
     aggression: Option<f64>,
     #[serde(default, deserialize_with = "maybe_percent")]
     min_percent: Option<u32>,
+}
+
+fn window<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let window = super::duration(from)?;
+    if window.is_zero() { Err(D::Error::custom("more than no time")) } else { Ok(window) }
 }
 
 fn aggression<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {

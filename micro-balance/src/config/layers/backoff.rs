@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::{
-    config::{choice, duration},
+    config::{checked, choice, duration},
     retry::{Backoff, Jitter},
 };
 
@@ -20,13 +20,23 @@ enum Waits {
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Exponential {
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "first")]
     base: Duration,
+    #[serde(deserialize_with = "factor")]
     factor: f64,
     #[serde(deserialize_with = "duration")]
     max: Duration,
     #[serde(deserialize_with = "choice")]
     jitter: Jitters,
+}
+
+fn first<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let base = duration(from)?;
+    Backoff::exponential(base, 1.0, Duration::MAX).map(|_| base).map_err(D::Error::custom)
+}
+
+fn factor<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    checked(from, |factor: &f64| Backoff::exponential(Duration::MAX, *factor, Duration::MAX))
 }
 
 impl Default for Exponential {
@@ -53,7 +63,12 @@ struct Nothing {}
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Part {
+    #[serde(deserialize_with = "part")]
     part: f64,
+}
+
+fn part<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    checked(from, |part: &f64| if (0.0..=1.0).contains(part) { Ok(()) } else { Err("a part is 0 to 1") })
 }
 
 #[derive(Deserialize)]
@@ -85,6 +100,9 @@ pub(super) fn backoff<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Backo
                 Jitters::Above(Part { part }) => Jitter::Above(part),
             };
             Backoff::exponential(base, factor, max).map_err(D::Error::custom)?.jitter(jitter)
+        }
+        Waits::Linear(Linear { base, max, .. }) if base > max => {
+            return Err(D::Error::custom(format_args!("base {base:?} is over max {max:?}")));
         }
         Waits::Linear(Linear { base, step, max }) => Backoff::linear(base, step, max),
         Waits::Constant(Constant { wait }) => Backoff::constant(wait),

@@ -1,9 +1,10 @@
 //! When an endpoint that does badly is left out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer};
 
+use super::some_time;
 use crate::{
     config::{checked, maybe_duration},
     eject::{Ejection, FailurePercentage, Latency, Reason, SuccessRate},
@@ -19,12 +20,12 @@ struct Settings {
     success_rate: Option<Rate>,
     failure_percentage: Option<Percentage>,
     latency: Option<Slow>,
-    enforcing: BTreeMap<String, u8>,
-    #[serde(deserialize_with = "maybe_duration")]
+    enforcing: Enforcing,
+    #[serde(deserialize_with = "some_time")]
     interval: Option<Duration>,
-    #[serde(deserialize_with = "maybe_duration")]
+    #[serde(deserialize_with = "some_time")]
     base: Option<Duration>,
-    #[serde(deserialize_with = "maybe_duration")]
+    #[serde(deserialize_with = "some_time")]
     max: Option<Duration>,
     #[serde(deserialize_with = "maybe_duration")]
     jitter: Option<Duration>,
@@ -45,11 +46,46 @@ enum Preset {
     Grpc,
 }
 
+/// The percentage by detector.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Enforcing {
+    #[serde(deserialize_with = "percent")]
+    consecutive_failures: Option<u32>,
+    #[serde(deserialize_with = "percent")]
+    gateway_failures: Option<u32>,
+    #[serde(deserialize_with = "percent")]
+    local_failures: Option<u32>,
+    #[serde(deserialize_with = "percent")]
+    success_rate: Option<u32>,
+    #[serde(deserialize_with = "percent")]
+    local_success_rate: Option<u32>,
+    #[serde(deserialize_with = "percent")]
+    failure_percentage: Option<u32>,
+    #[serde(deserialize_with = "percent")]
+    latency: Option<u32>,
+}
+
+impl Enforcing {
+    fn of(&self, reason: Reason) -> Option<u32> {
+        match reason {
+            Reason::Failures => self.consecutive_failures,
+            Reason::GatewayFailures => self.gateway_failures,
+            Reason::LocalFailures => self.local_failures,
+            Reason::SuccessRate => self.success_rate,
+            Reason::LocalSuccessRate => self.local_success_rate,
+            Reason::FailurePercentage => self.failure_percentage,
+            Reason::Latency => self.latency,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Rate {
-    #[serde(deserialize_with = "positive")]
+    #[serde(deserialize_with = "from_0")]
     factor: f64,
+    #[serde(deserialize_with = "points")]
     margin: f64,
     minimum_hosts: u32,
     request_volume: u32,
@@ -64,7 +100,7 @@ impl Default for Rate {
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Percentage {
-    #[serde(deserialize_with = "positive")]
+    #[serde(deserialize_with = "points")]
     threshold: f64,
     inclusive: bool,
     minimum_hosts: u32,
@@ -80,8 +116,9 @@ impl Default for Percentage {
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Slow {
-    #[serde(deserialize_with = "positive")]
+    #[serde(deserialize_with = "from_1")]
     factor: f64,
+    #[serde(deserialize_with = "one")]
     intervals: u32,
     minimum_hosts: u32,
     request_volume: u32,
@@ -97,10 +134,21 @@ fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> 
     crate::config::percent(from).map(Some)
 }
 
-fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    let check =
-        |value: &f64| if value.is_finite() && *value >= 0.0 { Ok(()) } else { Err("a number from 0 on") };
-    checked(from, check)
+/// Points of percent.
+fn points<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    checked(from, |points: &f64| if (0.0..=100.0).contains(points) { Ok(()) } else { Err("0 to 100") })
+}
+
+fn from_0<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    checked(from, |n: &f64| if n.is_finite() && *n >= 0.0 { Ok(()) } else { Err("a number from 0 on") })
+}
+
+fn from_1<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    checked(from, |n: &f64| if n.is_finite() && *n >= 1.0 { Ok(()) } else { Err("a number from 1 on") })
+}
+
+fn one<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    checked(from, |count: &u32| if *count > 0 { Ok(()) } else { Err("at least 1") })
 }
 
 pub(super) fn ejection<'de, D: Deserializer<'de>>(from: D) -> Result<Ejection, D::Error> {
@@ -124,16 +172,11 @@ pub(super) fn ejection<'de, D: Deserializer<'de>>(from: D) -> Result<Ejection, D
     ejection = set(ejection, settings.max_percent, Ejection::max_percent);
     ejection = set(ejection, settings.panic_percent, Ejection::panic_percent);
     ejection = set(ejection, settings.fail_in_panic, Ejection::fail_in_panic);
-    for (name, percent) in settings.enforcing {
-        let reason = Reason::ALL.into_iter().find(|reason| reason.name() == name);
-        let reason = reason
-            .ok_or_else(|| D::Error::custom(format_args!("enforcing: there is no detector {name:?}")))?;
-        if percent > 100 {
-            return Err(D::Error::custom(format_args!(
-                "enforcing: {name} is {percent}, a percentage is 0 to 100"
-            )));
+    // Last, as a detector that is named is enforced otherwise.
+    for reason in Reason::ALL {
+        if let Some(percent) = settings.enforcing.of(reason) {
+            ejection = ejection.enforcing(reason, percent as u8);
         }
-        ejection = ejection.enforcing(reason, percent);
     }
     Ok(ejection)
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use http::uri::PathAndQuery;
+use serde::{Deserialize, Deserializer};
 
-use super::{part, some};
+use super::{part, some, some_time};
 use crate::{
-    config::{choice, maybe_duration},
+    config::{checked, choice, maybe_duration},
     health::HealthCheck,
 };
 
@@ -44,13 +45,17 @@ pub enum Ask {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Checks {
-    #[serde(default, deserialize_with = "maybe_duration")]
+    #[serde(default, deserialize_with = "some_time")]
     interval: Option<Duration>,
-    #[serde(default, deserialize_with = "maybe_duration")]
+    #[serde(default, deserialize_with = "some_time")]
     unhealthy_interval: Option<Duration>,
-    #[serde(default, deserialize_with = "maybe_duration")]
+    #[serde(default, deserialize_with = "some_time")]
+    healthy_edge_interval: Option<Duration>,
+    #[serde(default, deserialize_with = "some_time")]
+    unhealthy_edge_interval: Option<Duration>,
+    #[serde(default, deserialize_with = "some_time")]
     idle_interval: Option<Duration>,
-    #[serde(default, deserialize_with = "maybe_duration")]
+    #[serde(default, deserialize_with = "some_time")]
     timeout: Option<Duration>,
     #[serde(default, deserialize_with = "maybe_duration")]
     initial_jitter: Option<Duration>,
@@ -79,7 +84,15 @@ struct Tcp {}
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Page {
+    #[serde(deserialize_with = "path")]
     path: String,
+}
+
+fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    checked(from, |path: &String| match path.parse::<PathAndQuery>() {
+        Ok(_) if path.starts_with('/') => Ok(()),
+        _ => Err("no path such as \"/healthz\""),
+    })
 }
 
 #[derive(Deserialize)]
@@ -100,6 +113,8 @@ impl From<Checks> for HealthChecks {
         let mut schedule = HealthCheck::default();
         schedule = set(schedule, checks.interval, HealthCheck::interval);
         schedule = set(schedule, checks.unhealthy_interval, HealthCheck::unhealthy_interval);
+        schedule = set(schedule, checks.healthy_edge_interval, HealthCheck::healthy_edge_interval);
+        schedule = set(schedule, checks.unhealthy_edge_interval, HealthCheck::unhealthy_edge_interval);
         schedule = set(schedule, checks.idle_interval, HealthCheck::idle_interval);
         schedule = set(schedule, checks.timeout, HealthCheck::timeout);
         schedule = set(schedule, checks.initial_jitter, HealthCheck::initial_jitter);

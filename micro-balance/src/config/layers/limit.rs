@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{part, some};
+use super::{part, some, some_time};
 use crate::{
-    config::{choice, maybe_duration},
+    config::{checked, choice, maybe_duration},
     limit::{Aimd, Gradient2, LimitLayer, Vegas},
 };
 
@@ -38,9 +38,9 @@ struct AimdSettings {
     min: Option<u32>,
     #[serde(deserialize_with = "some")]
     max: Option<u32>,
-    #[serde(deserialize_with = "part")]
+    #[serde(deserialize_with = "backoff_ratio")]
     backoff_ratio: Option<f64>,
-    #[serde(deserialize_with = "maybe_duration")]
+    #[serde(deserialize_with = "some_time")]
     timeout: Option<Duration>,
 }
 
@@ -69,18 +69,34 @@ struct GradientSettings {
     #[serde(deserialize_with = "part")]
     smoothing: Option<f64>,
     queue: Option<u32>,
+    #[serde(deserialize_with = "tolerance")]
     tolerance: Option<f64>,
 }
 
+fn backoff_ratio<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    let check =
+        |ratio: &f64| if (0.5..1.0).contains(ratio) { Ok(()) } else { Err("from 0.5 on and under 1") };
+    checked(from, check).map(Some)
+}
+
+fn tolerance<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    checked(from, |times: &f64| if times.is_finite() && *times >= 1.0 { Ok(()) } else { Err("at least 1") })
+        .map(Some)
+}
+
+/// The least and the most that a limit may be, where it begins in between.
+fn range<E: Error>(min: Option<u32>, max: Option<u32>, initial: Option<u32>) -> Result<(u32, u32), E> {
+    let (min, max, initial) = (min.unwrap_or(20), max.unwrap_or(200), initial.unwrap_or(20));
+    if min > max {
+        return Err(E::custom(format_args!("min {min} is over max {max}")));
+    }
+    if !(min..=max).contains(&initial) {
+        return Err(E::custom(format_args!("initial {initial} is not within {min} and {max}")));
+    }
+    Ok((min, max))
+}
+
 pub(super) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitLayer>, D::Error> {
-    let range = |min: Option<u32>, max: Option<u32>| {
-        let (min, max) = (min.unwrap_or(20), max.unwrap_or(200));
-        if min <= max {
-            Ok((min, max))
-        } else {
-            Err(D::Error::custom(format_args!("min {min} is over max {max}")))
-        }
-    };
     Ok(Some(match choice(from)? {
         Kind::Fixed(Fixed { limit, queue, wait }) => {
             let layer = LimitLayer::new(limit.unwrap_or(1024));
@@ -91,13 +107,22 @@ pub(super) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitLa
             }
         }
         Kind::Aimd(settings) => {
-            let (min, max) = range(settings.min, settings.max)?;
+            let (min, max) = range(settings.min, settings.max, settings.initial)?;
             let mut aimd = Aimd::default().range(min, max);
             aimd = set(aimd, settings.initial, Aimd::initial);
             aimd = set(aimd, settings.backoff_ratio, Aimd::backoff_ratio);
             LimitLayer::adaptive(set(aimd, settings.timeout, Aimd::timeout))
         }
         Kind::Vegas(settings) => {
+            let (initial, max) = (settings.initial.unwrap_or(20), settings.max.unwrap_or(1000));
+            if initial > max {
+                return Err(D::Error::custom(format_args!("initial {initial} is over max {max}")));
+            }
+            if let (Some(alpha), Some(beta)) = (settings.alpha, settings.beta)
+                && alpha > beta
+            {
+                return Err(D::Error::custom(format_args!("alpha {alpha} is over beta {beta}")));
+            }
             let mut vegas = set(Vegas::default(), settings.initial, Vegas::initial);
             vegas = set(vegas, settings.max, Vegas::max);
             vegas = set(vegas, settings.alpha, Vegas::alpha);
@@ -105,7 +130,7 @@ pub(super) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitLa
             LimitLayer::adaptive(set(vegas, settings.smoothing, Vegas::smoothing))
         }
         Kind::Gradient2(settings) => {
-            let (min, max) = range(settings.min, settings.max)?;
+            let (min, max) = range(settings.min, settings.max, settings.initial)?;
             let mut gradient =
                 set(Gradient2::default().range(min, max), settings.initial, Gradient2::initial);
             gradient = set(gradient, settings.smoothing, Gradient2::smoothing);

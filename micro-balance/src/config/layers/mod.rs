@@ -11,7 +11,7 @@ mod shed;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error};
 
 pub use self::health::{Ask, HealthChecks};
 use self::{
@@ -21,7 +21,7 @@ use self::{
     retry::retry,
     shed::{failfast, throttle},
 };
-use super::{checked, maybe_duration};
+use super::{checked, duration};
 use crate::{
     eject::Ejection, failfast::FailfastLayer, hedge::HedgeLayer, limit::LimitLayer, retry::RetryLayer,
     throttle::ThrottleLayer,
@@ -82,19 +82,25 @@ pub struct Layers {
 #[non_exhaustive]
 pub struct Timeouts {
     /// Of a call with all its attempts.
-    #[serde(deserialize_with = "maybe_duration")]
+    #[serde(deserialize_with = "some_time")]
     pub call: Option<Duration>,
     /// Of each attempt.
-    #[serde(deserialize_with = "maybe_duration")]
+    #[serde(deserialize_with = "some_time")]
     pub attempt: Option<Duration>,
     /// Between two frames of an answer.
-    #[serde(deserialize_with = "maybe_duration")]
+    #[serde(deserialize_with = "some_time")]
     pub idle: Option<Duration>,
 }
 
 /// A count of at least one.
 fn some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     checked(from, |count: &u32| if *count > 0 { Ok(()) } else { Err("at least 1") }).map(Some)
+}
+
+/// A time that is not none at all.
+fn some_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let time = duration(from)?;
+    if time.is_zero() { Err(D::Error::custom("more than no time")) } else { Ok(Some(time)) }
 }
 
 /// A part from 0 to 1.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer};
 
-use super::{backoff::backoff, budget::budget, some};
+use super::{backoff::backoff, budget::budget, some, some_time};
 use crate::{
     config::maybe_duration,
     retry::{Backoff, Budget, RetryLayer, When},
@@ -20,10 +20,10 @@ struct Retries {
     #[serde(deserialize_with = "maybe_duration")]
     look: Option<Duration>,
     whole: Option<u64>,
-    #[serde(deserialize_with = "maybe_duration")]
+    #[serde(deserialize_with = "some_time")]
     attempt_timeout: Option<Duration>,
-    codes: Option<Vec<u16>>,
-    statuses: Option<Vec<u16>>,
+    codes: Option<Vec<Code>>,
+    statuses: Option<Vec<Status>>,
     #[serde(deserialize_with = "budget")]
     budget: Option<Budget>,
     #[serde(deserialize_with = "backoff")]
@@ -43,20 +43,49 @@ pub(super) fn retry<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RetryLa
     layer = retries.attempt_timeout.map_or(layer.clone(), |limit| layer.attempt_timeout(limit));
     layer = retries.budget.map_or(layer.clone(), |budget| layer.budget(budget));
     layer = retries.backoff.map_or(layer.clone(), |backoff| layer.backoff(backoff));
-    if retries.codes.is_some() || retries.statuses.is_some() {
-        let mut when = When::never();
-        for code in retries.codes.unwrap_or_else(|| vec![14]) {
-            if !(1..=16).contains(&code) {
-                return Err(D::Error::custom(format_args!("{code} is no gRPC code of a failure")));
-            }
-            when = when.code(code);
-        }
-        for status in retries.statuses.unwrap_or_else(|| vec![502, 503, 504]) {
-            let known = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() < 600);
-            when = when
-                .status(known.ok_or_else(|| D::Error::custom(format_args!("{status} is no HTTP status")))?);
-        }
-        layer = layer.when(when);
+    let when = when(retries.codes, retries.statuses);
+    Ok(Some(when.map_or(layer.clone(), |when| layer.when(when))))
+}
+
+/// What these codes and statuses mean together; either has its default where only the other is given.
+pub(super) fn when(codes: Option<Vec<Code>>, statuses: Option<Vec<Status>>) -> Option<When> {
+    if codes.is_none() && statuses.is_none() {
+        return None;
     }
-    Ok(Some(layer))
+    let codes = codes.unwrap_or_else(|| vec![Code(14)]);
+    let unavailable = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+    let statuses = statuses.unwrap_or_else(|| unavailable.map(Status).into());
+    let when = codes.into_iter().fold(When::never(), |when, Code(code)| when.code(code));
+    Some(statuses.into_iter().fold(when, |when, Status(status)| when.status(status)))
+}
+
+/// gRPC's code of a failure.
+#[derive(Deserialize)]
+#[serde(try_from = "u16")]
+pub(super) struct Code(u16);
+
+impl TryFrom<u16> for Code {
+    type Error = String;
+
+    fn try_from(code: u16) -> Result<Self, String> {
+        if (1..=16).contains(&code) {
+            Ok(Self(code))
+        } else {
+            Err(format!("{code} is no gRPC code of a failure"))
+        }
+    }
+}
+
+/// A status of HTTP.
+#[derive(Deserialize)]
+#[serde(try_from = "u16")]
+pub(super) struct Status(StatusCode);
+
+impl TryFrom<u16> for Status {
+    type Error = String;
+
+    fn try_from(status: u16) -> Result<Self, String> {
+        let known = StatusCode::from_u16(status).ok().filter(|status| status.as_u16() < 600);
+        known.map(Self).ok_or_else(|| format!("{status} is no HTTP status"))
+    }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
+use super::some_time;
 use crate::{
-    config::{duration, maybe_duration},
+    config::{checked, duration},
     failfast::FailfastLayer,
     throttle::ThrottleLayer,
 };
@@ -13,9 +14,14 @@ use crate::{
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Throttling {
+    #[serde(deserialize_with = "k")]
     k: Option<f64>,
-    #[serde(deserialize_with = "maybe_duration")]
+    #[serde(deserialize_with = "some_time")]
     window: Option<Duration>,
+}
+
+fn k<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    checked(from, |k: &f64| ThrottleLayer::new().k(*k)).map(Some)
 }
 
 pub(super) fn throttle<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ThrottleLayer>, D::Error> {
