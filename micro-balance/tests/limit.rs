@@ -165,7 +165,7 @@ async fn after_many_requests_of_every_kind_nothing_is_left() {
             }
         }
     }));
-    let tasks: Vec<_> = (0..10_000_u32)
+    let tasks: Vec<_> = (0..100_000_u32)
         .map(|n| {
             let service = service.clone();
             tokio::spawn(async move {

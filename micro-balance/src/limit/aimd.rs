@@ -78,5 +78,14 @@ mod tests {
         let late = Sample { latency: Duration::from_secs(6), in_flight: 0, dropped: false };
         assert_eq!(Aimd::default().initial(30).update(late), 27);
         assert_eq!(Aimd::default().initial(100).update(sample(49, false)), 100, "not used");
+        assert_eq!(Aimd::default().initial(100).update(sample(50, false)), 101, "half used");
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_netflix() {
+        let Aimd { limit, min, max, ratio, timeout } = Aimd::default();
+        assert_eq!((limit, min, max, ratio, timeout), (20, 20, 200, 0.9, Duration::from_secs(5)));
+        let ratios = [0.1, 0.7, 3.0].map(|ratio| Aimd::default().backoff_ratio(ratio).ratio);
+        assert_eq!(ratios, [0.5, 0.7, 1.0]);
     }
 }

@@ -131,6 +131,28 @@ mod tests {
         assert!((average.add(100.0) - 16.1931).abs() < 1e-4);
     }
 
+    #[test]
+    fn the_defaults_are_those_of_netflix() {
+        let Gradient2 { limit, min, max, smoothing, queue, tolerance, long } = Gradient2::default();
+        assert_eq!((limit, min, max, smoothing, queue, tolerance), (20.0, 20, 200, 0.2, 4, 1.5));
+        assert_eq!((long.window, long.warmup), (600.0, 10));
+    }
+
+    #[test]
+    fn what_was_usual_is_forgotten_sooner_where_the_service_became_twice_as_fast() {
+        let usual = |latency| {
+            let mut gradient = Gradient2::default();
+            (0..10).for_each(|_| {
+                gradient.update(sample(100, 20));
+            });
+            gradient.update(sample(latency, 20));
+            gradient.long.value
+        };
+        let step = |latency: f64| 0.1 + (latency - 0.1) * 2.0 / 601.0;
+        assert!((usual(50) - step(0.05)).abs() < 1e-9, "twice is not more than twice");
+        assert!((usual(40) - step(0.04) * 0.95).abs() < 1e-9);
+    }
+
     fn sample(ms: u64, in_flight: u32) -> Sample {
         Sample { latency: Duration::from_millis(ms), in_flight, dropped: false }
     }

@@ -169,6 +169,20 @@ mod tests {
     }
 
     #[test]
+    fn the_defaults_are_those_of_netflix() {
+        let vegas = Vegas::default();
+        assert_eq!((vegas.limit(), vegas.max, vegas.smoothing, PROBE), (20, 1000, 1.0, 30.0));
+        // The logarithm of 100 is 2: grows under a queue of 6 by 2, at most 2 by 12, falls over 12 by 2.
+        let grown = |waiting: f64| {
+            let mut vegas = Vegas::default().initial(100);
+            let sample = |latency| Sample { latency, in_flight: 100, dropped: false };
+            vegas.update(sample(Duration::from_secs(1)));
+            vegas.update(sample(Duration::from_secs_f64(1.0 / (1.0 - waiting / 100.0))))
+        };
+        assert_eq!([1.5, 2.5, 5.5, 11.5, 12.5].map(grown), [112, 102, 100, 100, 98]);
+    }
+
+    #[test]
     fn a_failure_lowers_the_limit_and_never_under_one() {
         let mut vegas = Vegas::default().initial(2);
         let dropped = Sample { latency: Duration::from_millis(1), in_flight: 1, dropped: true };

@@ -324,6 +324,8 @@ mod tests {
         }
         let penalty = &table["penalty"];
         let policy = PeakEwma::new().classic();
+        assert_eq!(policy.timing.default_latency, millis(table["profile_default_rtt_ms"].as_f64().unwrap()));
+        assert_eq!(policy.timing.decay, Duration::from_secs(table["decay_s"].as_u64().unwrap()));
         let base = millis(penalty["base_ms"].as_f64().unwrap());
         assert_eq!(policy.timing.penalty, base);
         let endpoint = endpoint(&policy);

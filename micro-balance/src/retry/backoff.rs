@@ -148,6 +148,16 @@ mod tests {
         }
     }
 
+    /// `data/policies/backoff.json`, `envoy_lower_bound`: the base, and a random number modulo half of it.
+    #[test]
+    fn a_wait_with_a_lower_bound_is_that_of_envoys_tests() {
+        let backoff = exponential(500, 10_000).jitter(Jitter::Above(0.5));
+        for (random, expected) in [(22, 522), (9999, 749)] {
+            let wait = backoff.wait(0, f64::from(random % 250) / 250.0);
+            assert_eq!(wait.as_micros().div_ceil(1000), expected);
+        }
+    }
+
     #[test]
     fn grpcs_windows_are_a_fifth_around_the_wait() {
         let backoff = exponential(100, 1000).jitter(Jitter::Around(0.2));
@@ -182,6 +192,9 @@ mod tests {
         let backoff = exponential(50, 70).jitter(Jitter::Above(0.99));
         assert_eq!(backoff.wait(0, 0.2), Duration::from_micros(59_900));
         assert_eq!(backoff.wait(0, 0.9), ms(70));
+        // With its own limit, which is none that anybody waits for.
+        let endless = exponential(50, u64::MAX).jitter(Jitter::Above(0.99));
+        assert_eq!((endless.wait(3, 0.0), endless.wait(3, 1.0)), (ms(400), ms(796)));
     }
 
     #[test]
@@ -189,6 +202,13 @@ mod tests {
         let v1 = Backoff::custom(|n| if n == 0 { Duration::ZERO } else { ms(10_u64.saturating_pow(n)) });
         let waits: Vec<_> = (0..5).map(|n| v1.wait(n, 0.5).as_millis()).collect();
         assert_eq!(waits, [0, 10, 100, 1000, 10_000]);
+        // To the power of e, in tenths of a second, two minutes at most.
+        let v6 = Backoff::custom(|n| {
+            let tenths = f64::from(n).powf(std::f64::consts::E) as u64;
+            ms(if n > 13 { 120_000 } else { tenths * 100 })
+        });
+        let waits: Vec<_> = [0, 1, 2, 3, 4, 5, 14].map(|n| v6.wait(n, 0.5).as_millis()).into();
+        assert_eq!(waits, [0, 100, 600, 1900, 4300, 7900, 120_000]);
     }
 
     #[test]

@@ -199,3 +199,31 @@ where
         ResponseFuture::new(attempt, call)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Response, StatusCode};
+
+    use super::*;
+    use crate::retry::{Kind, Verdict};
+
+    /// What the layer does of its own accord is what it says, and no request is sent more than twice again.
+    #[test]
+    fn the_defaults_are_two_retries_of_what_is_unavailable_with_64_kib_kept() {
+        let RetryLayer { config, at_most } = RetryLayer::new();
+        assert_eq!((config.attempts, at_most, config.keep), (3, 5, 64 << 10));
+        let waits: Vec<_> = (0..6).map(|retry| config.backoff.whole(retry).as_millis()).collect();
+        assert_eq!(waits, [25, 50, 100, 200, 250, 250]);
+        assert_eq!(config.backoff.wait(1, 0.5), config.backoff.whole(1) / 2, "full jitter");
+        let again = |status: u16, code: Option<u16>| {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            code.map(|code| response.headers_mut().insert("grpc-status", code.into()));
+            let kind = Kind { grpc: code.is_some(), repeatable: true };
+            matches!(config.when.response(kind, &response), Verdict::Retry(_))
+        };
+        let statuses: Vec<_> = (200..600).filter(|&status| again(status, None)).collect();
+        let codes: Vec<_> = (0..=16).filter(|&code| again(200, Some(code))).collect();
+        assert_eq!((statuses, codes), (vec![502, 503, 504], vec![14]));
+    }
+}

@@ -65,6 +65,7 @@ pub(crate) struct Set {
     balance: Balance<Silent, bool, Spy, Opaque>,
     next: Arc<AtomicUsize>,
     held: Vec<tokio::task::JoinHandle<()>>,
+    calls: Vec<<Balance<Silent, bool, Spy, Opaque> as Service<bool>>::Future>,
     _hand: Box<dyn std::any::Any>,
 }
 
@@ -87,7 +88,14 @@ impl Set {
         sleep(Duration::from_millis(50)).await;
         let endpoints = spy.seen.lock().unwrap().clone();
         assert_eq!(endpoints.len(), count);
-        Self { endpoints, balance, next: spy.next, held: Vec::new(), _hand: Box::new(hand) }
+        Self {
+            endpoints,
+            balance,
+            next: spy.next,
+            held: Vec::new(),
+            calls: Vec::new(),
+            _hand: Box::new(hand),
+        }
     }
 
     /// Endpoints of these weights, in this order.
@@ -109,6 +117,12 @@ impl Set {
             self.held.push(tokio::spawn(async move { drop(request.await) }));
         }
         sleep(Duration::from_millis(1)).await;
+    }
+
+    /// Starts a request at endpoint `index` that nobody waits for.
+    pub(crate) fn hold(&mut self, index: usize) {
+        self.next.store(index, Relaxed);
+        self.calls.push(self.balance.call(true));
     }
 
     /// The first `count` picks of `policy`.
