@@ -94,6 +94,10 @@ impl Outcome {
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes()) else { return false };
     const GRPC: &[u8] = b"application/grpc";
+    // What nearly all say.
+    if value == GRPC {
+        return true;
+    }
     let Some((start, rest)) = value.split_at_checked(GRPC.len()) else { return false };
     start.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }

@@ -123,9 +123,22 @@ impl Target {
 
 /// Removes what describes the caller's own connection, which HTTP/2 forbids, and gives back its `host`.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) -> Option<Authority> {
-    if !headers.iter().any(|(name, value)| is_hop_by_hop(name, value)) {
-        return None;
+    // Most have a host, or nothing at all, which one look at each name tells.
+    let (mut host, mut others) = (false, false);
+    for (name, value) in headers.iter() {
+        match *name == header::HOST {
+            true => host = true,
+            false => others |= is_hop_by_hop(name, value),
+        }
     }
+    if others {
+        remove_others(headers);
+    }
+    let host = if host { headers.remove(header::HOST)? } else { return None };
+    Authority::from_maybe_shared(host).ok()
+}
+
+fn remove_others(headers: &mut HeaderMap) {
     if headers.get(header::TE).is_some_and(|te| te != "trailers") {
         headers.remove(header::TE);
     }
@@ -137,16 +150,13 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) -> Option<Authority> {
     for name in [header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION] {
         headers.remove(name);
     }
-    let host = headers.remove(header::HOST)?;
-    Authority::from_maybe_shared(host).ok()
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 fn is_hop_by_hop(name: &HeaderName, value: &HeaderValue) -> bool {
-    *name == header::HOST
-        || (*name == header::TE && value != "trailers")
+    (*name == header::TE && value != "trailers")
         || *name == header::CONNECTION
         || *name == header::TRANSFER_ENCODING
         || *name == header::UPGRADE

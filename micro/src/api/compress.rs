@@ -32,11 +32,16 @@ pub struct Compressible(());
 impl Predicate for Compressible {
     fn should_compress<B: Body>(&self, response: &Response<B>) -> bool {
         let headers = response.headers();
+        let kind = text(headers, header::CONTENT_TYPE);
+        // Asked of every call, and known by the first letters.
+        if kind.starts_with("application/grpc") {
+            return false;
+        }
         let size = response.body().size_hint();
         let whole = !matches!(response.status(), StatusCode::PARTIAL_CONTENT | StatusCode::NO_CONTENT);
         whole
             && size.exact().is_none_or(|exact| exact >= LEAST)
-            && is_text(text(headers, header::CONTENT_TYPE))
+            && is_text(kind)
             && !text(headers, header::CACHE_CONTROL).to_ascii_lowercase().contains("no-transform")
             && headers.get(header::ETAG).is_none_or(|tag| tag.as_bytes().starts_with(b"W/"))
     }

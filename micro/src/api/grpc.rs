@@ -81,10 +81,12 @@ pub(super) fn is_method(path: &str) -> bool {
 }
 
 fn is_name(name: &str) -> bool {
-    let clean = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
+    // A dot, or the end, behind nothing: no part between dots is empty.
+    let mut before = b'.';
+    let clean = name.bytes().all(|byte| {
+        let after_dot = std::mem::replace(&mut before, byte) == b'.';
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && !after_dot)
+    });
     // An address of an IP network is where the caller found us, and no service.
-    name.split('.').all(clean) && !name.starts_with(|first: char| first.is_ascii_digit())
+    clean && before != b'.' && !name.as_bytes()[0].is_ascii_digit()
 }

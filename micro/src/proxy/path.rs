@@ -19,7 +19,7 @@ pub fn check(path: &str) -> Result<(), &'static str> {
         return Err("the path begins with two slashes");
     }
     // What is ordinary, which is nearly all there is, is read once.
-    if bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_')) {
+    if is_ordinary(bytes) {
         return Ok(());
     }
     let mut segment = Segment::default();
@@ -53,6 +53,16 @@ pub fn check(path: &str) -> Result<(), &'static str> {
         }
     }
     segment.end()
+}
+
+/// Whether nothing in `path` has to be looked at twice. A dot behind a letter is in no segment of nothing but dots.
+fn is_ordinary(path: &[u8]) -> bool {
+    let mut before = b'/';
+    path.iter().all(|&byte| {
+        let letter_before = before.is_ascii_alphanumeric();
+        before = byte;
+        byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_') || (byte == b'.' && letter_before)
+    })
 }
 
 /// What matters of a segment: whether it is nothing but dots, up to a `;`.

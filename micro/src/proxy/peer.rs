@@ -39,29 +39,54 @@ impl Peer {
     /// Tells the next server: adds the peer to `x-forwarded-for`, and sets the others unless a trusted peer has. False
     /// where that names more proxies than a request comes through.
     pub(super) fn introduce(&self, headers: &mut HeaderMap) -> bool {
-        let mut passed = 0;
+        let (said, mut passed) = (Said::of(headers), 0);
         if let Some(address) = self.address {
             match address.ip() {
-                IpAddr::V4(address) if !headers.contains_key(FORWARDED_FOR) => {
+                IpAddr::V4(address) if !said.client => {
                     headers.insert(FORWARDED_FOR, written(address));
                 }
                 address => passed = forwarded_for(headers, address),
             }
         }
-        if !self.trusted {
+        if !self.trusted && said.forwarded {
             headers.remove(header::FORWARDED);
         }
-        if !(self.trusted && headers.contains_key(FORWARDED_PROTO)) {
+        if !(self.trusted && said.proto) {
             let proto = if self.tls { "https" } else { "http" };
             headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
         }
-        if !(self.trusted && headers.contains_key(FORWARDED_HOST)) {
+        if !(self.trusted && said.host) {
             match headers.get(header::HOST).cloned() {
                 Some(host) => headers.insert(FORWARDED_HOST, host),
                 None => headers.remove(FORWARDED_HOST),
             };
         }
         passed <= MOST_PROXIES
+    }
+}
+
+/// Which of these headers a request has: most have none, which one look at each name tells.
+#[derive(Default)]
+struct Said {
+    client: bool,
+    proto: bool,
+    host: bool,
+    forwarded: bool,
+}
+
+impl Said {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut said = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "x-forwarded-for" => said.client = true,
+                "x-forwarded-proto" => said.proto = true,
+                "x-forwarded-host" => said.host = true,
+                "forwarded" => said.forwarded = true,
+                _ => {}
+            }
+        }
+        said
     }
 }
 
