@@ -81,7 +81,8 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         ResponseFuture {
             inner: Some(self.inner.call(request)),
-            began: Instant::now(),
+            // Where there is no limit, nobody looks at the clock.
+            began: (self.settings.limit < Duration::MAX).then(Instant::now),
             sleep: None,
             settings: self.settings,
         }
@@ -95,7 +96,7 @@ pub struct ResponseFuture<F> {
     /// `None` after the time has passed.
     #[pin]
     inner: Option<F>,
-    began: Instant,
+    began: Option<Instant>,
     /// Starts when there is something to wait for: an answer that is there at once costs no timer.
     #[pin]
     sleep: Option<Sleep>,
@@ -116,11 +117,9 @@ where
         if let Some(Poll::Ready(result)) = this.inner.as_mut().as_pin_mut().map(|inner| inner.poll(cx)) {
             return Poll::Ready(result.map_err(Into::into));
         }
-        if limit == Duration::MAX {
-            return Poll::Pending;
-        }
+        let Some(began) = *this.began else { return Poll::Pending };
         if this.sleep.is_none() {
-            this.sleep.set(Some(sleep_until(end(*this.began, limit))));
+            this.sleep.set(Some(sleep_until(end(began, limit))));
         }
         if let Some(sleep) = this.sleep.as_pin_mut() {
             ready!(sleep.poll(cx));

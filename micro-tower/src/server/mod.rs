@@ -20,6 +20,7 @@ mod refusals;
 mod session;
 mod settings;
 mod shutdown;
+mod timer;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -39,7 +39,7 @@ impl Pace {
     /// One more request, until what this gives is dropped.
     pub(super) fn begin(&self) -> Request {
         self.0.in_flight.fetch_add(1, Relaxed);
-        Request(self.clone())
+        Request { pace: self.clone(), over: false }
     }
 
     /// Ends when the connection has had no request for too long: from the beginning, or since the last.
@@ -80,12 +80,18 @@ impl Pace {
 
 /// A request that has not been answered to its end.
 #[derive(Debug)]
-pub(super) struct Request(Pace);
+pub(super) struct Request {
+    pace: Pace,
+    /// Whether its answer has ended, and the time of that is noted.
+    over: bool,
+}
 
 impl Drop for Request {
     fn drop(&mut self) {
-        self.0.moved();
-        self.0.0.in_flight.fetch_sub(1, Relaxed);
+        if !self.over {
+            self.pace.moved();
+        }
+        self.pace.0.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -113,16 +119,20 @@ impl<B: Body> Body for PacedBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let pace = &this.request.0;
-        if std::mem::take(this.handed) {
-            pace.0.handed.fetch_sub(1, Relaxed);
-            pace.moved();
+        let taken = std::mem::take(this.handed);
+        if taken {
+            this.request.pace.0.handed.fetch_sub(1, Relaxed);
         }
         let frame = this.inner.poll_frame(cx);
-        if matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data()) {
+        let data = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data());
+        if data {
             *this.handed = true;
-            pace.0.handed.fetch_add(1, Relaxed);
-            pace.moved();
+            this.request.pace.0.handed.fetch_add(1, Relaxed);
+        }
+        // Once for all that happens here: the clock takes longer than the rest of it.
+        if taken || frame.is_ready() {
+            this.request.pace.moved();
+            this.request.over = frame.is_ready() && !data;
         }
         frame
     }
@@ -140,7 +150,7 @@ impl<B: Body> Body for PacedBody<B> {
 impl<B> PinnedDrop for PacedBody<B> {
     fn drop(self: Pin<&mut Self>) {
         if self.handed {
-            self.request.0.0.handed.fetch_sub(1, Relaxed);
+            self.request.pace.0.handed.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -11,7 +11,7 @@ use hyper::{
     server::conn::{http1, http2},
 };
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
 use tokio::{
@@ -28,6 +28,7 @@ use super::{
     health::Served,
     pace::Pace,
     settings::Limits,
+    timer::StillTimer,
 };
 use crate::gomicro::front;
 
@@ -121,15 +122,15 @@ where
     S: Clone + Send + 'static,
 {
     let &Limits { streams, header_bytes, ping_interval, ping_timeout, .. } = course.limits;
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let (mut builder, timer) = (http2::Builder::new(TokioExecutor::new()), StillTimer::new());
     builder
-        .timer(TokioTimer::new())
+        .timer(timer.clone())
         .max_concurrent_streams(streams)
         .max_header_list_size(header_bytes)
         .keep_alive_interval(ping_interval)
         .keep_alive_timeout(ping_timeout);
-    let connection = pin!(builder.serve_connection(io, service));
-    course.run(connection, |connection| connection.graceful_shutdown()).await
+    let connection = pin!(timer.over(builder.serve_connection(io, service)));
+    course.run(connection, |connection| connection.project().connection.graceful_shutdown()).await
 }
 
 /// What a connection ends by, besides its client.
