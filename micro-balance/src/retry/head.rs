@@ -30,7 +30,12 @@ impl Head {
             uri: parts.uri.clone(),
             version: parts.version,
             headers: headers.into_boxed_slice(),
-            extensions: parts.extensions.clone(),
+            // An empty map that has had something in it would be copied with all its room.
+            extensions: if parts.extensions.is_empty() {
+                Extensions::new()
+            } else {
+                parts.extensions.clone()
+            },
             grpc: is_grpc(&parts.headers),
         }
     }

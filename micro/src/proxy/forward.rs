@@ -9,10 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{
-    Extensions, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
-};
-use http_body::Body as _;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts};
 use http_body_util::BodyExt as _;
 use micro_balance::classify::is_grpc;
 use micro_balance::retry::RetryLayer;
@@ -86,7 +83,7 @@ pub fn forward(
     let upgrade = tunnel::asked(&mut request);
     let grpc = is_grpc(request.headers());
     let (mut parts, body) = request.into_parts();
-    let body = if body.is_end_stream() { body } else { Body::new(body.map_err(BrokenRequest)) };
+    let body = Body::new(body.map_err(BrokenRequest));
     if let Err(fault) = prepare(&mut parts, peer, how) {
         return Forward(State::Done(Some(fault.response())));
     }
@@ -123,7 +120,7 @@ fn prepare(parts: &mut Parts, peer: &Peer, how: &Forwarding) -> Result<(), Fault
     }
     let path = std::mem::take(&mut parts.uri).into_parts().path_and_query;
     parts.uri = path.map_or_else(Uri::default, Uri::from);
-    parts.extensions = Extensions::new();
+    parts.extensions.clear();
     Ok(())
 }
 
