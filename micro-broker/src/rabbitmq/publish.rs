@@ -1,12 +1,12 @@
 //! Publishing with confirms.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
@@ -28,20 +28,23 @@ const ROOM: u32 = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Outlet {
     link: Link,
-    open: Mutex<Option<Open>>,
+    open: ArcSwapOption<Open>,
+    /// Held by whoever makes it anew.
+    opening: Mutex<()>,
     room: Arc<Semaphore>,
 }
 
-/// A channel, and the exchanges it has declared.
+/// A channel, and the few exchanges it has declared.
 #[derive(Debug)]
 struct Open {
     channel: Arc<Channel>,
-    declared: HashSet<&'static str>,
+    declared: Vec<&'static str>,
 }
 
 impl Outlet {
     pub(super) fn new(link: Link) -> Self {
-        Self { link, open: Mutex::default(), room: Arc::new(Semaphore::new(ROOM as usize)) }
+        let room = Arc::new(Semaphore::new(ROOM as usize));
+        Self { link, open: ArcSwapOption::empty(), opening: Mutex::default(), room }
     }
 
     // Not an `async fn`, and what is seldom awaited is boxed: a future keeps a second place for each argument of the one, and
@@ -65,10 +68,10 @@ impl Outlet {
                 Err(_) => Box::pin(self.room_until(size, deadline)).await?,
             };
             let (topic, key) = (event.topic.clone(), key.into());
-            let properties = wire::properties(&event, topology.envelope);
             let sent = Sent::new(async move {
                 let _until_then = room;
                 let options = BasicPublishOptions::default();
+                let properties = wire::properties(&event, topology.envelope);
                 channel.basic_publish(exchange.into(), key, options, &event.body, properties).await?.await
             });
             let unconfirmed = |source: BoxError| Err(Error::Unconfirmed { backend: BACKEND, source });
@@ -95,24 +98,28 @@ impl Outlet {
         channel.unwrap_or_else(|late| Err(self.link.unavailable(format!("no connection: {late}"))))
     }
 
-    /// The channel, if it stands, nobody is about to make it anew, and it has the exchange.
+    /// The channel, if it stands and has the exchange.
     fn current(&self, exchange: &'static str) -> Option<Arc<Channel>> {
-        let open = self.open.try_lock().ok()?;
+        let open = self.open.load();
         open.as_ref().filter(|open| open.serves(exchange)).map(|open| open.channel.clone())
     }
 
     /// The channel, made anew when it was lost, with an exchange that exists.
     async fn channel(&self, exchange: &'static str, deadline: Instant) -> Result<Arc<Channel>, Error> {
-        let mut open = self.open.lock().await;
-        if let Some(open) = open.as_ref().filter(|open| open.serves(exchange)) {
-            return Ok(open.channel.clone());
+        let _opening = self.opening.lock().await;
+        if let Some(channel) = self.current(exchange) {
+            return Ok(channel);
         }
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let connection = self.link.connection(left).await?;
-            let current = open.take().filter(|open| open.channel.status().connected());
-            match Open::with(current, &connection, exchange).await {
-                Ok(current) => return Ok(open.insert(current).channel.clone()),
+            let current = self.open.load_full().filter(|open| open.channel.status().connected());
+            match Open::with(current.as_deref(), &connection, exchange).await {
+                Ok(open) => {
+                    let channel = open.channel.clone();
+                    self.open.store(Some(Arc::new(open)));
+                    return Ok(channel);
+                }
                 // The server understood and refused, e.g. because the exchange is of another type.
                 Err(error) if error.is_amqp_soft_error() => {
                     return Err(super::invalid(&format!("exchange {exchange:?}: {error}")));
@@ -166,25 +173,25 @@ impl Drop for Sent {
 }
 
 impl Open {
-    fn serves(&self, exchange: &'static str) -> bool {
-        self.channel.status().connected() && self.declared.contains(exchange)
+    fn serves(&self, exchange: &str) -> bool {
+        self.channel.status().connected() && self.declared.contains(&exchange)
     }
 
     async fn with(
-        open: Option<Self>,
+        open: Option<&Self>,
         connection: &lapin::Connection,
         exchange: &'static str,
     ) -> lapin::Result<Self> {
-        let mut open = match open {
-            Some(open) => open,
+        let (channel, mut declared) = match open {
+            Some(open) => (open.channel.clone(), open.declared.clone()),
             None => {
                 let channel = connection.create_channel().await?;
                 channel.confirm_select(ConfirmSelectOptions::default()).await?;
-                Self { channel: Arc::new(channel), declared: HashSet::new() }
+                (Arc::new(channel), Vec::new())
             }
         };
-        topology::declare_exchange(&open.channel, exchange).await?;
-        open.declared.insert(exchange);
-        Ok(open)
+        topology::declare_exchange(&channel, exchange).await?;
+        declared.push(exchange);
+        Ok(Self { channel, declared })
     }
 }
