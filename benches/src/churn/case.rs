@@ -52,11 +52,19 @@ impl Kind {
 pub(super) struct Measured {
     /// The time until all were there.
     pub(super) build: Duration,
-    /// CPU microseconds of each change.
+    /// CPU microseconds of each change, with all that is waited.
     pub(super) changes: Vec<f64>,
+    /// CPU microseconds of as much waiting, without a change.
+    pub(super) waits: Vec<f64>,
     /// What was allocated for each endpoint and is still there.
     pub(super) bytes: f64,
 }
+
+/// How long the balancer lets changes come together.
+const TOGETHER: Duration = Duration::from_millis(1);
+
+/// How long a change is waited for: asking often would cost more than it does.
+const LOOK: Duration = Duration::from_millis(3);
 
 type Discovered = Result<Change<u32, Mock>, Infallible>;
 type Hand = mpsc::UnboundedSender<Discovered>;
@@ -84,16 +92,19 @@ fn with<P: Policy>(runtime: &Runtime, policy: P, count: usize, changes: usize) -
     let allocated = allocation_counter::measure(|| built = Some(runtime.block_on(build(policy, count))));
     let (balance, hand) = built.ok_or("nothing was built")??;
     let build = started.elapsed();
-    let mut measured = Vec::with_capacity(2 * changes);
+    let (mut measured, mut waits) = (Vec::with_capacity(2 * changes), Vec::with_capacity(changes));
     runtime.block_on(async {
+        let waiting = waiting();
         for turn in 0..changes {
             let key = (turn * 7919 % count) as u32;
             measured.push(change(&balance, &hand, Change::Remove(key), count - 1).await?);
+            waits.push(wait(&waiting).await?);
             measured.push(change(&balance, &hand, Change::Insert(key, Mock), count).await?);
         }
         Ok::<_, BoxError>(())
     })?;
-    Ok(Measured { build, changes: measured, bytes: allocated.bytes_current as f64 / count as f64 })
+    let bytes = allocated.bytes_current as f64 / count as f64;
+    Ok(Measured { build, changes: measured, waits, bytes })
 }
 
 async fn build<P: Policy>(policy: P, count: usize) -> Result<(Balance<Mock, u64, P>, Hand), BoxError> {
@@ -121,12 +132,30 @@ async fn change<P: Policy>(
 ) -> Result<f64, BoxError> {
     let used = cpu::used();
     hand.send(Ok(change))?;
-    // The balancer lets changes come together for a millisecond; asking often would cost more than it does.
     for _ in 0..1_000 {
-        sleep(Duration::from_millis(3)).await;
+        sleep(LOOK).await;
         if balance.ready_endpoints() == ready {
             return Ok((cpu::used() - used).as_nanos() as f64 / 1e3);
         }
     }
     Err("a change was never seen".into())
+}
+
+/// A task that is woken as the balancer's is, waits as long, and does nothing.
+fn waiting() -> mpsc::UnboundedSender<()> {
+    let (hand, mut woken) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while woken.recv().await.is_some() {
+            sleep(TOGETHER).await;
+        }
+    });
+    hand
+}
+
+/// CPU microseconds of the process to fall asleep and wake up as often as for a change.
+async fn wait(waiting: &mpsc::UnboundedSender<()>) -> Result<f64, BoxError> {
+    let used = cpu::used();
+    waiting.send(())?;
+    sleep(LOOK).await;
+    Ok((cpu::used() - used).as_nanos() as f64 / 1e3)
 }

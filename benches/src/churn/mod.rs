@@ -25,7 +25,8 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
     let changes = if options.quick { 20 } else { 100 };
     report.say(versions::of(&["tokio", "arc-swap", "micro-balance"]));
     report.say(format!(
-        "{changes} times one endpoint leaves and comes back; CPU from the change to the snapshot that has it"
+        "{changes} times one endpoint leaves and comes back; CPU from the change to the snapshot that has it, \
+         and what the process takes to sleep and wake as often"
     ));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut bars = Vec::new();
@@ -33,12 +34,13 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
         let mut table = Table::new(format!("N={count}"))
             .column("build ms", 2)
             .column("change us", 1)
+            .column("waiting us", 1)
             .column("B/endpoint", 0);
         for kind in Kind::ALL {
             let measured = churn(&runtime, kind, count, changes)?;
-            let change = median(&measured.changes);
-            let build = measured.build.as_secs_f64() * 1e3;
-            table = table.row(format!("ours {}", kind.name()), [build, change, measured.bytes]);
+            let (change, waiting) = (median(&measured.changes), median(&measured.waits));
+            let figures = [measured.build.as_secs_f64() * 1e3, change, waiting, measured.bytes];
+            table = table.row(format!("ours {}", kind.name()), figures);
             if count == 10_000 {
                 bars.push(Bar::at_most(format!("churn/{}/change-us", kind.name()), change, kind.limit()));
                 if kind == Kind::RoundRobin {
