@@ -141,6 +141,14 @@ fn every_layer_is_read() {
     assert_eq!(read("limit.fixed.limit = 7").unwrap().limit.unwrap().limit(), 7);
 }
 
+/// Only what was written can be refused.
+#[test]
+fn a_limit_that_is_not_told_where_to_begin_begins_within_its_range() {
+    for limit in ["aimd.min = 30", "aimd = { min = 1, max = 10 }", "vegas.max = 10", "gradient2.min = 50"] {
+        assert!(read(&format!("limit.{limit}")).is_ok(), "{limit}");
+    }
+}
+
 #[test]
 fn what_cannot_work_is_named_by_the_path_to_its_key() {
     for (text, key, why) in [
@@ -253,7 +261,7 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("limit.aimd.backoff_ratio = 1.0", "limit.aimd.backoff_ratio", "from 0.5 on and under 1"),
         ("limit.aimd.timeout = \"0s\"", "limit.aimd.timeout", "more than no time"),
         ("limit.aimd.alpha = 1", "limit.aimd.alpha", "unknown field"),
-        ("limit.vegas = { initial = 20, max = 10 }", "limit", "over max"),
+        ("limit.vegas = { initial = 20, max = 10 }", "limit", "not within 1 and 10"),
         ("limit.vegas = { alpha = 6, beta = 3 }", "limit", "over beta"),
         ("limit.vegas.smoothing = 1.5", "limit.vegas.smoothing", "0 to 1"),
         ("limit.vegas.min = 1", "limit.vegas.min", "unknown field"),

@@ -195,17 +195,12 @@ fn locality<'de, D: Deserializer<'de>>(from: D) -> Result<Locality, D::Error> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Slow {
-    #[serde(deserialize_with = "window")]
+    #[serde(deserialize_with = "super::some_time")]
     window: Duration,
     #[serde(default, deserialize_with = "aggression")]
     aggression: Option<f64>,
     #[serde(default, deserialize_with = "maybe_percent")]
     min_percent: Option<u32>,
-}
-
-fn window<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let window = super::duration(from)?;
-    if window.is_zero() { Err(D::Error::custom("more than no time")) } else { Ok(window) }
 }
 
 fn aggression<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {

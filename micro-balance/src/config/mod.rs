@@ -39,6 +39,7 @@ mod value;
 
 use serde::{Deserialize, Deserializer};
 
+use self::value::some_time;
 pub use self::{
     balancing::Balancing,
     choice::choice,

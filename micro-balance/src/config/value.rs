@@ -15,6 +15,12 @@ pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error
         .map_err(|error| D::Error::custom(format_args!("{text:?} is no duration like \"10s\": {error}")))
 }
 
+/// A duration that is not zero.
+pub(super) fn some_time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let time = duration(from)?;
+    if time.is_zero() { Err(D::Error::custom("more than no time")) } else { Ok(time) }
+}
+
 /// A duration that may be left out.
 ///
 /// # Errors

@@ -84,16 +84,19 @@ fn tolerance<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error
         .map(Some)
 }
 
-/// The least and the most that a limit may be, where it begins in between.
-fn range<E: Error>(min: Option<u32>, max: Option<u32>, initial: Option<u32>) -> Result<(u32, u32), E> {
-    let (min, max, initial) = (min.unwrap_or(20), max.unwrap_or(200), initial.unwrap_or(20));
+/// Where a limit begins unless told, or as near to that as its range lets it.
+const INITIAL: u32 = 20;
+
+/// The least and the most that a limit may be, and where it begins in between.
+fn range<E: Error>(min: u32, max: u32, initial: Option<u32>) -> Result<(u32, u32, u32), E> {
     if min > max {
         return Err(E::custom(format_args!("min {min} is over max {max}")));
     }
+    let initial = initial.unwrap_or(INITIAL.clamp(min, max));
     if !(min..=max).contains(&initial) {
         return Err(E::custom(format_args!("initial {initial} is not within {min} and {max}")));
     }
-    Ok((min, max))
+    Ok((min, max, initial))
 }
 
 pub(super) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitLayer>, D::Error> {
@@ -107,32 +110,28 @@ pub(super) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitLa
             }
         }
         Kind::Aimd(settings) => {
-            let (min, max) = range(settings.min, settings.max, settings.initial)?;
-            let mut aimd = Aimd::default().range(min, max);
-            aimd = set(aimd, settings.initial, Aimd::initial);
+            let (min, max) = (settings.min.unwrap_or(20), settings.max.unwrap_or(200));
+            let (min, max, initial) = range(min, max, settings.initial)?;
+            let mut aimd = Aimd::default().range(min, max).initial(initial);
             aimd = set(aimd, settings.backoff_ratio, Aimd::backoff_ratio);
             LimitLayer::adaptive(set(aimd, settings.timeout, Aimd::timeout))
         }
         Kind::Vegas(settings) => {
-            let (initial, max) = (settings.initial.unwrap_or(20), settings.max.unwrap_or(1000));
-            if initial > max {
-                return Err(D::Error::custom(format_args!("initial {initial} is over max {max}")));
-            }
+            let (_, max, initial) = range(1, settings.max.unwrap_or(1000), settings.initial)?;
             if let (Some(alpha), Some(beta)) = (settings.alpha, settings.beta)
                 && alpha > beta
             {
                 return Err(D::Error::custom(format_args!("alpha {alpha} is over beta {beta}")));
             }
-            let mut vegas = set(Vegas::default(), settings.initial, Vegas::initial);
-            vegas = set(vegas, settings.max, Vegas::max);
+            let mut vegas = Vegas::default().initial(initial).max(max);
             vegas = set(vegas, settings.alpha, Vegas::alpha);
             vegas = set(vegas, settings.beta, Vegas::beta);
             LimitLayer::adaptive(set(vegas, settings.smoothing, Vegas::smoothing))
         }
         Kind::Gradient2(settings) => {
-            let (min, max) = range(settings.min, settings.max, settings.initial)?;
-            let mut gradient =
-                set(Gradient2::default().range(min, max), settings.initial, Gradient2::initial);
+            let (min, max) = (settings.min.unwrap_or(20), settings.max.unwrap_or(200));
+            let (min, max, initial) = range(min, max, settings.initial)?;
+            let mut gradient = Gradient2::default().range(min, max).initial(initial);
             gradient = set(gradient, settings.smoothing, Gradient2::smoothing);
             gradient = set(gradient, settings.queue, Gradient2::queue);
             LimitLayer::adaptive(set(gradient, settings.tolerance, Gradient2::tolerance))

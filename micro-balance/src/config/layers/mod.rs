@@ -11,7 +11,7 @@ mod shed;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer};
 
 pub use self::health::{Ask, HealthChecks};
 use self::{
@@ -21,7 +21,7 @@ use self::{
     retry::retry,
     shed::{failfast, throttle},
 };
-use super::{checked, duration};
+use super::checked;
 use crate::{
     eject::Ejection, failfast::FailfastLayer, hedge::HedgeLayer, limit::LimitLayer, retry::RetryLayer,
     throttle::ThrottleLayer,
@@ -97,10 +97,9 @@ fn some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     checked(from, |count: &u32| if *count > 0 { Ok(()) } else { Err("at least 1") }).map(Some)
 }
 
-/// A time that is not none at all.
+/// A time that is not zero, and may be left out.
 fn some_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    let time = duration(from)?;
-    if time.is_zero() { Err(D::Error::custom("more than no time")) } else { Ok(Some(time)) }
+    super::some_time(from).map(Some)
 }
 
 /// A part from 0 to 1.
