@@ -60,18 +60,25 @@ impl<Req> Error for Unsent<Req> {
     }
 }
 
-/// Nothing of the request was sent: repeating it is safe, whatever it does.
+/// Nobody has done anything about the request: repeating it is safe, whatever it does.
 #[derive(Debug, thiserror::Error)]
-#[error("the request was not sent")]
+#[error("the request was {}", if_refused(.refused))]
 pub struct NotSent {
     #[source]
     source: BoxError,
+    refused: bool,
 }
 
 impl NotSent {
     /// Marks `source` as a failure from before anything was sent.
     pub fn new(source: impl Into<BoxError>) -> Self {
-        Self { source: source.into() }
+        Self { source: source.into(), refused: false }
+    }
+
+    /// Marks `source` as the word of a server that looked at nothing of the request: HTTP/2's `REFUSED_STREAM`, and a
+    /// stream above the last one of its `GOAWAY`. The request did travel, so it is sent again only once for nothing.
+    pub fn refused(source: impl Into<BoxError>) -> Self {
+        Self { source: source.into(), refused: true }
     }
 
     /// Whether `error`, or a cause of it, proves that the request was not sent.
@@ -83,15 +90,23 @@ impl NotSent {
     /// assert!(NotSent::is(error.as_ref()));
     /// ```
     pub fn is(error: &(dyn Error + 'static)) -> bool {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if error.is::<Self>() {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
+        Self::find(error).is_some()
     }
+
+    /// Whether it was a server that turned the request away, and not a failure before one had it.
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// The mark on `error`, or on a cause of it.
+    pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let mut causes = std::iter::successors(Some(error), |&error| error.source());
+        causes.find_map(|error| error.downcast_ref())
+    }
+}
+
+fn if_refused(refused: &bool) -> &'static str {
+    if *refused { "turned away unread" } else { "not sent" }
 }
 
 #[cfg(test)]
@@ -118,5 +133,13 @@ mod tests {
         assert!(NotSent::is(error.as_ref()));
         let plain: BoxError = "reset by peer".into();
         assert!(!NotSent::is(plain.as_ref()));
+    }
+
+    #[test]
+    fn what_a_server_turned_away_is_told_from_what_never_left() {
+        let refused: BoxError = NotSent::refused("REFUSED_STREAM").into();
+        assert_eq!(refused.to_string(), "the request was turned away unread");
+        assert!(NotSent::is(refused.as_ref()) && NotSent::find(refused.as_ref()).unwrap().is_refused());
+        assert!(!NotSent::new("connection refused").is_refused());
     }
 }

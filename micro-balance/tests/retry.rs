@@ -201,10 +201,53 @@ async fn what_was_not_sent_is_sent_again_outside_the_budget() {
     assert_eq!(attempts[1].at, began, "the first time at once");
     assert_eq!(attempts[3].text(), "x");
     assert!(attempts[3].header("grpc-previous-rpc-attempts").is_none());
+}
 
-    let inner = Scripted::new([unsent(), unsent(), unsent(), unsent()]);
-    let error = send(&layer().budget(nothing), &inner, call(&[])).await.unwrap_err();
-    assert!(NotSent::is(error.as_ref()), "there is an end to it");
+/// `data/policies/grpc_retry.json`, `transparent`: without limit.
+#[tokio::test(start_paused = true)]
+async fn what_never_left_is_sent_until_its_time_is_over() {
+    let unsent = || Scripted::new((0..4000).map(|_| fail(NotSent::new("refused"))));
+    let patient = layer().attempts(1).backoff(Backoff::constant(Duration::from_secs(1)));
+    let (inner, began) = (unsent(), Instant::now());
+    let mut request = call(&["x"]);
+    request.headers_mut().insert("grpc-timeout", "10S".parse().unwrap());
+    let error = send(&patient, &inner, request).await.unwrap_err();
+    assert!(NotSent::is(error.as_ref()));
+    assert_eq!(began.elapsed(), Duration::from_secs(9), "none after the caller's time");
+    assert_eq!(inner.attempts().len(), 11, "the second at once");
+
+    let (inner, began) = (unsent(), Instant::now());
+    send(&layer(), &inner, call(&["x"])).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(3), "who says no time is not kept for ever");
+    assert!(inner.attempts().len() > 12, "{} attempts", inner.attempts().len());
+
+    let (inner, began) = (unsent(), Instant::now());
+    send(&layer().backoff(Backoff::constant(Duration::ZERO)), &inner, call(&["x"])).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(inner.attempts().len() < 3002, "and no task spins");
+}
+
+/// `data/policies/grpc_retry.json`, `transparent`: once.
+#[tokio::test(start_paused = true)]
+async fn what_a_server_turned_away_unread_is_sent_again_for_nothing_once() {
+    let unread = || fail(NotSent::refused("REFUSED_STREAM"));
+    let post = || Request::post("/").body(frames(&["x"])).unwrap();
+    let nothing = Budget::new(0.0, 0, Duration::from_secs(10)).unwrap();
+    let (inner, began) = (Scripted::new([unread(), status(200, &[])]), Instant::now());
+    assert!(send(&layer().attempts(1).budget(nothing.clone()), &inner, post()).await.is_ok());
+    assert_eq!((inner.attempts().len(), began.elapsed()), (2, Duration::ZERO));
+
+    // Then it is a failure as any other: it costs an attempt, a wait and a token, whatever the request does.
+    let inner = Scripted::new([unread(), unread()]);
+    let error = send(&layer().budget(nothing), &inner, post()).await.unwrap_err();
+    assert!(NotSent::is(error.as_ref()));
+    let inner = Scripted::new([unread(), unread(), unread(), unread()]);
+    let waits = layer().attempts(3).backoff(Backoff::constant(Duration::from_secs(1)));
+    send(&waits, &inner, call(&["x"])).await.unwrap_err();
+    let attempts = inner.attempts();
+    let before: Vec<_> = attempts.iter().map(|a| a.header("grpc-previous-rpc-attempts")).collect();
+    assert_eq!(before, [None, None, Some("1"), Some("2")]);
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
 }
 
 /// `data/policies/grpc_retry.json`, `streaming`: pushback.

@@ -109,6 +109,11 @@ impl Error {
         Self::new(phase, NotSent::new(source))
     }
 
+    /// A failure in `phase` of a request that the server turned away without a look at it. It counts as not sent.
+    pub fn refused(phase: Phase, source: impl Into<BoxError>) -> Self {
+        Self::new(phase, NotSent::refused(source))
+    }
+
     /// Names the service that was called.
     #[must_use]
     pub fn service(mut self, name: impl Into<Arc<str>>) -> Self {

@@ -108,7 +108,7 @@ impl<S, F, B, R> Race<'_, S, F, B, R> {
         match verdict {
             Verdict::Retry(_) | Verdict::Refused => config.budget.failed(),
             Verdict::Success | Verdict::Look => config.budget.succeeded(),
-            Verdict::Failure | Verdict::Unsent => {}
+            Verdict::Failure | Verdict::Unsent | Verdict::Unread => {}
         }
         match verdict {
             // The next attempt has its own time.

@@ -23,9 +23,12 @@ use crate::{
     tried::Tried,
 };
 
-/// How often a request that was not sent is tried again: enough for every endpoint of a small set, and an
-/// end to what can never work.
-const UNSENT: u32 = 3;
+/// How long a request that was not sent is tried again where its caller says no time: as long as one waits for an
+/// endpoint, and an end to what can never work.
+const UNSENT: Duration = Duration::from_secs(3);
+
+/// The shortest wait before what was not sent is tried a third time, whatever the back-off says: no task spins.
+const UNSENT_WAIT: Duration = Duration::from_millis(1);
 
 /// How long a call that may be repeated, and was sent whole, waits for the first frame of its answer. It covers the
 /// time in which the silent death of a peer is noticed where nothing resets a connection, as over a broker.
@@ -59,8 +62,11 @@ pub(crate) struct Call<S, B> {
     began: Instant,
     /// Attempts that count, with the present one.
     attempts: u32,
-    /// Attempts of which nothing was sent.
+    /// Attempts of which nothing was sent, and when the first of them failed.
     unsent: u32,
+    unsent_since: Option<Instant>,
+    /// Whether a server has turned the request away unread.
+    unread: bool,
     /// Waits by our own measure since the server last named one.
     waits: u32,
     /// Retries the budget has paid for, and whether the last was not sent yet.
@@ -96,6 +102,8 @@ where
             began,
             attempts: 1,
             unsent: 0,
+            unsent_since: None,
+            unread: false,
             waits: 0,
             paid: 0,
             owed: false,
@@ -180,6 +188,9 @@ where
                 return None;
             }
             Verdict::Unsent => return self.again_unsent(),
+            Verdict::Unread if !self.unread => return self.again_unread(),
+            // Turned away again it is a failure as any other, but for what it does: nobody has done it.
+            Verdict::Unread => None,
             Verdict::Retry(asked) => asked,
         };
         let wait = asked.unwrap_or_else(|| config.backoff.wait(self.waits, config.chance.fraction()));
@@ -206,29 +217,53 @@ where
         Some(wait)
     }
 
+    /// What never left costs nobody anything but the caller: it is sent as often as there is time,
+    /// <https://github.com/grpc/proposal/blob/master/A6-client-retries.md#transparent-retries>.
     fn again_unsent(&mut self) -> Option<Duration> {
         // The first time at once, since another endpoint may well take it.
         let wait = match self.unsent.checked_sub(1) {
-            Some(retry) => self.config.backoff.wait(retry, self.config.chance.fraction()),
+            Some(retry) => self.config.backoff.wait(retry, self.config.chance.fraction()).max(UNSENT_WAIT),
             None => Duration::ZERO,
         };
-        if self.unsent >= UNSENT || !self.in_time(wait) || !self.replay.is_whole_or_untouched() {
+        let now = Instant::now();
+        let since = *self.unsent_since.get_or_insert(now);
+        let left = self.left(now).unwrap_or_else(|| UNSENT.saturating_sub(now - since));
+        if wait >= left || !self.replay.is_whole_or_untouched() {
             return None;
         }
         self.unsent += 1;
-        if let Some(figures) = &self.config.figures {
-            figures.sent_again();
-        }
+        self.sent_again();
         tracing::debug!(times = self.unsent, ?wait, "nothing was sent: sending again");
         Some(wait)
     }
 
+    /// What a server turned away without a look is sent again at once, but once: it was on the network.
+    fn again_unread(&mut self) -> Option<Duration> {
+        if !self.in_time(Duration::ZERO) || !self.replay.is_whole_or_untouched() {
+            return None;
+        }
+        self.unread = true;
+        self.sent_again();
+        tracing::debug!("turned away unread: sending again");
+        Some(Duration::ZERO)
+    }
+
+    fn sent_again(&self) {
+        if let Some(figures) = &self.config.figures {
+            figures.sent_again();
+        }
+    }
+
     /// Whether an attempt after `wait` still has time.
     fn in_time(&self, wait: Duration) -> bool {
-        let now = Instant::now();
-        let left = |deadline: Instant| deadline.saturating_duration_since(now);
-        self.head.timeout().is_none_or(|timeout| (now - self.began).saturating_add(wait) < timeout)
-            && (self.config.deadline)().is_none_or(|deadline| wait < left(deadline))
+        self.left(Instant::now()).is_none_or(|left| wait < left)
+    }
+
+    /// How much time is left from `now` on, if there is an end to it.
+    fn left(&self, now: Instant) -> Option<Duration> {
+        let own = self.head.timeout().map(|timeout| timeout.saturating_sub(now - self.began));
+        let set = (self.config.deadline)().map(|deadline| deadline.saturating_duration_since(now));
+        own.into_iter().chain(set).min()
     }
 }
 

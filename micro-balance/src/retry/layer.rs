@@ -28,6 +28,9 @@ use crate::chance::Chance;
 
 /// Wraps services in [`Retry`]. All services wrapped by one layer, or by its clones, share its budget.
 ///
+/// What provably never left ([`NotSent`](crate::NotSent)) costs neither an attempt nor a token: it is sent as long as the
+/// caller has time, or for 3 s where the caller says none. What a server turned away unread is sent again so once.
+///
 /// ```
 /// use micro_balance::retry::{Budget, RetryLayer};
 ///

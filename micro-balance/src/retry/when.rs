@@ -102,12 +102,13 @@ impl When {
         let error = error.as_ref();
         if has::<NoEndpoints>(error) || has::<NotReady>(error) || has::<Overloaded>(error) {
             Verdict::Failure
-        } else if NotSent::is(error) {
-            Verdict::Unsent
-        } else if request.repeatable {
-            Verdict::Retry(None)
         } else {
-            Verdict::Failure
+            match NotSent::find(error) {
+                Some(proof) if proof.is_refused() => Verdict::Unread,
+                Some(_) => Verdict::Unsent,
+                None if request.repeatable => Verdict::Retry(None),
+                None => Verdict::Failure,
+            }
         }
     }
 
@@ -165,4 +166,6 @@ pub(crate) enum Verdict {
     Retry(Option<Duration>),
     /// Try again as if nothing had happened: nothing was sent.
     Unsent,
+    /// The same once: it was sent, and the server looked at nothing of it. From then on it is a failure.
+    Unread,
 }

@@ -148,16 +148,15 @@ impl Http2 {
         // A peer says of the streams above the last one in its GOAWAY, and of refused ones, that it did
         // nothing about them.
         let refused = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
-        let not_sent = refused && error.is_remote() || self.progress.is_lost(mark);
+        let how = match refused && error.is_remote() {
+            _ if self.progress.is_lost(mark) => Error::not_sent,
+            true => Error::refused,
+            false => Error::new,
+        };
         let source: BoxError = match self.gone.get() {
             Some(why) if error.is_io() => (*why).into(),
             _ => error.into(),
         };
-        self.blame(not_sent, phase, source)
-    }
-
-    fn blame(&self, not_sent: bool, phase: Phase, source: impl Into<BoxError>) -> BoxError {
-        let error = if not_sent { Error::not_sent(phase, source) } else { Error::new(phase, source) };
-        self.name.blame(error).into()
+        self.name.blame(how(phase, source)).into()
     }
 }

@@ -98,12 +98,14 @@ impl Slot {
 
     /// Why a call that went beside the streams has no answer.
     pub(super) fn unanswered(&self, heard: &Heard) -> BoxError {
-        let (not_sent, why) = match heard {
-            Heard::Refused => (true, "the server takes no more requests on this connection"),
-            Heard::Over(why) => (self.http2.progress.is_lost(self.mark), *why),
-            _ => (false, "the server broke the call off"),
+        let (how, why): (fn(_, _) -> _, _) = match heard {
+            Heard::Refused => (Error::refused, "the server takes no more requests on this connection"),
+            Heard::Over(why) if self.http2.progress.is_lost(self.mark) => (Error::not_sent, *why),
+            Heard::Over(why) => (Error::new, *why),
+            _ => (Error::new, "the server broke the call off"),
         };
-        self.http2.blame(not_sent, Phase::Wait, self.http2.gone.get().copied().unwrap_or(why))
+        let why = self.http2.gone.get().copied().unwrap_or(why);
+        self.http2.name.blame(how(Phase::Wait, why)).into()
     }
 
     pub(super) fn failed(&self, phase: Phase, error: h2::Error) -> BoxError {
