@@ -5,6 +5,7 @@ mod api;
 mod failure;
 mod hold;
 mod hub;
+mod json;
 mod mirror;
 mod pool;
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Reads go-micro's records, and what the replicas of a version say again only once.
 
 use std::borrow::Cow;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+use std::str::from_utf8;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -105,20 +107,20 @@ struct Last {
 impl Last {
     fn of(json: &[u8], record: &Record<'_>) -> Option<(Template<2>, u32)> {
         let [node] = record.nodes.as_deref()? else { return None };
-        let template = Template::new(std::str::from_utf8(json).ok()?, [Some(&node.id), Some(&node.address)]);
+        let template = Template::new(from_utf8(json).ok()?, [Some(&node.id), Some(&node.address)]);
         Some((template?, node.port.unwrap_or(0)))
     }
 
     /// What a record says that is the same but for its id and its address. None when it is not, or breaks a rule.
     fn again(&self, json: &[u8]) -> Option<Replica> {
-        let ([Some(id), Some(address)], length) = self.template.fill(json)? else { return None };
+        let ([Some(id), Some(address)], "") = self.template.fill(from_utf8(json).ok()?)? else { return None };
         let [Endpoint { weight, zone, priority, metadata, .. }] = &*self.replica.endpoints else {
             return None;
         };
         let mut endpoint = Endpoint::new(id, dialled(address, self.port, metadata).ok()?)
             .weight(*weight)
             .priority(*priority);
-        check_id(id).ok().filter(|()| length == json.len())?;
+        check_id(id).ok()?;
         endpoint.zone.clone_from(zone);
         endpoint.metadata.clone_from(metadata);
         Some(Replica { head: self.replica.head.clone(), endpoints: vec![endpoint] })

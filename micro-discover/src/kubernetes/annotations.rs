@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::api::{Api, Collection, Source};
 use super::failure::{Failure, Kind};
 use super::hub::{Board, Hub};
+use super::json::{Cursor, Read};
 use super::mirror::{Change, Initial, Mirror, News, Object};
 use super::retry::Retry;
 use super::slice::{Metadata, Page, nullable};
@@ -68,6 +69,12 @@ struct Condition {
     #[serde(rename = "type")]
     kind: String,
     status: String,
+}
+
+impl Read for Pod {
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, serde_json::Error> {
+        cursor.value()
+    }
 }
 
 impl Object for Pod {

@@ -12,10 +12,10 @@ use futures_util::FutureExt;
 use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::{Failure, Kind};
+use super::json::Read;
 use super::slice::Page;
 
 /// Where clients come from.
@@ -109,11 +109,7 @@ impl Api {
     }
 
     /// One page: the first, or what follows `next`.
-    pub(super) async fn page<T: DeserializeOwned>(
-        &self,
-        what: &Collection,
-        next: &str,
-    ) -> Result<Page<T>, Failure> {
+    pub(super) async fn page<T: Read>(&self, what: &Collection, next: &str) -> Result<Page<T>, Failure> {
         let mut query = format!("/?limit=500&labelSelector={}", encoded(&what.selector));
         if !next.is_empty() {
             query.push_str(&format!("&continue={}", encoded(next)));
@@ -121,7 +117,7 @@ impl Api {
         let response = self.send(get(&query, None), what).await?;
         let body = timeout(ANSWER, read(response.into_body(), LARGEST_PAGE)).await;
         let body = body.unwrap_or_else(|_| Err(Failure::new(Kind::Other, "a list takes too long")))?;
-        serde_json::from_slice(&body).map_err(|error| Failure::new(Kind::Other, format!("a list: {error}")))
+        Page::whole(&body).map_err(|error| Failure::new(Kind::Other, format!("a list: {error}")))
     }
 
     /// Opens a watch that the server closes after `lasting`: from `version` on, or, without one, of the whole

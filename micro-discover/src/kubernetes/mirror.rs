@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::api::{Api, Collection, Lines};
 use super::failure::{Failure, Kind};
+use super::json::Read;
 use super::retry::Retry;
 use super::slice::{Event, Metadata};
 
 /// What has a name, a uid and a version.
-pub(super) trait Object: DeserializeOwned + Send {
+pub(super) trait Object: Read + Send {
     fn metadata(&self) -> &Metadata;
 }
 
@@ -333,6 +333,6 @@ fn name<T: Object>(object: &T) -> String {
 }
 
 /// A line that makes no sense leaves the state unknown: only a new list helps.
-fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<Event<T>, Failure> {
-    Event::parse(line).map_err(|error| Failure::new(Kind::Expired, format!("an event: {error}")))
+fn parse<T: Read>(line: &[u8]) -> Result<Event<T>, Failure> {
+    Event::whole(line).map_err(|error| Failure::new(Kind::Expired, format!("an event: {error}")))
 }

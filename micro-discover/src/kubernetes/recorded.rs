@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::hold::Hold;
+use super::json::Read;
 use super::pool::Pool;
 use super::said::said;
 use super::select::{Family, Port, Wanted};
@@ -23,7 +24,7 @@ fn data(name: &str) -> Option<String> {
 }
 
 fn list(name: &str) -> Slices {
-    let page: Page<Slice> = serde_json::from_str(&data(name).unwrap()).unwrap();
+    let page = Page::<Slice>::whole(data(name).unwrap().as_bytes()).unwrap();
     page.items.into_iter().map(|slice| (slice.metadata.name.clone(), slice)).collect()
 }
 
@@ -36,7 +37,7 @@ fn states(name: &str) -> Vec<Slices> {
     let mut states = vec![list(&format!("{name}-initial.json"))];
     for line in events.lines() {
         let mut slices = states.last().unwrap().clone();
-        match Event::<Slice>::parse(line.as_bytes()).unwrap() {
+        match Event::<Slice>::whole(line.as_bytes()).unwrap() {
             Event::Applied(slice) => drop(slices.insert(slice.metadata.name.clone(), slice)),
             Event::Deleted(slice) => drop(slices.remove(&slice.metadata.name)),
             _ => continue,
@@ -261,7 +262,7 @@ fn ports_are_chosen_by_name_by_number_or_by_the_fallback_and_only_tcp() {
 
 #[test]
 fn an_address_that_stands_twice_in_a_slice_is_one_endpoint() {
-    let twice: Slice = serde_json::from_str(&data("52-dup-endpoint.json").unwrap()).unwrap();
+    let twice = Slice::whole(data("52-dup-endpoint.json").unwrap().as_bytes()).unwrap();
     assert_eq!(twice.endpoints.len(), 2);
     assert_eq!(select([&twice].into_iter(), &Wanted::default()).chosen.len(), 1);
 }
@@ -270,7 +271,7 @@ fn an_address_that_stands_twice_in_a_slice_is_one_endpoint() {
 fn recorded_watches_are_understood_to_their_last_bookmark() {
     for (name, bookmarks) in [("32-watch-bookmark-timeout", 3), ("36-watchlist", 2)] {
         let text = data(&format!("{name}.jsonl")).unwrap();
-        let events = text.lines().map(|line| Event::<Slice>::parse(line.as_bytes()).unwrap());
+        let events = text.lines().map(|line| Event::<Slice>::whole(line.as_bytes()).unwrap());
         let mut ends = Vec::new();
         for event in events {
             match event {
@@ -286,7 +287,7 @@ fn recorded_watches_are_understood_to_their_last_bookmark() {
         assert_eq!((ends.len(), ends.iter().filter(|ends| **ends).count()), (bookmarks, initial), "{name}");
     }
     let expired =
-        Event::<Slice>::parse(data("81-410-watch-in-stream.json").unwrap().trim().as_bytes()).unwrap();
+        Event::<Slice>::whole(data("81-410-watch-in-stream.json").unwrap().trim().as_bytes()).unwrap();
     assert!(matches!(expired, Event::Failed(status) if status.code == 410 && status.reason == "Expired"));
 }
 
@@ -324,7 +325,7 @@ fn slice(name: &str, version: u32, endpoints: &Value) -> Slice {
         "metadata": {"name": name, "resourceVersion": version.to_string()},
         "addressType": "IPv4", "ports": [{"port": 80}], "endpoints": endpoints,
     });
-    serde_json::from_str(&json.to_string()).unwrap()
+    Slice::whole(json.to_string().as_bytes()).unwrap()
 }
 
 #[test]
@@ -410,8 +411,8 @@ fn hostile_slices_are_read_as_far_as_they_make_sense() {
     assert_eq!(selection.chosen[&"10.0.0.1:80".parse().unwrap()].zone, None);
     odd.address_type = "FQDN".to_owned();
     assert_eq!(ids(&select([&odd].into_iter(), &Wanted::default())), set(&[]));
-    assert!(Event::<Slice>::parse(b"{\"type\":\"ADDED\"").is_err());
-    assert_eq!(Event::<Slice>::parse(b"{\"type\":\"X\",\"object\":1}").unwrap(), Event::Unknown);
+    assert!(Event::<Slice>::whole(b"{\"type\":\"ADDED\"").is_err());
+    assert_eq!(Event::<Slice>::whole(b"{\"type\":\"X\",\"object\":1}").unwrap(), Event::Unknown);
 }
 
 proptest::proptest! {

@@ -5,8 +5,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use serde_json::Error;
 
+use super::json::{Cursor, Read};
 use super::targets::targets;
 use crate::labels::Labels;
 
@@ -14,17 +17,29 @@ use crate::labels::Labels;
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// An `EndpointSlice` of `discovery.k8s.io/v1`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Slice {
-    #[serde(deserialize_with = "nullable")]
     pub(super) metadata: Metadata,
-    #[serde(deserialize_with = "nullable")]
     pub(super) address_type: String,
-    #[serde(deserialize_with = "targets")]
     pub(super) endpoints: Vec<Target>,
-    #[serde(deserialize_with = "nullable")]
     pub(super) ports: Vec<Port>,
+}
+
+impl Read for Slice {
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Error> {
+        let mut slice = Self::default();
+        cursor.object(|key, cursor| {
+            match key {
+                "metadata" => slice.metadata = cursor.nullable()?,
+                "addressType" => slice.address_type = cursor.nullable()?,
+                "endpoints" => slice.endpoints = targets(cursor)?,
+                "ports" => slice.ports = cursor.nullable()?,
+                _ => cursor.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(slice)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -97,13 +112,25 @@ pub(super) struct Port {
 }
 
 /// A page of a list.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(bound = "T: Deserialize<'de>")]
+#[derive(Clone, Debug)]
 pub(super) struct Page<T> {
-    #[serde(default, deserialize_with = "nullable")]
     pub(super) metadata: Metadata,
-    #[serde(default = "Vec::new", deserialize_with = "nullable")]
     pub(super) items: Vec<T>,
+}
+
+impl<T: Read> Read for Page<T> {
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Error> {
+        let mut page = Self { metadata: Metadata::default(), items: Vec::new() };
+        cursor.object(|key, cursor| {
+            match key {
+                "metadata" => page.metadata = cursor.nullable()?,
+                "items" => cursor.list(|cursor| T::read(cursor).map(|item| page.items.push(item)))?,
+                _ => cursor.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(page)
+    }
 }
 
 /// One line of a watch. `T` is what is watched; an error's object is a [`Status`].
@@ -142,32 +169,50 @@ pub(super) struct Details {
     pub(super) retry_after_seconds: u64,
 }
 
-impl<T: serde::de::DeserializeOwned> Event<T> {
-    /// Reads one line of a watch.
-    pub(super) fn parse(line: &[u8]) -> Result<Self, serde_json::Error> {
-        #[derive(Deserialize)]
-        struct Line<'a> {
-            #[serde(rename = "type")]
-            kind: String,
-            #[serde(borrow)]
-            object: &'a serde_json::value::RawValue,
+impl<T: Read> Read for Event<T> {
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Error> {
+        let (mut kind, mut event, mut object) = (None::<String>, None, None);
+        cursor.object(|key, cursor| {
+            match (key, &kind) {
+                ("type", _) => kind = Some(cursor.value()?),
+                ("object", Some(kind)) => event = Some(Self::of(kind, cursor)?),
+                // Nobody writes it first.
+                ("object", None) => {
+                    object = Some(*cursor);
+                    cursor.skip()?;
+                }
+                _ => cursor.skip()?,
+            }
+            Ok(())
+        })?;
+        match (event, kind, object) {
+            (Some(event), ..) => Ok(event),
+            (None, Some(kind), Some(mut object)) => Self::of(&kind, &mut object),
+            _ => Err(Error::custom("an event without its type or its object")),
         }
+    }
+}
+
+impl<T: Read> Event<T> {
+    /// Reads the object of an event of this type.
+    fn of(kind: &str, cursor: &mut Cursor<'_>) -> Result<Self, Error> {
         #[derive(Deserialize)]
         struct Bookmark {
             metadata: Metadata,
         }
-        let Line { kind, object } = serde_json::from_slice(line)?;
-        let object = object.get();
-        Ok(match kind.as_str() {
-            "ADDED" | "MODIFIED" => Self::Applied(serde_json::from_str(object)?),
-            "DELETED" => Self::Deleted(serde_json::from_str(object)?),
+        Ok(match kind {
+            "ADDED" | "MODIFIED" => Self::Applied(T::read(cursor)?),
+            "DELETED" => Self::Deleted(T::read(cursor)?),
             "BOOKMARK" => {
-                let Bookmark { metadata } = serde_json::from_str(object)?;
+                let Bookmark { metadata } = cursor.value()?;
                 let ends = metadata.annotations.get("k8s.io/initial-events-end").is_some_and(|v| v == "true");
                 Self::Bookmark(metadata, ends)
             }
-            "ERROR" => Self::Failed(serde_json::from_str(object)?),
-            _ => Self::Unknown,
+            "ERROR" => Self::Failed(cursor.value()?),
+            _ => {
+                cursor.skip()?;
+                Self::Unknown
+            }
         })
     }
 }

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Error, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde_json::Error;
 
+use super::json::Cursor;
 use super::slice::{Conditions, HOSTNAME, Hints, NODE, Target, nullable};
 use crate::template::Template;
 use crate::text::Text;
@@ -139,45 +140,32 @@ struct Last {
     hints: Hints,
 }
 
+/// So many a controller puts into a slice, unless it is told otherwise,
+/// <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/>.
+const USUAL: usize = 100;
+
 /// Reads the endpoints of a slice; null is none.
-pub(super) fn targets<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Target>, D::Error> {
-    let json = Option::<&RawValue>::deserialize(from)?;
-    json.map_or(Ok(Vec::new()), |json| list(json.get())).map_err(D::Error::custom)
-}
-
-/// A slice has at most so many, <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/>.
-const MOST: usize = 1_000;
-
-fn list(json: &str) -> Result<Vec<Target>, serde_json::Error> {
-    let Some(mut rest) = json.strip_prefix('[') else {
-        return serde_json::from_str::<Vec<IgnoredAny>>(json).map(|_| Vec::new());
-    };
+pub(super) fn targets(cursor: &mut Cursor<'_>) -> Result<Vec<Target>, Error> {
     let (mut all, mut last) = (Vec::new(), None::<Last>);
-    loop {
-        // It is well-formed: nothing else can stand between two.
-        rest = rest.trim_start_matches([' ', '\t', '\r', '\n', ',']);
-        if rest.starts_with(']') {
-            return Ok(all);
-        }
-        let filled = last.as_ref().and_then(|last| Some((last, last.template.fill(rest.as_bytes())?)));
-        let length = if let Some((last, (strings, length))) = filled {
+    cursor.list(|cursor| {
+        let rest = cursor.rest();
+        let again = last.as_ref().and_then(|last| Some((last, last.template.fill(rest)?)));
+        if let Some((last, (strings, rest))) = again {
+            cursor.go_on(rest);
             all.push(target(strings, last.conditions, last.hints.clone()));
-            length
-        } else {
-            let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Written<'_>>();
-            let Some(written) = values.next().transpose()? else { return Ok(all) };
-            let length = values.byte_offset();
-            all.push(target(written.strings(), written.conditions, written.hints()));
-            if last.is_none() {
-                all.reserve(MOST.min(rest.len() / length.max(1)));
-            }
-            let (conditions, hints) = (written.conditions, written.hints());
-            let template = Template::new(&rest[..length], written.strings());
-            last = template.map(|template| Last { template, conditions, hints });
-            length
-        };
-        rest = &rest[length..];
-    }
+            return Ok(());
+        }
+        let (written, json) = cursor.written::<Written<'_>>()?;
+        if all.is_empty() {
+            all.reserve(USUAL);
+        }
+        let (conditions, hints) = (written.conditions, written.hints());
+        all.push(target(written.strings(), conditions, hints.clone()));
+        let template = Template::new(json, written.strings());
+        last = template.map(|template| Last { template, conditions, hints });
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -185,6 +173,17 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::kubernetes::json::Read;
+
+    impl Read for Vec<Target> {
+        fn read(cursor: &mut Cursor<'_>) -> Result<Self, Error> {
+            targets(cursor)
+        }
+    }
+
+    fn list(json: &str) -> Result<Vec<Target>, Error> {
+        Vec::whole(json.as_bytes())
+    }
 
     /// Each read alone, so that nothing is known of it.
     fn alone(endpoints: &[Value]) -> Vec<Target> {
@@ -229,6 +228,6 @@ mod tests {
         for json in ["{}", "1", "[1]", "[null]", r#"[{"zone": 1}]"#, r#"[{"zone": "a", "zone": "b"}]"#] {
             assert!(list(json).is_err(), "{json}");
         }
-        assert_eq!(list(" [ ] ".trim()).unwrap(), Vec::new());
+        assert_eq!(list(" [ ] ").unwrap(), Vec::new());
     }
 }
