@@ -558,6 +558,63 @@ async fn a_timeout_of_an_attempt_is_repeated_and_one_of_the_call_is_not() {
     assert_eq!((began.elapsed(), inner.open()), (Duration::from_secs(5), 0));
 }
 
+/// When the attempts of a client began that gives each its share of `time`, and how it ended.
+async fn share(
+    layer: RetryLayer,
+    time: u64,
+    inner: &Scripted,
+    request: Request<Frames>,
+) -> (Vec<u128>, String) {
+    let (began, time) = (Instant::now(), Duration::from_millis(time));
+    let client = ServiceBuilder::new()
+        .layer(TimeoutLayer::per_call(time))
+        .layer(layer.share_time())
+        .layer(TimeoutLayer::per_attempt(Duration::from_secs(1)).shared())
+        .service(inner.clone());
+    let mut request = request;
+    request.headers_mut().insert("grpc-timeout", micro_balance::grpc_timeout::encode(time));
+    let error = client.oneshot(request).await.unwrap_err();
+    (inner.attempts().iter().map(|attempt| (attempt.at - began).as_millis()).collect(), error.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_that_hang_share_the_time_of_the_call() {
+    let hang = || Scripted::new((0..5).map(|_| Answer::Hang));
+    let waits = |ms| layer().backoff(Backoff::constant(Duration::from_millis(ms)));
+    let (began, error) = share(waits(0), 900, &hang(), get("/")).await;
+    assert_eq!(began, [0, 300, 600]);
+    assert_eq!(error, "the call took longer than 900ms", "the last has all that is left");
+    // A wait takes from those after it.
+    assert_eq!(share(waits(100), 900, &hang(), get("/")).await.0, [0, 400, 750]);
+    // What fails early leaves more to the others.
+    let inner = Scripted::new([late(Duration::from_millis(100), 503, &[]), Answer::Hang, Answer::Hang]);
+    assert_eq!(share(waits(0), 900, &inner, get("/")).await.0, [0, 100, 500]);
+    // Nobody gets next to nothing, and nobody more than an attempt may have.
+    assert_eq!(share(waits(0).attempts(5), 25, &hang(), get("/")).await.0, [0, 10, 20]);
+    assert_eq!(share(waits(0), 9_000, &hang(), get("/")).await.0, [0, 1_000, 2_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_not_be_sent_again_has_all_of_the_time() {
+    let post = Request::post("/").body(frames(&["x"])).unwrap();
+    let long = Request::put("/").body(frames(&["0123456789"])).unwrap();
+    for (layer, request) in [(layer(), post), (layer().attempts(1), get("/")), (layer(), call(&["x"]))] {
+        let inner = Scripted::new([Answer::Hang]);
+        let (began, error) = share(layer, 900, &inner, request).await;
+        assert_eq!((&*began, &*error), (&[0][..], "the call took longer than 900ms"));
+    }
+    let inner = Scripted::new([Answer::Hang]);
+    let request = long.map(|body| Sized(body, 10));
+    let client = ServiceBuilder::new()
+        .layer(TimeoutLayer::per_call(Duration::from_secs(2)))
+        .layer(layer().keep(9).share_time().deadline(|| Some(Instant::now() + Duration::from_secs(3))))
+        .layer(TimeoutLayer::per_attempt(Duration::MAX).shared())
+        .service(inner);
+    let began = Instant::now();
+    assert!(client.oneshot(request).await.is_err());
+    assert_eq!(began.elapsed(), Duration::from_secs(2), "too long a body to keep");
+}
+
 #[test]
 fn what_handles_requests_is_shared_between_threads() {
     fn check<T: Clone + Send + Sync + 'static>() {}

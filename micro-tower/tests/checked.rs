@@ -12,6 +12,7 @@ use micro_balance::{
     State,
     health::{GrpcCheck, HealthCheck, HttpCheck, TcpCheck},
     policy::RoundRobin,
+    retry::RetryLayer,
 };
 use micro_discover::{Endpoint, Endpoints, Service};
 use micro_tower::{Client, transport::Connection};
@@ -102,4 +103,10 @@ async fn an_endpoint_that_never_answers_costs_a_call_one_attempts_limit_and_no_m
     // Two of four go to the frozen endpoint first.
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
     assert!(client.endpoints()[0].failures >= 2);
+    // The same, where no attempt has a limit of its own but a third of the call's time.
+    let shared = client.with_rules(Some(Duration::from_millis(600)), None, RetryLayer::new().share_time());
+    for _ in 0..4 {
+        let response = shared.send(Request::get("/").body(Body::default()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     chance::Chance,
-    timeout::{Elapsed, Phase},
+    timeout::{Elapsed, Phase, TimeShare},
     tried::Tried,
 };
 
@@ -42,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) look: Duration,
     pub(crate) whole: u64,
     pub(crate) attempt_timeout: Option<Duration>,
+    pub(crate) share_time: bool,
     pub(crate) when: When,
     pub(crate) budget: Budget,
     pub(crate) backoff: Backoff,
@@ -91,7 +92,7 @@ where
         let head = Head::of(&parts);
         let tried = parts.extensions.get_or_insert_default::<Tried>().clone();
         let replay = Replay::new(body, config.keep);
-        let first = Request::from_parts(parts, replay.first());
+        let mut first = Request::from_parts(parts, replay.first());
         let call = Self {
             service,
             config,
@@ -108,7 +109,20 @@ where
             paid: 0,
             owed: false,
         };
+        call.share(&mut first);
         (call, first)
+    }
+
+    /// Gives an attempt its share of the time, if there is an end to it and another may follow.
+    fn share(&self, attempt: &mut Request<ReplayBody<B>>) {
+        let left = self.config.attempts.saturating_sub(self.attempts) + 1;
+        // What is not sent again when its time is over has all of the time.
+        if !self.config.share_time || left == 1 || !self.kind.repeatable || !self.replay.is_whole() {
+            return;
+        }
+        if let Some(time) = self.left(Instant::now()) {
+            attempt.extensions_mut().insert(TimeShare::of(time, left));
+        }
     }
 
     /// The service of the next attempt, which has to be made ready.
@@ -133,7 +147,12 @@ where
         let elapsed = self.began.elapsed();
         match self.head.timeout() {
             Some(timeout) if elapsed >= timeout => Err(Elapsed::new(Phase::Call, timeout).into()),
-            _ => Ok(self.head.request(self.replay.next(), &self.tried, elapsed, self.attempts - 1)),
+            _ => {
+                let body = self.replay.next();
+                let mut attempt = self.head.request(body, &self.tried, elapsed, self.attempts - 1);
+                self.share(&mut attempt);
+                Ok(attempt)
+            }
         }
     }
 

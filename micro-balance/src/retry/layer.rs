@@ -60,6 +60,7 @@ impl RetryLayer {
             look: Duration::from_millis(10),
             whole: 64 << 10,
             attempt_timeout: None,
+            share_time: false,
             when: When::default(),
             budget: Budget::default(),
             backoff: Backoff::default(),
@@ -134,6 +135,16 @@ impl RetryLayer {
     /// an attempt before that is a [`TimeoutLayer`](crate::timeout::TimeoutLayer) within this layer.
     pub fn attempt_timeout(mut self, limit: Duration) -> Self {
         self.config.attempt_timeout = Some(limit);
+        self
+    }
+
+    /// Shares what is left of a call's time among the attempts it has left, at least 10 ms each, so that one that hangs
+    /// leaves time for the next. A [`SharedTimeoutLayer`](crate::timeout::SharedTimeoutLayer) within this layer ends
+    /// an attempt whose share is used up.
+    ///
+    /// The last attempt has all that is left; so has one that would not be repeated.
+    pub fn share_time(mut self) -> Self {
+        self.config.share_time = true;
         self
     }
 

@@ -79,12 +79,23 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
+        self.call_within(Duration::MAX, request)
+    }
+}
+
+impl<S> Timeout<S> {
+    /// Calls the service, and waits for `limit` at most, if that is less than usual.
+    pub(super) fn call_within<Req>(&mut self, limit: Duration, request: Req) -> ResponseFuture<S::Future>
+    where
+        S: Service<Req>,
+    {
+        let settings = TimeoutLayer { limit: limit.min(self.settings.limit), ..self.settings };
         ResponseFuture {
             inner: Some(self.inner.call(request)),
             // Where there is no limit, nobody looks at the clock.
-            began: (self.settings.limit < Duration::MAX).then(Instant::now),
+            began: (settings.limit < Duration::MAX).then(Instant::now),
             sleep: None,
-            settings: self.settings,
+            settings,
         }
     }
 }

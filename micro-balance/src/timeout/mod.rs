@@ -3,7 +3,10 @@
 mod elapsed;
 mod idle;
 mod layer;
+mod share;
 
 pub use elapsed::{Elapsed, Phase};
 pub use idle::{IdleBody, IdleFuture, IdleTimeout, IdleTimeoutLayer};
 pub use layer::{ResponseFuture, Timeout, TimeoutLayer};
+pub(crate) use share::TimeShare;
+pub use share::{SharedTimeout, SharedTimeoutLayer};

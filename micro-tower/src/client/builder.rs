@@ -13,7 +13,6 @@ use micro_balance::{
     health::{Check, HealthCheck},
     policy::{PeakEwma, Policy},
     retry::RetryLayer,
-    timeout::TimeoutLayer,
 };
 use micro_discover::{Endpoint, Endpoints, Filter, Registry, Watch};
 use tower::discover::Discover;
@@ -128,6 +127,8 @@ impl<D, P> Builder<D, P> {
     /// Without it, an attempt lasts as long as the call may. A short answer that comes too slowly is given up as well:
     /// see [`RetryLayer::whole`].
     ///
+    /// With [`RetryLayer::share_time`] it follows from the call's own time, and this may be left out.
+    ///
     /// What saves calls to an endpoint that has frozen: its connections stand, and nothing comes back.
     pub fn attempt_timeout(mut self, limit: Duration) -> Self {
         self.attempt_timeout = Some(limit);
@@ -225,8 +226,7 @@ impl<D, P> Builder<D, P> {
         if let Some((schedule, check)) = self.health {
             balance = balance.health_check(schedule, check);
         }
-        let attempt = TimeoutLayer::per_attempt(self.attempt_timeout.unwrap_or(Duration::MAX));
-        Client::new(self.deadline, retry, attempt, balance.build())
+        Client::new(self.deadline, retry, self.attempt_timeout, balance.build())
     }
 }
 

@@ -17,7 +17,7 @@ use micro_balance::{
     Balance, Http, View,
     policy::{PeakEwma, Policy},
     retry::{ReplayBody, Retry, RetryLayer},
-    timeout::{Timeout, TimeoutLayer},
+    timeout::{SharedTimeout, SharedTimeoutLayer, TimeoutLayer},
 };
 use tower::{BoxError, ServiceBuilder};
 use tower_service::Service;
@@ -39,13 +39,13 @@ type Attempt = ReplayBody<tonic::body::Body>;
 /// Picks an endpoint for each attempt.
 type Balancer<P> = Balance<Connection<Attempt>, Request<Attempt>, P, Http>;
 /// The way of a request, from the caller inwards.
-type Path<P> = ClientMetadata<GrpcErrors<ClientDeadline<Retry<Timeout<AttemptDeadline<Balancer<P>>>>>>>;
+type Path<P> = ClientMetadata<GrpcErrors<ClientDeadline<Retry<SharedTimeout<AttemptDeadline<Balancer<P>>>>>>>;
 
 /// The way of a request, from the caller inwards.
 fn path<P: Policy>(
     deadline: DeadlineLayer,
     retry: RetryLayer,
-    attempt: TimeoutLayer,
+    attempt: SharedTimeoutLayer,
     balancer: Balancer<P>,
 ) -> Path<P> {
     ServiceBuilder::new()
@@ -83,7 +83,13 @@ pub struct Client<P: Policy = PeakEwma> {
 }
 
 impl<P: Policy> Client<P> {
-    fn new(deadline: DeadlineLayer, retry: RetryLayer, attempt: TimeoutLayer, balancer: Balancer<P>) -> Self {
+    fn new(
+        deadline: DeadlineLayer,
+        retry: RetryLayer,
+        attempt: Option<Duration>,
+        balancer: Balancer<P>,
+    ) -> Self {
+        let attempt = TimeoutLayer::per_attempt(attempt.unwrap_or(Duration::MAX)).shared();
         Self { path: path(deadline, retry, attempt, balancer.clone()), balancer }
     }
 
@@ -107,7 +113,6 @@ impl<P: Policy> Client<P> {
     ) -> Self {
         let deadline =
             timeout.map_or_else(DeadlineLayer::new, |timeout| DeadlineLayer::new().timeout(timeout));
-        let attempt = TimeoutLayer::per_attempt(attempt.unwrap_or(Duration::MAX));
         Self::new(deadline, retry, attempt, self.balancer.clone())
     }
 

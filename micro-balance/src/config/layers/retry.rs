@@ -22,6 +22,7 @@ struct Retries {
     whole: Option<u64>,
     #[serde(deserialize_with = "some_time")]
     attempt_timeout: Option<Duration>,
+    share_time: bool,
     codes: Option<Vec<Code>>,
     statuses: Option<Vec<Status>>,
     #[serde(deserialize_with = "budget")]
@@ -41,6 +42,7 @@ pub(super) fn retry<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RetryLa
     layer = retries.look.map_or(layer.clone(), |wait| layer.look(wait));
     layer = retries.whole.map_or(layer.clone(), |bytes| layer.whole(bytes));
     layer = retries.attempt_timeout.map_or(layer.clone(), |limit| layer.attempt_timeout(limit));
+    layer = if retries.share_time { layer.share_time() } else { layer };
     layer = retries.budget.map_or(layer.clone(), |budget| layer.budget(budget));
     layer = retries.backoff.map_or(layer.clone(), |backoff| layer.backoff(backoff));
     let when = when(retries.codes, retries.statuses);
