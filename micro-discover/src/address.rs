@@ -1,8 +1,6 @@
 //! Where an endpoint listens: `127.0.0.1:80`, `https://host:443`, `unix:/run/a.sock`, `nats://subject`.
 
 use std::fmt;
-#[cfg(feature = "kubernetes")]
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
@@ -92,37 +90,34 @@ impl Address {
 impl Address {
     /// An IP address and a port, which is not 0.
     pub(crate) fn of(at: SocketAddr) -> Self {
-        let mut text = String::with_capacity("255.255.255.255:65535".len());
-        let host = match at {
-            // There may be many, and formatting takes ten times as long.
+        // There may be many, and formatting takes ten times as long.
+        let (mut text, mut end) = ([b'.'; "255.255.255.255:65535".len()], 0);
+        let (text, host) = match at {
             SocketAddr::V4(at) => {
-                let [first, rest @ ..] = at.ip().octets();
-                push(&mut text, u16::from(first));
-                for octet in rest {
-                    text.push('.');
-                    push(&mut text, u16::from(octet));
+                for octet in at.ip().octets() {
+                    end = write_number(&mut text, end, octet.into()) + 1;
                 }
-                0..text.len()
+                let host = end - 1;
+                text[host] = b':';
+                end = write_number(&mut text, end, at.port());
+                (str::from_utf8(&text[..end]).expect("digits and signs are text").into(), (0, host))
             }
             SocketAddr::V6(at) => {
-                write!(text, "[{}]", at.ip()).expect("a string takes everything");
-                1..text.len() - 1
+                let text = at.to_string();
+                let host = (1, text.rfind(']').expect("std writes brackets"));
+                (text.into(), host)
             }
         };
-        text.push(':');
-        push(&mut text, at.port());
-        let host = (host.start, host.end);
-        Self { text: text.into(), kind: Kind::Net { tls: false, authority: 0, host, port: at.port() } }
+        Self { text, kind: Kind::Net { tls: false, authority: 0, host, port: at.port() } }
     }
 }
 
-/// Adds the digits of `number`.
+/// Writes the digits of `number` from `start` on; gives where they end.
 #[cfg(feature = "kubernetes")]
-fn push(text: &mut String, number: u16) {
-    if number >= 10 {
-        push(text, number / 10);
-    }
-    text.extend(char::from_digit(u32::from(number % 10), 10));
+fn write_number(text: &mut [u8], start: usize, number: u16) -> usize {
+    let start = if number >= 10 { write_number(text, start, number / 10) } else { start };
+    text[start] = b"0123456789"[usize::from(number % 10)];
+    start + 1
 }
 
 impl FromStr for Address {

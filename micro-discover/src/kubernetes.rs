@@ -6,6 +6,7 @@ mod failure;
 mod hold;
 mod hub;
 mod json;
+mod member;
 mod mirror;
 mod pool;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use self::api::{Api, Collection, Source};
 use self::failure::Failure;
 use self::hold::Hold;
 use self::hub::{Board, Hub};
+use self::member::Set;
 use self::mirror::{Change, Mirror, News, Object};
 use self::pool::Pool;
 use self::retry::Retry;
@@ -300,11 +302,9 @@ impl Publishing {
                 },
                 () = due => {}
             }
-            let (endpoints, next) = self.hold.set(&self.pool, Instant::now());
+            let (members, next) = self.hold.set(&self.pool, Instant::now());
             again = next;
-            let mut record = self.record.clone();
-            record.endpoints = endpoints;
-            self.board.state(if record.endpoints.is_empty() { Vec::new() } else { vec![record] });
+            self.board.state(Set::Members(self.record.clone(), members));
         }
     }
 
@@ -363,7 +363,7 @@ impl Registry for Kubernetes {
             let records = pools.into_iter().filter_map(|(name, mut pool)| {
                 pool.settle();
                 let mut record = Service::new(name);
-                record.endpoints = pool.used().1.map(|(_, endpoint)| endpoint).collect();
+                record.endpoints = pool.used().1.map(|(at, member)| member.endpoint(at)).collect();
                 (!record.endpoints.is_empty()).then_some(record)
             });
             Ok(records.collect())

@@ -14,6 +14,7 @@ use super::api::{Api, Collection, Source};
 use super::failure::{Failure, Kind};
 use super::hub::{Board, Hub};
 use super::json::{Cursor, Read};
+use super::member::Set;
 use super::mirror::{Change, Initial, Mirror, News, Object};
 use super::retry::Retry;
 use super::slice::{Metadata, Page, nullable};
@@ -221,7 +222,7 @@ async fn publish(mut news: mpsc::Receiver<News<Pod>>, name: &str, board: &Board)
                 Change::Gone(name) => drop(pods.remove(&name)),
             }
         }
-        board.state(records(pods.values(), Some(name)));
+        board.state(Set::Records(records(pods.values(), Some(name))));
     }
 }
 

@@ -4,13 +4,12 @@
 //! is seen unready, shutting down or left out by topology is removed at once.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::member::{At, Member};
 use super::pool::Pool;
-use crate::record::Endpoint;
 
 /// What stays beside what is used, for a moment.
 #[derive(Debug)]
@@ -18,7 +17,7 @@ pub(super) struct Hold {
     missing: Duration,
     emptied: Duration,
     /// Endpoints that are missing, and since when.
-    absent: BTreeMap<SocketAddr, (Endpoint, Instant)>,
+    absent: BTreeMap<At, (Member, Instant)>,
 }
 
 impl Hold {
@@ -31,24 +30,24 @@ impl Hold {
     pub(super) fn settle(&mut self, pool: &mut Pool, now: Instant) {
         let missing = pool.settle();
         self.absent.retain(|at, _| !pool.knows(at));
-        self.absent.extend(missing.into_iter().map(|(at, endpoint)| (at, (endpoint, now))));
+        self.absent.extend(missing.into_iter().map(|(at, member)| (at, (member, now))));
     }
 
     /// The set to publish at `now`, and when to ask again though nothing new has come.
-    pub(super) fn set(&mut self, pool: &Pool, now: Instant) -> (Vec<Endpoint>, Option<Instant>) {
+    pub(super) fn set(&mut self, pool: &Pool, now: Instant) -> (Vec<(At, Member)>, Option<Instant>) {
         let (count, used) = pool.used();
         let wait = if count == 0 { self.emptied } else { self.missing };
         self.absent.retain(|_, (_, since)| *since + wait > now);
         let again = self.absent.values().map(|(_, since)| *since + wait).min();
         let mut all = Vec::with_capacity(count + self.absent.len());
-        let mut absent = self.absent.iter().map(|(at, (endpoint, _))| (*at, endpoint)).peekable();
-        for (at, endpoint) in used {
-            while let Some((_, before)) = absent.next_if(|(missing, _)| *missing < at) {
-                all.push(before.clone());
+        let mut absent = self.absent.iter().map(|(at, (member, _))| (*at, member.clone())).peekable();
+        for (at, member) in used {
+            while let Some(before) = absent.next_if(|(missing, _)| *missing < at) {
+                all.push(before);
             }
-            all.push(endpoint);
+            all.push((at, member));
         }
-        all.extend(absent.map(|(_, endpoint)| endpoint.clone()));
+        all.extend(absent);
         (all, again)
     }
 }

@@ -13,12 +13,13 @@ use futures_util::stream;
 use tokio::sync::watch;
 
 use super::failure::Failure;
+use super::member::Set;
 use crate::record::Service;
 
 /// What is known of a name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
-    set: Option<Arc<Vec<Service>>>,
+    set: Option<Arc<Set>>,
     failure: Option<Failure>,
     /// Counts what is worth telling.
     turn: u64,
@@ -42,7 +43,7 @@ const RETURN: Duration = Duration::from_secs(15);
 
 impl Board {
     /// The set as it is; all is well.
-    pub(super) fn state(&self, set: Vec<Service>) {
+    pub(super) fn state(&self, set: Set) {
         self.owed.store(0, Ordering::Relaxed);
         self.known.send_if_modified(|known| {
             let same = known.failure.is_none() && known.set.as_deref() == Some(&set);
@@ -182,11 +183,11 @@ fn told(board: Board, known: watch::Receiver<Known>) -> BoxStream<'static, Resul
                 let first = told.seen == 0;
                 told.seen = now.turn;
                 match (now.set, now.failure) {
-                    (Some(set), None) => return Some((Ok(set.to_vec()), told)),
+                    (Some(set), None) => return Some((Ok(set.services()), told)),
                     // Someone new: what was known last, then why it is stale.
                     (Some(set), Some(failure)) if first => {
                         told.failure = Some(failure);
-                        return Some((Ok(set.to_vec()), told));
+                        return Some((Ok(set.services()), told));
                     }
                     (_, Some(failure)) => {
                         told.owed.fetch_add(1, Ordering::Relaxed);

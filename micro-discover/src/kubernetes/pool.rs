@@ -3,32 +3,32 @@
 //! What a slice says is put in its place when the slice comes, so that an event costs what its slice has. Only when the rule
 //! by which endpoints are chosen becomes another one, as when the last ready endpoint goes, all are looked at.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::SocketAddr;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::member::{At, Member};
 use super::said::{Facts, Said, said};
 use super::select::{Family, Wanted};
 use super::slice::Slice;
-use crate::record::Endpoint;
 
 /// The endpoints of one Service.
 #[derive(Debug)]
 pub(super) struct Pool {
     wanted: Arc<Wanted>,
     /// Which addresses each slice has.
-    slices: HashMap<String, Vec<SocketAddr>>,
+    slices: HashMap<String, Vec<At>>,
     /// The best that any slice says of an address, and whether it is used.
-    best: BTreeMap<SocketAddr, (Said, bool)>,
+    best: BTreeMap<At, (Said, bool)>,
     /// What other slices say of it.
-    others: HashMap<SocketAddr, Vec<Said>>,
+    others: HashMap<At, Vec<Said>>,
     count4: Count,
     count6: Count,
     rules: Rules,
     /// Addresses of which something else may be said than when the rules were applied last.
-    touched: Vec<SocketAddr>,
+    touched: Vec<At>,
     /// What was used then, and has left its place since.
-    left: BTreeMap<SocketAddr, Endpoint>,
+    left: BTreeMap<At, Member>,
     used: usize,
 }
 
@@ -195,12 +195,12 @@ impl Pool {
     }
 
     /// Whether any slice has the address.
-    pub(super) fn knows(&self, at: &SocketAddr) -> bool {
+    pub(super) fn knows(&self, at: &At) -> bool {
         self.best.contains_key(at)
     }
 
     /// Applies the rules to what has changed. Gives what was used and is in no slice any more.
-    pub(super) fn settle(&mut self) -> Vec<(SocketAddr, Endpoint)> {
+    pub(super) fn settle(&mut self) -> Vec<(At, Member)> {
         let rules = Rules::of(self.count4, self.count6, &self.wanted);
         let degraded = self.rules.degraded;
         let touched = std::mem::take(&mut self.touched);
@@ -220,7 +220,7 @@ impl Pool {
         }
         let left = std::mem::take(&mut self.left).into_iter();
         let left = left.filter(|(at, _)| !self.knows(at));
-        left.map(|(at, endpoint)| (at, marked(endpoint, degraded))).collect()
+        left.map(|(at, member)| (at, marked(member, degraded))).collect()
     }
 
     fn apply_to_all(&mut self) {
@@ -248,31 +248,35 @@ impl Pool {
     }
 
     /// What is used, as of the last time the rules were applied: how many, and each in the order of its address.
-    pub(super) fn used(&self) -> (usize, impl Iterator<Item = (SocketAddr, Endpoint)> + '_) {
+    pub(super) fn used(&self) -> (usize, impl Iterator<Item = (At, Member)> + '_) {
         let used = self.best.iter().filter(|(_, (_, used))| *used);
         let degraded = self.rules.degraded;
-        (self.used, used.map(move |(at, (said, _))| (*at, marked(said.endpoint.clone(), degraded))))
+        (self.used, used.map(move |(at, (said, _))| (*at, marked(said.member.clone(), degraded))))
     }
 
-    fn count(&mut self, at: SocketAddr) -> &mut Count {
+    fn count(&mut self, at: At) -> &mut Count {
         if at.is_ipv4() { &mut self.count4 } else { &mut self.count6 }
     }
 
-    fn give(&mut self, at: SocketAddr, said: Said) {
+    fn give(&mut self, at: At, said: Said) {
         self.touched.push(at);
         let facts = said.facts;
-        let Some((best, used)) = self.best.get_mut(&at) else {
-            self.best.insert(at, (said, false));
-            return self.count(at).add(facts);
+        let mut known = match self.best.entry(at) {
+            Entry::Occupied(known) => known,
+            Entry::Vacant(place) => {
+                place.insert((said, false));
+                return self.count(at).add(facts);
+            }
         };
+        let (best, used) = known.get_mut();
         // Of two alike the first stands.
-        if said.rank <= best.rank {
+        if said.rank() <= best.rank() {
             return self.others.entry(at).or_default().push(said);
         }
         let before = std::mem::replace(best, said);
         if std::mem::take(used) {
             self.used -= 1;
-            self.left.entry(at).or_insert_with(|| before.endpoint.clone());
+            self.left.entry(at).or_insert_with(|| before.member.clone());
         }
         self.count(at).remove(before.facts);
         self.count(at).add(facts);
@@ -281,23 +285,23 @@ impl Pool {
     }
 
     /// Forgets what the slice `name` says of the address.
-    fn take(&mut self, at: SocketAddr, name: &str) {
+    fn take(&mut self, at: At, name: &str) {
         self.touched.push(at);
         if let Some(others) = self.others.get_mut(&at) {
-            others.retain(|said| *said.slice != *name);
+            others.retain(|said| *said.source.name != *name);
         }
-        if self.best.get(&at).is_none_or(|(best, _)| *best.slice != *name) {
+        if self.best.get(&at).is_none_or(|(best, _)| *best.source.name != *name) {
             return self.forget_empty(at);
         }
         let Some((best, used)) = self.best.remove(&at) else { return };
         self.count(at).remove(best.facts);
         if used {
             self.used -= 1;
-            self.left.entry(at).or_insert(best.endpoint);
+            self.left.entry(at).or_insert(best.member);
         }
         if let Some(others) = self.others.get_mut(&at)
-            && let Some(next) = others.iter().map(|said| said.rank.clone()).max()
-            && let Some(place) = others.iter().position(|said| said.rank == next)
+            && let Some(next) = others.iter().map(Said::rank).max()
+            && let Some(place) = others.iter().position(|said| said.rank() == next)
         {
             let next = others.remove(place);
             self.count(at).add(next.facts);
@@ -306,7 +310,7 @@ impl Pool {
         self.forget_empty(at);
     }
 
-    fn forget_empty(&mut self, at: SocketAddr) {
+    fn forget_empty(&mut self, at: At) {
         if self.others.get(&at).is_some_and(Vec::is_empty) {
             self.others.remove(&at);
         }
@@ -314,9 +318,9 @@ impl Pool {
 }
 
 /// An endpoint that is used though it shuts down says so.
-fn marked(mut endpoint: Endpoint, degraded: bool) -> Endpoint {
+fn marked(mut member: Member, degraded: bool) -> Member {
     if degraded {
-        endpoint.metadata.insert("terminating".to_owned(), "true".to_owned());
+        member.labels.insert("terminating".to_owned(), "true".to_owned());
     }
-    endpoint
+    member
 }

@@ -57,9 +57,10 @@ struct Selection {
 
 /// What `pool` has settled on.
 fn settled(pool: &Pool, slices: &Slices) -> Selection {
-    let chosen: BTreeMap<_, _> = pool.used().1.collect();
+    let chosen: BTreeMap<_, _> = pool.used().1.map(|(at, member)| (at.into(), member.endpoint(at))).collect();
     assert_eq!(chosen.len(), pool.used().0);
-    let addresses = slices.values().flat_map(|slice| said(slice.clone(), pool.wanted()).map(|(at, _)| at));
+    let addresses =
+        slices.values().flat_map(|slice| said(slice.clone(), pool.wanted()).map(|(at, _)| at.into()));
     let refused = addresses.filter(|at| !chosen.contains_key(at)).collect();
     Selection { degraded: pool.degraded(), chosen, refused }
 }
@@ -184,7 +185,8 @@ fn apply<'a>(
 ) -> (Vec<Endpoint>, Option<Instant>) {
     pool.replace(slices.cloned());
     hold.settle(pool, now);
-    hold.set(pool, now)
+    let (set, again) = hold.set(pool, now);
+    (set.into_iter().map(|(at, member)| member.endpoint(at)).collect(), again)
 }
 
 #[tokio::test(start_paused = true)]
@@ -482,7 +484,8 @@ proptest::proptest! {
                 pool.remove(&name);
                 slices.remove(&name);
             }
-            let missing = pool.settle();
+            let missing = pool.settle().into_iter().map(|(at, member)| (SocketAddr::from(at), member.endpoint(at)));
+            let missing: Vec<_> = missing.collect();
             let now = settled(&pool, &slices);
             proptest::prop_assert_eq!(&now, &select(slices.values(), &wanted));
             let gone = |at: &SocketAddr| !now.chosen.contains_key(at) && !now.refused.contains(at);

@@ -1,28 +1,38 @@
 //! What one slice says of its endpoints, in the words of a client.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::select::{Wanted, port};
+use super::member::{At, Member};
+use super::select::{Family, Wanted, port};
 use super::slice::{Slice, Target};
-use crate::address::Address;
-use crate::invalid::check_name;
-use crate::record::Endpoint;
 
 /// An endpoint, as one slice says it.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
-    /// The name of the slice.
-    pub(super) slice: Arc<str>,
-    pub(super) rank: Rank,
+    pub(super) source: Arc<Source>,
     pub(super) facts: Facts,
+    staying: bool,
+    /// Where addresses of both families are used.
     pub(super) pod: Option<Pod>,
-    pub(super) endpoint: Endpoint,
+    pub(super) member: Member,
+}
+
+/// The slice that says so.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) name: String,
+    version: u64,
 }
 
 /// Which of two slices that have the same address is believed: the greater. Whether it stays, is ready, and the slice's
 /// version and name.
-pub(super) type Rank = (bool, bool, u64, Arc<str>);
+type Rank<'a> = (bool, bool, u64, &'a str);
+
+impl Said {
+    pub(super) fn rank(&self) -> Rank<'_> {
+        (self.staying, self.facts.ready, self.source.version, &self.source.name)
+    }
+}
 
 /// What decides whether an endpoint is used.
 #[derive(Clone, Copy, Debug)]
@@ -48,9 +58,9 @@ pub(super) enum Pod {
 }
 
 /// What `slice` says of each address it has.
-pub(super) fn said(slice: Slice, wanted: &Wanted) -> impl Iterator<Item = (SocketAddr, Said)> {
-    let name: Arc<str> = slice.metadata.name.as_str().into();
+pub(super) fn said(slice: Slice, wanted: &Wanted) -> impl Iterator<Item = (At, Said)> {
     let version = slice.metadata.resource_version.parse().unwrap_or(0);
+    let source = Arc::new(Source { name: slice.metadata.name, version });
     let v4 = slice.address_type == "IPv4";
     let port = port(&slice.ports, wanted).filter(|_| v4 || slice.address_type == "IPv6");
     let port = port.map(|(port, protocol)| (port, protocol.map(str::to_owned)));
@@ -58,19 +68,20 @@ pub(super) fn said(slice: Slice, wanted: &Wanted) -> impl Iterator<Item = (Socke
     targets.into_iter().filter_map(move |mut target| {
         let (port, app_protocol) = port.as_ref()?;
         let Some(ip) = target.ip else {
-            tracing::debug!(slice = &*name, "an endpoint without an IP address is left out");
+            tracing::debug!(slice = source.name, "an endpoint without an IP address is left out");
             return None;
         };
-        let (facts, at) = (facts(&target, wanted), SocketAddr::new(ip, *port));
-        let staying = !target.conditions.terminating.unwrap_or(false);
+        if ip.is_ipv4() != v4 {
+            return None;
+        }
         let said = Said {
-            slice: name.clone(),
-            rank: (staying, facts.ready, version, name.clone()),
-            facts,
-            pod: pod(&mut target),
-            endpoint: endpoint(at, target, app_protocol.as_deref()),
+            source: source.clone(),
+            facts: facts(&target, wanted),
+            staying: !target.conditions.terminating.unwrap_or(false),
+            pod: if wanted.family == Family::Both { pod(&mut target) } else { None },
+            member: member(target, app_protocol.as_deref()),
         };
-        (ip.is_ipv4() == v4).then_some((at, said))
+        Some((At::new(ip, *port), said))
     })
 }
 
@@ -99,13 +110,10 @@ fn pod(target: &mut Target) -> Option<Pod> {
     }
 }
 
-fn endpoint(at: SocketAddr, target: Target, app_protocol: Option<&str>) -> Endpoint {
-    let address = Address::of(at);
-    let mut endpoint = Endpoint::new(address.authority().to_owned(), address);
-    endpoint.zone = target.zone.filter(|zone| check_name(zone, 255).is_ok());
-    endpoint.metadata = target.labels;
+fn member(target: Target, app_protocol: Option<&str>) -> Member {
+    let Target { zone, mut labels, .. } = target;
     if let Some(protocol) = app_protocol {
-        endpoint.metadata.insert("app-protocol".to_owned(), protocol.to_owned());
+        labels.insert("app-protocol".to_owned(), protocol.to_owned());
     }
-    endpoint
+    Member { zone, labels }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -66,7 +67,8 @@ pub(super) struct Target {
     /// None where it is a name, or nothing.
     pub(super) ip: Option<IpAddr>,
     pub(super) conditions: Conditions,
-    pub(super) zone: Option<String>,
+    /// None where it is no name for one.
+    pub(super) zone: Option<Arc<str>>,
     pub(super) hints: Hints,
     pub(super) uid: Box<str>,
     /// `node`, `hostname` and `pod`, as far as they are said.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -11,6 +12,7 @@ use serde_json::Error;
 
 use super::json::Cursor;
 use super::slice::{Conditions, HOSTNAME, Hints, NODE, Target, nullable};
+use crate::invalid::check_name;
 use crate::template::Template;
 use crate::text::Text;
 
@@ -113,7 +115,7 @@ fn said<'a>(text: &'a Option<Text<'_>>) -> Option<&'a str> {
     text.as_ref().map(|text| &*text.0)
 }
 
-fn target(strings: Strings<'_>, conditions: Conditions, mut hints: Hints) -> Target {
+fn target(strings: Strings<'_>, conditions: Conditions, mut hints: Hints, zones: &mut Zones) -> Target {
     let [address, hostname, node, pod, uid, zone, near] = strings;
     if let ([only], Some(near)) = (&mut *hints.zones, near) {
         near.clone_into(only);
@@ -126,10 +128,33 @@ fn target(strings: Strings<'_>, conditions: Conditions, mut hints: Hints) -> Tar
     Target {
         ip: address.and_then(|address| address.parse().ok()),
         conditions,
-        zone: zone.map(str::to_owned),
+        zone: zone.and_then(|zone| zones.read(zone)),
         hints,
         uid: uid.unwrap_or_default().into(),
         labels: labels.into(),
+    }
+}
+
+/// Zones that were read, so that many endpoints share the few there are.
+#[derive(Default)]
+struct Zones(Vec<Arc<str>>);
+
+/// More are not looked through.
+const MOST_ZONES: usize = 8;
+
+impl Zones {
+    /// The zone of this name, if it is one.
+    fn read(&mut self, name: &str) -> Option<Arc<str>> {
+        if let Some(known) = self.0.iter().find(|known| ***known == *name) {
+            return Some(known.clone());
+        }
+        check_name(name, 255).ok()?;
+        if self.0.len() == MOST_ZONES {
+            self.0.clear();
+        }
+        let zone: Arc<str> = name.into();
+        self.0.push(zone.clone());
+        Some(zone)
     }
 }
 
@@ -146,13 +171,13 @@ const USUAL: usize = 100;
 
 /// Reads the endpoints of a slice; null is none.
 pub(super) fn targets(cursor: &mut Cursor<'_>) -> Result<Vec<Target>, Error> {
-    let (mut all, mut last) = (Vec::new(), None::<Last>);
+    let (mut all, mut last, mut zones) = (Vec::new(), None::<Last>, Zones::default());
     cursor.list(|cursor| {
         let rest = cursor.rest();
         let again = last.as_ref().and_then(|last| Some((last, last.template.fill(rest)?)));
         if let Some((last, (strings, rest))) = again {
             cursor.go_on(rest);
-            all.push(target(strings, last.conditions, last.hints.clone()));
+            all.push(target(strings, last.conditions, last.hints.clone(), &mut zones));
             return Ok(());
         }
         let (written, json) = cursor.written::<Written<'_>>()?;
@@ -160,7 +185,7 @@ pub(super) fn targets(cursor: &mut Cursor<'_>) -> Result<Vec<Target>, Error> {
             all.reserve(USUAL);
         }
         let (conditions, hints) = (written.conditions, written.hints());
-        all.push(target(written.strings(), conditions, hints.clone()));
+        all.push(target(written.strings(), conditions, hints.clone(), &mut zones));
         let template = Template::new(json, written.strings());
         last = template.map(|template| Last { template, conditions, hints });
         Ok(())
