@@ -24,6 +24,18 @@ fn nothing_said_means_ejection_by_default_and_no_layer() {
 }
 
 #[test]
+fn retries_wait_by_any_of_the_rules() {
+    for rule in [
+        "exponential.factor = 1.6",
+        "linear = { base = \"1s\", step = \"1s\", max = \"9s\" }",
+        "decorrelated = { base = \"25ms\", max = \"250ms\" }",
+        "constant.wait = \"1s\"",
+    ] {
+        assert!(read(&format!("retry.backoff.{rule}")).unwrap().retry.is_some(), "{rule}");
+    }
+}
+
+#[test]
 fn ejection_is_read_whole() {
     let text = r#"
         [ejection]
@@ -241,6 +253,8 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
             "retry.backoff",
             "over max",
         ),
+        ("retry.backoff.decorrelated = { base = \"2s\", max = \"1s\" }", "retry.backoff", "at most the last"),
+        ("retry.backoff.decorrelated.base = \"0s\"", "retry.backoff.decorrelated.base", "more than 0"),
         ("retry.backoff.constant.waits = \"1s\"", "retry.backoff.constant.waits", "unknown field"),
         ("hedge.attempts = 2", "hedge", "percentile"),
         ("hedge = { after = \"1ms\", percentile = 0.9 }", "hedge", "either"),

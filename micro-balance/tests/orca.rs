@@ -8,50 +8,90 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use micro_balance::{Balance, Http, policy::OrcaWeighted};
+use serde_json::Value;
 use tokio::time::sleep;
-use tower::{ServiceExt, discover::ServiceList, service_fn};
+use tower::{Service, ServiceExt, discover::ServiceList, service_fn};
 
-/// A report: requests a second and the application's utilization.
-fn report(qps: f64, utilization: f64) -> String {
-    let mut bytes = vec![6 << 3 | 1];
-    bytes.extend(qps.to_le_bytes());
-    bytes.push(9 << 3 | 1);
-    bytes.extend(utilization.to_le_bytes());
+/// A report: requests a second, failures among them, and the application's utilization.
+fn report(qps: f64, failures: f64, utilization: f64) -> String {
+    let mut bytes = Vec::new();
+    for (field, number) in [(6, qps), (7, failures), (9, utilization)] {
+        bytes.push(field << 3 | 1);
+        bytes.extend(number.to_le_bytes());
+    }
     BASE64_STANDARD.encode(bytes)
+}
+
+type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
+
+/// Answers with this report in the trailers.
+fn server(
+    report: String,
+) -> impl Service<Request<()>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync
+{
+    service_fn(move |_: Request<()>| {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        trailers.insert("endpoint-load-metrics-bin", report.parse().unwrap());
+        let body = Full::new(Bytes::new()).with_trailers(async move { Some(Ok(trailers)) });
+        let mut response = Response::new(body.boxed_unsync());
+        response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        async move { Ok(response) }
+    })
+}
+
+/// How many of `count` requests each endpoint gets.
+async fn shares<S>(balance: &Balance<S, Request<()>, OrcaWeighted, Http>, count: usize) -> Vec<u64>
+where
+    S: Service<Request<()>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    let picks = || -> Vec<u64> { balance.endpoints().into_iter().map(|view| view.picks).collect() };
+    let before = picks();
+    for _ in 0..count {
+        let response = balance.clone().oneshot(Request::new(())).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    }
+    picks().into_iter().zip(before).map(|(now, before)| now - before).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn reports_in_trailers_count_from_the_end_of_the_blackout_until_they_expire() {
-    let server = |utilization: f64| {
-        service_fn(move |_: Request<()>| async move {
-            let mut trailers = HeaderMap::new();
-            trailers.insert("grpc-status", "0".parse().unwrap());
-            trailers.insert("endpoint-load-metrics-bin", report(10.0, utilization).parse().unwrap());
-            let body =
-                Full::new(Bytes::new()).with_trailers(async move { Some(Ok::<_, Infallible>(trailers)) });
-            let mut response = Response::new(body);
-            response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
-            Ok::<_, Infallible>(response)
-        })
-    };
-    let servers = ServiceList::new::<Request<()>>(vec![server(1.0), server(0.1)]);
+    let servers = [1.0, 0.1].map(|utilization| server(report(10.0, 0.0, utilization)));
+    let servers = ServiceList::new::<Request<()>>(servers);
     let balance = Balance::builder(servers).policy(OrcaWeighted::new()).protocol(Http).build();
-    let shares = async |count: usize| {
-        let picks = || -> Vec<u64> { balance.endpoints().into_iter().map(|view| view.picks).collect() };
-        let before = picks();
-        for _ in 0..count {
-            let response = balance.clone().oneshot(Request::new(())).await.unwrap();
-            response.into_body().collect().await.unwrap();
-        }
-        picks().into_iter().zip(before).map(|(now, before)| now - before).collect::<Vec<_>>()
-    };
     sleep(Duration::from_millis(5)).await;
-    assert_eq!(shares(100).await, [50, 50]);
+    assert_eq!(shares(&balance, 100).await, [50, 50]);
     sleep(Duration::from_millis(9_500)).await;
-    assert_eq!(shares(100).await, [50, 50], "in the blackout");
+    assert_eq!(shares(&balance, 100).await, [50, 50], "in the blackout");
     sleep(Duration::from_secs(2)).await;
-    let weighed = shares(110).await;
+    let weighed = shares(&balance, 110).await;
     assert!(weighed[0].abs_diff(10) <= 2 && weighed[1].abs_diff(100) <= 2, "{weighed:?}");
     sleep(Duration::from_secs(182)).await;
-    assert_eq!(shares(100).await, [50, 50], "expired");
+    assert_eq!(shares(&balance, 100).await, [50, 50], "expired");
+}
+
+/// The cases of gRPC that have numbers, to within two of a hundred.
+#[tokio::test(start_paused = true)]
+async fn shares_are_those_of_grpcs_cases() {
+    let table = include_str!("data/grpc_wrr_static_stride.json");
+    let table: Value = serde_json::from_str(table).unwrap();
+    for case in table["balancer_cases"].as_array().unwrap().iter().filter(|case| case["qps"].is_array()) {
+        let number = |list: &str, index: usize| case[list][index].as_f64().unwrap_or_default();
+        let servers = [0, 1].map(|n| server(report(number("qps", n), number("eps", n), number("util", n))));
+        let policy = OrcaWeighted::new().penalty(case["penalty"].as_f64().unwrap_or(1.0)).unwrap();
+        let servers = ServiceList::new::<Request<()>>(servers);
+        let balance =
+            Balance::builder(servers).policy(policy.blackout(Duration::ZERO)).protocol(Http).build();
+        sleep(Duration::from_millis(5)).await;
+        shares(&balance, 10).await;
+        sleep(Duration::from_secs(2)).await;
+        let shares = shares(&balance, 100).await;
+        let [a, b] = [0, 1].map(|n| number("ratio", n));
+        let expected = 100.0 * a / (a + b);
+        assert!((shares[0] as f64 - expected).abs() <= 2.0, "{shares:?}: {case}");
+    }
 }

@@ -17,6 +17,7 @@ use micro_balance::{
     timeout::{Elapsed, TimeoutLayer},
 };
 use scripted::*;
+use serde_json::Value;
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
@@ -154,6 +155,27 @@ async fn http_is_sent_again_only_if_it_may_be_carried_out_twice() {
     assert_eq!(inner.attempts().len(), 2);
 }
 
+/// What its client retries, and how often, are settings.
+#[tokio::test(start_paused = true)]
+async fn go_micros_client_is_a_layer_of_ours() {
+    let table = include_str!("data/gomicro_selectors.json");
+    let table = serde_json::from_str::<Value>(table).unwrap()["client"].take();
+    for version in ["v1", "v6"] {
+        let client = &table[version];
+        let on: Vec<_> = client["retry_on"].as_array().unwrap().iter().map(|s| s.as_u64().unwrap()).collect();
+        let status_of = |status: &u64| http::StatusCode::from_u16(*status as u16).unwrap();
+        let when = on.iter().fold(When::never(), |when, status| when.status(status_of(status)));
+        let attempts = client["retries"].as_u64().unwrap() as u32 + 1;
+        let layer = layer().when(when).attempts(attempts).at_most(attempts).budget(Budget::endless());
+        for code in [408, 500, 503] {
+            let inner = Scripted::new((0..attempts).map(|_| status(code, &[])));
+            send(&layer, &inner, get("/")).await.unwrap();
+            let expected = if on.contains(&code.into()) { attempts as usize } else { 1 };
+            assert_eq!(inner.attempts().len(), expected, "{version} {code}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_broken_connection_is_repeated_only_if_the_request_may_be() {
     let inner = Scripted::new([fail("reset by peer")]);
@@ -250,26 +272,54 @@ async fn what_a_server_turned_away_unread_is_sent_again_for_nothing_once() {
     assert_eq!(began.elapsed(), Duration::from_secs(2));
 }
 
-/// `data/policies/grpc_retry.json`, `streaming`: pushback.
+/// The rows of `streaming` that have numbers; the others stand in tests of their own.
 #[tokio::test(start_paused = true)]
 async fn a_servers_pushback_is_waited_for_exactly_or_forbids() {
+    let table = table();
+    let rows = table["streaming"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == "pushback").unwrap();
+    let zero = serde_json::json!({ "v": "0", "retry": true, "delay_ge_ms": 0 });
     for in_trailers in [false, true] {
-        for (values, wait) in [
-            (&["-1"][..], None),
-            (&["xxx"], None),
-            (&["a", "b"], None),
-            (&["1000"], Some(1000)),
-            (&["0"], Some(0)),
-        ] {
-            let pairs: Vec<_> = values.iter().map(|value| ("grpc-retry-pushback-ms", *value)).collect();
+        for case in row["values"].as_array().unwrap().iter().chain([&zero]) {
+            let values = case["v"].as_array().cloned().unwrap_or_else(|| vec![case["v"].clone()]);
+            let pairs: Vec<_> =
+                values.iter().map(|value| ("grpc-retry-pushback-ms", value.as_str().unwrap())).collect();
             let failure = if in_trailers { grpc_trailers(&[], 14, &pairs) } else { grpc(14, &pairs) };
             let inner = Scripted::new([failure, grpc(0, &[])]);
             let began = Instant::now();
             send(&layer(), &inner, call(&["x"])).await.unwrap();
-            assert_eq!(inner.attempts().len(), if wait.is_some() { 2 } else { 1 }, "{values:?}");
-            assert_eq!(began.elapsed(), Duration::from_millis(wait.unwrap_or(0)), "{values:?}");
+            assert_eq!(inner.attempts().len() == 2, case["retry"] == true, "{case}");
+            let wait = case["delay_ge_ms"].as_u64().unwrap_or_default();
+            assert_eq!(began.elapsed(), Duration::from_millis(wait), "{case}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_other_rows_of_grpc_go_hold() {
+    let table = table();
+    let rows = table["streaming"].as_array().unwrap();
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap();
+    for (name, answers) in [
+        ("non-retryable status", vec![grpc(3, &[])]),
+        ("retryable once", vec![grpc(14, &[]), grpc(0, &[])]),
+        ("exceed max attempts", (0..9).map(|_| grpc(14, &[])).collect()),
+    ] {
+        let inner = Scripted::new(answers);
+        let at_most = row(name)["max_attempts"].as_u64().unwrap_or(3) as u32;
+        send(&layer().attempts(at_most), &inner, call(&["x"])).await.unwrap();
+        assert_eq!(inner.attempts().len(), row(name)["attempts"].as_u64().unwrap() as usize, "{name}");
+        if let Some(header) = row(name)["header_on_2nd"].as_str() {
+            let (header, value) = header.split_once(": ").unwrap();
+            assert_eq!(inner.attempts()[1].header(header), Some(value));
+        }
+    }
+    let limit = row("buffer limit");
+    let inner = Scripted::new([grpc(14, &[])]);
+    let payload = "x".repeat(limit["payload"].as_u64().unwrap() as usize).leak();
+    let keep = limit["retry_buffer_bytes"].as_u64().unwrap() as usize;
+    send(&layer().keep(keep), &inner, call(&[payload])).await.unwrap();
+    assert_eq!(inner.attempts().len(), 1, "committed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,6 +336,21 @@ async fn pushback_starts_the_waits_over() {
     let attempts = inner.attempts();
     let waits: Vec<_> = attempts.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs()).collect();
     assert_eq!(waits, [1, 2, 10, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decorrelated_wait_is_three_times_the_last_at_most() {
+    let ms = Duration::from_millis;
+    let backoff = Backoff::decorrelated(ms(10), ms(1000)).unwrap();
+    let inner = Scripted::new((0..9).map(|_| grpc(14, &[])));
+    let patient = layer().attempts(9).at_most(9).backoff(backoff).budget(Budget::endless());
+    send(&patient, &inner, call(&[])).await.unwrap();
+    let attempts = inner.attempts();
+    let waits: Vec<_> = attempts.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
+    assert_eq!((waits.len(), waits[0]), (8, ms(10)));
+    // The clock of the test knows whole milliseconds.
+    assert!(waits.windows(2).all(|pair| (ms(10)..=pair[0] * 3 + ms(1)).contains(&pair[1])), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait > ms(30)), "{waits:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -499,44 +564,43 @@ async fn every_attempt_carries_the_same_memory_of_where_it_has_been() {
     assert!(inner.attempts()[1].extensions.get::<Tried>().is_some());
 }
 
-/// `data/policies/grpc_retry.json`, `max_call_attempts`.
-#[tokio::test(start_paused = true)]
-async fn the_number_of_attempts_has_a_cap_of_its_own() {
-    for (configured, cap, effective) in [(9, 4, 4), (9, 7, 7), (3, 10, 3), (8, 0, 5), (3, 0, 3), (0, 0, 1)] {
-        let inner = Scripted::new((0..effective).map(|_| grpc(14, &[])));
-        send(&layer().attempts(configured).at_most(cap), &inner, call(&[])).await.unwrap();
-        assert_eq!(inner.attempts().len(), effective);
-    }
+fn table() -> Value {
+    serde_json::from_str(include_str!("data/grpc_retry.json")).unwrap()
 }
 
-/// `data/policies/grpc_retry.json`, `throttling`, through the layer.
+#[tokio::test(start_paused = true)]
+async fn the_number_of_attempts_has_a_cap_of_its_own() {
+    for row in table()["max_call_attempts"].as_array().unwrap() {
+        let number = |name: &str| row[name].as_i64().unwrap().max(0) as u32;
+        let effective = number("effective");
+        let inner = Scripted::new((0..effective).map(|_| grpc(14, &[])));
+        let layer = layer().attempts(number("service_config")).at_most(number("client"));
+        send(&layer, &inner, call(&[])).await.unwrap();
+        assert_eq!(inner.attempts().len(), effective as usize, "{row}");
+    }
+    let inner = Scripted::new([grpc(14, &[])]);
+    send(&layer().attempts(0), &inner, call(&[])).await.unwrap();
+    assert_eq!(inner.attempts().len(), 1);
+}
+
+/// Through the layer.
 #[tokio::test(start_paused = true)]
 async fn the_throttle_gives_the_results_of_grpc_go() {
-    let layer = layer().attempts(4).budget(Budget::throttle(10, 0.5).unwrap());
-    let inner = Scripted::new((0..19).map(|call| {
-        let ok = [0, 3, 6, 10, 11, 12, 13, 14, 16, 18].contains(&call);
-        grpc(if ok { 0 } else { 14 }, &[])
-    }));
-    let mut results = Vec::new();
-    for _ in 0..12 {
+    let table = &table()["throttling"];
+    let throttle = Budget::throttle(
+        table["max_tokens"].as_u64().unwrap() as u32,
+        table["token_ratio"].as_f64().unwrap(),
+    );
+    let attempts = table["max_attempts"].as_u64().unwrap() as u32;
+    let layer = layer().attempts(attempts).budget(throttle.unwrap());
+    let server_ok = table["server_ok_at_call_index"].as_array().unwrap();
+    let inner =
+        Scripted::new((0..19).map(|call| grpc(if server_ok.contains(&call.into()) { 0 } else { 14 }, &[])));
+    for result in table["results"].as_array().unwrap() {
         let answer = send(&layer, &inner, call(&["x"])).await.unwrap();
-        results.push((grpc_status(&answer).unwrap().to_owned(), inner.attempts().len() - 1));
+        assert_eq!(grpc_status(&answer) == Some("0"), result["code"] == "OK", "{result}");
+        assert_eq!(inner.attempts().len() - 1, result["last_call_index"].as_u64().unwrap() as usize);
     }
-    let expected = [
-        ("0", 0),
-        ("0", 3),
-        ("0", 6),
-        ("14", 8),
-        ("14", 9),
-        ("0", 10),
-        ("0", 11),
-        ("0", 12),
-        ("0", 13),
-        ("0", 14),
-        ("0", 16),
-        ("14", 17),
-    ];
-    assert!(results.iter().map(|(code, last)| (code.as_str(), *last)).eq(expected), "{results:?}");
 }
 
 #[tokio::test(start_paused = true)]

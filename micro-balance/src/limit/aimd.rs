@@ -66,15 +66,28 @@ impl Algorithm for Aimd {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
-    /// `data/policies/concurrency_limits.json`, `aimd`.
+    fn table() -> Value {
+        let table = include_str!("../../tests/data/concurrency_limits.json");
+        serde_json::from_str::<Value>(table).unwrap()["aimd"].take()
+    }
+
     #[test]
     fn the_rows_of_netflix_come_out() {
         let sample = |in_flight, dropped| Sample { latency: Duration::from_millis(1), in_flight, dropped };
-        assert_eq!(Aimd::default().update(sample(10, false)), 21);
-        assert_eq!(Aimd::default().initial(30).update(sample(0, true)), 27);
-        assert_eq!(Aimd::default().initial(21).range(0, 21).update(sample(10, false)), 21);
+        for row in table()["cases"].as_array().unwrap() {
+            let number = |name: &str| row[name].as_u64().map(|number| number as u32);
+            let mut aimd = Aimd::default().initial(number("initial").unwrap());
+            if let (Some(min), Some(max)) = (number("min"), number("max")) {
+                aimd = aimd.range(min, max);
+            }
+            let dropped = row["drop"].as_bool().unwrap_or_default();
+            let in_flight = number("inflight").unwrap_or_default();
+            assert_eq!(Some(aimd.update(sample(in_flight, dropped))), number("out"), "{row}");
+        }
         let late = Sample { latency: Duration::from_secs(6), in_flight: 0, dropped: false };
         assert_eq!(Aimd::default().initial(30).update(late), 27);
         assert_eq!(Aimd::default().initial(100).update(sample(49, false)), 100, "not used");
@@ -83,9 +96,11 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_netflix() {
-        let Aimd { limit, min, max, ratio, timeout } = Aimd::default();
-        assert_eq!((limit, min, max, ratio, timeout), (20, 20, 200, 0.9, Duration::from_secs(5)));
+        let (Aimd { limit, min, max, ratio, timeout }, table) = (Aimd::default(), table());
+        let ours = [limit.into(), min.into(), max.into(), ratio, timeout.as_secs_f64()];
+        let names = ["initial", "min", "max", "backoff_ratio", "timeout_s"];
+        assert_eq!(ours, names.map(|name| table["defaults"][name].as_f64().unwrap()));
         let ratios = [0.1, 0.7, 3.0].map(|ratio| Aimd::default().backoff_ratio(ratio).ratio);
-        assert_eq!(ratios, [0.5, 0.7, 1.0]);
+        assert_eq!((ratios, table["defaults"]["ratio_range"].as_str()), ([0.5, 0.7, 1.0], Some("[0.5,1.0)")));
     }
 }

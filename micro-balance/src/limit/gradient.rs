@@ -120,22 +120,33 @@ impl Average {
 mod tests {
     use std::time::Duration;
 
+    use serde_json::Value;
+
     use super::*;
 
-    /// `data/policies/concurrency_limits.json`, `exp_avg`.
+    fn table(name: &str) -> Value {
+        let table = include_str!("../../tests/data/concurrency_limits.json");
+        serde_json::from_str::<Value>(table).unwrap()[name].take()
+    }
+
     #[test]
     fn the_average_begins_as_a_mean() {
-        let mut average = Average::new(100, 10);
-        let outputs: Vec<_> = (10..20).map(|input| average.add(f64::from(input))).collect();
-        assert_eq!(outputs, [10.0, 10.5, 11.0, 11.5, 12.0, 12.5, 13.0, 13.5, 14.0, 14.5]);
-        assert!((average.add(100.0) - 16.1931).abs() < 1e-4);
+        let table = table("exp_avg");
+        let list = |name: &str| table[name].as_array().unwrap().iter().map(|n| n.as_f64().unwrap());
+        let number = |name: &str| table[name].as_f64().unwrap();
+        let mut average = Average::new(number("window") as u32, number("warmup") as u32);
+        assert!(list("inputs").map(|input| average.add(input)).eq(list("outputs")));
+        assert!((average.add(100.0) - number("then_100")).abs() < 1e-4);
     }
 
     #[test]
     fn the_defaults_are_those_of_netflix() {
         let Gradient2 { limit, min, max, smoothing, queue, tolerance, long } = Gradient2::default();
-        assert_eq!((limit, min, max, smoothing, queue, tolerance), (20.0, 20, 200, 0.2, 4, 1.5));
-        assert_eq!((long.window, long.warmup), (600.0, 10));
+        let ours = [limit, min.into(), max.into(), smoothing, queue.into(), tolerance, long.window];
+        let names = ["initial", "min", "max", "smoothing", "queue_size", "rtt_tolerance", "long_window"];
+        let table = &table("gradient2")["defaults"];
+        assert_eq!(ours, names.map(|name| table[name].as_f64().unwrap()));
+        assert_eq!(long.warmup, 10);
     }
 
     #[test]

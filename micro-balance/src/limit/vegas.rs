@@ -145,33 +145,46 @@ fn log10(limit: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
-    fn limits(mut vegas: Vegas, samples: &[(u64, u32)]) -> Vec<u32> {
-        let sample =
-            |&(ms, in_flight)| Sample { latency: Duration::from_millis(ms), in_flight, dropped: false };
-        samples.iter().map(|row| vegas.update(sample(row))).collect()
+    fn table() -> Value {
+        let table = include_str!("../../tests/data/concurrency_limits.json");
+        serde_json::from_str::<Value>(table).unwrap()["vegas"].take()
     }
 
-    /// `data/policies/concurrency_limits.json`, `vegas`.
     #[test]
     fn the_rows_of_netflix_come_out() {
-        let small = Vegas::default().alpha(3).beta(6).initial(10).max(20);
-        assert_eq!(limits(small.clone(), &[(10, 10), (10, 11)]), [10, 16]);
-        assert_eq!(limits(small.clone(), &[(10, 10), (50, 11)]), [10, 9]);
-        assert_eq!(limits(small, &[(10, 10), (14, 14)]), [10, 10]);
-        let large = Vegas::default().initial(10_000).max(20_000);
-        assert_eq!(limits(large, &[(10_000, 5000), (10_000, 6000)]), [10_000, 10_024]);
-        let halving = Vegas::default().initial(100).max(200).decrease(|limit| limit / 2.0);
-        let samples = [(10, 100), (20, 100), (20, 100)];
-        assert_eq!(limits(halving.clone().smoothing(0.5), &samples), [100, 75, 56]);
-        assert_eq!(limits(halving, &samples), [100, 50, 25]);
+        for row in table()["cases"].as_array().unwrap() {
+            let cfg = &row["cfg"];
+            let number = |value: &Value| value.as_u64().unwrap() as u32;
+            let mut vegas = Vegas::default().initial(number(&cfg["init"])).max(number(&cfg["max"]));
+            if let (Some(alpha), Some(beta)) = (cfg["alpha"].as_u64(), cfg["beta"].as_u64()) {
+                vegas = vegas.alpha(alpha as u32).beta(beta as u32);
+            }
+            if let Some(rule) = cfg["decrease"].as_str() {
+                assert_eq!(rule, "x/2");
+                vegas = vegas.decrease(|limit| limit / 2.0);
+            }
+            vegas = cfg["smoothing"].as_f64().map_or(vegas.clone(), |part| vegas.smoothing(part));
+            for (sample, limit) in
+                row["samples"].as_array().unwrap().iter().zip(row["limits"].as_array().unwrap())
+            {
+                let latency = Duration::from_millis(sample[0].as_u64().unwrap());
+                let sample = Sample { latency, in_flight: number(&sample[1]), dropped: false };
+                assert_eq!(vegas.update(sample), number(limit), "{row}");
+            }
+        }
     }
 
     #[test]
     fn the_defaults_are_those_of_netflix() {
-        let vegas = Vegas::default();
-        assert_eq!((vegas.limit(), vegas.max, vegas.smoothing, PROBE), (20, 1000, 1.0, 30.0));
+        let (vegas, table) = (Vegas::default(), table());
+        let table = &table["defaults"];
+        let ours = [vegas.limit().into(), vegas.max.into(), vegas.smoothing, PROBE];
+        let names = ["initial", "max", "smoothing", "probe_multiplier"];
+        assert_eq!(ours, names.map(|name| table[name].as_f64().unwrap()));
         // The logarithm of 100 is 2: grows under a queue of 6 by 2, at most 2 by 12, falls over 12 by 2.
         let grown = |waiting: f64| {
             let mut vegas = Vegas::default().initial(100);

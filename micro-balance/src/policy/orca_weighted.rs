@@ -117,3 +117,30 @@ impl fmt::Debug for OrcaWeighted {
         f.debug_struct("OrcaWeighted").field("reports", &self.reports).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_grpc() {
+        let table = include_str!("../../tests/data/grpc_wrr_static_stride.json");
+        let table = serde_json::from_str::<Value>(table).unwrap()["defaults"].take();
+        let OrcaWeighted { reports, blackout, expiration, update, .. } = OrcaWeighted::new();
+        let least = OrcaWeighted::new().update(Duration::ZERO).update;
+        for (name, ours) in [
+            ("blackout_period_s", blackout.as_secs_f64()),
+            ("weight_expiration_period_s", expiration.as_secs_f64()),
+            ("weight_update_period_s", update.as_secs_f64()),
+            ("weight_update_min_ms", least.as_secs_f64() * 1e3),
+            ("error_utilization_penalty", reports.penalty),
+        ] {
+            assert_eq!(table[name].as_f64(), Some(ours), "{name}");
+        }
+        assert_eq!(table["negative_penalty"], "rejected");
+        assert!(OrcaWeighted::new().penalty(-0.1).is_err());
+    }
+}

@@ -324,6 +324,10 @@ mod tests {
         }
         let penalty = &table["penalty"];
         let policy = PeakEwma::new().classic();
+        let finagle: Value = serde_json::from_str(include_str!("../../tests/data/finagle.json")).unwrap();
+        for decay in [&self::table()["finagle"]["decay_s"], &finagle["peak_ewma"]["decay_s"]] {
+            assert_eq!(*decay, policy.timing.decay.as_secs());
+        }
         assert_eq!(policy.timing.default_latency, millis(table["profile_default_rtt_ms"].as_f64().unwrap()));
         assert_eq!(policy.timing.decay, Duration::from_secs(table["decay_s"].as_u64().unwrap()));
         let base = millis(penalty["base_ms"].as_f64().unwrap());

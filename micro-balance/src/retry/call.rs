@@ -70,6 +70,8 @@ pub(crate) struct Call<S, B> {
     unread: bool,
     /// Waits by our own measure since the server last named one.
     waits: u32,
+    /// The last of them.
+    waited: Duration,
     /// Retries the budget has paid for, and whether the last was not sent yet.
     paid: u32,
     owed: bool,
@@ -106,6 +108,7 @@ where
             unsent_since: None,
             unread: false,
             waits: 0,
+            waited: Duration::ZERO,
             paid: 0,
             owed: false,
         };
@@ -212,7 +215,8 @@ where
             Verdict::Unread => None,
             Verdict::Retry(asked) => asked,
         };
-        let wait = asked.unwrap_or_else(|| config.backoff.wait(self.waits, config.chance.fraction()));
+        let wait = asked
+            .unwrap_or_else(|| config.backoff.wait_after(self.waited, self.waits, config.chance.fraction()));
         let possible = self.attempts < config.attempts && self.in_time(wait) && self.replay.is_whole();
         if !possible {
             config.budget.failed();
@@ -232,6 +236,7 @@ where
         self.owed = true;
         self.attempts += 1;
         self.waits = if asked.is_some() { 0 } else { self.waits + 1 };
+        self.waited = wait;
         tracing::debug!(attempt = self.attempts, ?wait, "retrying");
         Some(wait)
     }

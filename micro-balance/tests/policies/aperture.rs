@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::endpoints::{Set, numbers};
 
-const FINAGLE: &str = include_str!("../data/finagle_aperture.json");
+const FINAGLE: &str = include_str!("../data/finagle.json");
 
 fn policy(case: &Value) -> Aperture {
     let number = |name: &str| case[name].as_u64().unwrap() as u32;

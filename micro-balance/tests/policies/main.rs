@@ -11,4 +11,5 @@ mod requests;
 mod rounds;
 #[path = "../support/mod.rs"]
 mod support;
+mod two_choices;
 mod weighted;

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use micro_balance::{Balance, policy::RoundRobin};
+use serde_json::Value;
 use tower::ServiceExt;
 
+use crate::endpoints::Set;
 use crate::support::{FAST, Fake, discovery, fakes, settle};
 
 async fn turns<const N: usize>(balance: &Balance<Fake, (), RoundRobin>) -> [&'static str; N] {
@@ -32,6 +34,16 @@ async fn a_change_goes_on_with_who_would_have_been_next() {
         settle().await;
         assert_eq!(turns(&balance).await, next, "with {name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_node_has_its_share_as_in_go_micros_test() {
+    let table = include_str!("../data/gomicro_selectors.json");
+    let test = serde_json::from_str::<Value>(table).unwrap()["round_robin"]["test"].take();
+    let number = |name: &str| test[name].as_u64().unwrap() as usize;
+    let set = Set::weighing(&vec![1; number("nodes")]).await;
+    let share = number("picks") / number("nodes");
+    assert!(set.shares(&RoundRobin::new(), number("picks")).iter().all(|picks| *picks == share));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use crate::{
 enum Waits {
     Exponential(Exponential),
     Linear(Linear),
+    Decorrelated(Decorrelated),
     Constant(Constant),
 }
 
@@ -84,6 +85,15 @@ struct Linear {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Decorrelated {
+    #[serde(deserialize_with = "first")]
+    base: Duration,
+    #[serde(deserialize_with = "duration")]
+    max: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Constant {
     #[serde(deserialize_with = "duration")]
     wait: Duration,
@@ -105,6 +115,9 @@ pub(super) fn backoff<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Backo
             return Err(D::Error::custom(format_args!("base {base:?} is over max {max:?}")));
         }
         Waits::Linear(Linear { base, step, max }) => Backoff::linear(base, step, max),
+        Waits::Decorrelated(Decorrelated { base, max }) => {
+            Backoff::decorrelated(base, max).map_err(D::Error::custom)?
+        }
         Waits::Constant(Constant { wait }) => Backoff::constant(wait),
     }))
 }

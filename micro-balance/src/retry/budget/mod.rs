@@ -173,6 +173,7 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
     use tokio::time::advance;
 
     use super::*;
@@ -183,37 +184,37 @@ mod tests {
         std::iter::repeat_with(|| budget.withdraw()).take_while(|&paid| paid).map(|_| 1).sum()
     }
 
-    /// `data/policies/finagle.json`, `retry_budget`.
+    fn finagle() -> Value {
+        let table = include_str!("../../../tests/data/finagle.json");
+        serde_json::from_str::<Value>(table).unwrap()["retry_budget"].take()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn ten_thousand_requests_earn_their_share_to_within_one_retry() {
-        for (ratio, expected) in [
-            (0.5, 5000),
-            (0.25, 2500),
-            (0.75, 7500),
-            (0.99, 9900),
-            (0.999, 9990),
-            (0.9999, 9999),
-            (0.1, 1000),
-            (0.01, 100),
-            (0.001, 10),
-            (0.0001, 1),
-            (2.0, 20_000),
-        ] {
-            let budget = Budget::new(ratio, 0, TTL).unwrap();
-            (0..10_000).for_each(|_| budget.deposit());
-            assert!(budget.balance().abs_diff(expected) <= 1, "{ratio}: {}", budget.balance());
-            assert!(u64::from(withdrawals(&budget)).abs_diff(expected) <= 1, "{ratio}");
+        for row in finagle()["cases"].as_array().unwrap() {
+            let number = |name: &str| row[name].as_u64();
+            let budget = Budget::new(row["percent"].as_f64().unwrap(), 0, TTL).unwrap();
+            (0..number("requests").unwrap()).for_each(|_| budget.deposit());
+            let expected = number("expect_retries").or(number("balance")).unwrap();
+            let tolerance = number("tolerance").unwrap_or(0);
+            assert!(budget.balance().abs_diff(expected) <= tolerance, "{row}: {}", budget.balance());
+            assert!(u64::from(withdrawals(&budget)).abs_diff(expected) <= tolerance, "{row}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_reserve_is_the_minimum_times_the_lifetime_and_comes_back() {
-        let budget = Budget::new(0.0, 10, TTL).unwrap();
+        let defaults = &finagle()["defaults"];
+        assert_eq!(defaults["ttl_s"], TTL.as_secs());
+        let budget = Budget::new(0.0, defaults["min_retries_per_sec"].as_u64().unwrap() as u32, TTL).unwrap();
         assert_eq!(withdrawals(&budget), 100);
         advance(TTL - Duration::from_millis(1)).await;
         assert_eq!(withdrawals(&budget), 0);
         advance(Duration::from_millis(1)).await;
         assert_eq!(withdrawals(&budget), 100);
+        for seconds in finagle()["bounds"]["ttl_s"].as_array().unwrap() {
+            assert!(Budget::new(0.2, 10, Duration::from_secs(seconds.as_u64().unwrap())).is_ok());
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -258,46 +259,36 @@ mod tests {
         assert_eq!(paid + withdrawals(&budget), 20_000);
     }
 
-    /// `data/policies/grpc_retry.json`, `throttling`.
     #[test]
     fn the_throttle_follows_grpc_go_call_for_call() {
-        const SERVER_OK: [u32; 10] = [0, 3, 6, 10, 11, 12, 13, 14, 16, 18];
-        let throttle = Tokens::new(10, 0.5).unwrap();
-        let mut call = 0;
-        let mut results = Vec::new();
-        while results.len() < 12 {
-            let mut attempt = 1;
+        let table: Value = serde_json::from_str(include_str!("../../../tests/data/grpc_retry.json")).unwrap();
+        let table = &table["throttling"];
+        let number = |value: &Value| value.as_f64().unwrap();
+        let server_ok: Vec<_> =
+            table["server_ok_at_call_index"].as_array().unwrap().iter().map(number).collect();
+        let throttle =
+            Tokens::new(number(&table["max_tokens"]) as u32, number(&table["token_ratio"])).unwrap();
+        let mut call = 0.0;
+        for result in table["results"].as_array().unwrap() {
+            let mut attempt = 1.0;
             let ok = loop {
-                let ok = SERVER_OK.contains(&call);
-                call += 1;
+                let ok = server_ok.contains(&call);
+                call += 1.0;
                 if ok {
                     throttle.succeeded();
                     break true;
                 }
-                if !throttle.failed() || attempt == 4 {
+                if !throttle.failed() || attempt == number(&table["max_attempts"]) {
                     break false;
                 }
-                attempt += 1;
+                attempt += 1.0;
             };
-            results.push((ok, call - 1, throttle.left()));
+            assert_eq!(ok, result["code"] == "OK", "{result}");
+            assert_eq!(
+                (call - 1.0, throttle.left()),
+                (number(&result["last_call_index"]), number(&result["tokens_after"]))
+            );
         }
-        assert_eq!(
-            results,
-            [
-                (true, 0, 10.0),
-                (true, 3, 8.5),
-                (true, 6, 7.0),
-                (false, 8, 5.0),
-                (false, 9, 4.0),
-                (true, 10, 4.5),
-                (true, 11, 5.0),
-                (true, 12, 5.5),
-                (true, 13, 6.0),
-                (true, 14, 6.5),
-                (true, 16, 6.0),
-                (false, 17, 5.0),
-            ]
-        );
     }
 
     #[test]
