@@ -1,5 +1,7 @@
 //! Follows a chunked body to its end, byte by byte, as strictly as a head is read.
 
+use super::kinds::is_token;
+
 /// Where in a chunked body the next byte stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Chunked {
@@ -98,15 +100,13 @@ impl Chunked {
             (Self::DataCr, b'\r') => Self::DataLf,
             (Self::DataLf, b'\n') => Self::new(),
             (Self::Line { .. }, b'\r') => Self::LastLf,
-            (Self::Line { budget }, byte) if super::head::is_token(byte) => {
-                Self::Trailer { budget, colon: false }
-            }
+            (Self::Line { budget }, byte) if is_token(byte) => Self::Trailer { budget, colon: false },
             (Self::Trailer { budget, colon: true }, b'\r') => Self::TrailerLf { budget },
             (Self::Trailer { budget, colon: false }, b':') => Self::Trailer { budget, colon: true },
             (Self::Trailer { budget: budget @ 1.., colon: true }, byte) if is_text(byte) => {
                 Self::Trailer { budget: budget - 1, colon: true }
             }
-            (Self::Trailer { budget: budget @ 1.., colon: false }, byte) if super::head::is_token(byte) => {
+            (Self::Trailer { budget: budget @ 1.., colon: false }, byte) if is_token(byte) => {
                 Self::Trailer { budget: budget - 1, colon: false }
             }
             (Self::TrailerLf { budget }, b'\n') => Self::Line { budget },

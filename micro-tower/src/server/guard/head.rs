@@ -3,6 +3,8 @@
 //! What two servers could read in two ways lets one request hide in another. So there is no second reading here: one
 //! length, one host, one space, and lines that end in CR LF.
 
+use super::kinds::{ADDRESS, HOST, TARGET, TOKEN, VALUE, all, find, split};
+
 /// How what follows a head is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -27,7 +29,7 @@ const MOST_LINES: usize = 100;
 pub(super) fn end(bytes: &[u8], from: usize) -> Option<usize> {
     let from = from.saturating_sub(3);
     let mut at = from;
-    while let Some(found) = bytes.get(at..)?.iter().position(|&byte| byte == b'\n') {
+    while let Some(found) = find(bytes.get(at..)?, b'\n') {
         at += found + 1;
         if bytes[..at].ends_with(b"\r\n\r\n") {
             return Some(at);
@@ -59,7 +61,7 @@ impl Head {
     }
 }
 
-/// Lines that end in CR LF, and hold neither.
+/// Lines that end in CR LF, and hold no LF. No part of a line may hold a CR, which is found where parts are looked at.
 struct Lines<'a>(&'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {
@@ -69,13 +71,12 @@ impl<'a> Iterator for Lines<'a> {
         if self.0.is_empty() {
             return None;
         }
-        let end = self.0.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
-        let Some((end, rest)) = end.and_then(|end| Some((end, self.0[end..].strip_prefix(b"\r\n")?))) else {
-            return Some(Err("a line ends in CR or LF alone"));
-        };
-        let line = &self.0[..end];
-        self.0 = rest;
-        Some(Ok(line))
+        let line = find(self.0, b'\n').and_then(|end| {
+            let (line, rest) = self.0.split_at(end + 1);
+            self.0 = rest;
+            line.strip_suffix(b"\r\n")
+        });
+        Some(line.ok_or("a line ends in LF alone"))
     }
 }
 
@@ -86,13 +87,9 @@ enum Version {
 }
 
 fn request_line(line: &[u8]) -> Result<(&[u8], Version), &'static str> {
-    let mut parts = line.split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err("the request line is not three words");
-    };
-    if method.is_empty() || !method.iter().all(|&byte| is_token(byte)) {
+    let words = split(line, b' ').and_then(|(method, rest)| Some((method, split(rest, b' ')?)));
+    let (method, (target, version)) = words.ok_or("the request line is not three words")?;
+    if method.is_empty() || !all(method, TOKEN) {
         return Err("the method is not a token");
     }
     if !is_target(method, target) {
@@ -106,7 +103,7 @@ fn request_line(line: &[u8]) -> Result<(&[u8], Version), &'static str> {
 }
 
 fn is_target(method: &[u8], target: &[u8]) -> bool {
-    let clean = target.iter().all(|&byte| (0x21..0x7f).contains(&byte) && byte != b'#');
+    let clean = all(target, TARGET);
     let form = match (method, target) {
         (b"CONNECT", _) => !target.is_empty() && !target.contains(&b'/'),
         (b"OPTIONS", b"*") => true,
@@ -132,14 +129,15 @@ struct Seen {
 
 impl Seen {
     fn line(&mut self, line: &[u8]) -> Result<(), &'static str> {
-        let colon = line.iter().position(|&byte| byte == b':').ok_or("a header line has no colon")?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
+        let (name, value) = split(line, b':').ok_or("a header line has no colon")?;
+        if name.is_empty() || !all(name, TOKEN) {
             return Err("the name of a header is not a token");
         }
-        if value.iter().any(|&byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f) {
+        if !all(value, VALUE) {
             return Err("the value of a header has a control character");
         }
+        // Of what this takes away, only spaces and tabs can be left.
+        let value = value.trim_ascii();
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         match name.len() {
             4 if is(b"host") => {
@@ -195,25 +193,19 @@ fn is_host(host: &[u8]) -> bool {
     let (name, port) = match host {
         [b'[', rest @ ..] => {
             let Some(end) = rest.iter().position(|&byte| byte == b']') else { return false };
-            if !rest[..end].iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')) {
+            if !all(&rest[..end], ADDRESS) {
                 return false;
             }
             (&rest[..end], &rest[end + 1..])
         }
-        _ => host.split_at(host.iter().position(|&byte| byte == b':').unwrap_or(host.len())),
+        _ => host.split_at(find(host, b':').unwrap_or(host.len())),
     };
-    let clean = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:".contains(byte);
     let port = match port {
         [] => true,
         [b':', digits @ ..] => digits.len() < 6 && digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    !name.is_empty() && name.iter().all(clean) && port
-}
-
-/// RFC 9110, section 5.6.2.
-pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    !name.is_empty() && all(name, HOST) && port
 }
 
 #[cfg(test)]
@@ -280,6 +272,8 @@ mod tests {
             "X: a\nContent-Length: 5",
             "X: a\rContent-Length: 5",
             "X: a\r\r\nY: b",
+            "Content-Length: 5\r",
+            "X: \x0c",
             "X: a\0b",
             "X\0: a",
             "X: \x7f",

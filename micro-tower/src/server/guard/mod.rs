@@ -7,6 +7,7 @@
 mod chunked;
 mod frames;
 mod head;
+mod kinds;
 mod patience;
 mod state;
 
