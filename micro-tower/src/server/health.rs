@@ -18,6 +18,7 @@ use tower::BoxError;
 use tower_service::Service;
 
 use super::{
+    arrived::Arrived,
     checks::Checks,
     pace::{self, Pace, PacedBody},
 };
@@ -58,7 +59,7 @@ impl<S> Served<S> {
 
 impl<S, B, C> Service<Request<C>> for Served<S>
 where
-    C: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    C: Arrived,
     S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>>,
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
@@ -73,7 +74,7 @@ where
 
     fn call(&mut self, request: Request<C>) -> Self::Future {
         let under_way = self.pace.begin();
-        let mut request = request.map(Body::new);
+        let mut request = request.map(Arrived::into_body);
         request.extensions_mut().insert(self.peer.clone());
         let answer = match &mut self.health {
             Some(health) if request.uri().path().starts_with(HEALTH) => Answer::Health(health.call(request)),

@@ -1,5 +1,6 @@
 //! Listens, serves, says so in the registry, and stops without losing a request.
 
+mod arrived;
 mod bound;
 #[cfg_attr(
     not(any(feature = "nats", feature = "rabbitmq")),

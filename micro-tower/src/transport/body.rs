@@ -16,8 +16,11 @@ use tower::BoxError;
 use super::{http1, http2};
 
 /// The body of a response; its connection counts the request as in flight until this ends or is dropped.
-#[derive(Default)]
-pub struct Body(Kind);
+pub struct Body {
+    kind: Kind,
+    /// Whether it had ended with its last frame. Each layer around it asks, and HTTP/2 takes a lock to tell.
+    ended: bool,
+}
 
 #[derive(Default)]
 enum Kind {
@@ -33,15 +36,28 @@ type Frames = BoxStream<'static, Result<Frame<Bytes>, BoxError>>;
 
 impl Body {
     pub(super) fn http2(incoming: Option<http2::Incoming>) -> Self {
-        Self(incoming.map_or(Kind::Empty, Kind::Http2))
+        let ended = match &incoming {
+            // Its stream was looked at just now.
+            Some(http2::Incoming::Stream(_)) => false,
+            Some(whole) => whole.is_end_stream(),
+            None => true,
+        };
+        Self { kind: incoming.map_or(Kind::Empty, Kind::Http2), ended }
     }
 
     pub(super) fn http1(incoming: http1::Incoming) -> Self {
-        Self(Kind::Http1(incoming))
+        let ended = incoming.is_end_stream();
+        Self { kind: Kind::Http1(incoming), ended }
     }
 
     pub(super) fn frames(frames: Frames) -> Self {
-        Self(Kind::Frames(Mutex::new(frames)))
+        Self { kind: Kind::Frames(Mutex::new(frames)), ended: false }
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::http2(None)
     }
 }
 
@@ -53,32 +69,33 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let (frame, done) = match &mut self.0 {
+        let frame = match &mut self.kind {
             Kind::Empty => return Poll::Ready(None),
-            Kind::Http2(incoming) => (ready!(incoming.poll_frame(cx)), incoming.is_end_stream()),
-            Kind::Http1(incoming) => (ready!(incoming.poll_frame(cx)), incoming.is_end_stream()),
+            Kind::Http2(incoming) => ready!(incoming.poll_frame(cx)),
+            Kind::Http1(incoming) => ready!(incoming.poll_frame(cx)),
             Kind::Frames(frames) => {
                 let frames = frames.get_mut().unwrap_or_else(PoisonError::into_inner);
-                (ready!(frames.poll_next_unpin(cx)), false)
+                ready!(frames.poll_next_unpin(cx))
             }
         };
-        if done || !matches!(frame, Some(Ok(_))) {
+        self.ended = match (&frame, &self.kind) {
+            (Some(Ok(frame)), Kind::Http2(incoming)) => frame.is_trailers() || incoming.is_end_stream(),
+            (Some(Ok(_)), Kind::Http1(incoming)) => incoming.is_end_stream(),
+            (Some(Ok(_)), _) => false,
+            _ => true,
+        };
+        if self.ended {
             self.finish();
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Kind::Empty => true,
-            Kind::Http2(incoming) => incoming.is_end_stream(),
-            Kind::Http1(incoming) => incoming.is_end_stream(),
-            Kind::Frames(_) => false,
-        }
+        self.ended
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Http2(incoming) => incoming.size_hint(),
             Kind::Http1(incoming) => incoming.size_hint(),
@@ -90,7 +107,7 @@ impl http_body::Body for Body {
 impl Body {
     /// Frees the connection for the next request before the caller drops the body.
     fn finish(&mut self) {
-        match std::mem::take(&mut self.0) {
+        match std::mem::take(&mut self.kind) {
             Kind::Empty => {}
             Kind::Http2(incoming) => incoming.finish(),
             Kind::Http1(incoming) => incoming.finish(),
@@ -102,7 +119,7 @@ impl Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
+        f.write_str(match self.kind {
             Kind::Empty => "Body(ended)",
             Kind::Http2(_) => "Body(HTTP/2)",
             Kind::Http1(_) => "Body(HTTP/1)",

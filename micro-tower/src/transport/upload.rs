@@ -75,6 +75,11 @@ impl Upload {
         Self(Some(tokio::spawn(pipe.run()).abort_handle()))
     }
 
+    /// Whether there is a task.
+    pub(super) fn goes_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Lets the task finish by itself: the response is complete, and the peer may still want the request.
     pub(super) fn detach(&mut self) {
         self.0 = None;

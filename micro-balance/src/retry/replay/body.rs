@@ -21,6 +21,9 @@ pub struct ReplayBody<B> {
     attempt: u32,
     next: usize,
     trailed: bool,
+    /// How long it was said to be, as long as nothing of it was read and no other attempt was made: whoever sends it asks
+    /// first, and need not lock.
+    untouched: Option<SizeHint>,
 }
 
 /// Ends the body of an attempt that another has outrun or taken the place of.
@@ -31,7 +34,13 @@ pub struct Abandoned(&'static str);
 impl<B> ReplayBody<B> {
     /// The body from its start, for this attempt.
     pub(super) fn new(shared: Link<B>, attempt: u32) -> Self {
-        Self { shared, attempt, next: 0, trailed: false }
+        Self { shared, attempt, next: 0, trailed: false, untouched: None }
+    }
+
+    /// The same of a body that has just been linked and has not ended; `hint` is what it says of its length.
+    pub(super) fn said(mut self, hint: SizeHint) -> Self {
+        self.untouched = self.shared.is_some().then_some(hint);
+        self
     }
 }
 
@@ -48,6 +57,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
+        this.untouched = None;
         let Some(shared) = &this.shared else { return Poll::Ready(None) };
         let shared = &mut *lock(shared);
         if let Some(reason) = shared.refuses(this.attempt, this.next) {
@@ -86,6 +96,9 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
+        if self.untouched.is_some() {
+            return false;
+        }
         let Some(shared) = &self.shared else { return true };
         let shared = lock(shared);
         shared.refuses(self.attempt, self.next).is_none()
@@ -95,6 +108,9 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
+        if let Some(hint) = self.untouched {
+            return hint;
+        }
         let Some(shared) = &self.shared else { return SizeHint::with_exact(0) };
         let shared = lock(shared);
         let kept: usize = (self.next..shared.count()).filter_map(|n| shared.chunk(n)).map(Bytes::len).sum();

@@ -8,7 +8,7 @@ mod tests;
 use std::{fmt, sync::Arc, task::Waker};
 
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, SizeHint};
 
 pub use self::body::{Abandoned, ReplayBody};
 use self::shared::{Link, Shared, lock};
@@ -18,6 +18,8 @@ use self::shared::{Link, Shared, lock};
 /// Dropping it is the commitment to the present attempt: from then on nothing more is kept.
 pub(crate) struct Replay<B> {
     shared: Link<B>,
+    /// How long the body said it was at first.
+    said: SizeHint,
 }
 
 impl<B> Replay<B>
@@ -26,12 +28,13 @@ where
 {
     /// Keeps up to `cap` bytes of `body`, and nothing if it is known to be longer.
     pub(crate) fn new(body: B, cap: usize) -> Self {
-        Self { shared: Shared::link(body, cap) }
+        let said = body.size_hint();
+        Self { shared: Shared::link(body, cap), said }
     }
 
     /// The body for the first attempt.
     pub(crate) fn first(&self) -> ReplayBody<B> {
-        self.body(0)
+        self.body(0).said(self.said)
     }
 
     /// The body for the next attempt, which abandons those before: they end in an error, never early.

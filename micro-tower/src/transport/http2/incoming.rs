@@ -54,6 +54,7 @@ impl Incoming {
     /// The response is complete, or failed: the request may still be wanted.
     pub(in crate::transport) fn finish(self) {
         if let Self::Stream(mut streamed) = self
+            && streamed.upload.goes_on()
             && streamed.stream.is_end_stream()
         {
             streamed.upload.detach();
