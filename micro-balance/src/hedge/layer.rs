@@ -176,7 +176,7 @@ where
         let replay = Replay::new(body, if delay.is_some() { self.config.keep } else { 0 });
         let first = replay.first();
         let plan = delay.map(|delay| {
-            let head = Head::of(&parts);
+            let head = Head::of(&parts, kind.grpc);
             let tried = parts.extensions.get_or_insert_default::<Tried>().clone();
             Plan { service: self.inner.clone(), head, tried, replay, delay }
         });

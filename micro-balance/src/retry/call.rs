@@ -91,7 +91,7 @@ where
         config.budget.deposit_at(began);
         let kind = Kind::of(&request);
         let (mut parts, body) = request.into_parts();
-        let head = Head::of(&parts);
+        let head = Head::of(&parts, kind.grpc);
         let tried = parts.extensions.get_or_insert_default::<Tried>().clone();
         let replay = Replay::new(body, config.keep);
         let mut first = Request::from_parts(parts, replay.first());

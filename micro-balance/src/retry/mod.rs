@@ -11,6 +11,7 @@ mod call;
 mod figures;
 mod head;
 mod held;
+mod kept;
 mod layer;
 mod peek;
 mod replay;
