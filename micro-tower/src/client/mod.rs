@@ -93,12 +93,12 @@ impl<P: Policy> Client<P> {
         Self { path: path(deadline, retry, attempt, balancer.clone()), balancer }
     }
 
-    /// Sends `request`, whatever its body is. A client is always ready, so this is all it takes.
+    /// Sends `request`, whatever its body is. A client is always ready, so this is all it takes, and less than a clone.
     pub fn send<B>(&self, request: Request<B>) -> ResponseFuture<P>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        self.clone().call(request)
+        ResponseFuture::new(self.path.clone().call(request.map(tonic::body::Body::new)))
     }
 
     /// A client over the same endpoints and connections whose calls have rules of their own: `timeout` for a call with

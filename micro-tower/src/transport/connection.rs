@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -60,6 +60,8 @@ struct Peer<B: RequestBody> {
     settings: Arc<Connector>,
     target: Arc<Target>,
     http2: ArcSwap<Vec<Arc<Http2>>>,
+    /// How many these are: most who ask want to know no more, and a look at the list takes two locked instructions.
+    http2_open: AtomicUsize,
     http1: Arc<Http1<B>>,
     /// Where gRPC has to be translated.
     gomicro: Option<Arc<GoMicro>>,
@@ -94,6 +96,7 @@ impl Connector {
                 settings: Arc::new(settings),
                 target: Arc::new(Target::new(endpoint, self.authority.clone(), self.service.clone())),
                 http2: ArcSwap::default(),
+                http2_open: AtomicUsize::new(0),
                 http1: Arc::new(Http1::new(self)),
                 gomicro: dialect.map(|dialect| Arc::new(GoMicro::new(dialect, self))),
                 http1_open: AtomicBool::new(false),
@@ -114,7 +117,7 @@ impl<B: RequestBody> Connection<B> {
 
 impl<B: RequestBody> Peer<B> {
     fn is_ready(&self) -> bool {
-        !self.http2.load().is_empty() || self.http1_open.load(Ordering::Relaxed)
+        self.http2_open.load(Ordering::Acquire) > 0 || self.http1_open.load(Ordering::Relaxed)
     }
 
     fn send(self: &Arc<Self>, request: Request<B>) -> ResponseFuture<B> {
@@ -190,11 +193,13 @@ impl<B: RequestBody> Peer<B> {
 
     fn insert(self: &Arc<Self>, http2: &Arc<Http2>, driver: Driver) {
         self.http2.rcu(|list| list.iter().chain([http2]).cloned().collect::<Vec<_>>());
+        self.http2_open.fetch_add(1, Ordering::Release);
         tokio::spawn(drive(Arc::downgrade(self), Arc::downgrade(http2), driver));
     }
 
     fn remove(&self, http2: &Weak<Http2>) {
         let other = |connection: &&Arc<Http2>| !std::ptr::eq(Arc::as_ptr(connection), http2.as_ptr());
+        self.http2_open.fetch_sub(1, Ordering::Release);
         self.http2.rcu(|list| list.iter().filter(other).cloned().collect::<Vec<_>>());
     }
 }

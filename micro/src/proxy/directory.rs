@@ -1,6 +1,6 @@
 //! The services that requests may reach: those of a registry, and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,7 +34,8 @@ pub struct Directory {
     _sweep: Arc<AbortOnDropHandle<()>>,
 }
 
-type Known = HashMap<Arc<str>, Arc<Upstream>>;
+/// In order: a few comparisons take less than a hash that strangers cannot foresee.
+type Known = BTreeMap<Arc<str>, Arc<Upstream>>;
 
 struct Inner {
     registry: Arc<dyn Registry>,

@@ -58,14 +58,28 @@ pub struct Resend {
 impl Forwarding {
     /// The client of `upstream` that does as is said here.
     pub fn client(&self, upstream: &Upstream, wire: Wire, grpc: bool) -> Client {
-        let usual = upstream.client(wire);
-        match &self.resend {
-            None => usual.clone(),
-            // Other requests end when their answers end: only its beginning is waited for.
-            Some(Resend { call, attempt, retry }) => {
-                usual.with_rules(call.filter(|_| grpc), *attempt, retry.clone())
-            }
+        self.own(upstream, wire, grpc).unwrap_or_else(|| upstream.client(wire).clone())
+    }
+
+    /// Sends `request` by that client.
+    fn send(
+        &self,
+        upstream: &Upstream,
+        wire: Wire,
+        grpc: bool,
+        request: Request<Body>,
+    ) -> client::ResponseFuture {
+        match self.own(upstream, wire, grpc) {
+            Some(mut client) => client.call(request),
+            None => upstream.client(wire).send(request),
         }
+    }
+
+    /// The client that is not the usual one, where there are rules.
+    fn own(&self, upstream: &Upstream, wire: Wire, grpc: bool) -> Option<Client> {
+        let Resend { call, attempt, retry } = self.resend.as_ref()?;
+        // Other requests end when their answers end: only its beginning is waited for.
+        Some(upstream.client(wire).with_rules(call.filter(|_| grpc), *attempt, retry.clone()))
     }
 }
 
@@ -93,7 +107,7 @@ pub fn forward(
     }
     let wire = if grpc { Wire::Http2 } else { wire };
     let active = upstream.meter().begin(parts.uri.path(), &parts.headers, &mut parts.extensions);
-    let response = how.client(upstream, wire, grpc).call(Request::from_parts(parts, body));
+    let response = how.send(upstream, wire, grpc, Request::from_parts(parts, body));
     let timeout = if grpc { None } else { Some(how.timeout) };
     Forward(State::Sent { response, timeout, sleep: None, grpc, active: Some(active), id: how.id })
 }
@@ -161,7 +175,7 @@ async fn open(
     let (mut parts, body) = request.into_parts();
     let mut active = upstream.meter().begin(parts.uri.path(), &parts.headers, &mut parts.extensions);
     let request = Request::from_parts(parts, body);
-    let sending = how.client(&upstream, Wire::Http1, false).call(request);
+    let sending = how.send(&upstream, Wire::Http1, false, request);
     let mut response = match time::timeout(how.timeout, sending).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return failed(error, false, &mut active, how.id),

@@ -1,7 +1,7 @@
 //! One registered service, and the clients that reach it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -67,14 +67,16 @@ pub struct Upstream {
 /// What the registry says.
 struct Current {
     facts: ArcSwap<Facts>,
-    /// Since when it has said that there is no endpoint.
-    empty_since: ArcSwap<Option<Instant>>,
+    began: Instant,
+    /// Since when it has said that there is no endpoint, in nanoseconds since the beginning and not 0; 0 while there is
+    /// one. Each request asks.
+    empty_since: AtomicU64,
 }
 
 impl Upstream {
     /// Watches the service `name`, of which `records` are known already.
     pub(super) fn new(name: &str, records: Vec<Service>, registry: Arc<dyn Registry>, reach: Reach) -> Self {
-        let current = Arc::new(Current { facts: ArcSwap::default(), empty_since: ArcSwap::default() });
+        let current = Arc::new(Current::new());
         current.set(&records);
         let (send, sets) = watch::channel(records);
         let following = tokio::spawn(follow(Watch::new(registry, name), current.clone(), send));
@@ -97,7 +99,7 @@ impl Upstream {
 
     /// For how long the registry has said that there is no endpoint, if it does.
     pub fn empty_for(&self) -> Option<Duration> {
-        self.current.empty_since.load().map(|since| since.elapsed())
+        self.current.empty_for()
     }
 
     /// What plain HTTP requests reach it by: what its label `protocol` says, or else HTTP/1.
@@ -211,14 +213,29 @@ fn label(records: &[Service], key: &str) -> Option<String> {
 }
 
 impl Current {
+    fn new() -> Self {
+        Self { facts: ArcSwap::default(), began: Instant::now(), empty_since: AtomicU64::new(0) }
+    }
+
+    fn empty_for(&self) -> Option<Duration> {
+        match self.empty_since.load(Relaxed) {
+            0 => None,
+            since => Some(self.began.elapsed().saturating_sub(Duration::from_nanos(since))),
+        }
+    }
+
     fn set(&self, records: &[Service]) {
         let empty = records.iter().all(|record| record.endpoints.is_empty());
         // Endpoints that are kept are spoken to as before.
         if !empty {
             self.facts.store(Arc::new(Facts::new(records.to_vec())));
         }
-        let since = self.empty_since.load().filter(|_| empty);
-        self.empty_since.store(Arc::new(since.or_else(|| empty.then(Instant::now))));
+        let since = match (empty, self.empty_since.load(Relaxed)) {
+            (false, _) => 0,
+            (true, 0) => u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1),
+            (true, since) => since,
+        };
+        self.empty_since.store(since, Relaxed);
     }
 }
 
