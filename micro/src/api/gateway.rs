@@ -43,7 +43,6 @@ use crate::traffic::Recorder;
 #[derive(Clone)]
 pub struct Gateway {
     inner: Arc<Inner>,
-    _tasks: Arc<[AbortOnDropHandle<()>; 2]>,
 }
 
 /// What its errors come from.
@@ -55,6 +54,7 @@ pub(super) struct Inner {
     pub(super) parts: Parts,
     /// What may change while requests are under way; each keeps what it began with.
     live: ArcSwap<Live>,
+    _tasks: [AbortOnDropHandle<()>; 2],
 }
 
 /// What a gateway is made of.
@@ -89,9 +89,9 @@ impl Gateway {
 
     pub(super) fn new(settings: Builder, rules: Rules, parts: Parts) -> Self {
         let counting = AbortOnDropHandle::new(tokio::spawn(parts.own.stats.clone().run()));
-        let tasks = Arc::new([counting, parts.catalog.watch()]);
+        let _tasks = [counting, parts.catalog.watch()];
         let live = ArcSwap::from_pointee(Live::new(rules, parts.tunnels.clone()));
-        Self { inner: Arc::new(Inner { settings, parts, live }), _tasks: tasks }
+        Self { inner: Arc::new(Inner { settings, parts, live, _tasks }) }
     }
 
     /// The gateway as a router of axum: it answers whatever other routes do not.
@@ -170,14 +170,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let mut request = request.map(Body::new);
-        let Inner { settings, parts, live } = &*self.inner;
+        let Inner { settings, parts, live, .. } = &*self.inner;
         let live = live.load();
         let mut peer = Peer::of(request.extensions());
         (peer.tls, peer.trusted) = (settings.tls, settings.trust_forwarded);
         let finish = Finish {
             id: request_id(request.headers_mut()),
-            page: live.cors.allowed(request.headers()).map(|origin| (live.cors.clone(), origin)),
-            entry: settings.access_log.as_ref().map(|log| log.begin(&request, &peer)),
+            page: live.cors.allowed(request.headers()).map(|origin| Box::new((live.cors.clone(), origin))),
+            entry: settings.access_log.as_ref().map(|log| Box::new(log.begin(&request, &peer))),
             observed: settings.observer.as_ref().map(|observer| observer.begin(&mut request, &peer)),
             stats: parts.own.stats.clone(),
         };

@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Response};
-use pin_project::pin_project;
 use tonic::body::Body;
 
 use super::access::Entry;
@@ -19,24 +18,17 @@ use super::stats::Stats;
 use crate::proxy::{Forward, REQUEST_ID};
 
 /// Response of a [`Gateway`](super::Gateway). Dropping it cancels the request.
-#[pin_project]
 pub struct ResponseFuture {
-    #[pin]
     answer: Answer,
     finish: Option<Finish>,
 }
 
 /// Where an answer comes from.
-#[pin_project(project = Project)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a request that is passed on, which most are, costs no allocation"
-)]
 pub(super) enum Answer {
     /// From the gateway itself.
     Own(Option<Response<Body>>),
-    /// From a service that was known.
-    Forward(#[pin] Forward),
+    /// From a service that was known. In a box, for whoever serves the gateway moves its futures half a dozen times.
+    Forward(Pin<Box<Forward>>),
     /// From whatever takes longer ways.
     Boxed(BoxFuture<'static, Response<Body>>),
 }
@@ -44,8 +36,8 @@ pub(super) enum Answer {
 /// What is done to an answer.
 pub(super) struct Finish {
     pub(super) id: HeaderValue,
-    pub(super) page: Option<(Cors, HeaderValue)>,
-    pub(super) entry: Option<Entry>,
+    pub(super) page: Option<Box<(Cors, HeaderValue)>>,
+    pub(super) entry: Option<Box<Entry>>,
     pub(super) observed: Option<Box<dyn Observed>>,
     pub(super) stats: Stats,
 }
@@ -73,14 +65,14 @@ impl Future for ResponseFuture {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut response = match this.answer.project() {
-            Project::Own(response) => match response.take() {
+        let this = self.get_mut();
+        let mut response = match &mut this.answer {
+            Answer::Own(response) => match response.take() {
                 Some(response) => response,
                 None => return Poll::Pending,
             },
-            Project::Forward(forward) => ready!(forward.poll(cx)),
-            Project::Boxed(answer) => ready!(answer.poll_unpin(cx)),
+            Answer::Forward(forward) => ready!(forward.poll_unpin(cx)),
+            Answer::Boxed(answer) => ready!(answer.poll_unpin(cx)),
         };
         if let Some(finish) = this.finish.take() {
             finish.apply(&mut response);
@@ -94,7 +86,8 @@ impl Finish {
         self.stats.count(response.status());
         let headers = response.headers_mut();
         headers.entry(REQUEST_ID).or_insert(self.id);
-        if let Some((cors, origin)) = self.page {
+        if let Some(page) = self.page {
+            let (cors, origin) = *page;
             cors.admit(headers, origin);
         }
         if let Some(entry) = self.entry {

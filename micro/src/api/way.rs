@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, TryStreamExt as _};
@@ -305,8 +306,14 @@ struct Aim {
     handler: Handler,
 }
 
-fn pass(policy: &Policy, to: &Arc<Upstream>, wire: Wire, request: Request<Body>, peer: &Peer) -> Forward {
-    forward(to, wire, request, peer, &policy.forwarding)
+fn pass(
+    policy: &Policy,
+    to: &Arc<Upstream>,
+    wire: Wire,
+    request: Request<Body>,
+    peer: &Peer,
+) -> Pin<Box<Forward>> {
+    Box::pin(forward(to, wire, request, peer, &policy.forwarding))
 }
 
 /// The host that a request is for, without its port.
