@@ -129,7 +129,8 @@ pub trait Policy: Send + Sync + 'static {
         None
     }
 
-    /// How soon the table is to be made anew although nothing has happened; `None`, the default, is never.
+    /// How soon the table is to be made anew although nothing has happened, a quarter of that more or less; `None`, the
+    /// default, is never.
     fn refresh(&self) -> Option<Duration> {
         None
     }

@@ -53,7 +53,7 @@ impl OrcaWeighted {
         self
     }
 
-    /// How often weights are looked at; 100 ms at least.
+    /// How often weights are looked at, a quarter of that more or less, so that clients are not in step; 100 ms at least.
     pub fn update(mut self, period: Duration) -> Self {
         self.update = period.max(Duration::from_millis(100));
         self

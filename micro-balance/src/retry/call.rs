@@ -61,7 +61,7 @@ pub(crate) struct Call<S, B> {
     replay: Replay<B>,
     tried: Tried,
     began: Instant,
-    /// Attempts that count, with the present one.
+    /// Attempts that count, with the present one and those before it came here.
     attempts: u32,
     /// Attempts of which nothing was sent, and when the first of them failed.
     unsent: u32,
@@ -93,6 +93,7 @@ where
         let (mut parts, body) = request.into_parts();
         let head = Head::of(&parts, kind.grpc);
         let tried = parts.extensions.get_or_insert_default::<Tried>().clone();
+        let previous = head.previous_attempts();
         let replay = Replay::new(body, config.keep);
         let mut first = Request::from_parts(parts, replay.first());
         let call = Self {
@@ -103,7 +104,8 @@ where
             replay,
             tried,
             began,
-            attempts: 1,
+            // Those of whoever sends the call again count: tiers of retries would multiply.
+            attempts: previous.saturating_add(1),
             unsent: 0,
             unsent_since: None,
             unread: false,

@@ -67,6 +67,15 @@ impl Head {
         request
     }
 
+    /// How often the call says that it was sent before, by somebody who sends it again as well.
+    pub(crate) fn previous_attempts(&self) -> u32 {
+        if !self.grpc {
+            return 0;
+        }
+        let previous = self.headers.iter().find(|(name, _)| *name == PREVIOUS_ATTEMPTS);
+        previous.and_then(|(_, value)| value.to_str().ok()?.parse().ok()).unwrap_or(0)
+    }
+
     /// The time the caller gives the whole call, read when it is needed, which is seldom.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         let value = self.headers.get(GRPC_TIMEOUT.as_str())?;

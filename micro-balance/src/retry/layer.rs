@@ -72,7 +72,8 @@ impl RetryLayer {
     }
 
     /// How often a request is sent, with the first time; at least once and at most five times, or what
-    /// [`at_most`](Self::at_most) says.
+    /// [`at_most`](Self::at_most) says. A gRPC call that was tried before it came here (`grpc-previous-rpc-attempts`) has so
+    /// many fewer.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.config.attempts = attempts;
         self
