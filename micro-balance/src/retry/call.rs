@@ -61,7 +61,7 @@ pub(crate) struct Call<S, B> {
     replay: Replay<B>,
     tried: Tried,
     began: Instant,
-    /// Attempts that count, with the present one and those before it came here.
+    /// Attempts that count, with the present one.
     attempts: u32,
     /// Attempts of which nothing was sent, and when the first of them failed.
     unsent: u32,
@@ -93,7 +93,6 @@ where
         let (mut parts, body) = request.into_parts();
         let head = Head::of(&parts, kind.grpc);
         let tried = parts.extensions.get_or_insert_default::<Tried>().clone();
-        let previous = head.previous_attempts();
         let replay = Replay::new(body, config.keep);
         let mut first = Request::from_parts(parts, replay.first());
         let call = Self {
@@ -104,8 +103,7 @@ where
             replay,
             tried,
             began,
-            // Those of whoever sends the call again count: tiers of retries would multiply.
-            attempts: previous.saturating_add(1),
+            attempts: 1,
             unsent: 0,
             unsent_since: None,
             unread: false,
@@ -120,9 +118,12 @@ where
 
     /// Gives an attempt its share of the time, if there is an end to it and another may follow.
     fn share(&self, attempt: &mut Request<ReplayBody<B>>) {
-        let left = self.config.attempts.saturating_sub(self.attempts) + 1;
+        if !self.config.share_time {
+            return;
+        }
+        let left = self.config.attempts.saturating_sub(self.attempts()) + 1;
         // What is not sent again when its time is over has all of the time.
-        if !self.config.share_time || left == 1 || !self.kind.repeatable || !self.replay.is_whole() {
+        if left == 1 || !self.kind.repeatable || !self.replay.is_whole() {
             return;
         }
         if let Some(time) = self.left(Instant::now()) {
@@ -154,7 +155,7 @@ where
             Some(timeout) if elapsed >= timeout => Err(Elapsed::new(Phase::Call, timeout).into()),
             _ => {
                 let body = self.replay.next();
-                let mut attempt = self.head.request(body, &self.tried, elapsed, self.attempts - 1);
+                let mut attempt = self.head.request(body, &self.tried, elapsed, self.attempts() - 1);
                 self.share(&mut attempt);
                 Ok(attempt)
             }
@@ -219,7 +220,7 @@ where
         };
         let wait = asked
             .unwrap_or_else(|| config.backoff.wait_after(self.waited, self.waits, config.chance.fraction()));
-        let possible = self.attempts < config.attempts && self.in_time(wait) && self.replay.is_whole();
+        let possible = self.attempts() < config.attempts && self.in_time(wait) && self.replay.is_whole();
         if !possible {
             config.budget.failed();
             return None;
@@ -278,6 +279,11 @@ where
         if let Some(figures) = &self.config.figures {
             figures.sent_again();
         }
+    }
+
+    /// The attempts with those before the call came here: where all who pass it on send it again, they would multiply.
+    fn attempts(&self) -> u32 {
+        self.attempts.saturating_add(self.head.previous_attempts())
     }
 
     /// Whether an attempt after `wait` still has time.

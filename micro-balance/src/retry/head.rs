@@ -69,11 +69,8 @@ impl Head {
 
     /// How often the call says that it was sent before, by somebody who sends it again as well.
     pub(crate) fn previous_attempts(&self) -> u32 {
-        if !self.grpc {
-            return 0;
-        }
-        let previous = self.headers.iter().find(|(name, _)| *name == PREVIOUS_ATTEMPTS);
-        previous.and_then(|(_, value)| value.to_str().ok()?.parse().ok()).unwrap_or(0)
+        let previous = if self.grpc { self.headers.get(PREVIOUS_ATTEMPTS.as_str()) } else { None };
+        previous.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
     }
 
     /// The time the caller gives the whole call, read when it is needed, which is seldom.
