@@ -81,3 +81,19 @@ fn every_table_is_read_by_a_test_or_said_not_to_be_ours() {
     let stale: Vec<_> = said.iter().filter(|table| !unread.contains(table)).collect();
     assert!(stale.is_empty(), "read after all, or gone: {stale:#?}");
 }
+
+#[test]
+fn every_test_that_the_guide_names_exists() {
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    // A crate that is tested by itself has no guide beside it.
+    let Ok(page) = fs::read_to_string(all.join("docs/policies-tests.md")) else { return };
+    let mut rust = Vec::new();
+    for folder in ["micro-balance/src", "micro-balance/tests", "micro-tower/tests"] {
+        sources(&all.join(folder), &mut rust);
+    }
+    let names = page.split('`').skip(1).step_by(2).filter(|name| name.contains('_'));
+    let exists = |name: &&str| rust.iter().any(|text| text.contains(&format!("fn {name}(")));
+    let (found, gone): (Vec<_>, Vec<_>) = names.partition(exists);
+    assert!(gone.is_empty(), "gone: {gone:#?}");
+    assert!(found.len() > 50, "the page names its tests");
+}

@@ -155,6 +155,18 @@ async fn the_ring_is_as_even_as_grpc_wants_it_and_refuses_what_grpc_refuses() {
     }
 }
 
+/// As even as they are among ten, whose number decides the size of the ring.
+#[tokio::test(start_paused = true)]
+async fn the_rings_of_others_give_nobody_of_ten_a_fifth_more_than_the_mean() {
+    let set = Set::named(sorted(10)).await;
+    for policy in [RingHash::envoy(1024, 8_388_608).unwrap(), RingHash::grpc(1024, 4096).unwrap()] {
+        let table = policy.table(&set.endpoints);
+        let mut counts = [0_u32; 10];
+        (0..200_000).for_each(|n| counts[set.pick(&policy, &table, key(n), 0)] += 1);
+        assert!(counts.iter().all(|count| *count <= 24_000), "{counts:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn keys_are_shared_by_weight_as_in_grpcs_end_to_end_tests() {
     let data = data(GRPC_RING);
