@@ -1,7 +1,7 @@
 //! Where an endpoint listens: `127.0.0.1:80`, `https://host:443`, `unix:/run/a.sock`, `nats://subject`.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -124,8 +124,19 @@ impl FromStr for Address {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
+        if let Some(plain) = plain(text) {
+            return Ok(plain);
+        }
         parse(text).map_err(|error| error.at(format_args!("address {}", safe(text))))
     }
+}
+
+/// Reads `10.0.0.1:80`, as most are: there may be many.
+fn plain(text: &str) -> Option<Address> {
+    let port = text.parse::<SocketAddrV4>().ok()?.port();
+    let host = (0, text.rfind(':')?);
+    let kind = Kind::Net { tls: false, authority: 0, host, port };
+    (port != 0).then(|| Address { text: text.into(), kind })
 }
 
 /// `text` for a message, without what may be a password.
@@ -379,6 +390,18 @@ mod tests {
         }
         assert!("x".repeat(10_000).parse::<Address>().unwrap_err().to_string().len() < 300);
         assert!(format!("unix:/{}", "x".repeat(107)).parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn what_is_read_in_short_is_what_it_is_in_full() {
+        for text in ["10.0.0.1:80", "0.0.0.0:65535", "255.255.255.255:080", "1.2.3.4:1"] {
+            assert_eq!(plain(text), parse(text).ok(), "{text}");
+        }
+        for text in
+            ["10.0.0.1:0", "10.0.0.1", "01.2.3.4:80", "[::1]:80", "h:1", "1.2.3.4:65536", " 1.2.3.4:1"]
+        {
+            assert_eq!(plain(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -155,16 +155,19 @@ pub(crate) fn decode_method(json: &[u8]) -> Option<Method> {
 
 /// The address of a node, as go-micro writes it, with its port apart or not.
 pub(crate) fn dialled(address: &str, port: u32, metadata: &Labels) -> Result<Address, Invalid> {
-    let transport = metadata.get("transport").map(String::as_str);
-    let text = match (port, transport) {
-        (1.., _) if address.contains(':') && !address.starts_with('[') => format!("[{address}]:{port}"),
-        (1.., _) => format!("{address}:{port}"),
-        (0, Some(scheme @ ("nats" | "rabbitmq"))) if !address.contains("://") => {
-            format!("{scheme}://{address}")
+    match (port, named(metadata)) {
+        (1.., _) if address.contains(':') && !address.starts_with('[') => {
+            format!("[{address}]:{port}").parse()
         }
-        _ => address.to_owned(),
-    };
-    text.parse()
+        (1.., _) => format!("{address}:{port}").parse(),
+        (0, Some(scheme)) if !address.contains("://") => format!("{scheme}://{address}").parse(),
+        (0, _) => address.parse(),
+    }
+}
+
+/// The transport of a node, where that is the scheme its address lacks.
+pub(crate) fn named(metadata: &Labels) -> Option<&str> {
+    metadata.get("transport").map(String::as_str).filter(|word| matches!(*word, "nats" | "rabbitmq"))
 }
 
 /// How a node's address is written so that every era of go-micro dials it.

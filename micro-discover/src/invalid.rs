@@ -39,8 +39,13 @@ impl std::error::Error for Invalid {}
 pub(crate) fn check_name(name: &str, most: usize) -> Result<(), Invalid> {
     // Most names need no look into Unicode's tables: there are many to check.
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'\\');
-    let dots = || name == "." || name.as_bytes().windows(2).any(|pair| pair == b"..");
-    if (1..=most).contains(&name.len()) && name.bytes().all(plain) && !dots() {
+    let mut dots = 0;
+    let mut single = |byte: u8| {
+        dots = if byte == b'.' { dots + 1 } else { 0 };
+        dots < 2
+    };
+    if (1..=most).contains(&name.len()) && name != "." && name.bytes().all(|byte| plain(byte) && single(byte))
+    {
         return Ok(());
     }
     let problem = if name.is_empty() {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use bytes::Bytes;
 use prost::Message;
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -12,7 +13,7 @@ use tower::BoxError;
 
 use super::BACKEND;
 use super::rpc::{Client, Options};
-use super::wire::{KeyValue, RangeRequest, RangeResponse};
+use super::wire::{KeyValue, Page, RangeRequest};
 use crate::registry::Error;
 
 /// How long a member may take to answer. A third of the shortest TTL that is of any use: whoever has to renew a lease
@@ -21,6 +22,8 @@ const ANSWER: Duration = Duration::from_millis(1_200);
 /// How many keys the first answer may hold, and how many any may.
 const PAGE: i64 = 1_000;
 const LARGEST_PAGE: i64 = 16_000;
+/// So many are put together by a member as fast as all at once, and read while it does the next.
+const GOOD_PAGE: i64 = 2_500;
 /// How many bytes an answer should have at most.
 const PAGE_BYTES: usize = 4 << 20;
 /// How often everything is read anew, when what was left of it has been compacted away meanwhile.
@@ -218,16 +221,16 @@ impl Members {
             loop {
                 let request = RangeRequest { key, range_end: range_end.clone(), limit, revision };
                 let start = Instant::now();
-                let asked = self.say::<_, RangeResponse>("/etcdserverpb.KV/Range", &request);
+                let asked = self.say::<_, Page>("/etcdserverpb.KV/Range", &request);
                 let (page, known) = tokio::try_join!(asked, whole.done())?;
                 if revision == 0 {
                     revision = page.header.map_or(0, |header| header.revision);
                 }
-                limit = next_limit(limit, &page.kvs, start.elapsed());
-                let next = page.kvs.last().filter(|_| page.more).map(|last| [&last.key[..], &[0]].concat());
-                whole = Reading::start(known, page.kvs, take.clone());
+                limit = next_limit(limit, &page, start.elapsed());
+                let next = page.kvs.last().filter(|_| page.more).cloned();
+                whole = Reading::start(known, page.kvs, take.clone())?;
                 match next {
-                    Some(next) => key = next,
+                    Some(last) => key = [&read(last)?.key[..], &[0]].concat(),
                     None => break,
                 }
             }
@@ -236,16 +239,23 @@ impl Members {
     }
 }
 
-/// How many keys to ask for next: a member looks at all that is left for each answer, so there are to be few.
-fn next_limit(limit: i64, page: &[KeyValue], took: Duration) -> i64 {
-    if page.is_empty() {
+/// How many keys to ask for next: a member looks at all that is left for each answer, so there are to be few of those; and
+/// nothing is on its way while the last one is read, so that is to be small.
+fn next_limit(limit: i64, page: &Page, took: Duration) -> i64 {
+    let (count, kvs) = (page.count, &page.kvs);
+    if kvs.is_empty() {
         return limit;
     }
-    let bytes = page.iter().map(|kv| kv.key.len() + kv.value.len()).sum::<usize>().max(1);
-    let fit = i64::try_from(page.len().saturating_mul(PAGE_BYTES) / bytes).unwrap_or(LARGEST_PAGE);
+    let bytes = kvs.iter().map(Bytes::len).sum::<usize>().max(1);
+    let fit = i64::try_from(kvs.len().saturating_mul(PAGE_BYTES) / bytes).unwrap_or(LARGEST_PAGE);
     // Four times as much may take four times as long.
     let most = if took < ANSWER / 16 { limit.saturating_mul(4) } else { limit };
-    most.min(fit).clamp(PAGE / 10, LARGEST_PAGE)
+    let left = count.saturating_sub(i64::try_from(kvs.len()).unwrap_or(count));
+    most.min(fit).min(GOOD_PAGE.max(left / 4)).clamp(PAGE / 10, LARGEST_PAGE)
+}
+
+fn read(kv: Bytes) -> Result<KeyValue, Trouble> {
+    KeyValue::decode(kv).map_err(|error| Status::internal(error.to_string()).into())
 }
 
 /// What a scan found, at which revision.
@@ -257,29 +267,27 @@ pub(super) struct Scanned<T> {
 /// Everything read so far, or what reads more.
 pub(super) enum Reading<T> {
     Done(T),
-    Running(JoinHandle<T>),
+    Running(JoinHandle<Result<T, Trouble>>),
 }
 
 impl<T: Send + 'static> Reading<T> {
     fn start(
         mut known: T,
-        page: Vec<KeyValue>,
+        page: Vec<Bytes>,
         take: impl Fn(&mut T, Vec<KeyValue>) + Send + 'static,
-    ) -> Self {
-        if page.len() < FEW {
-            take(&mut known, page);
-            return Self::Done(known);
-        }
-        Self::Running(spawn_blocking(move || {
-            take(&mut known, page);
-            known
-        }))
+    ) -> Result<Self, Trouble> {
+        let few = page.len() < FEW;
+        let reading = move || {
+            take(&mut known, page.into_iter().map(read).collect::<Result<_, _>>()?);
+            Ok(known)
+        };
+        if few { reading().map(Self::Done) } else { Ok(Self::Running(spawn_blocking(reading))) }
     }
 
     pub(super) async fn done(self) -> Result<T, Trouble> {
         match self {
             Self::Done(known) => Ok(known),
-            Self::Running(reading) => reading.await.map_err(|error| Trouble::Ended(error.to_string())),
+            Self::Running(reading) => reading.await.map_err(|error| Trouble::Ended(error.to_string()))?,
         }
     }
 }
@@ -299,10 +307,12 @@ mod tests {
 
     #[test]
     fn answers_grow_while_they_come_soon_and_are_small() {
-        let page = |keys: usize, bytes: usize| {
-            let value = bytes::Bytes::from(vec![0; bytes]);
-            vec![KeyValue { value, ..KeyValue::default() }; keys]
+        let of = |count: i64, keys: usize, bytes: usize| Page {
+            kvs: vec![vec![0; bytes].into(); keys],
+            count,
+            ..Page::default()
         };
+        let page = |keys, bytes| of(1_000_000, keys, bytes);
         let soon = Duration::from_millis(10);
         assert_eq!(next_limit(1_000, &page(1_000, 250), soon), 4_000);
         assert_eq!(next_limit(4_000, &page(4_000, 250), soon), 16_000);
@@ -311,5 +321,11 @@ mod tests {
         assert_eq!(next_limit(1_000, &page(1_000, 10 << 10), soon), 409, "large records");
         assert_eq!(next_limit(100, &page(100, 1 << 20), soon), 100);
         assert_eq!(next_limit(1_000, &page(0, 0), soon), 1_000, "nothing says how large they are");
+        assert_eq!(
+            next_limit(1_000, &of(10_000, 1_000, 250), soon),
+            2_500,
+            "a quarter of what is left is less"
+        );
+        assert_eq!(next_limit(4_000, &of(36_000, 4_000, 250), soon), 8_000, "a quarter of what is left");
     }
 }

@@ -69,6 +69,9 @@ impl Table {
         // The older layout's keys are the smaller ones.
         let current = ROOTS[0].as_bytes().to_vec();
         let (newer, older) = (self.0.range(current.clone()..), self.0.range(..current));
+        if older.clone().next().is_none() && newer.clone().all(|(key, replica)| is_own(key, replica)) {
+            return merge(self.0.values());
+        }
         let mut ids = HashSet::with_capacity_and_hasher(self.0.len(), RandomState::default());
         let mut replicas = Vec::with_capacity(self.0.len());
         for (_, replica) in newer.chain(older) {
@@ -79,6 +82,13 @@ impl Table {
         }
         merge(replicas)
     }
+}
+
+/// Whether the endpoint is the one this key of the current layout is for: then no other key's has its id.
+fn is_own(key: &[u8], Replica { head, endpoints }: &Replica) -> bool {
+    let [endpoint] = &**endpoints else { return false };
+    let rest = key.strip_prefix(ROOTS[0].as_bytes()).and_then(|rest| rest.strip_prefix(head.name.as_bytes()));
+    rest.and_then(|rest| rest.strip_prefix(b"/")) == Some(endpoint.id.as_bytes())
 }
 
 /// What watchers of this registry saw when they lost it, by service; and which keys hold no record.
@@ -112,6 +122,7 @@ impl Seen {
         found: &mut Found,
         reader: &mut Reader,
     ) {
+        found.reserve(page.len());
         found.extend(page.into_iter().filter_map(|kv| {
             let record = self.record(&kv.key, &kv.value, name, reader)?;
             Some((kv.key.to_vec(), record))
@@ -172,5 +183,33 @@ impl Seen {
 
     fn lost(&self) -> MutexGuard<'_, HashMap<String, Lost>> {
         self.lost.lock().expect(NO_PANIC)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ids of the set that these keys are, each with the id of its record.
+    fn ids(keys: &[(&str, &str)]) -> Vec<String> {
+        let mut reader = Reader::default();
+        let record = |(key, id): &(&str, &str)| {
+            let json = format!(r#"{{"name":"s","nodes":[{{"id":"{id}","address":"10.0.0.1:80"}}]}}"#);
+            (key.as_bytes().to_vec(), reader.read(json.as_bytes()).unwrap())
+        };
+        let set = Table(keys.iter().map(record).collect()).services();
+        set.into_iter().flat_map(|service| service.endpoints).map(|endpoint| endpoint.id).collect()
+    }
+
+    #[test]
+    fn an_id_that_stands_under_several_keys_is_one_endpoint() {
+        let own = [("/micro/registry/s/a", "a"), ("/micro/registry/s/b", "b")];
+        assert_eq!(ids(&own), ["a", "b"]);
+        let [first, second] = own;
+        assert_eq!(ids(&[first, second, ("/micro/registry/s/other", "a")]), ["a", "b"]);
+        assert_eq!(
+            ids(&[first, second, ("/micro-registry/s/b", "b"), ("/micro-registry/s/c", "c")]),
+            ["a", "b", "c"]
+        );
     }
 }

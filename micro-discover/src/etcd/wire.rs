@@ -37,12 +37,22 @@ pub(super) struct RangeRequest {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct RangeResponse {
-    #[prost(message, optional, tag = "1")]
-    pub(super) header: Option<Header>,
     #[prost(message, repeated, tag = "2")]
     pub(super) kvs: Vec<KeyValue>,
+}
+
+/// A [`RangeResponse`] of many keys, each a [`KeyValue`] that is still to be read.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Page {
+    #[prost(message, optional, tag = "1")]
+    pub(super) header: Option<Header>,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(super) kvs: Vec<Bytes>,
     #[prost(bool, tag = "3")]
     pub(super) more: bool,
+    /// Of all keys that were asked for, those that were not given among them.
+    #[prost(int64, tag = "4")]
+    pub(super) count: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

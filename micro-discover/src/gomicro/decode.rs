@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+use super::named;
 use super::{Call, dialled};
 use crate::invalid::{Invalid, quoted};
 use crate::labels::Labels;
@@ -100,6 +102,8 @@ struct Head {
 struct Last {
     template: Template<2>,
     port: u32,
+    /// Whether its address is all that it says of where it is.
+    whole: bool,
     replica: Replica,
 }
 
@@ -117,9 +121,8 @@ impl Last {
         let [Endpoint { weight, zone, priority, metadata, .. }] = &*self.replica.endpoints else {
             return None;
         };
-        let mut endpoint = Endpoint::new(id, dialled(address, self.port, metadata).ok()?)
-            .weight(*weight)
-            .priority(*priority);
+        let address = if self.whole { address.parse() } else { dialled(address, self.port, metadata) };
+        let mut endpoint = Endpoint::new(id, address.ok()?).weight(*weight).priority(*priority);
         check_id(id).ok()?;
         endpoint.zone.clone_from(zone);
         endpoint.metadata.clone_from(metadata);
@@ -141,7 +144,11 @@ impl Reader {
         let record = Record::parse(json)?;
         let template = Last::of(json, &record);
         let replica = self.replica(record)?;
-        self.last = template.map(|(template, port)| Last { template, port, replica: replica.clone() });
+        self.last = template.map(|(template, port)| {
+            let mut labels = replica.endpoints.iter().map(|endpoint| &endpoint.metadata);
+            let whole = port == 0 && labels.all(|labels| named(labels).is_none());
+            Last { template, port, whole, replica: replica.clone() }
+        });
         Ok(replica)
     }
 
