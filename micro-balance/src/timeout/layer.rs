@@ -108,9 +108,9 @@ pub struct ResponseFuture<F> {
     #[pin]
     inner: Option<F>,
     began: Option<Instant>,
-    /// Starts when there is something to wait for: an answer that is there at once costs no timer.
-    #[pin]
-    sleep: Option<Sleep>,
+    /// Starts when there is something to wait for: an answer that is there at once costs no timer. In a box, as most have
+    /// none, and this is moved through each layer above.
+    sleep: Option<Pin<Box<Sleep>>>,
     settings: TimeoutLayer,
 }
 
@@ -129,12 +129,8 @@ where
             return Poll::Ready(result.map_err(Into::into));
         }
         let Some(began) = *this.began else { return Poll::Pending };
-        if this.sleep.is_none() {
-            this.sleep.set(Some(sleep_until(end(began, limit))));
-        }
-        if let Some(sleep) = this.sleep.as_pin_mut() {
-            ready!(sleep.poll(cx));
-        }
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(end(began, limit))));
+        ready!(sleep.as_mut().poll(cx));
         this.inner.set(None);
         Poll::Ready(Err(Elapsed::new(this.settings.phase, limit).into()))
     }

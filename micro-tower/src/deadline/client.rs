@@ -114,9 +114,9 @@ pub struct ClientFuture<F> {
     inner: Option<F>,
     /// When the call began, and its deadline.
     times: Option<(Instant, Deadline)>,
-    /// Made when there is something to wait for.
-    #[pin]
-    sleep: Option<Sleep>,
+    /// Made when there is something to wait for. In a box, as most have no deadline, and this is moved through each layer
+    /// above.
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl<F, C, E> Future for ClientFuture<F>
@@ -142,11 +142,8 @@ where
             });
         }
         let Some(deadline) = deadline else { return Poll::Pending };
-        if this.sleep.is_none() {
-            this.sleep.set(Some(sleep_until(deadline.instant())));
-        }
-        let Some(sleep) = this.sleep.as_mut().as_pin_mut() else { return Poll::Pending };
-        if sleep.poll(cx).is_pending() {
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline.instant())));
+        if sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
         this.inner.set(None);

@@ -125,7 +125,8 @@ impl<B: RequestBody> Http1<B> {
             let reused = idle.is_some();
             let mut sender = match idle {
                 Some(sender) => sender,
-                None => match open(&settings, &target).await {
+                // In a box of its own: it is made seldom, and takes more room than all else here.
+                None => match Box::pin(open(&settings, &target)).await {
                     Ok(sender) => sender,
                     Err(error) => {
                         unreachable();

@@ -42,7 +42,8 @@ const fn kinds_of(byte: u8) -> u8 {
 
 /// Whether each of `bytes` is of `kind`.
 pub(super) fn all(bytes: &[u8], kind: u8) -> bool {
-    bytes.iter().all(|&byte| KINDS[usize::from(byte)] & kind != 0)
+    // All of them, without a branch for each: most are.
+    bytes.iter().fold(kind, |kinds, &byte| kinds & KINDS[usize::from(byte)]) != 0
 }
 
 pub(super) fn is_token(byte: u8) -> bool {
