@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::confirm::Confirm;
-use crate::delivery::DeadLetters;
 use crate::error::Error;
 use crate::event::Event;
+use crate::policy::DeadLetters;
 use crate::subscribe::Subscribe;
 use crate::subscription::Subscription;
 

@@ -1,15 +1,16 @@
 //! One event in hand: to be acknowledged, handed back, or put aside.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::BoxFuture;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::confirm::Confirm;
 use crate::error::Error;
 use crate::event::Event;
+use crate::member::Hand;
+use crate::policy::Policy;
+use crate::settle::Settle;
 use crate::subscribe::Subscribe;
 use crate::topic::DEAD_PREFIX;
 
@@ -24,35 +25,6 @@ pub const DEAD_GROUP_NAME: HeaderName = HeaderName::from_static("micro-dead-grou
 
 /// How long a dead letter may take to be confirmed before its event is handed back instead.
 const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How a backend hears what became of an event it delivered.
-pub trait Settle: Debug + Send + Sync {
-    /// The event was handled.
-    fn ack(&self) -> Confirm;
-
-    /// The event was not handled and is to come again, not before `after` has passed.
-    fn nack(&self, event: Event, after: Duration) -> Confirm;
-
-    /// The event was not looked at, or nobody knows how far it was handled: it is to come again at once.
-    fn release(&self, event: Event);
-
-    /// Tells the backend that the event is still being worked on.
-    fn renew(&self) {}
-
-    /// How often the backend wants to hear [`Settle::renew`]; `None` when it waits for ever.
-    fn renew_every(&self) -> Option<Duration> {
-        None
-    }
-}
-
-/// Where events go that nobody could handle; every [`Broker`](crate::Broker) is one.
-pub trait DeadLetters: Debug + Send + Sync {
-    /// Publishes a dead letter.
-    fn put(&self, letter: Event, within: Duration) -> Confirm;
-
-    /// Resolves once the broker has heard every acknowledgement so far.
-    fn heard(&self) -> BoxFuture<'_, Result<(), Error>>;
-}
 
 /// What became of an event that was not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,20 +41,20 @@ pub enum Fate {
 pub struct Delivery {
     // `None` only once settled: every method that takes it consumes the delivery.
     event: Option<Event>,
-    settle: Arc<dyn Settle>,
-    policy: Arc<Policy>,
+    origin: Origin,
 }
 
-/// What a subscription does with events that fail.
+/// Where an event came from, and what becomes of it there. A delivery from a queue of this process holds one thing
+/// that others hold, and not two: each costs it two writes that others must see.
 #[derive(Debug)]
-pub(crate) struct Policy {
-    pub(crate) subscribe: Subscribe,
-    pub(crate) letters: Arc<dyn DeadLetters>,
+pub(crate) enum Origin {
+    Queue(Arc<Hand<Policy>>),
+    Backend(Arc<dyn Settle>, Arc<Policy>),
 }
 
 impl Delivery {
-    pub(crate) fn new(event: Event, settle: Arc<dyn Settle>, policy: Arc<Policy>) -> Self {
-        Self { event: Some(event), settle, policy }
+    pub(crate) fn new(event: Event, origin: Origin) -> Self {
+        Self { event: Some(event), origin }
     }
 
     /// The event.
@@ -98,7 +70,7 @@ impl Delivery {
     /// When the broker cannot hear it: the event will be delivered again.
     pub fn ack(mut self) -> Confirm {
         self.event = None;
-        self.settle.ack()
+        self.settle().ack()
     }
 
     /// Says that the event was not handled, and why. It is delivered again after the subscription's back-off; after
@@ -108,7 +80,7 @@ impl Delivery {
     ///
     /// When the broker cannot hear it: the event will be delivered again.
     pub async fn nack(self, reason: impl Into<String>) -> Result<Fate, Error> {
-        if self.event().attempt >= self.policy.subscribe.attempts {
+        if self.event().attempt >= self.policy().subscribe.attempts {
             return self.reject(reason).await;
         }
         self.again().await
@@ -125,7 +97,7 @@ impl Delivery {
         let reason = reason.into();
         let event = self.event();
         let letters = [Telling::Everything, Telling::Why, Telling::Nothing]
-            .map(|telling| dead_letter(event, &reason, &self.policy.subscribe, telling));
+            .map(|telling| dead_letter(event, &reason, &self.policy().subscribe, telling));
         let (topic, id, attempt) = (event.topic.clone(), event.id.clone(), event.attempt);
         // If this future is dropped while the dead letter is on its way, `self` hands the event back.
         if let Err(error) = self.put_aside(letters).await {
@@ -134,14 +106,14 @@ impl Delivery {
         }
         tracing::warn!(%topic, %id, attempt, reason, "event put aside among the dead letters");
         self.event = None;
-        self.settle.ack().await.map(|()| Fate::Dead)
+        self.settle().ack().await.map(|()| Fate::Dead)
     }
 
     /// Publishes the first of `letters` that the backend does not refuse, as it does what is too large.
     async fn put_aside(&self, letters: [Event; 3]) -> Result<(), Error> {
         let mut put = Ok(());
         for letter in letters {
-            put = self.policy.letters.put(letter, DEAD_LETTER_TIMEOUT).await;
+            put = self.policy().letters.put(letter, DEAD_LETTER_TIMEOUT).await;
             if !matches!(put, Err(Error::Invalid { .. })) {
                 break;
             }
@@ -152,13 +124,13 @@ impl Delivery {
     /// Hands the event back to come again after the back-off, whatever its number of attempts.
     async fn again(mut self) -> Result<Fate, Error> {
         let event = self.event.take().expect("only the methods that consume a delivery take its event");
-        let after = self.policy.subscribe.backoff.wait(event.attempt, fastrand::f64());
-        self.settle.nack(event, after).await.map(|()| Fate::Again(after))
+        let after = self.policy().subscribe.backoff.wait(event.attempt, fastrand::f64());
+        self.settle().nack(event, after).await.map(|()| Fate::Again(after))
     }
 
     /// Why the event must not be handed to a handler, if so.
     pub(crate) fn unfit(&self) -> Option<String> {
-        let (event, attempts) = (self.event(), self.policy.subscribe.attempts);
+        let (event, attempts) = (self.event(), self.policy().subscribe.attempts);
         if event.attempt > attempts {
             Some(format!("delivered {} times without an answer", event.attempt - 1))
         } else if event.remaining(SystemTime::now()).is_some_and(|left| left.is_zero()) {
@@ -168,15 +140,25 @@ impl Delivery {
         }
     }
 
-    pub(crate) fn settle(&self) -> &Arc<dyn Settle> {
-        &self.settle
+    pub(crate) fn settle(&self) -> &dyn Settle {
+        match &self.origin {
+            Origin::Queue(hand) => &**hand,
+            Origin::Backend(settle, _) => &**settle,
+        }
+    }
+
+    fn policy(&self) -> &Policy {
+        match &self.origin {
+            Origin::Queue(hand) => hand.policy(),
+            Origin::Backend(_, policy) => policy,
+        }
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         if let Some(event) = self.event.take() {
-            self.settle.release(event);
+            self.settle().release(event);
         }
     }
 }

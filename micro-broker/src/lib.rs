@@ -63,12 +63,14 @@ mod memory;
 #[cfg(feature = "nats")]
 mod nats;
 mod open;
+mod policy;
 #[cfg(all(any(test, fuzzing), feature = "http"))]
 pub mod probe;
 mod publisher;
 mod queue;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+mod settle;
 mod subscribe;
 mod subscription;
 mod topic;
@@ -85,9 +87,7 @@ pub use codec::{Codec, Decode, DecodeLayer, Erased, Typed};
 pub use confirm::Confirm;
 pub use dedup::{Dedup, DedupLayer, Unfinished};
 pub use deliver::{Deliver, Tally, deliver};
-pub use delivery::{
-    DEAD_ATTEMPTS, DEAD_GROUP_NAME, DEAD_REASON, DEAD_TOPIC, DeadLetters, Delivery, Fate, Settle,
-};
+pub use delivery::{DEAD_ATTEMPTS, DEAD_GROUP_NAME, DEAD_REASON, DEAD_TOPIC, Delivery, Fate};
 #[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
 pub use envelope::Envelope;
 pub use error::{Error, Reject};
@@ -99,9 +99,11 @@ pub use memory::Memory;
 #[cfg(feature = "nats")]
 pub use nats::{JetStream, Nats};
 pub use open::open;
+pub use policy::DeadLetters;
 pub use publisher::Publisher;
 #[cfg(feature = "rabbitmq")]
 pub use rabbitmq::RabbitMq;
+pub use settle::Settle;
 pub use subscribe::Subscribe;
 pub use subscription::{Health, Incoming, Report, Subscription};
 pub use topic::{DEAD_GROUP, DEAD_PREFIX, matches};

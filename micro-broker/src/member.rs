@@ -1,6 +1,7 @@
 //! One taker of a queue: the stream of a subscription, and what it has in hand.
 
 use std::any::Any;
+use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,23 +12,23 @@ use futures_util::Stream;
 use futures_util::task::AtomicWaker;
 
 use crate::confirm::Confirm;
-use crate::delivery::Settle;
 use crate::event::Event;
 use crate::queue::Queue;
-use crate::subscription::Incoming;
+use crate::settle::Settle;
 
 /// One taker: the stream of a subscription.
 #[derive(Debug)]
-pub(crate) struct Member {
+pub(crate) struct Member<P> {
     id: u64,
-    hand: Arc<Hand>,
+    hand: Arc<Hand<P>>,
     /// Lives as long.
     _kept: Option<Box<dyn Any + Send + Sync>>,
 }
 
-/// What one taker holds.
+/// What one taker holds, and what it does with what fails.
 #[derive(Debug)]
-struct Hand {
+pub(crate) struct Hand<P> {
+    policy: P,
     queue: Arc<Queue>,
     limit: usize,
     held: AtomicUsize,
@@ -35,11 +36,11 @@ struct Hand {
     full: AtomicWaker,
 }
 
-impl Member {
+impl<P> Member<P> {
     /// A taker that holds at most `limit` events at a time.
-    pub(crate) fn new(queue: Arc<Queue>, limit: usize) -> Self {
+    pub(crate) fn new(queue: Arc<Queue>, limit: usize, policy: P) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let hand = Hand { queue, limit, held: AtomicUsize::new(0), full: AtomicWaker::new() };
+        let hand = Hand { policy, queue, limit, held: AtomicUsize::new(0), full: AtomicWaker::new() };
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), hand: Arc::new(hand), _kept: None }
     }
 
@@ -48,12 +49,16 @@ impl Member {
         self._kept = Some(Box::new(what));
         self
     }
+
+    pub(crate) fn policy(&self) -> &P {
+        &self.hand.policy
+    }
 }
 
-impl Stream for Member {
-    type Item = Incoming;
+impl<P> Stream for Member<P> {
+    type Item = (Event, Arc<Hand<P>>);
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let hand = &self.hand;
         if hand.is_full() {
             hand.full.register(cx.waker());
@@ -69,13 +74,17 @@ impl Stream for Member {
     }
 }
 
-impl Drop for Member {
+impl<P> Drop for Member<P> {
     fn drop(&mut self) {
         self.hand.queue.leave(self.id);
     }
 }
 
-impl Hand {
+impl<P> Hand<P> {
+    pub(crate) fn policy(&self) -> &P {
+        &self.policy
+    }
+
     fn is_full(&self) -> bool {
         self.held.load(Ordering::Acquire) >= self.limit
     }
@@ -88,7 +97,7 @@ impl Hand {
     }
 }
 
-impl Settle for Hand {
+impl<P: Debug + Send + Sync> Settle for Hand<P> {
     fn ack(&self) -> Confirm {
         self.queue.settled();
         self.let_go();

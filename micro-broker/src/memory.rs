@@ -8,7 +8,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::StreamExt;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
@@ -16,6 +15,7 @@ use crate::confirm::Confirm;
 use crate::error::Error;
 use crate::event::Event;
 use crate::member::Member;
+use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Health, Subscription};
@@ -194,8 +194,9 @@ impl Broker for Memory {
                 Leave(Box::new(move || this.remove(|other| std::ptr::eq(other, &*queue))))
             });
             // The report's sender and the wish to leave live as long as the stream.
-            let member = Member::new(queue, subscribe.in_flight).keep((report, leave));
-            Ok(Subscription::new(member.boxed(), subscribe, Arc::new(self.clone()), health))
+            let (in_flight, letters) = (subscribe.in_flight, Arc::new(self.clone()));
+            let member = Member::new(queue, in_flight, Policy { subscribe, letters });
+            Ok(Subscription::of(member.keep((report, leave)), health))
         }
         .boxed()
     }

@@ -195,23 +195,28 @@ impl Queue {
             std::mem::swap(&mut *head, &mut tail.ready);
         }
         let event = head.pop_front();
-        drop(head);
         if let Some(event) = &event {
-            self.gone.0.bytes.fetch_add(event.body.len(), Ordering::Relaxed);
+            self.count_taken(event.body.len());
         }
         Poll::Ready(event)
     }
 
     /// Puts an event back at the front: what failed is older than what waits.
     pub(crate) fn put_back(&self, event: Event) {
-        self.gone.0.bytes.fetch_sub(event.body.len(), Ordering::Relaxed);
         let mut head = self.head();
+        self.count_taken(event.body.len().wrapping_neg());
         let tail = self.tail();
         if !tail.closed {
             head.push_front(event);
         }
         drop(head);
         wake(tail);
+    }
+
+    /// Only called with the head locked, which is what makes reading and then writing enough.
+    fn count_taken(&self, bytes: usize) {
+        let before = self.gone.0.bytes.load(Ordering::Relaxed);
+        self.gone.0.bytes.store(before.wrapping_add(bytes), Ordering::Relaxed);
     }
 
     pub(crate) fn settled(&self) {

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, StreamExt};
 use tokio::sync::watch;
 
-use crate::delivery::{DeadLetters, Delivery, Policy, Settle};
+use crate::delivery::{Delivery, Origin};
 use crate::event::Event;
+use crate::member::Member;
+use crate::policy::{DeadLetters, Policy};
+use crate::settle::Settle;
 use crate::subscribe::Subscribe;
 
 /// What a backend yields: an event, and where to say what became of it.
@@ -19,9 +22,14 @@ pub type Incoming = (Event, Arc<dyn Settle>);
 /// The stream of a subscription's events. It waits through outages and ends only when the broker is closed or the
 /// group forgotten. Dropping it ends the subscription; what it had not yielded is handed back.
 pub struct Subscription {
-    incoming: BoxStream<'static, Incoming>,
-    policy: Arc<Policy>,
+    source: Source,
     health: Health,
+}
+
+/// Where events come from.
+enum Source {
+    Queue(Member<Policy>),
+    Backend(BoxStream<'static, Incoming>, Arc<Policy>),
 }
 
 impl Subscription {
@@ -32,16 +40,28 @@ impl Subscription {
         letters: Arc<dyn DeadLetters>,
         health: Health,
     ) -> Self {
-        Self { incoming, policy: Arc::new(Policy { subscribe, letters }), health }
+        Self { source: Source::Backend(incoming, Arc::new(Policy { subscribe, letters })), health }
+    }
+
+    /// A subscription to a queue in this process.
+    pub(crate) fn of(member: Member<Policy>, health: Health) -> Self {
+        Self { source: Source::Queue(member), health }
     }
 
     /// What was asked for.
     pub fn subscribe(&self) -> &Subscribe {
-        &self.policy.subscribe
+        &self.policy().subscribe
     }
 
     pub(crate) fn letters(&self) -> Arc<dyn DeadLetters> {
-        self.policy.letters.clone()
+        self.policy().letters.clone()
+    }
+
+    fn policy(&self) -> &Policy {
+        match &self.source {
+            Source::Queue(member) => member.policy(),
+            Source::Backend(_, policy) => policy,
+        }
     }
 
     /// How the subscription fares, to be watched from elsewhere.
@@ -54,10 +74,14 @@ impl Stream for Subscription {
     type Item = Delivery;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        self.incoming
-            .as_mut()
-            .poll_next(cx)
-            .map(|incoming| incoming.map(|(event, settle)| Delivery::new(event, settle, self.policy.clone())))
+        match &mut self.source {
+            Source::Queue(member) => member
+                .poll_next_unpin(cx)
+                .map(|next| next.map(|(event, hand)| Delivery::new(event, Origin::Queue(hand)))),
+            Source::Backend(incoming, policy) => incoming.poll_next_unpin(cx).map(|next| {
+                next.map(|(event, settle)| Delivery::new(event, Origin::Backend(settle, policy.clone())))
+            }),
+        }
     }
 }
 

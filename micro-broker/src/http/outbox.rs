@@ -15,8 +15,8 @@ use crate::http::client::{Answer, Client};
 use crate::http::directory::{Directory, FRESH, Target};
 use crate::member::Member;
 use crate::queue::Queue;
+use crate::settle::Settle;
 use crate::subscribe::Subscribe;
-use crate::subscription::Incoming;
 use crate::topic::{DEAD_GROUP, DEAD_PREFIX};
 
 /// How many events wait in one outbox.
@@ -132,7 +132,7 @@ impl Outboxes {
             subscribe = subscribe.group(group.as_str());
         }
         let queue = Arc::new(Queue::new(&subscribe));
-        tokio::spawn(empty(Arc::downgrade(self), key.clone(), Member::new(queue.clone(), CAPACITY)));
+        tokio::spawn(empty(Arc::downgrade(self), key.clone(), Member::new(queue.clone(), CAPACITY, ())));
         queues.insert(key, queue);
     }
 
@@ -157,7 +157,7 @@ impl Outboxes {
     }
 
     /// Posts one event, and settles it with its outbox.
-    async fn post(&self, hand: Hand, (event, settle): Incoming) {
+    async fn post(&self, hand: Hand, (event, settle): (Event, Arc<impl Settle>)) {
         let later = self.backoff.wait(event.attempt, fastrand::f64());
         let settled = match self.client.post(&hand.target, &event).await {
             Answer::Handled => settle.ack(),
@@ -200,7 +200,7 @@ impl Outboxes {
 
 /// Empties one outbox for as long as the broker lives. Places are taken in the order of the events; the places there
 /// are bound what is posted at once.
-async fn empty(outboxes: Weak<Outboxes>, key: Key, mut events: Member) {
+async fn empty(outboxes: Weak<Outboxes>, key: Key, mut events: Member<()>) {
     while let Some((event, settle)) = events.next().await {
         let place = loop {
             let Some(outboxes) = outboxes.upgrade() else { return };

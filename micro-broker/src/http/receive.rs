@@ -23,10 +23,10 @@ use tokio::time::timeout;
 use tower::BoxError;
 
 use crate::confirm::Confirm;
-use crate::delivery::Settle;
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::{BACKEND, wire};
+use crate::settle::Settle;
 use crate::subscription::Incoming;
 
 /// The largest body taken.

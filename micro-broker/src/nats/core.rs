@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::member::Member;
 use crate::nats::link::{ANSWER, Link, Status};
 use crate::nats::wire::{self, Reader};
+use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Health, Report, Subscription};
@@ -96,8 +97,9 @@ impl Broker for Nats {
             let reader = Reader::new(&subscribe.topic);
             let pump = tokio::spawn(pump(subscriber, reader, queue.clone(), report, self.link.status()));
             let pump = Ended(pump.abort_handle());
-            let member = Member::new(queue, subscribe.in_flight).keep(pump);
-            Ok(Subscription::new(member.boxed(), subscribe, Arc::new(self.clone()), health))
+            let (in_flight, letters) = (subscribe.in_flight, Arc::new(self.clone()));
+            let member = Member::new(queue, in_flight, Policy { subscribe, letters });
+            Ok(Subscription::of(member.keep(pump), health))
         }
         .boxed()
     }

@@ -14,12 +14,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::confirm::Confirm;
-use crate::delivery::Settle;
 use crate::error::Error;
 use crate::event::Event;
 use crate::nats::link::{Link, Status, leave};
 use crate::nats::streams::Streams;
 use crate::nats::wire::Reader;
+use crate::settle::Settle;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Incoming, Report};
 

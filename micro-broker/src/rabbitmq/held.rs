@@ -9,10 +9,10 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 use tokio::sync::mpsc;
 
 use crate::confirm::Confirm;
-use crate::delivery::Settle;
 use crate::error::Error;
 use crate::event::Event;
 use crate::rabbitmq::BACKEND;
+use crate::settle::Settle;
 use crate::subscription::Incoming;
 
 pub(super) const REQUEUE: BasicNackOptions = BasicNackOptions { multiple: false, requeue: true };
