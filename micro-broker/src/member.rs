@@ -10,19 +10,34 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::task::AtomicWaker;
+use tokio::task::coop;
 
 use crate::confirm::Confirm;
 use crate::event::Event;
 use crate::queue::Queue;
 use crate::settle::Settle;
 
+/// So many events cost a task one unit of its budget, of which tokio gives it 128 until others have their turn: an event
+/// out of memory takes a small part of what anything from a socket does, and a turn more than a dozen of them.
+const A_UNIT: u32 = 32;
+
 /// One taker: the stream of a subscription.
 #[derive(Debug)]
 pub(crate) struct Member<P> {
     id: u64,
     hand: Arc<Hand<P>>,
+    feed: Option<Box<dyn Feed>>,
+    /// Events taken so far.
+    taken: u32,
     /// Lives as long.
     _kept: Option<Box<dyn Any + Send + Sync>>,
+}
+
+/// Events on their way to a queue, which its one taker gets before they are in it.
+#[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "only NATS has events elsewhere first"))]
+pub(crate) trait Feed: Debug + Send {
+    /// The next of them; `None` when no more will come.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>>;
 }
 
 /// What one taker holds, and what it does with what fails.
@@ -41,7 +56,15 @@ impl<P> Member<P> {
     pub(crate) fn new(queue: Arc<Queue>, limit: usize, policy: P) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let hand = Hand { policy, queue, limit, held: AtomicUsize::new(0), full: AtomicWaker::new() };
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), hand: Arc::new(hand), _kept: None }
+        let (id, hand) = (NEXT.fetch_add(1, Ordering::Relaxed), Arc::new(hand));
+        Self { id, hand, feed: None, taken: 0, _kept: None }
+    }
+
+    /// Takes from `feed` as well.
+    #[cfg(feature = "nats")]
+    pub(crate) fn feed(mut self, feed: impl Feed + 'static) -> Self {
+        self.feed = Some(Box::new(feed));
+        self
     }
 
     /// Drops `what` when it is dropped itself.
@@ -55,11 +78,35 @@ impl<P> Member<P> {
     }
 }
 
+/// The next event of a queue or of what feeds it.
+#[cfg(feature = "nats")]
+fn poll_fed(feed: &mut dyn Feed, queue: &Queue, id: u64, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+    // What is in the queue is older.
+    if queue.is_stirred()
+        && let Poll::Ready(event) = queue.take(id, cx)
+    {
+        return Poll::Ready(event);
+    }
+    let next = feed.poll_event(cx);
+    if let Poll::Ready(Some(event)) = next {
+        queue.pass();
+        return Poll::Ready(Some(event));
+    }
+    match queue.take(id, cx) {
+        Poll::Pending if next.is_ready() => {
+            queue.close();
+            Poll::Ready(None)
+        }
+        taken => taken,
+    }
+}
+
 impl<P> Stream for Member<P> {
     type Item = (Event, Arc<Hand<P>>);
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let hand = &self.hand;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let member = &mut *self;
+        let hand = &member.hand;
         if hand.is_full() {
             hand.full.register(cx.waker());
             // An event may have been settled before the waker was in place.
@@ -67,7 +114,16 @@ impl<P> Stream for Member<P> {
                 return Poll::Pending;
             }
         }
-        let Some(mut event) = ready!(hand.queue.take(self.id, cx)) else { return Poll::Ready(None) };
+        if member.taken.is_multiple_of(A_UNIT) {
+            ready!(coop::poll_proceed(cx)).made_progress();
+        }
+        let next = match &mut member.feed {
+            #[cfg(feature = "nats")]
+            Some(feed) => poll_fed(&mut **feed, &hand.queue, member.id, cx),
+            _ => hand.queue.take(member.id, cx),
+        };
+        let Some(mut event) = ready!(next) else { return Poll::Ready(None) };
+        member.taken = member.taken.wrapping_add(1);
         hand.held.fetch_add(1, Ordering::AcqRel);
         event.attempt += 1;
         Poll::Ready(Some((event, hand.clone())))
