@@ -68,7 +68,7 @@ pub struct Upstream {
 struct Current {
     facts: ArcSwap<Facts>,
     began: Instant,
-    /// Since when it has said that there is no endpoint, in nanoseconds since the beginning and not 0; 0 while there is
+    /// Since when it has said that there is no endpoint, in nanoseconds since the beginning and one more; 0 while there is
     /// one. Each request asks.
     empty_since: AtomicU64,
 }
@@ -220,7 +220,7 @@ impl Current {
     fn empty_for(&self) -> Option<Duration> {
         match self.empty_since.load(Relaxed) {
             0 => None,
-            since => Some(self.began.elapsed().saturating_sub(Duration::from_nanos(since))),
+            since => Some(self.began.elapsed().saturating_sub(Duration::from_nanos(since - 1))),
         }
     }
 
@@ -232,7 +232,7 @@ impl Current {
         }
         let since = match (empty, self.empty_since.load(Relaxed)) {
             (false, _) => 0,
-            (true, 0) => u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1),
+            (true, 0) => u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1),
             (true, since) => since,
         };
         self.empty_since.store(since, Relaxed);
