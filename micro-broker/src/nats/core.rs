@@ -30,7 +30,8 @@ const BACKEND: &str = "nats";
 /// nobody is subscribed to, or that is on its way when a process or connection dies, is gone. A publisher's events
 /// arrive in order. Failed events are tried again within the process that received them, and a dead letter is there
 /// for those who are subscribed to it. Events wait in the subscriber's [`buffer`](Subscribe::buffer) (and at most
-/// 64 MiB); what arrives when it is full is dropped, counted and named in [`Health`], and the connection stays.
+/// 64 MiB), and what a slow one was not asked for in 10 ms is put there; what finds it full is dropped, counted and
+/// named in [`Health`], and the connection stays.
 #[derive(Clone, Debug)]
 pub struct Nats {
     link: Arc<Link>,
