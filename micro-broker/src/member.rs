@@ -36,7 +36,7 @@ pub(crate) struct Member<P> {
 /// Events on their way to a queue, which its one taker gets before they are in it.
 #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "only NATS has events elsewhere first"))]
 pub(crate) trait Feed: Debug + Send {
-    /// The next of them; `None` when no more will come.
+    /// The next of them; `None` when no more will come. Nothing while older ones are in the queue.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>>;
 }
 

@@ -28,6 +28,7 @@ const CHUNK: usize = 128;
 #[derive(Debug)]
 pub(super) struct Intake {
     arrivals: Arc<Arrivals>,
+    queue: Arc<Queue>,
     relief: AbortHandle,
 }
 
@@ -75,14 +76,18 @@ impl Intake {
         let told = Arc::new(Told::default());
         let source = Mutex::new(Source { subscriber, reader: Reader::new(topic), ended: false });
         let arrivals = Arc::new(Arrivals { source, waker: told.clone().into(), told });
-        let relief = tokio::spawn(relieve(arrivals.clone(), queue, report, status)).abort_handle();
-        Self { arrivals, relief }
+        let relief = tokio::spawn(relieve(arrivals.clone(), queue.clone(), report, status)).abort_handle();
+        Self { arrivals, queue, relief }
     }
 }
 
 impl Feed for Intake {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         let mut source = self.arrivals.source();
+        // Asked under the lock under which events go there: what is in the queue is older.
+        if self.queue.is_stirred() {
+            return Poll::Pending;
+        }
         let mut next = source.poll(&self.arrivals.waker);
         if next.is_pending() {
             self.arrivals.told.subscriber.register(cx.waker());
