@@ -177,3 +177,61 @@ impl<P: Debug + Send + Sync> Settle for Hand<P> {
         self.let_go();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::*;
+    use crate::subscribe::Subscribe;
+
+    fn queue() -> Arc<Queue> {
+        Arc::new(Queue::new(&Subscribe::to("t").buffer(10_000)))
+    }
+
+    fn push(queue: &Queue, body: u32) {
+        assert!(queue.push(&mut Some(Event::new("t", body.to_string()))));
+    }
+
+    #[tokio::test]
+    async fn a_taker_that_never_waits_lets_others_have_their_turn() {
+        let queue = queue();
+        (0..10_000).for_each(|number| push(&queue, number));
+        let mut member = Member::new(queue.clone(), 10_000, ());
+        let taking = tokio::spawn(async move {
+            for _ in 0..10_000 {
+                let (_, hand) = member.next().await.unwrap();
+                hand.ack().await.unwrap();
+            }
+        });
+        tokio::task::yield_now().await;
+        assert!(!taking.is_finished(), "this task waits for its turn no longer than for a part of them");
+        taking.await.unwrap();
+    }
+
+    #[cfg(feature = "nats")]
+    #[tokio::test]
+    async fn what_waits_in_the_queue_comes_before_what_is_on_its_way_and_all_of_it_comes() {
+        #[derive(Debug)]
+        struct Numbers(std::ops::Range<u32>);
+        impl Feed for Numbers {
+            fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<Option<Event>> {
+                Poll::Ready(self.0.next().map(|number| Event::new("t", number.to_string())))
+            }
+        }
+        let queue = queue();
+        let mut member = Member::new(queue.clone(), 10, ()).feed(Numbers(2..5));
+        let old = [0, 1].map(|number| Event::new("t", number.to_string()));
+        assert_eq!(queue.push_all(old.into_iter()), 0);
+        let mut taken = Vec::new();
+        while let Some((event, hand)) = member.next().await {
+            taken.push(event.body.clone());
+            // The fourth fails the first time, and is older than what comes after it.
+            match (&*event.body, event.attempt) {
+                (b"3", 1) => hand.release(event),
+                _ => hand.ack().await.unwrap(),
+            }
+        }
+        assert_eq!(taken, ["0", "1", "2", "3", "3", "4"]);
+    }
+}

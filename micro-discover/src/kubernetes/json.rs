@@ -9,6 +9,9 @@ use serde_json::{Deserializer, Error};
 
 use crate::text::Text;
 
+/// An object of the API has less than twenty keys; maps, as labels are, are read by serde.
+const MOST_KEYS: usize = 256;
+
 /// What is read at a cursor.
 pub(super) trait Read: Sized {
     /// Reads one, and leaves the cursor behind it.
@@ -68,7 +71,7 @@ impl<'a> Cursor<'a> {
         self.value::<IgnoredAny>().map(drop)
     }
 
-    /// Reads an object: `member` reads the value of the key it is told, of each once.
+    /// Reads an object: `member` reads the value of the key it is told, of each once, and of no more than anybody has.
     pub(super) fn object(
         &mut self,
         mut member: impl FnMut(&str, &mut Self) -> Result<(), Error>,
@@ -78,6 +81,10 @@ impl<'a> Cursor<'a> {
             let Text(key) = cursor.value()?;
             if keys.contains(&key) {
                 return Err(Error::custom(format!("the key {key} stands twice in an object")));
+            }
+            // Each is compared with those before it.
+            if keys.len() == MOST_KEYS {
+                return Err(Error::custom(format!("an object has more than {MOST_KEYS} keys")));
             }
             cursor.expect(':')?;
             member(&key, cursor)?;
@@ -209,6 +216,15 @@ mod tests {
     fn a_key_that_stands_twice_is_refused() {
         let error = Any::whole(br#"{"a":1,"b":2,"\u0061":3}"#).unwrap_err();
         assert!(error.to_string().contains("the key a stands twice"), "{error}");
+    }
+
+    #[test]
+    fn an_object_of_countless_keys_is_refused_soon() {
+        let of = |keys: usize| (0..keys).map(|key| format!("\"{key}\":0")).collect::<Vec<_>>().join(",");
+        let object = |keys| Any::whole(format!("{{{}}}", of(keys)).as_bytes());
+        assert!(object(MOST_KEYS).is_ok());
+        let error = object(200_000).unwrap_err();
+        assert!(error.to_string().contains("more than 256 keys"), "{error}");
     }
 
     proptest::proptest! {
