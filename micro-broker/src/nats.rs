@@ -1,7 +1,6 @@
 //! Brokers on a NATS server: [`Nats`] is fast and forgets, [`JetStream`] keeps.
 
 mod core;
-mod intake;
 mod jetstream;
 mod link;
 mod publish;

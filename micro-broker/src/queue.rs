@@ -46,12 +46,6 @@ struct Gone {
     events: AtomicUsize,
     /// Bytes of the bodies taken.
     bytes: AtomicUsize,
-    /// Events that went to the one member past the queue, but count as if they had been in it. It alone writes this.
-    #[cfg(feature = "nats")]
-    passed: AtomicUsize,
-    /// Something was put into the queue, or back, since it was found empty; not said of each event of [`Queue::push`].
-    #[cfg(feature = "nats")]
-    stirred: AtomicBool,
     /// Publishers may be waiting for space; spares the others the notification.
     crowded: AtomicBool,
 }
@@ -119,7 +113,6 @@ impl Queue {
     #[cfg(feature = "nats")]
     pub(crate) fn push_all(&self, events: impl Iterator<Item = Event>) -> u64 {
         let (mut tail, mut dropped) = (self.tail(), 0);
-        self.stir();
         for event in events {
             if self.has_room_in(&mut tail) {
                 tail.append(event);
@@ -129,25 +122,6 @@ impl Queue {
         }
         wake(tail);
         dropped
-    }
-
-    /// Counts an event that went to the one member past the queue, until it is settled.
-    #[cfg(feature = "nats")]
-    pub(crate) fn pass(&self) {
-        let before = self.gone.0.passed.load(Ordering::Relaxed);
-        self.gone.0.passed.store(before.wrapping_add(1), Ordering::Release);
-    }
-
-    /// Whether to look here first, for one who has events from elsewhere.
-    #[cfg(feature = "nats")]
-    pub(crate) fn is_stirred(&self) -> bool {
-        self.gone.0.stirred.load(Ordering::Acquire)
-    }
-
-    /// Only called with the tail locked, as is what takes it back.
-    fn stir(&self) {
-        #[cfg(feature = "nats")]
-        self.gone.0.stirred.store(true, Ordering::Release);
     }
 
     /// Appends an event to a queue that had room a moment ago; publishers racing for it overshoot by one each.
@@ -175,24 +149,16 @@ impl Queue {
     }
 
     fn room(&self, tail: &Tail) -> Room {
-        let present = self.present(tail);
+        let present = tail.events.wrapping_sub(self.gone.0.events.load(Ordering::SeqCst));
         let waiting = tail.bytes.wrapping_sub(self.gone.0.bytes.load(Ordering::Relaxed));
         Room { events: self.capacity.saturating_sub(present), bytes: MAX_BYTES.saturating_sub(waiting) }
-    }
-
-    /// Events that are there, or in hand.
-    fn present(&self, tail: &Tail) -> usize {
-        let gone = self.gone.0.events.load(Ordering::SeqCst);
-        #[cfg(feature = "nats")]
-        let gone = gone.wrapping_sub(self.gone.0.passed.load(Ordering::Acquire));
-        tail.events.wrapping_sub(gone)
     }
 
     /// Whether everything has been settled.
     #[cfg(feature = "http")]
     pub(crate) fn is_idle(&self) -> bool {
         let tail = self.tail();
-        tail.closed || self.present(&tail) == 0
+        tail.closed || tail.events == self.gone.0.events.load(Ordering::SeqCst)
     }
 
     /// Resolves when there is room for several events. A publisher that waited in vain looks once more: there may be
@@ -223,8 +189,6 @@ impl Queue {
                 return Poll::Ready(None);
             }
             if tail.ready.is_empty() {
-                #[cfg(feature = "nats")]
-                self.gone.0.stirred.store(false, Ordering::Release);
                 tail.wait(id, cx.waker());
                 return Poll::Pending;
             }
@@ -242,7 +206,6 @@ impl Queue {
         let mut head = self.head();
         self.count_taken(event.body.len().wrapping_neg());
         let tail = self.tail();
-        self.stir();
         if !tail.closed {
             head.push_front(event);
         }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use async_nats::{Client, PublishErrorKind};
 use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::StreamExt;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::Broker;
@@ -13,16 +16,18 @@ use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::event::Event;
 use crate::member::Member;
-use crate::nats::intake::Intake;
-use crate::nats::link::{ANSWER, Link};
-use crate::nats::wire;
+use crate::nats::link::{ANSWER, Link, Status};
+use crate::nats::wire::{self, Reader};
 use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::subscribe::Subscribe;
-use crate::subscription::{Health, Subscription};
+use crate::subscription::{Health, Report, Subscription};
 use crate::topic;
 
 const BACKEND: &str = "nats";
+
+/// How many messages are taken from the connection at a time.
+const CHUNK: usize = 256;
 
 /// A broker on NATS without JetStream. Clones share the connection.
 ///
@@ -30,8 +35,7 @@ const BACKEND: &str = "nats";
 /// nobody is subscribed to, or that is on its way when a process or connection dies, is gone. A publisher's events
 /// arrive in order. Failed events are tried again within the process that received them, and a dead letter is there
 /// for those who are subscribed to it. Events wait in the subscriber's [`buffer`](Subscribe::buffer) (and at most
-/// 64 MiB), and what a slow one was not asked for in 10 ms is put there; what finds it full is dropped, counted and
-/// named in [`Health`], and the connection stays.
+/// 64 MiB); what arrives when it is full is dropped, counted and named in [`Health`], and the connection stays.
 #[derive(Clone, Debug)]
 pub struct Nats {
     link: Arc<Link>,
@@ -90,10 +94,12 @@ impl Broker for Nats {
             self.link.flush().await?;
             let (report, health) = Health::new();
             let queue = Arc::new(Queue::new(&subscribe));
-            let intake = Intake::new(subscriber, &subscribe.topic, queue.clone(), report, self.link.status());
+            let reader = Reader::new(&subscribe.topic);
+            let pump = tokio::spawn(pump(subscriber, reader, queue.clone(), report, self.link.status()));
+            let pump = Ended(pump.abort_handle());
             let (in_flight, letters) = (subscribe.in_flight, Arc::new(self.clone()));
             let member = Member::new(queue, in_flight, Policy { subscribe, letters });
-            Ok(Subscription::of(member.feed(intake), health))
+            Ok(Subscription::of(member.keep(pump), health))
         }
         .boxed()
     }
@@ -131,4 +137,66 @@ async fn send(client: &Client, event: &Event, envelope: Envelope) -> Result<(), 
 
 fn invalid(topic: &str, fault: &str) -> Error {
     Error::Invalid { backend: BACKEND, what: format!("topic {topic:?}: {fault}") }
+}
+
+/// Takes events from the connection as fast as they come, so that a slow subscriber never holds up the others.
+async fn pump(
+    subscriber: async_nats::Subscriber,
+    mut reader: Reader,
+    queue: Arc<Queue>,
+    report: watch::Sender<Report>,
+    mut status: watch::Receiver<Status>,
+) {
+    let (mut chunks, mut read) = (subscriber.ready_chunks(CHUNK), Vec::with_capacity(CHUNK));
+    let connections = status.borrow().connections;
+    loop {
+        tokio::select! {
+            chunk = chunks.next() => match chunk {
+                Some(chunk) => {
+                    // Read first, so that nobody waits for the queue meanwhile.
+                    read.extend(chunk.into_iter().map(|message| reader.read(message)));
+                    append(&mut read, &queue, &report);
+                }
+                None => break,
+            },
+            Ok(()) = status.changed() => {
+                let now = status.borrow_and_update().clone();
+                if now.closed {
+                    break;
+                }
+                report.send_modify(|report| {
+                    report.connected = now.up;
+                    report.restored = now.connections.saturating_sub(connections);
+                    report.trouble = now.trouble;
+                });
+            }
+        }
+    }
+    queue.close();
+}
+
+fn append(events: &mut Vec<Event>, queue: &Queue, report: &watch::Sender<Report>) {
+    let dropped = queue.push_all(events.drain(..));
+    if dropped > 0 {
+        let place =
+            format!("{} is slower than its publishers: its buffer in this process is full", queue.name());
+        report.send_modify(|report| {
+            // Said once, when dropping begins; the count tells the rest.
+            if report.dropped == 0 {
+                tracing::warn!(place, "events are being dropped");
+            }
+            report.dropped += dropped;
+            report.trouble = Some(place);
+        });
+    }
+}
+
+/// Ends a task with its owner.
+#[derive(Debug)]
+struct Ended(AbortHandle);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
