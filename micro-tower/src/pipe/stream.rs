@@ -159,7 +159,13 @@ impl Pipe {
         if pieces.iter().all(|piece| piece.is_empty()) {
             return Poll::Ready(Ok(0));
         }
+        // What was said before goes before: after a good-bye nobody listens.
+        self.say_asides(cx)?;
         ready!(self.poll_room(cx))?;
+        if self.asides.waiting() > 0 {
+            // More was said meanwhile, and woke this task.
+            return Poll::Pending;
+        }
         let number = self.entry.state.progress.write();
         self.sent = number + 1;
         if self.is_broken() {

@@ -5,10 +5,12 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::mpsc,
     time::{Instant, timeout},
 };
 
 use super::{
+    aside::Hear,
     packet::Packet,
     stream::{Outlet, Pipe, Sending},
     table::{Table, WINDOW},
@@ -118,6 +120,27 @@ async fn what_a_peer_said_before_it_died_is_read_though_one_writes_to_it_meanwhi
     assert_eq!(read, b"answerending");
     assert!(error.to_string().contains("nobody listens"), "{error}");
     assert!(here.write_all(b"more").await.is_err());
+}
+
+#[tokio::test]
+async fn what_was_said_aside_arrives_before_bytes_that_were_written_after_it() {
+    struct Heard(mpsc::UnboundedSender<Bytes>);
+    impl Hear for Heard {
+        fn hear(&mut self, message: Bytes) {
+            self.0.send(message).unwrap();
+        }
+    }
+    let [(mut here, ..), (mut there, ..)] = pipe(&[]);
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    there.attend(Heard(sender));
+    let answers = [Bytes::from("one answer"), Bytes::from("and another")];
+    answers.iter().for_each(|answer| here.asides().say(answer.clone()));
+    here.write_all(b"good-bye").await.unwrap();
+    there.read_exact(&mut [0; 8]).await.unwrap();
+    assert_eq!(
+        answers.map(|_| heard.try_recv().ok()),
+        [Some("one answer".into()), Some("and another".into())]
+    );
 }
 
 #[tokio::test(start_paused = true)]
