@@ -13,12 +13,13 @@ use futures_util::{
     stream::{FuturesUnordered, SelectAll, select_all},
 };
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ErrorKind,
     message::Delivery,
     options::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
         ConfirmSelectOptions, QueueDeclareOptions,
     },
+    protocol::{AMQPErrorKind, AMQPSoftError},
     types::{FieldTable, ShortString},
     uri::AMQPUri,
 };
@@ -105,7 +106,7 @@ impl RabbitMq {
             pipes: sender,
             closing,
         };
-        let current = timeout(ANSWER, server.consume()).await??;
+        let current = timeout(ANSWER, server.begin()).await??;
         let task = tokio::spawn(async move { server.run(current).await }).abort_handle();
         Ok(Incoming { pipes, name: own, hub: Arc::new(Server { close, _task: Task(task) }) })
     }
@@ -273,6 +274,17 @@ impl Listening {
         }
     }
 
+    /// Begins to consume, and again where the shared queue went with the last of its other servers just after it had been
+    /// declared: one comes as another goes.
+    async fn begin(&self) -> Result<Current, BoxError> {
+        loop {
+            match self.consume().await {
+                Err(error) if is_missing(&error) => sleep(WAITS[0]).await,
+                begun => return begun,
+            }
+        }
+    }
+
     /// Connects, declares the queues and begins to consume them.
     async fn consume(&self) -> Result<Current, BoxError> {
         let connection = connect(&self.uri).await?;
@@ -347,6 +359,12 @@ impl Listening {
             None => self.table.end(id, "the peer speaks another language"),
         }
     }
+}
+
+/// Whether RabbitMQ said that there is no such queue.
+fn is_missing(error: &BoxError) -> bool {
+    let kind = error.downcast_ref::<lapin::Error>().map(lapin::Error::kind);
+    matches!(kind, Some(ErrorKind::ProtocolError(fault)) if matches!(fault.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)))
 }
 
 /// Says that there is no such pipe. Whoever does not hear of it falls silent in time.

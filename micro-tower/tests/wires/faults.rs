@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http_body_util::{BodyExt as _, Full};
 use micro_balance::NotSent;
-use micro_discover::{Endpoint, Memory};
+use micro_discover::{Endpoint, Memory, Service};
 use micro_tower::transport::{Connection, Connector};
 use tokio::time::{sleep, timeout};
 use tonic::body::Body;
@@ -44,6 +44,21 @@ pub(crate) async fn the_name_of_the_service_reaches_any_of_its_replicas(scheme: 
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "x");
     })
     .await;
+}
+
+/// What the last one leaves behind goes at every moment of the next one's beginning.
+pub(crate) async fn one_comes_while_the_last_goes(broker: &str) {
+    let begin = || {
+        let server = micro_tower::Server::new().listen(broker);
+        tokio::spawn(server.announce(Arc::new(Memory::default()), Service::new("passing")).bind())
+    };
+    let mut last = begin().await.unwrap().unwrap();
+    for step in 0..150 {
+        let next = begin();
+        sleep(Duration::from_micros(100) * step).await;
+        drop(last);
+        last = timeout(Duration::from_secs(5), next).await.unwrap().unwrap().expect("it listens");
+    }
 }
 
 async fn until_all_called<F: Future<Output = ()>>(replicas: &[Running], call: impl Fn() -> F) {

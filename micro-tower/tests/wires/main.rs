@@ -36,6 +36,7 @@ async fn nats_behaves() {
     suite::all(Place::new(&broker.url())).await;
     faults::nobody_listens_at("nats://micro.rpc.nobody", &broker.url()).await;
     faults::the_name_of_the_service_reaches_any_of_its_replicas("nats", &broker.url()).await;
+    faults::one_comes_while_the_last_goes(&broker.url()).await;
     faults::a_broker_that_restarts_answers_nothing_twice(&mut broker).await;
 }
 
@@ -49,6 +50,7 @@ async fn rabbitmq_behaves() {
     suite::all(Place::new(&broker.url())).await;
     faults::nobody_listens_at("rabbitmq://micro.rpc.nobody", &broker.url()).await;
     faults::the_name_of_the_service_reaches_any_of_its_replicas("rabbitmq", &broker.url()).await;
+    faults::one_comes_while_the_last_goes(&broker.url()).await;
     faults::a_broker_that_restarts_answers_nothing_twice(&mut broker).await;
 }
 
