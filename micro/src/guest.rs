@@ -63,7 +63,7 @@ pub async fn run(
         return Err(Failure::new(Kind::Denied, format!("you may not {word} anything here")));
     }
     let command = request.command();
-    let context = context.clone().until(sleep(limit));
+    let context = context.clone().for_guests().until(sleep(limit));
     let (replies, mut given) = Replies::channel();
     let work = async {
         let done = if command.is_endless() {

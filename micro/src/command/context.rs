@@ -90,6 +90,13 @@ impl Context {
         self
     }
 
+    /// Lets arguments name nothing of this machine, whatever was said before: for whoever is not at its keyboard.
+    #[must_use]
+    pub fn for_guests(mut self) -> Self {
+        self.local = false;
+        self
+    }
+
     /// Tells commands that run until they are told to stop when that is: when `stop` ends.
     #[must_use]
     pub fn until(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
@@ -142,6 +149,16 @@ impl Context {
     pub async fn text(&self, argument: &str, what: &str) -> Result<String, Failure> {
         self.may_read(argument, what)?;
         local::text(argument, what).await
+    }
+
+    /// The bytes that `argument` gives, as [`text`](Self::text) does, whatever they are.
+    ///
+    /// # Errors
+    ///
+    /// As for [`text`](Self::text).
+    pub async fn bytes(&self, argument: &str, what: &str) -> Result<Vec<u8>, Failure> {
+        self.may_read(argument, what)?;
+        local::bytes(argument, what).await
     }
 
     /// The JSON documents that `argument` gives, as [`text`](Self::text) does; those on standard input as they

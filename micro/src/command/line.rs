@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use serde_json::value::RawValue;
 
 use super::failure::{Failure, Kind};
 use super::request::Request;
@@ -13,14 +14,39 @@ struct Line {
     request: Request,
 }
 
-/// Reads a line as a shell would read it behind `micro`: words, and quotes around those that have spaces.
+/// Reads a line as a shell would read it behind `micro`: words, and quotes around those that have spaces. JSON needs none:
+/// in a chat nobody thinks of a shell.
 ///
 /// # Errors
 ///
 /// [`Kind::Help`] with the text that was asked for; [`Kind::Usage`] with what is wrong with the line.
 pub fn parse(line: &str) -> Result<Request, Failure> {
-    let words = shlex::split(line).ok_or_else(|| Failure::new(Kind::Usage, "a quote is not closed"))?;
-    parse_words(words)
+    parse_words(words(line)?)
+}
+
+/// The words of a line, as [`parse`] reads them.
+pub(crate) fn words(line: &str) -> Result<Vec<String>, Failure> {
+    let split = |text| shlex::split(text).ok_or_else(|| Failure::new(Kind::Usage, "a quote is not closed"));
+    let Some((before, json, behind)) = json(line) else { return split(line) };
+    let mut all = split(before)?;
+    all.push(json.to_owned());
+    all.extend(words(behind)?);
+    Ok(all)
+}
+
+/// The first object or list of JSON that stands in `line` as a word of its own, outside of quotes.
+fn json(line: &str) -> Option<(&str, &str, &str)> {
+    line.char_indices().filter(|(_, c)| matches!(c, '{' | '[')).find_map(|(at, _)| {
+        let (before, rest) = line.split_at(at);
+        if !before.is_empty() && !before.ends_with(char::is_whitespace) {
+            return None;
+        }
+        shlex::split(before)?;
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+        let json = values.next()?.ok()?.get();
+        let behind = &rest[values.byte_offset()..];
+        (behind.is_empty() || behind.starts_with(char::is_whitespace)).then_some((before, json, behind))
+    })
 }
 
 /// The same, of words.
@@ -33,13 +59,23 @@ pub fn parse_words(words: impl IntoIterator<Item = String>) -> Result<Request, F
         Ok(line) => Ok(line.request),
         Err(error) => {
             let text = error.to_string();
-            let kind = match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Kind::Help,
-                _ => Kind::Usage,
-            };
-            Err(Failure::new(kind, text.trim_start_matches("error: ").trim_end()))
+            let text = text.trim_start_matches("error: ").trim_end();
+            Err(match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    Failure::new(Kind::Help, text)
+                }
+                _ => Failure::new(Kind::Usage, what(text)),
+            })
         }
     }
+}
+
+/// What is wrong, without what a command line would say of it: there is no program here to be called again.
+fn what(text: &str) -> String {
+    let said =
+        text.split("\n\n").filter(|part| !part.starts_with("Usage: ") && !part.starts_with("For more "));
+    let parts: Vec<_> = said.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    parts.join("; ")
 }
 
 #[cfg(test)]
@@ -56,6 +92,21 @@ mod tests {
             panic!("a call")
         };
         assert_eq!(call.words[2], "name=John Doe");
+    }
+
+    #[test]
+    fn json_needs_no_quotes_and_may_have_them() {
+        let json = r#"{"name": "it's", "in": {"x": [1]}}"#;
+        for line in [
+            format!("call greeter Hello {json} --timeout 2s"),
+            format!("call greeter 'Hello' {json} -v {json}"),
+        ] {
+            assert_eq!(words(&line).unwrap()[3], json, "{line}");
+        }
+        let quoted = r#"call greeter Hello '{"in": {"x": 1}}'"#;
+        assert_eq!(words(quoted).unwrap()[3], r#"{"in": {"x": 1}}"#);
+        assert_eq!(words("call a b {x} tags:=[1]").unwrap(), ["call", "a", "b", "{x}", "tags:=[1]"]);
+        assert!(words("call a b '{").is_err());
     }
 
     #[test]

@@ -34,18 +34,32 @@ pub(super) fn place(argument: &str) -> Place<'_> {
 
 /// The text behind `argument`; `what` is what it is to be, as "the record".
 pub(super) async fn text(argument: &str, what: &str) -> Result<String, Failure> {
-    let (from, read) = match place(argument) {
-        Place::Here(text) => return Ok(text.to_owned()),
+    String::from_utf8(bytes(argument, what).await?).map_err(|error| {
+        Failure::new(Kind::Usage, format!("{what} from {} is no text", from(argument))).source(error)
+    })
+}
+
+/// The bytes behind `argument`, whatever they are.
+pub(super) async fn bytes(argument: &str, what: &str) -> Result<Vec<u8>, Failure> {
+    let read = match place(argument) {
+        Place::Here(text) => return Ok(text.as_bytes().to_vec()),
         Place::File(path) => {
             let path = path.to_owned();
-            (
-                format!("the file {path:?}"),
-                blocking(move || std::fs::File::open(path).and_then(limited)).await,
-            )
+            blocking(move || std::fs::File::open(path).and_then(limited)).await
         }
-        Place::Input => ("standard input".to_owned(), blocking(|| limited(io::stdin().lock())).await),
+        Place::Input => blocking(|| limited(io::stdin().lock())).await,
     };
-    read.map_err(|error| Failure::new(Kind::Usage, format!("cannot read {what} from {from}")).source(error))
+    let cannot = || format!("cannot read {what} from {}", from(argument));
+    read.map_err(|error| Failure::new(Kind::Usage, cannot()).source(error))
+}
+
+/// Where an argument points to, in words.
+fn from(argument: &str) -> String {
+    match place(argument) {
+        Place::Here(_) => "the argument".to_owned(),
+        Place::File(path) => format!("the file {path:?}"),
+        Place::Input => "standard input".to_owned(),
+    }
 }
 
 /// The bytes of the file `path`.
@@ -82,9 +96,9 @@ async fn blocking<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send
     receiver.await.unwrap_or_else(|_| Err(io::Error::other("the reader is gone")))
 }
 
-fn limited(from: impl Read) -> io::Result<String> {
-    let mut content = String::new();
-    let read = from.take(LARGEST + 1).read_to_string(&mut content)?;
+fn limited(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let read = from.take(LARGEST + 1).read_to_end(&mut content)?;
     if read as u64 > LARGEST {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has more than {LARGEST} bytes")));
     }
@@ -105,6 +119,6 @@ mod tests {
     #[test]
     fn what_is_longer_than_the_limit_is_not_read() {
         assert!(limited(io::repeat(b'x')).unwrap_err().to_string().contains("more than"));
-        assert_eq!(limited(&b"{}"[..]).unwrap(), "{}");
+        assert_eq!(limited(&b"{}"[..]).unwrap(), b"{}");
     }
 }

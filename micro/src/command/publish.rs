@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
 use futures_core::future::BoxFuture;
 use http::{HeaderName, HeaderValue};
@@ -17,14 +18,14 @@ use super::reply::{Published, Reply};
 #[derive(Args, Clone, Debug)]
 #[non_exhaustive]
 pub struct Publish {
-    /// TOPIC MESSAGE: words joined by dots, such as orders.created, and any text, @FILE, or - for standard input
+    /// TOPIC MESSAGE: words joined by dots, such as orders.created, and any text, or @FILE or - for the bytes there
     #[arg(required = true, value_name = "TOPIC MESSAGE")]
     pub words: Vec<String>,
     /// A header to send along; may be given several times
     #[arg(long, short = 'H', value_name = "NAME: VALUE")]
     pub header: Vec<String>,
     /// How often to publish it
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     pub count: u32,
     /// How long the broker may take to confirm it
     #[arg(long, default_value = "5s", value_parser = duration::parse)]
@@ -38,7 +39,7 @@ impl Command for Publish {
                 return Err(Failure::new(Kind::Usage, "require topic and message")
                     .hint("micro publish orders.created '{\"id\":7}'"));
             };
-            let body = context.text(&body.join(" "), "the message").await?;
+            let body = Bytes::from(context.bytes(&body.join(" "), "the message").await?);
             let broker = context.broker().await?;
             let publisher = Publisher::new(broker.clone()).within(self.timeout);
             for _ in 0..self.count {

@@ -50,3 +50,13 @@ fn what_is_no_topic_or_no_message_is_a_usage_error() {
         assert!(run.err.contains(why), "{run:?}");
     }
 }
+
+#[test]
+fn a_message_is_bytes_whatever_they_mean() {
+    let place = Place::new();
+    let mut subscriber = place.start(&["subscribe", "pictures", "--count", "1", "-o", "json"]);
+    std::fs::write(place.path("picture"), b"\xff\x00\x1b[31m").unwrap();
+    let file = format!("@{}", place.path("picture").display());
+    let out = heard(&place, &mut subscriber, &["publish", "pictures", &file]);
+    assert!(out.contains(r#""body_base64":"/wAbWzMxbQ==""#), "{out}");
+}

@@ -18,6 +18,7 @@ mod errors;
 mod events;
 mod formats;
 mod go_micro;
+mod guests;
 mod health;
 mod original;
 mod output;
