@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use super::state::{ID, Inner};
@@ -15,7 +16,7 @@ const TOKEN: HeaderName = HeaderName::from_static("micro-token");
 
 /// Lets a request through, or says why not. The token goes no further.
 pub(super) async fn guard(State(inner): State<Arc<Inner>>, mut request: Request, next: Next) -> Response {
-    if !inner.origins.may_connect(request.headers()) || is_rebound(request.headers(), &inner) {
+    if !inner.origins.may_connect(request.headers()) || is_rebound(&request, &inner) {
         let detail = "a page of another host may not use this sidecar";
         return Fault::new(ID, StatusCode::FORBIDDEN, detail).response().into_response();
     }
@@ -31,17 +32,27 @@ pub(super) async fn guard(State(inner): State<Arc<Inner>>, mut request: Request,
 
 /// Whether a page came by a name that was made to mean this machine (DNS rebinding): then host and origin are the same, and
 /// neither is this machine's nor a friend's. A token keeps such pages out by itself.
-fn is_rebound(headers: &HeaderMap, inner: &Inner) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()) else {
+///
+/// What a page reads of its own host has no origin: there the host has to do. A name without a dot is nobody's on the
+/// internet, so that programs may call this machine what they like.
+fn is_rebound(request: &Request, inner: &Inner) -> bool {
+    if inner.token.is_some() {
         return false;
-    };
-    inner.token.is_none() && !is_local(origin) && !inner.friends.iter().any(|friend| friend == origin)
+    }
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    if let Some(origin) = text(header::ORIGIN) {
+        return !is_local(origin) && !inner.friends.iter().any(|friend| friend == origin);
+    }
+    let host = request.uri().authority().map(Authority::as_str).or_else(|| text(header::HOST));
+    let host = host.unwrap_or_default();
+    let is_friend = |friend: &String| friend.split_once("://").is_some_and(|(_, of)| of == host);
+    host.contains('.') && !is_local(&format!("http://{host}")) && !inner.friends.iter().any(is_friend)
 }
 
 /// Whether the host of an origin is an address, or this machine by its own name.
 fn is_local(origin: &str) -> bool {
     let uri = origin.parse::<Uri>().unwrap_or_default();
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
     host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok()
 }
 

@@ -76,7 +76,7 @@ impl Face {
         let length =
             if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: gateway.example\r\nconnection: close\r\n{headers}{length}\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n{headers}{length}\r\n"
         );
         Answer::of(&self.say([head.as_bytes(), body].concat()))
     }
@@ -99,6 +99,10 @@ impl Face {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.running.has_ended()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

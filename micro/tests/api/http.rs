@@ -78,10 +78,10 @@ fn a_service_learns_who_asks_and_nothing_that_was_said_to_the_gateway() {
     let answer = face.ask("GET", "/foo/x", headers, b"");
     let text = answer.text();
     for line in [
-        "host: gateway.example",
+        "host: gateway",
         "x-forwarded-for: 203.0.113.7, 127.0.0.1",
         "x-forwarded-proto: http",
-        "x-forwarded-host: gateway.example",
+        "x-forwarded-host: gateway",
         "x-request-id: mine",
     ] {
         assert!(text.lines().any(|other| other == line), "{line:?} is missing in {text}");

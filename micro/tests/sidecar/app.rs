@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::face::Face;
+use crate::face::{Answer, Face};
 use crate::program::Place;
 
 /// A program that answers 200 or 500. Its address, and what decides.
@@ -121,4 +121,28 @@ fn a_socket_of_the_file_system_serves_whoever_may_open_it() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("[]"), "{answer}");
     running.signal(Signal::TERM);
     assert_eq!(running.end().0.code(), Some(0));
+}
+
+#[test]
+fn a_page_that_made_a_name_of_its_own_mean_this_machine_reads_nothing() {
+    let place = Place::new();
+    let get = |face: &Face, host: &str, more: &str| {
+        let request = format!("GET /registry HTTP/1.1\r\nhost: {host}\r\n{more}connection: close\r\n\r\n");
+        Answer::of(&face.say(request)).status
+    };
+    let face = Face::of(&place, "sidecar", &["--cors", "https://shop.example"]);
+    for (host, status) in [
+        ("evil.example:8081", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.", 403),
+        ("localhost:8081", 200),
+        ("127.0.0.1:8081", 200),
+        ("[::1]:8081", 200),
+        ("sidecar:8081", 200),
+        ("shop.example", 200),
+    ] {
+        assert_eq!(get(&face, host, ""), status, "{host}");
+    }
+    let secret = Face::of(&place, "sidecar", &["--token", "secret"]);
+    assert_eq!(get(&secret, "sidecar.example", "micro-token: secret\r\n"), 200, "a token says enough");
 }

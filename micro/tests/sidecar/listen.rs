@@ -12,8 +12,7 @@ impl Listening {
     /// Asks, and waits for the head of the answer.
     pub(crate) fn start(face: &Face, path: &str) -> Self {
         let mut stream = face.connect();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: sidecar.example\r\naccept: text/event-stream\r\n\r\n")
-            .unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: sidecar\r\naccept: text/event-stream\r\n\r\n").unwrap();
         let mut lines = BufReader::new(stream);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
