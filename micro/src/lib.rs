@@ -22,6 +22,7 @@
 mod causes;
 mod near;
 mod this_machine;
+mod time_limit;
 
 pub mod schema;
 

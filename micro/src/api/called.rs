@@ -20,6 +20,7 @@ use crate::call::Error;
 use crate::proxy::{Fault, Peer, Upstream, metered};
 use crate::rpc::{by_name, failure};
 use crate::schema;
+use crate::time_limit::limit;
 use crate::transcode::{Found, Transcoding, metadata, transcode};
 
 /// What `upstream` calls `name`; asked anew if it does not know it.
@@ -142,7 +143,7 @@ async fn call(
     let path = path.try_into().map_err(|_| tonic::Status::internal("the method's name is no path"))?;
     let mut asked = tonic::Request::new(message);
     *asked.metadata_mut() = MetadataMap::from_headers(metadata(&parts.headers));
-    asked.set_timeout(how.timeout);
+    limit(&mut asked, how.timeout);
     parts.extensions.get::<SentTo>().and_then(|sent_to| asked.extensions_mut().insert(sent_to.clone()));
     let mut grpc = Grpc::new(client);
     grpc.ready().await.map_err(tonic::Status::from_error)?;

@@ -21,6 +21,7 @@ use super::request::Call;
 use super::target::Target;
 use crate::remote::Sidecar;
 use crate::schema::{self, Schema, Schemas};
+use crate::time_limit;
 
 /// Calls any method of any service. Clones share its clients and schemas.
 #[derive(Clone, Debug)]
@@ -196,7 +197,7 @@ impl Caller {
             request.extensions_mut().insert(sent_to);
         }
         if let Some(timeout) = call.timeout {
-            request.set_timeout(timeout);
+            time_limit::limit(&mut request, timeout);
         }
         let response = tokio::select! {
             biased;

@@ -204,6 +204,8 @@ fn answered(
     }
     active.answered(response.status(), response.headers());
     clean_response(response.headers_mut());
+    // What the client hears is ours: it may keep a connection that the service's HTTP/1.0 would have closed.
+    *response.version_mut() = Version::HTTP_11;
     response.map(|body| Body::new(Forwarded::new(body, grpc, active)))
 }
 

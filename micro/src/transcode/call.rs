@@ -20,6 +20,7 @@ use super::route::Found;
 use super::status::Problem;
 use super::stream::{Form, Several};
 use crate::call::invoke;
+use crate::time_limit;
 
 /// How requests are carried out.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +117,7 @@ fn asked<M>(
     let mut request = tonic::Request::new(messages);
     let streams = method.is_server_streaming() || method.is_client_streaming();
     if let Some(timeout) = timeout(headers)?.or_else(|| (!streams).then_some(how.timeout)) {
-        request.set_timeout(timeout);
+        time_limit::limit(&mut request, timeout);
     }
     let given = std::mem::take(request.metadata_mut()).into_headers();
     let mut carried = metadata(headers);

@@ -8,7 +8,7 @@ use http::Response;
 use micro_discover::{Method, Service as Record};
 use tonic::body::Body;
 
-use crate::face::Face;
+use crate::face::{Answer, Face};
 use crate::program::Place;
 use crate::service::Services;
 
@@ -223,4 +223,49 @@ fn pages_of_other_hosts_are_let_in_by_name_only() {
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None));
     let run = place.run(&["api", "--cors", "*", "--cors-credentials"]);
     assert_eq!(run.code, Some(2), "{run:?}");
+}
+
+#[test]
+fn an_answer_of_an_old_server_is_told_in_the_gateways_own_http() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    services.announce("old", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4096];
+            if stream.read(&mut head).unwrap_or(0) > 0 {
+                stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nto the end").ok();
+            }
+        }
+    });
+    let face = Face::start(&place, &[]);
+    face.until("/old/x", 200);
+    let mut stream = face.connect();
+    // The connection with the gateway goes on, whatever became of the one behind it.
+    for _ in 0..2 {
+        stream.write_all(b"GET /old/x HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"0\r\n\r\n") {
+            let mut some = [0; 4096];
+            let read = stream.read(&mut some).unwrap();
+            assert_ne!(read, 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&some[..read]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
+        assert_eq!(Answer::of(&answer).text(), "to the end");
+    }
+    let answer = Answer::of(&face.say("GET /old/x HTTP/1.0\r\nhost: a\r\n\r\n"));
+    assert_eq!((answer.status, answer.text().as_str()), (200, "to the end"));
+}
+
+#[test]
+fn a_timeout_longer_than_any_header_can_say_is_a_long_one() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    crate::shop::open(&services);
+    let face = Face::start(&place, &["--timeout", "18446744073709551615s"]);
+    let json = "content-type: application/json\r\n";
+    assert_eq!(face.ask("POST", "/shop/shop/plain", json, b"{}").status, 200);
 }

@@ -180,3 +180,36 @@ fn what_a_server_says_more_of_a_failure_is_shown() {
     assert_eq!(detail["@type"], "type.googleapis.com/google.rpc.BadRequest");
     assert_eq!(detail["fieldViolations"][0]["description"], "too long", "{detail}");
 }
+
+#[test]
+fn a_timeout_longer_than_the_header_can_say_is_a_long_one() {
+    let echo = Echo::new();
+    let out = echo.place.ok(&[
+        "call",
+        "echo",
+        "Unary",
+        "text=hi",
+        "--timeout",
+        "18446744073709551615s",
+        "-o",
+        "json",
+    ]);
+    assert_eq!(out, "{\"text\":\"hi\"}\n");
+}
+
+#[test]
+fn an_address_that_is_given_is_the_one_that_was_tried() {
+    let echo = Echo::new();
+    let run = echo.place.run(&["call", "echo", "Unary", "--address", "127.0.0.1:1"]);
+    assert_eq!(run.code, Some(78), "{run:?}");
+    assert!(run.err.contains("tried: to call Unary at 127.0.0.1:1\n"), "{run:?}");
+    assert!(run.err.contains("try:   another address"), "{run:?}");
+}
+
+#[test]
+fn what_can_be_asked_is_described_with_something_to_fill_in() {
+    let echo = Echo::new();
+    let all = echo.place.ok(&["describe", "echo", "--template", "-o", "json"]);
+    let all: serde_json::Value = serde_json::from_str(&all).unwrap();
+    assert_eq!(all.pointer("/0/template/Unary/text"), Some(&"".into()), "{all}");
+}
