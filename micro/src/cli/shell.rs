@@ -1,5 +1,6 @@
 //! `cli`: commands, one after the other.
 
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
 use super::execute::{Style, execute};
@@ -7,21 +8,23 @@ use super::prompt::lines;
 use super::report::report;
 use super::signals;
 use super::tab::Tab;
-use crate::command::{Context, Failure, Kind, Request, parse_words};
+use crate::command::{Context, Failure, Kind, Request, parse_words, words};
 
 /// Reads lines until there are no more, or one says quit; runs each, and goes on after a failure. Ctrl-C ends the
-/// command that runs, not the shell. Answers with the exit code of the last command.
+/// command that runs, not the shell; SIGTERM ends both. Answers with the exit code of the last command.
 pub(super) async fn shell(context: &Context, style: &Style, colours: bool) -> u8 {
     let (mut lines, done) = lines(Tab::new(context.registry().clone(), Handle::current()));
     let mut last = 0;
     while let Some(line) = lines.recv().await {
-        let words = shlex::split(&line).unwrap_or_else(|| vec![line.clone()]);
-        match words.first().map(String::as_str) {
-            None => {}
-            Some("quit" | "exit") => return last,
-            Some(_) => {
-                let ran = one(words, context, style).await;
-                last = ran.map_or_else(|failure| report(&failure, colours), |()| 0);
+        match words(&line) {
+            Err(failure) => last = report(&failure, colours),
+            Ok(words) if words.is_empty() => {}
+            Ok(words) if matches!(&*words[0], "quit" | "exit") => return last,
+            Ok(words) => {
+                last = one(words, context, style).await.unwrap_or_else(|failure| report(&failure, colours));
+                if last == signals::TERMINATED {
+                    return last;
+                }
             }
         }
         if done.send(()).await.is_err() {
@@ -31,7 +34,8 @@ pub(super) async fn shell(context: &Context, style: &Style, colours: bool) -> u8
     last
 }
 
-async fn one(mut words: Vec<String>, context: &Context, style: &Style) -> Result<(), Failure> {
+/// Runs a command until it is done or a signal says stop, and gives its exit code.
+async fn one(mut words: Vec<String>, context: &Context, style: &Style) -> Result<u8, Failure> {
     match words[0].as_str() {
         "?" => "help".clone_into(&mut words[0]),
         "ls" => "list".clone_into(&mut words[0]),
@@ -42,6 +46,17 @@ async fn one(mut words: Vec<String>, context: &Context, style: &Style) -> Result
         return Err(failure.hint("help"));
     }
     let request = parse_words(words)?;
-    let context = context.clone().until(signals::stop()?);
-    execute(request.command(), &context, style.clone().of(&request)).await
+    let stop = signals::word()?.shared();
+    let context = context.clone().until(stop.clone().map(drop));
+    let work = execute(request.command(), &context, style.clone().of(&request));
+    if request.command().is_endless() {
+        // It withdraws and says good-bye by itself.
+        work.await?;
+        let told = stop.now_or_never();
+        return Ok(told.filter(|code| *code == signals::TERMINATED).unwrap_or(0));
+    }
+    tokio::select! {
+        done = work => done.map(|()| 0),
+        code = stop => Ok(code),
+    }
 }

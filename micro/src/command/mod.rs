@@ -54,6 +54,7 @@ pub use failure::{Failure, Kind};
 pub use get::Get;
 pub use handler::{Command, Replies};
 pub use health::Health;
+pub(crate) use line::words;
 pub use line::{parse, parse_words};
 pub use list::List;
 pub use new::New;

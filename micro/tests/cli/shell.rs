@@ -1,6 +1,9 @@
 //! Commands typed one after the other.
 
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+
+use rustix::process::Signal;
 
 use crate::echo::Echo;
 use crate::program::Place;
@@ -107,4 +110,26 @@ fn no_history_is_kept_where_none_is_wanted() {
     shell.press(&["quit", ENTER].concat());
     assert_eq!(shell.end(), Some(0));
     assert!(!place.path("home").exists());
+}
+
+#[test]
+fn an_interrupt_ends_the_command_each_time_and_never_the_shell() {
+    let place = Place::new();
+    // Takes connections, and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    place.ok(&["register", "silent", "-a", &address, "--id", "s", "--ttl", "0"]);
+    let mut shell = at_a_terminal(&place, Some("off"));
+    let commands =
+        [("watch silent", "added"), ("watch silent", "added"), ("health silent --timeout 1h", "waiting for")];
+    for (line, shown) in commands {
+        shell.press(&[line, ENTER].concat());
+        shell.until(shown);
+        shell.signal(Signal::INT);
+        shell.until("micro> ");
+    }
+    shell.press(&["watch silent", ENTER].concat());
+    shell.until("added");
+    shell.signal(Signal::TERM);
+    assert_eq!(shell.end(), Some(143));
 }
