@@ -38,6 +38,11 @@ const FILES: [(&str, &str); 8] = [
     (".gitignore", "/target\n"),
 ];
 
+/// Directories of cargo, which no program may be called.
+const CARGO: [&str; 4] = ["build", "deps", "examples", "incremental"];
+/// The messages of the interface, which stand beside the service, and what Rust means by it.
+const TAKEN: [&str; 7] = ["Ping", "Pong", "Request", "Response", "Self", "StreamRequest", "StreamResponse"];
+
 /// Where the library is that this program was built from.
 const CHECKOUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -52,7 +57,10 @@ impl Command for New {
             }
             let name = match &self.fqdn {
                 Some(name) => name.clone(),
-                None => dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+                None => {
+                    let nameless = || usage(format!("{} has no name of its own", dir.display()));
+                    dir.file_name().ok_or_else(nameless)?.to_string_lossy().into_owned()
+                }
             };
             let words = Words::of(&name)?;
             if dir.exists() {
@@ -92,16 +100,23 @@ impl Words {
             );
         }
         let package = name.replace('-', "_");
-        let camel = package.split('_').map(|word| {
-            let mut letters = word.chars();
-            letters
-                .next()
-                .map(|first| first.to_ascii_uppercase())
-                .into_iter()
-                .chain(letters)
-                .collect::<String>()
-        });
-        Ok(Self { name: name.to_owned(), camel: camel.collect(), package })
+        let camel: String = package
+            .split('_')
+            .map(|word| {
+                let mut letters = word.chars();
+                letters
+                    .next()
+                    .map(|first| first.to_ascii_uppercase())
+                    .into_iter()
+                    .chain(letters)
+                    .collect::<String>()
+            })
+            .collect();
+        if CARGO.contains(&name) || TAKEN.contains(&&*camel) {
+            let what = format!("{name:?} is the name of something else in what is written");
+            return Err(Failure::new(Kind::Usage, what).hint(format!("micro new {name}-service")));
+        }
+        Ok(Self { name: name.to_owned(), camel, package })
     }
 
     fn fill(&self, text: &str) -> String {
@@ -157,7 +172,7 @@ mod tests {
             words.fill("{{name}} {{package}} {{Name}} {{module}}"),
             "order-book2 order_book2 OrderBook2 order_book2"
         );
-        for bad in ["", "Greeter", "2x", "a/b", "a b", "../x"] {
+        for bad in ["", "Greeter", "2x", "a/b", "a b", "../x", "build", "ping", "stream-request", "self"] {
             assert!(Words::of(bad).is_err(), "{bad}");
         }
     }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::proto::{self, Ping, Pong, StreamRequest, StreamResponse, order_book_server::OrderBook};
+use crate::proto::{self, Ping, Pong, StreamRequest, StreamResponse};
 
 /// Answers the service's methods.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +14,7 @@ pub(crate) struct Handler;
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl OrderBook for Handler {
+impl proto::order_book_server::OrderBook for Handler {
     async fn call(&self, request: Request<proto::Request>) -> Result<Response<proto::Response>, Status> {
         let msg = format!("Hello {}", request.into_inner().name);
         Ok(Response::new(proto::Response { msg }))
