@@ -116,23 +116,25 @@ impl ServerTls {
     /// Follows the files, for ever; ends at once where there are none.
     pub(super) async fn follow(self) {
         let Some(files) = self.files.clone() else { return };
-        let mut before = read(&files).ok();
+        // What is shown, and what could not be: that is said once.
+        let (mut before, mut refused) = (read(&files).ok(), None);
         loop {
             sleep(LOOK).await;
             let look = files.clone();
             // It may be a disk that takes its time.
             let Ok(now) = tokio::task::spawn_blocking(move || read(&look)).await else { return };
             let Ok(now) = now else { continue };
-            if before.as_ref() == Some(&now) {
+            if before.as_ref() == Some(&now) || refused.as_ref() == Some(&now) {
                 continue;
             }
             // Half of it may have been written: the next look tells.
             if let Err(error) = self.renew(&now.0, &now.1) {
                 tracing::warn!(%error, file = %files.0.display(), "the certificate stays as it was");
+                refused = Some(now);
                 continue;
             }
             tracing::info!(file = %files.0.display(), "another certificate is shown from now on");
-            before = Some(now);
+            (before, refused) = (Some(now), None);
         }
     }
 }
