@@ -69,6 +69,7 @@ pub use event::EventForm;
 pub use gateway::Gateway;
 pub use handler::Handler;
 pub use observe::{Observed, Observer};
+pub(crate) use own::answer_stats;
 pub use response::ResponseFuture;
 pub use rules::{Route, Rules};
 pub use settings::Builder;

@@ -39,7 +39,7 @@ impl Own {
                 Some(prometheus) => text("text/plain; version=0.0.4", prometheus.render()),
                 None => return None,
             },
-            "/stats" => self.stats(request.headers()),
+            "/stats" => answer_stats(&self.stats, request.headers()),
             _ => return None,
         };
         Some(match *request.method() {
@@ -52,41 +52,41 @@ impl Own {
             }
         })
     }
+}
 
-    /// A page for people, JSON for programs: for those that say so in either header.
-    fn stats(&self, headers: &HeaderMap) -> Response<Body> {
-        let json = self.stats.json();
-        let says = |name| {
-            let value = headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-            value.is_some_and(|value| value.contains("application/json"))
-        };
-        if says(header::CONTENT_TYPE) || says(header::ACCEPT) {
-            return text("application/json", json.to_string());
-        }
-        let row = |count: &serde_json::Value| {
-            let codes = &count["status_codes"];
-            let cells = [
-                &count["timestamp"],
-                &count["total_reqs"],
-                &codes["20x"],
-                &codes["30x"],
-                &codes["40x"],
-                &codes["50x"],
-            ];
-            let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
-            format!("<tr>{cells}</tr>")
-        };
-        let rows: String = json["counters"].as_array().into_iter().flatten().map(row).collect();
-        let [started, memory, threads] =
-            ["started", "memory", "threads"].map(|key| json[key].to_string().replace('"', ""));
-        text(
-            "text/html; charset=utf-8",
-            format!(
-                "<!doctype html><title>stats</title><h1>Stats</h1><p>started {started}, memory {memory}, threads {threads}</p>\
-                 <table><tr><th>time</th><th>all</th><th>20x</th><th>30x</th><th>40x</th><th>50x</th></tr>{rows}</table>"
-            ),
-        )
+/// A page for people, JSON for programs: for those that say so in either header.
+pub(crate) fn answer_stats(stats: &Stats, headers: &HeaderMap) -> Response<Body> {
+    let json = stats.json();
+    let says = |name| {
+        let value = headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        value.is_some_and(|value| value.contains("application/json"))
+    };
+    if says(header::CONTENT_TYPE) || says(header::ACCEPT) {
+        return text("application/json", json.to_string());
     }
+    let row = |count: &serde_json::Value| {
+        let codes = &count["status_codes"];
+        let cells = [
+            &count["timestamp"],
+            &count["total_reqs"],
+            &codes["20x"],
+            &codes["30x"],
+            &codes["40x"],
+            &codes["50x"],
+        ];
+        let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+        format!("<tr>{cells}</tr>")
+    };
+    let rows: String = json["counters"].as_array().into_iter().flatten().map(row).collect();
+    let [started, memory, threads] =
+        ["started", "memory", "threads"].map(|key| json[key].to_string().replace('"', ""));
+    text(
+        "text/html; charset=utf-8",
+        format!(
+            "<!doctype html><title>stats</title><h1>Stats</h1><p>started {started}, memory {memory}, threads {threads}</p>\
+             <table><tr><th>time</th><th>all</th><th>20x</th><th>30x</th><th>40x</th><th>50x</th></tr>{rows}</table>"
+        ),
+    )
 }
 
 fn not_ready(why: &str) -> Response<Body> {

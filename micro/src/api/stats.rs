@@ -65,7 +65,7 @@ impl Stats {
     }
 
     /// Closes a count every 5 s, for ever.
-    pub(super) async fn run(self) {
+    pub(crate) async fn run(self) {
         let mut ticks = interval(EACH);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {

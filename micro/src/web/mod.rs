@@ -26,6 +26,7 @@ mod live;
 mod login;
 
 mod apps;
+mod counted;
 mod feeds;
 mod polls;
 mod view;

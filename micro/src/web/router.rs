@@ -10,7 +10,7 @@ use super::page::{call, events, login, registry, service, services, tap, termina
 use super::pass::{pass, pass_there};
 use super::settings::Builder;
 use super::view::View;
-use super::{assets, guard, rpc};
+use super::{assets, counted, guard, rpc};
 use crate::command::Context;
 
 /// A dashboard of a registry's services. Clones share everything.
@@ -72,6 +72,7 @@ impl Web {
             .route("/live/topology", get(topology::live))
             .route("/live/registry", get(registry::live))
             .route("/rpc", any(rpc::call))
+            .route("/stats", get(counted::get))
             .route("/login", get(login::get).post(login::post))
             .route("/logout", post(login::log_out))
             .route("/favicon.ico", get(assets::icon))
@@ -80,6 +81,7 @@ impl Web {
         pages
             .fallback(pass)
             .layer(from_fn_with_state(self.view.clone(), guard::guard))
+            .layer(from_fn_with_state(self.view.clone(), counted::count))
             .with_state(self.view.clone())
     }
 }

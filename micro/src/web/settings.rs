@@ -7,6 +7,7 @@ use std::time::Duration;
 use micro_broker::Broker;
 
 use super::apps::{Apps, Origin};
+use super::counted::Counted;
 use super::feeds::Feeds;
 use super::login::Login;
 use super::polls::Polls;
@@ -113,6 +114,7 @@ impl Builder {
             feeds,
             rpc: Rpc::new(apps.directory.clone(), CALL_WITHIN),
             apps,
+            counted: Counted::start(),
             catalog,
             polls: Polls::default(),
             caller: self.context.caller().clone(),

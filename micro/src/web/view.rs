@@ -5,6 +5,7 @@ use std::sync::Arc;
 use micro_broker::Broker;
 
 use super::apps::Apps;
+use super::counted::Counted;
 use super::feeds::Feeds;
 use super::login::Login;
 use super::polls::Polls;
@@ -26,6 +27,7 @@ pub(super) struct View {
     pub(super) rpc: Rpc,
     pub(super) broker: Arc<dyn Broker>,
     pub(super) apps: Apps,
+    pub(super) counted: Counted,
     pub(super) login: Option<Login>,
     /// What stands before the names of web apps, without the dot.
     pub(super) namespace: Arc<str>,
