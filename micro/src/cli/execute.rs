@@ -1,10 +1,12 @@
 //! Runs a command and writes its replies.
 
+use std::future::pending;
 use std::io::{self, ErrorKind, Write};
 
 use tokio::sync::mpsc;
 
 use super::progress::waiting;
+use super::reader;
 use crate::command::{Command, Context, Failure, Kind, Replies, Reply, Request};
 use crate::show::{Format, Show};
 
@@ -17,6 +19,8 @@ pub(super) struct Style {
     pub(super) fields: Vec<String>,
     pub(super) colour: bool,
     pub(super) several: bool,
+    /// Whether all it does is to be read: it ends when nobody reads it.
+    pub(super) read: bool,
 }
 
 impl Style {
@@ -26,6 +30,7 @@ impl Style {
             self.format = Format::Original;
         }
         self.several = request.gives_several();
+        self.read = true;
         self
     }
 }
@@ -51,7 +56,15 @@ async fn write(mut replies: mpsc::Receiver<Reply>, style: Style, registry: &str)
     let mut show = Show::new(style.format).colour(style.colour).several(style.several).fields(style.fields);
     // Who gives answers as they come says enough by them.
     let patient = for_people && !style.several;
-    while let Some(reply) = next(&mut replies, patient).await {
+    let gone = async { if style.read { reader::gone().await } else { pending().await } };
+    tokio::pin!(gone);
+    loop {
+        let reply = tokio::select! {
+            biased;
+            reply = next(&mut replies, patient) => reply,
+            () = &mut gone => None,
+        };
+        let Some(reply) = reply else { break };
         if matches!(&reply, Reply::Services(services) if services.is_empty()) && for_people {
             aside(&format!("no services in the registry {registry}\n"));
         }

@@ -126,7 +126,7 @@ fn style(global: &Global, settings: Option<&Settings>) -> Result<Style, Failure>
     };
     let colour = colour::wanted(&io::stdout(), set("color").or(global.color.as_deref()));
     let chosen = global.output.is_some();
-    Ok(Style { format, chosen, fields: global.fields.clone(), colour, several: false })
+    Ok(Style { format, chosen, fields: global.fields.clone(), colour, several: false, read: false })
 }
 
 /// What the library says goes to standard error.

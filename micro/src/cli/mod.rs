@@ -10,6 +10,7 @@
 
 mod colour;
 mod report;
+mod reader;
 mod signals;
 mod tls;
 mod topics;

@@ -158,7 +158,12 @@ impl Call {
         if self.verbose {
             replies.send(Reply::Metadata(Metadata::new("header", answers.headers()))).await?;
         }
-        while let Some(answer) = answers.next().await {
+        loop {
+            let answer = tokio::select! {
+                answer = answers.next() => answer,
+                () = replies.unread() => return Ok(()),
+            };
+            let Some(answer) = answer else { break };
             let answer = answer.map_err(wrong)?;
             replies.send(Reply::Answer(Answered { answer, form: self.form() })).await?;
         }

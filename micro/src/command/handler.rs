@@ -42,6 +42,11 @@ impl Replies {
         (Self { sender }, receiver)
     }
 
+    /// Ends when nobody takes replies any more.
+    pub async fn unread(&self) {
+        self.sender.closed().await;
+    }
+
     /// Gives one reply.
     ///
     /// # Errors

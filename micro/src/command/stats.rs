@@ -68,6 +68,7 @@ impl Command for Top {
         Box::pin(async {
             tokio::select! {
                 () = context.stopped() => Ok(()),
+                () = replies.unread() => Ok(()),
                 done = self.follow(context, replies) => done,
             }
         })

@@ -31,6 +31,7 @@ impl Command for Subscribe {
             let broker = context.broker().await?;
             let done = tokio::select! {
                 () = context.stopped() => Ok(()),
+                () = replies.unread() => Ok(()),
                 done = self.follow(context, replies) => done,
             };
             broker.close().await;

@@ -32,6 +32,7 @@ impl Command for Watch {
         Box::pin(async {
             tokio::select! {
                 () = context.stopped() => Ok(()),
+                () = replies.unread() => Ok(()),
                 failed = self.follow(context, replies) => failed,
             }
         })

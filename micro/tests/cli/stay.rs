@@ -69,3 +69,21 @@ fn a_watch_of_everything_finds_services_that_come_later_and_writes_json_by_the_l
     let line = r#"{"event":"removed","service":"users","endpoint":{"id":"a","address":"127.0.0.1:1"}}"#;
     assert_eq!(watch.line(), line);
 }
+
+#[test]
+fn what_is_only_read_ends_when_nobody_reads_it() {
+    let place = Place::new();
+    place.ok(&["register", "greeter", "-a", "127.0.0.1:1", "--id", "a", "--ttl", "0"]);
+    for arguments in [&["watch"][..], &["subscribe", "orders.*"], &["top", "--interval", "1h"]] {
+        let mut watch = place.command(arguments).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        if arguments[0] == "watch" {
+            let mut out = std::io::BufReader::new(watch.stdout.as_mut().unwrap());
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+            assert_eq!(line, "added    greeter  a  127.0.0.1:1\n");
+        }
+        // Nothing more happens, and nothing is written: it has to hear of that by itself.
+        drop(watch.stdout.take());
+        assert_eq!(watch.wait().unwrap().code(), Some(0), "{arguments:?}");
+    }
+}
