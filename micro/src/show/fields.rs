@@ -1,5 +1,9 @@
 //! A choice of fields out of replies that are data.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
@@ -37,26 +41,53 @@ pub(super) fn pick<'a>(value: &Value, fields: &'a [String]) -> Result<Vec<Row<'a
     Ok(rows.iter().map(row).collect())
 }
 
-/// Every field of the rows of `value`, in order.
-pub(super) fn all(value: &Value) -> Vec<String> {
-    let rows = match value {
-        Value::Array(rows) => rows.as_slice(),
-        one => std::slice::from_ref(one),
-    };
+/// Every field of the rows in the JSON `text`, a list or one, in the order in which they are written.
+pub(super) fn all(text: &str) -> Vec<String> {
+    let rows: Vec<Keys> = serde_json::from_str(text)
+        .or_else(|_| serde_json::from_str(text).map(|one| vec![one]))
+        .unwrap_or_default();
     let mut names = Vec::new();
-    for key in rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys()) {
-        if !names.contains(key) {
-            names.push(key.clone());
+    for key in rows.into_iter().flat_map(|row| row.0) {
+        if !names.contains(&key) {
+            names.push(key);
         }
     }
     names
 }
 
-/// A value as a cell: text as it is, everything else as JSON.
+/// The keys of an object, in their order: a [`Value`] sorts them.
+#[derive(Default)]
+struct Keys(Vec<String>);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self::default())
+    }
+}
+
+impl<'de> Visitor<'de> for Keys {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some((key, IgnoredAny)) = map.next_entry()? {
+            self.0.push(key);
+        }
+        Ok(self)
+    }
+}
+
+/// A value as a cell: text as it is, lists of it with commas, everything else as JSON.
 pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
+        Value::Array(texts) if texts.iter().all(Value::is_string) => {
+            texts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+        }
         other => other.to_string(),
     }
 }
@@ -71,11 +102,14 @@ fn has_keys(rows: &[Value]) -> bool {
 }
 
 fn missing(rows: &[Value], field: &str) -> Failure {
-    let names = all(&Value::Array(rows.to_vec()));
+    let names: BTreeSet<_> = rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys()).collect();
     let failure = Failure::new(Kind::Usage, format!("there is no field {field:?}"));
-    match closest(field, names.iter().map(String::as_str)) {
+    match closest(field, names.iter().map(|name| name.as_str())) {
         Some(like) => failure.hint(format!("--fields {like}")),
-        None => failure.hint(format!("--fields {}", names.join(","))),
+        None => {
+            let names: Vec<_> = names.into_iter().map(String::as_str).collect();
+            failure.hint(format!("--fields {}", names.join(",")))
+        }
     }
 }
 
@@ -95,5 +129,14 @@ mod tests {
         let failure = pick(&value, &["nme".to_owned()]).unwrap_err();
         assert_eq!(failure.what_to_try(), Some("--fields name"));
         assert!(pick(&json!([]), &["x".to_owned()]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn fields_come_in_the_order_in_which_they_are_written_and_lists_as_people_write_them() {
+        assert_eq!(all(r#"[{"b":{"x":1},"a":[2]},{"c":null,"b":3}]"#), ["b", "a", "c"]);
+        assert_eq!(all(r#"{"z":1,"a":2}"#), ["z", "a"]);
+        assert!(all("7").is_empty() && all("[]").is_empty());
+        assert_eq!(cell(&json!(["1", "2"])), "1,2");
+        assert_eq!(cell(&json!([{"a": 1}])), r#"[{"a":1}]"#);
     }
 }

@@ -80,9 +80,8 @@ impl Show {
                     Ok(self.screen().show(reply))
                 }
                 _ => {
-                    let value = value(reply)?;
-                    let names = fields::all(&value);
-                    Ok(self.rows(&names, &fields::pick(&value, &names)?))
+                    let names = fields::all(&serde_json::to_string(reply).map_err(failed)?);
+                    Ok(self.rows(&names, &fields::pick(&value(reply)?, &names)?))
                 }
             },
             _ => self.data(reply, first),

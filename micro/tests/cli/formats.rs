@@ -59,3 +59,10 @@ fn names_fields_and_wide_tables_are_ways_to_see_the_same() {
     assert_eq!(run.code, Some(2), "{run:?}");
     assert!(run.err.contains("there is no field \"nme\"") && run.err.contains("--fields name"), "{run:?}");
 }
+
+#[test]
+fn wide_tables_have_their_columns_in_the_order_of_the_data() {
+    let echo = Echo::new();
+    let wide = echo.place.ok(&["list", "-o", "wide"]);
+    assert_eq!(wide, "NAME  VERSIONS  ENDPOINTS\necho  latest    2\n");
+}
