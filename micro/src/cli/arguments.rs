@@ -43,7 +43,7 @@ pub(super) struct Arguments {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Global {
-    /// The registry: file: is this user's; file:/dir, fixed://host:port, etcd://host, consul://host
+    /// The registry: file: is this user's; file:/dir, fixed://host:port, etcd://host, consul://host, nats://host
     /// [env: MICRO_REGISTRY] [default: file:]
     #[arg(long, global = true, value_name = "URL")]
     pub(super) registry: Option<String>,

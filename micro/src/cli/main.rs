@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::arguments::{Arguments, Global, Order};
 use super::complete::asked;
-use super::config::Config;
+use super::config::{Asked, Config};
 use super::contexts::Choose;
 use super::execute::{Style, execute};
 use super::live::live;
@@ -68,8 +68,9 @@ fn serve(mut arguments: Arguments) -> Result<u8, Failure> {
     let settings = Settings::resolve(&given)?;
     log(&settings);
     let style = style(global, Some(&settings))?;
-    if let Order::Config { .. } = order {
-        return now(&Config(&settings), &Context::open("memory:")?, style);
+    if let Order::Config { asked } = order {
+        let file = if matches!(asked, Asked::Validate) { given.faces() } else { None };
+        return now(&Config { settings: &settings, file }, &Context::open("memory:")?, style);
     }
     let context = context(&settings, global.insecure)?.local();
     if let Order::Run(run) = order {

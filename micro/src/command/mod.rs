@@ -62,6 +62,7 @@ pub use operator::Operator;
 pub use publish::Publish;
 pub(crate) use redact::redacted;
 pub use register::Register;
+pub(crate) use reload::check;
 pub use reply::{
     Answered, Changed, Checked, Created, Described, Done, Event, Heard, Listed, Listening, Log, Measured,
     Metadata, NamedContext, NodeAnswer, Published, Reply, Setting, State, Text,

@@ -36,6 +36,11 @@ impl Flags {
     }
 }
 
+/// Whether a gateway could use the file `path`.
+pub(crate) async fn check(path: PathBuf) -> Result<(), Failure> {
+    Reloaded::new(path, Flags::default()).first().await.map(drop)
+}
+
 /// A file of rules.
 #[derive(Debug)]
 pub(super) struct Reloaded {

@@ -68,3 +68,14 @@ fn help_knows_topics_and_pages_are_written() {
     assert!(place.ok(&["man", "--dir", &dir]).contains("micro-call.1"));
     assert!(std::fs::read_to_string(place.path("man/micro-call.1")).unwrap().contains("each"));
 }
+
+#[test]
+fn a_file_that_the_gateway_could_not_use_is_not_valid() {
+    let place = Place::new();
+    std::fs::write(place.path("micro.toml"), "[api]\ntimeuot = '2s'\n").unwrap();
+    let file = place.path("micro.toml").display().to_string();
+    let run = place.run(&["config", "validate", "--config", &file]);
+    assert_eq!((run.code, run.out.as_str()), (Some(8), ""), "{run:?}");
+    assert!(run.err.contains("[api] timeuot: unknown field `timeuot`"), "{run:?}");
+    assert_eq!(place.run(&["config", "show", "--config", &file]).code, Some(0));
+}
