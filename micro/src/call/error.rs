@@ -3,6 +3,7 @@
 use tonic::{Code, Status};
 use tower::BoxError;
 
+use crate::causes::chain;
 use crate::schema;
 
 /// Why a call failed.
@@ -38,6 +39,17 @@ impl Error {
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         Self::Status(Box::new(status))
+    }
+}
+
+/// What went wrong, in a line. A status speaks for itself, and says its cause again.
+pub(crate) fn what(error: &Error) -> String {
+    match error {
+        Error::Schema(schema @ (schema::Error::NoReflection(status) | schema::Error::Reflection(status))) => {
+            format!("{schema}: {}", said(status))
+        }
+        Error::Status(status) => said(status),
+        other => chain(other),
     }
 }
 

@@ -40,7 +40,7 @@ pub use caller::Caller;
 pub use codec::DynamicCodec;
 pub use error::Error;
 pub(crate) use error::name as code_name;
-pub(crate) use error::said;
+pub(crate) use error::what;
 pub(crate) use go_micro::{ask_one, is_go_micro};
 pub use input::{Documents, documents, one};
 pub use invoke::{MOST_BYTES, invoke};

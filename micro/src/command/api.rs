@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use futures_core::future::BoxFuture;
 use futures_util::FutureExt as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -25,6 +26,9 @@ use super::reload::{Flags, Reloaded};
 use super::reply::{Listening, Reply};
 use crate::api::{AccessLog, Cors, Gateway, Handler, LogFormat, Rules, compression};
 use crate::otel::Spans;
+
+/// More threads than any machine has processors: each has a price before the first request.
+const MOST_WORKERS: u64 = 1024;
 
 /// Serves the API gateway until it is told to stop: HTTP, gRPC, gRPC-Web and WebSockets to registered services.
 #[derive(Args, Clone, Debug)]
@@ -61,7 +65,8 @@ pub struct Api {
     #[arg(long, env = "MICRO_API_NO_COMPRESSION")]
     pub no_compression: bool,
     /// How many threads serve [default: one per processor]
-    #[arg(long, env = "MICRO_API_WORKERS", default_value_t = 0, hide_default_value = true)]
+    #[arg(long, env = "MICRO_API_WORKERS", default_value_t = 0, hide_default_value = true,
+          value_parser = RangedU64ValueParser::<usize>::new().range(..=MOST_WORKERS))]
     pub workers: usize,
     /// Serves over TLS with the certificates in this PEM file; both files are read again when they change
     #[arg(long, env = "MICRO_TLS_CERT_FILE", requires = "tls_key_file")]
@@ -201,7 +206,8 @@ impl Api {
     fn tls(&self) -> Result<Option<ServerTls>, Failure> {
         let (Some(chain), Some(key)) = (&self.tls_cert_file, &self.tls_key_file) else { return Ok(None) };
         let unusable = |error: InvalidTls| Failure::new(Kind::Usage, error.to_string()).source(error);
-        let tls = ServerTls::files(chain, key).map_err(unusable)?;
+        let tried = || format!("to read {} and {}", chain.display(), key.display());
+        let tls = ServerTls::files(chain, key).map_err(|error| unusable(error).tried(tried()))?;
         let Some(authority) = &self.tls_client_ca_file else { return Ok(Some(tls)) };
         let unread = |error: io::Error| {
             Failure::new(Kind::Usage, format!("cannot read {}", authority.display())).source(error)

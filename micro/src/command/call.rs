@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::called::{Parts, failure, what};
+use super::called::{Parts, failure};
 use super::context::Context;
 use super::duration;
 use super::failure::{Failure, Kind};
@@ -19,7 +19,7 @@ use super::get::find;
 use super::handler::{Command, Replies};
 use super::missing;
 use super::reply::{Answered, Metadata, NodeAnswer, Reply};
-use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents};
+use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents, what};
 use crate::causes::chain;
 use crate::schema::{Json, Schema};
 
@@ -128,10 +128,9 @@ impl Call {
         parts: &Parts,
         replies: &Replies,
     ) -> Result<(), Failure> {
-        let target = match &self.address {
-            Some(address) => Target::Address(address.clone()),
-            None => parts.target.clone(),
-        };
+        let given = self.address.clone().map(|address| parts.clone().at(address));
+        let parts = given.as_ref().unwrap_or(parts);
+        let target = parts.target.clone();
         // What nobody has is said at once, with the name that was perhaps meant.
         if let Target::Service(name) = &target {
             let records = find(context, name, "call").await?;

@@ -5,13 +5,13 @@ use serde_json::{Map, Value};
 
 use super::context::Context;
 use super::failure::{Failure, Kind};
-use crate::call::{Error, Target, said};
-use crate::causes::chain;
+use super::words::word;
+use crate::call::{Error, Target, what};
 use crate::schema;
 use crate::transcode::Problem;
 
 /// The words of a call: whom, what, and with what.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Parts {
     pub(super) target: Target,
     pub(super) method: String,
@@ -42,6 +42,11 @@ impl Parts {
         };
         let Ok(target) = target.parse();
         Ok(Self { target, method, json })
+    }
+
+    /// The same, asked of the server at `address`.
+    pub(super) fn at(self, address: Address) -> Self {
+        Self { target: Target::Address(address), ..self }
     }
 }
 
@@ -101,17 +106,18 @@ pub(super) fn failure(error: &Error, parts: &Parts, context: &Context) -> Failur
         }
         Target::Address(address) => format!("to call {method} at {address}"),
     };
+    let whom = word(&target.to_string());
     let (kind, hint) = match error {
         Error::Schema(schema::Error::NoMethod { like, methods, .. }) => {
             let hint = match like {
-                Some(like) => format!("micro call {target} {like}"),
-                None if methods.is_empty() => format!("micro describe {target}"),
+                Some(like) => format!("micro call {whom} {like}"),
+                None if methods.is_empty() => format!("micro describe {whom}"),
                 None => format!("one of {}", methods.join(", ")),
             };
             (Kind::NotFound, Some(hint))
         }
         Error::Schema(schema::Error::Ambiguous { methods, .. }) => {
-            (Kind::Usage, methods.first().map(|first| format!("micro call {target} {first}")))
+            (Kind::Usage, methods.first().map(|first| format!("micro call {whom} {first}")))
         }
         Error::Schema(schema::Error::NoReflection(status)) => (
             Kind::Status(status.code()),
@@ -121,7 +127,7 @@ pub(super) fn failure(error: &Error, parts: &Parts, context: &Context) -> Failur
             (Kind::Status(status.code()), Some(health(target)))
         }
         Error::Schema(_) | Error::Output(_) => (Kind::Other, None),
-        Error::Input(_) => (Kind::Usage, Some(format!("micro describe {target} {method}"))),
+        Error::Input(_) => (Kind::Usage, Some(format!("micro describe {whom} {}", word(method)))),
         Error::Status(status) => (
             Kind::Status(status.code()),
             match status.code() {
@@ -139,17 +145,6 @@ pub(super) fn failure(error: &Error, parts: &Parts, context: &Context) -> Failur
     }
 }
 
-/// What went wrong, in a line. A status speaks for itself, and says its cause again.
-pub(super) fn what(error: &Error) -> String {
-    match error {
-        Error::Schema(schema @ (schema::Error::NoReflection(status) | schema::Error::Reflection(status))) => {
-            format!("{schema}: {}", said(status))
-        }
-        Error::Status(status) => said(status),
-        other => chain(other),
-    }
-}
-
 /// What a server says in `google.rpc.Status` beside code and message.
 fn details(error: &Error) -> Vec<String> {
     let Error::Status(status) = error else { return Vec::new() };
@@ -161,7 +156,7 @@ fn details(error: &Error) -> Vec<String> {
 /// What says more of one that was not reached.
 fn health(target: &Target) -> String {
     match target {
-        Target::Service(name) => format!("micro health {name}"),
+        Target::Service(name) => format!("micro health {}", word(name)),
         Target::Address(address) => format!("another address, or start what is to listen on {address}"),
     }
 }

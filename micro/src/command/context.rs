@@ -207,22 +207,28 @@ impl Context {
     ) -> Result<T, Failure> {
         let tried = || format!("{tried}, in the registry {}", self.url);
         match timeout(ANSWER_WITHIN, call).await {
-            Ok(answer) => answer.map_err(|error| failure(error).tried(tried())),
+            Ok(answer) => answer.map_err(|error| failure(error, self.retry()).tried(tried())),
             Err(late) => {
                 let what = format!("the {} registry does not answer", self.registry.backend());
-                Err(Failure::new(Kind::Unavailable, what).source(late).tried(tried()).hint(RETRY))
+                Err(Failure::new(Kind::Unavailable, what).source(late).tried(tried()).hint(self.retry()))
             }
+        }
+    }
+
+    /// What to try where it cannot be reached.
+    fn retry(&self) -> &'static str {
+        match self.registry.backend() {
+            "sidecar" => "again later, or another --proxy (MICRO_PROXY_ADDRESS)",
+            _ => "again later, or another --registry (MICRO_REGISTRY)",
         }
     }
 }
 
-const RETRY: &str = "again later, or another --registry (MICRO_REGISTRY)";
-
-fn failure(error: Error) -> Failure {
+fn failure(error: Error, retry: &'static str) -> Failure {
     let what = error.to_string();
     match error {
         Error::Invalid { .. } => Failure::new(Kind::Usage, what),
-        Error::Unavailable { source, .. } => Failure::new(Kind::Unavailable, what).source(source).hint(RETRY),
+        Error::Unavailable { source, .. } => Failure::new(Kind::Unavailable, what).source(source).hint(retry),
         Error::Unsupported { .. } => {
             Failure::new(Kind::Other, what).hint("another --registry (MICRO_REGISTRY)")
         }

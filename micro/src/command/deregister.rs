@@ -10,7 +10,7 @@ use super::get::find;
 use super::handler::{Command, Replies};
 use super::record::{Given, read};
 use super::reply::{Done, Reply};
-use super::words::after;
+use super::words::{after, word};
 use crate::near::closest;
 
 /// Takes endpoints of a service out of the registry, whoever registered them.
@@ -69,6 +69,7 @@ impl Deregister {
             }
             Given::Name(name) if self.id.is_empty() && !self.all => {
                 let what = "which endpoint is to go is not said";
+                let name = word(&name);
                 let hint = format!("micro deregister {name} --id ID (micro get {name} shows them), or --all");
                 Err(Failure::new(Kind::Usage, what).hint(hint))
             }
@@ -83,8 +84,8 @@ fn keep(found: &mut [Service], name: &str, ids: &[String]) -> Result<(), Failure
     if let Some(missing) = ids.iter().find(|id| !there.contains(&id.as_str())) {
         let failure = Failure::new(Kind::NotFound, format!("service {name:?} has no endpoint {missing:?}"));
         return Err(match closest(missing, there.into_iter()) {
-            Some(like) => failure.hint(format!("micro deregister {name} --id {like}")),
-            None => failure.hint(format!("micro get {name}, which shows every id")),
+            Some(like) => failure.hint(format!("micro deregister {} --id {}", word(name), word(like))),
+            None => failure.hint(format!("micro get {}, which shows every id", word(name))),
         });
     }
     found.iter_mut().for_each(|service| service.endpoints.retain(|endpoint| ids.contains(&endpoint.id)));

@@ -11,6 +11,7 @@ use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
 use super::reply::{Described, Reply};
+use super::words::word;
 use crate::call::{Error, Target};
 use crate::near::closest;
 use crate::schema::{self, Schema, print, template};
@@ -25,7 +26,7 @@ pub struct Describe {
     /// A service, method, message or enum of it
     #[arg(value_name = "SYMBOL")]
     pub symbol: Option<String>,
-    /// An example of each message, as JSON to fill in
+    /// An example of each request, as JSON to fill in
     #[arg(long)]
     pub template: bool,
     /// Only the endpoint with this id or address
@@ -85,7 +86,10 @@ impl Describe {
             kind: "service",
             proto: print::service(service),
             methods: service.methods().map(|method| method.name().to_owned()).collect(),
-            template: None,
+            template: self.template.then(|| {
+                let filled = |method: MethodDescriptor| (method.name().to_owned(), template(&method.input()));
+                service.methods().map(filled).collect()
+            }),
         }
     }
 
@@ -130,6 +134,7 @@ impl Describe {
             return Ok(described("enum", print::enumeration(&each), None));
         }
         let failure = Failure::new(Kind::NotFound, format!("{target} has nothing called {symbol:?}"));
+        let target = word(&target.to_string());
         if let schema::Error::NoMethod { like: Some(like), .. } = &missing {
             return Err(failure.hint(format!("micro describe {target} {like}")));
         }

@@ -20,6 +20,7 @@ use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
 use super::reply::{Checked, Reply, State};
+use super::words::word;
 use crate::call::{ask_one, is_go_micro};
 use crate::causes::root;
 
@@ -151,7 +152,7 @@ impl Command for Health {
             let what = format!("{} of {all} endpoints of {:?} do not serve", all - well, self.name);
             Err(Failure::new(Kind::NotServing, what)
                 .tried("grpc.health.v1.Health/Check on each endpoint")
-                .hint(format!("micro get {}, or a longer --timeout", self.name)))
+                .hint(format!("micro get {}, or a longer --timeout", word(&self.name))))
         })
     }
 }

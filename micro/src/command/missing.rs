@@ -6,6 +6,7 @@ use micro_discover::Service;
 
 use super::context::Context;
 use super::failure::{Failure, Kind};
+use super::words::word;
 use crate::near::closest;
 
 /// There is no service `name`; the registry's names are looked through for one like it.
@@ -16,7 +17,7 @@ pub(super) async fn service(context: &Context, name: &str, verb: &str) -> Failur
     let services = context.ask("to list services", context.registry().list()).await.unwrap_or_default();
     let names: BTreeSet<_> = services.iter().map(|service| service.name.as_str()).collect();
     match closest(name, names.iter().copied()) {
-        Some(like) => failure.hint(format!("micro {verb} {like}")),
+        Some(like) => failure.hint(format!("micro {verb} {}", word(like))),
         None if names.is_empty() => {
             failure.hint("micro register, or another --registry (MICRO_REGISTRY): this one is empty")
         }
@@ -31,7 +32,7 @@ pub(super) fn endpoint(context: &Context, name: &str, wanted: &str, records: &[S
     let failure = Failure::new(Kind::NotFound, format!("service {name:?} has no endpoint {wanted:?}"))
         .tried(format!("to find its id or address among {}, in the registry {}", ids.len(), context.url()));
     match closest(wanted, ids.iter().copied()) {
-        Some(like) => failure.hint(format!("--endpoint {like}")),
-        None => failure.hint(format!("micro get {name}, which names every endpoint")),
+        Some(like) => failure.hint(format!("--endpoint {}", word(like))),
+        None => failure.hint(format!("micro get {}, which names every endpoint", word(name))),
     }
 }

@@ -12,7 +12,7 @@ use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
 use super::record::{Given, read};
 use super::reply::{Done, Reply};
-use super::words::after;
+use super::words::{after, word};
 
 /// Registers an endpoint, and renews it until the command is stopped; then deregisters it.
 ///
@@ -35,13 +35,13 @@ pub struct Register {
     #[arg(long)]
     pub version: Option<String>,
     /// The endpoint's share of the load; 0 drains it [default: 1]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub weight: Option<u32>,
     /// The endpoint's failure domain
     #[arg(long)]
     pub zone: Option<String>,
     /// Endpoints of priority 0 are asked first [default: 0]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub priority: Option<u32>,
     /// A label of the endpoint; may be given several times
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = label)]
@@ -129,7 +129,7 @@ impl Register {
     fn named(&self, name: String) -> Result<Service, Failure> {
         let Some(address) = self.address.clone() else {
             return Err(Failure::new(Kind::Usage, "where the endpoint listens is not said")
-                .hint(format!("micro register {name} --address 127.0.0.1:50051")));
+                .hint(format!("micro register {} --address 127.0.0.1:50051", word(&name))));
         };
         let id = self.id.clone().unwrap_or_else(|| id(&name, &address));
         let mut endpoint =

@@ -104,7 +104,7 @@ Examples:
   micro register greeter --address 127.0.0.1:50051 --version 1.2.0 --zone eu --metadata owner=us
   micro register greeter --address 127.0.0.1:50051 --ttl 0     for good, without holding it
   micro register @greeter.json
-  micro get greeter -o json | jq '.[0]' | micro register - --ttl 0 --registry file:/srv/registry")]
+  micro get greeter -o json | micro register - --ttl 0 --registry file:/srv/registry")]
     Register(Register),
     /// Take endpoints out of the registry
     #[command(after_help = "\

@@ -16,6 +16,7 @@ use super::get::find;
 use super::handler::{Command, Replies};
 use super::measure::measure;
 use super::reply::{Measured, Reply, State};
+use super::words::word;
 
 /// Shows what each endpoint of a service says of itself: since when it runs, its memory, threads and requests.
 #[derive(Args, Clone, Debug)]
@@ -58,7 +59,7 @@ impl Command for Stats {
             let what = format!("{} of {all} endpoints of {:?} do not serve", all - well, self.name);
             Err(Failure::new(Kind::NotServing, what)
                 .tried("Debug.Stats on each endpoint")
-                .hint(format!("micro health {}", self.name)))
+                .hint(format!("micro health {}", word(&self.name))))
         })
     }
 }

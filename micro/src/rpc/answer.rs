@@ -12,14 +12,13 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
 use micro_balance::SentTo;
-use micro_discover::Registry;
+use micro_discover::{Endpoint, Registry};
 use micro_tower::{Client, wire};
 use tonic::Status;
 use tonic::body::Body;
 
 use super::request::RpcRequest;
-use crate::call::{Answers, Call, Caller, Error, Target, documents};
-use crate::causes::chain;
+use crate::call::{Answers, Call, Caller, Error, Target, documents, what};
 use crate::proxy::{Directory, Fault, Unreachable, Upstream, Wire, metered, refuse_coded};
 use crate::schema::Json;
 use crate::transcode::{Problem, http_status, metadata};
@@ -76,6 +75,13 @@ impl Rpc {
                 Unreachable::Unknown(_) => Fault::new(ID, StatusCode::NOT_FOUND, unreachable.to_string()),
                 _ => Fault::new(ID, StatusCode::SERVICE_UNAVAILABLE, unreachable.to_string()),
             })?;
+        let wanted = |endpoint: &Endpoint| {
+            endpoint.id == asked.address || endpoint.address.to_string() == asked.address
+        };
+        if !asked.address.is_empty() && !upstream.facts().endpoints().any(wanted) {
+            let detail = format!("service {} has no endpoint {}", upstream.name(), asked.address);
+            return Err(Fault::new(ID, StatusCode::NOT_FOUND, detail));
+        }
         let method = asked.method.clone();
         let carry = |request: Request<Body>| async {
             let (parts, _) = request.into_parts();
@@ -187,7 +193,7 @@ fn lines(answers: Answers) -> Response<Body> {
 fn status(error: &Error) -> Status {
     match error {
         Error::Status(status) => Status::clone(status),
-        error => Status::new(error.code(), chain(error)),
+        error => Status::new(error.code(), what(error)),
     }
 }
 
@@ -214,7 +220,7 @@ pub fn failure(id: &'static str, error: &Error) -> Fault {
     {
         return fault;
     }
-    Fault::new(id, http_status(error.code()), format!("error during request: {}", chain(error)))
+    Fault::new(id, http_status(error.code()), format!("error during request: {}", what(error)))
 }
 
 impl fmt::Debug for Rpc {

@@ -21,7 +21,7 @@ pub struct Json {
 
 /// Why a text is not the JSON of a message.
 #[derive(Debug, thiserror::Error)]
-#[error("not the JSON of a {message}: {source}")]
+#[error("not the JSON of {message}: {source}")]
 pub struct JsonError {
     /// The full name of the message's type.
     pub message: String,
@@ -144,7 +144,7 @@ mod tests {
         ];
         for text in wrong {
             let error = Json::new().read(&message(), text).unwrap_err().to_string();
-            assert!(error.starts_with("not the JSON of a M: "), "{error}");
+            assert!(error.starts_with("not the JSON of M: "), "{error}");
             assert!(error.contains("line 1 column "), "{error}");
         }
         assert!(Json::new().allow_unknown(true).read(&message(), br#"{"no":{"a":[1]}}"#).is_ok());

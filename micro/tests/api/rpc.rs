@@ -58,6 +58,11 @@ fn a_method_is_called_by_name_in_json_or_by_a_form() {
             "error during request: ",
         ),
         (json!({"service": "shop", "method": "Shop.Nothing"}), 501, "error during request: "),
+        (
+            json!({"service": "shop", "method": "Shop.Plain", "address": "169.254.169.254:80"}),
+            404,
+            "service shop has no endpoint 169.254.169.254:80",
+        ),
     ] {
         let answer = json(body.clone());
         assert_eq!(answer.status, code, "{body} {}", answer.text());

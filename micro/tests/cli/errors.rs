@@ -47,7 +47,7 @@ fn what_breaks_a_rule_is_a_usage_error_that_says_which() {
     let place = Place::new();
     let no_endpoint = r#"{"name":"greeter"}"#;
     let whole = r#"{"name":"greeter","endpoints":[{"id":"a","address":"h:1"}]}"#;
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 24] = [
         (&["lst"], "a similar subcommand exists: 'list'"),
         (&["get"], "<NAME>"),
         (&["get", "a/b"], "service name \"a/b\""),
@@ -56,6 +56,14 @@ fn what_breaks_a_rule_is_a_usage_error_that_says_which() {
         (&["list", "--registry", "hunter2"], "a URL without a scheme"),
         (&["register", "greeter"], "where the endpoint listens is not said"),
         (&["register", "greeter", "-a", "h:70000"], "port 70000 is not in 1..=65535"),
+        (
+            &["register", "greeter", "-a", "h:1", "--weight", "-1"],
+            "invalid value '-1' for '--weight <WEIGHT>'",
+        ),
+        (&["api", "--workers", "100000"], "100000 is not in 0..=1024"),
+        (&["api", "--tls-cert-file", "/no.pem", "--tls-key-file", "/no.key"], "to read /no.pem and /no.key"),
+        (&["new", "ping"], "the name of something else"),
+        (&["new", "."], ". has no name of its own"),
         (&["register", "a/b", "-a", "h:1"], "service name \"a/b\""),
         (&["register", "greeter", "-a", "h:1", "-m", "x"], "a label is KEY=VALUE"),
         (&["register", "greeter", "-a", "h:1", "--ttl", "15"], "a whole number and a unit"),
@@ -95,4 +103,19 @@ fn what_a_registry_is_not_made_for_is_another_failure() {
     let run = place.run(&["register", "greeter", "-a", "h:1", "--registry", "fixed://h:2"]);
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.err.contains("the fixed registry cannot"), "{run:?}");
+}
+
+#[test]
+fn a_name_that_others_chose_is_one_word_of_what_is_suggested() {
+    let place = Place::new();
+    place.ok(&["register", "greeter;reboot", "-a", "127.0.0.1:1", "--id", "g", "--ttl", "0"]);
+    let run = place.run(&["get", "greeter;reboo"]);
+    assert!(run.err.ends_with("try:   micro get 'greeter;reboot'\n"), "{run:?}");
+}
+
+#[test]
+fn a_sidecar_that_is_not_there_is_another_proxy_to_try() {
+    let run = Place::new().run(&["list", "--proxy", "127.0.0.1:1"]);
+    assert_eq!(run.code, Some(6), "{run:?}");
+    assert!(run.err.ends_with("try:   again later, or another --proxy (MICRO_PROXY_ADDRESS)\n"), "{run:?}");
 }

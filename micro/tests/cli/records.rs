@@ -141,3 +141,19 @@ fn the_flag_wins_over_the_variable() {
     assert!(here.ok(&["list", "--registry", &there.url()]).contains("greeter"));
     assert!(here.ok(&["--registry", &there.url(), "list"]).contains("greeter"));
 }
+
+#[test]
+fn what_get_writes_register_and_deregister_read() {
+    let place = Place::new();
+    place.ok(&["register", "greeter", "-a", "127.0.0.1:1", "--id", "a", "--ttl", "0"]);
+    let record = place.ok(&["get", "greeter", "-o", "json"]);
+    assert_eq!(place.feed(&["deregister", "-"], &record).code, Some(0));
+    assert_eq!(place.run(&["get", "greeter"]).code, Some(3));
+    assert_eq!(place.feed(&["register", "-", "--ttl", "0"], &record).code, Some(0));
+    assert_eq!(place.ok(&["get", "greeter", "-o", "json"]), record);
+
+    place.ok(&["register", "greeter", "-a", "127.0.0.1:2", "--version", "2", "--ttl", "0"]);
+    let both = place.ok(&["get", "greeter", "-o", "json"]);
+    let run = place.feed(&["register", "-", "--ttl", "0"], &both);
+    assert!(run.code == Some(2) && run.err.contains("there are 2 records"), "{run:?}");
+}
