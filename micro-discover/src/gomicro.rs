@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::invalid::Invalid;
 use crate::labels::Labels;
-use crate::record::{Endpoint, Method, Service, Shape};
+use crate::record::{Endpoint, EndpointId, Method, Service, Shape};
 #[cfg(feature = "nats")]
 use crate::said::Gone;
 #[cfg(any(feature = "mdns", feature = "nats"))]
@@ -105,6 +105,11 @@ fn json(record: &Record) -> Vec<u8> {
     serde_json::to_vec(record).expect("strings and numbers are always JSON")
 }
 
+/// An id as it may stand in a path. go-micro writes its keys so, and others have no such rule.
+pub(crate) fn in_a_path(id: &str) -> EndpointId {
+    id.replace('/', "-")
+}
+
 /// Reads one record, as a [`Reader`] does.
 ///
 /// # Errors
@@ -134,8 +139,8 @@ pub(crate) fn decode_gone(json: &[u8]) -> Result<Gone, Invalid> {
     let record = decode::Record::parse(json)?;
     let (name, version) = (record.name.to_string(), record.version().to_owned());
     let place = |node: decode::Node<'_>| match node.port.unwrap_or(0) {
-        0 => (node.id.into(), node.address.into()),
-        port => (node.id.into(), format!("{}:{port}", node.address)),
+        0 => (in_a_path(&node.id), node.address.into()),
+        port => (in_a_path(&node.id), format!("{}:{port}", node.address)),
     };
     let nodes = record.nodes.unwrap_or_default().into_iter().map(place).collect();
     Ok(Gone { name, version, nodes, owner: record.owner })

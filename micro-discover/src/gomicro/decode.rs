@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
 use super::named;
-use super::{Call, dialled};
+use super::{Call, dialled, in_a_path};
 use crate::invalid::{Invalid, quoted};
 use crate::labels::Labels;
 use crate::merge::Replica;
@@ -190,7 +190,7 @@ impl Reader {
         let metadata = self.labels(node.metadata)?;
         let address = dialled(&node.address, node.port.unwrap_or(0), &metadata)
             .map_err(|error| error.at(format_args!("node {}", quoted(&node.id))))?;
-        let mut endpoint = Endpoint::new(node.id, address)
+        let mut endpoint = Endpoint::new(in_a_path(&node.id), address)
             .weight(node.weight.unwrap_or(1))
             .priority(node.priority.unwrap_or(0));
         endpoint.zone = node.zone;
@@ -239,12 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn a_slash_in_an_id_is_a_dash_as_it_is_in_the_key() {
+        let mut reader = Reader::default();
+        for id in ["a", "a/b", "c/d/e"] {
+            let read = reader.read(record("1", "gold", "Hello", id).as_bytes()).unwrap();
+            assert_eq!(read.endpoints[0].id, id.replace('/', "-"));
+        }
+    }
+
+    #[test]
     fn a_bad_record_between_good_ones_changes_nothing_for_them() {
         let mut reader = Reader::default();
         let good = record("1", "gold", "Hello", "a");
         let first = reader.read(good.as_bytes()).unwrap();
         for bad in
-            [record("1", "gold", "", "b"), record("1", "gold", "Hello", "a/b"), good.replace("gold\"", "")]
+            [record("1", "gold", "", "b"), record("1", "gold", "Hello", ".."), good.replace("gold\"", "")]
         {
             assert!(reader.read(bad.as_bytes()).is_err(), "{bad}");
             assert_eq!(reader.read(good.as_bytes()).unwrap(), first);
