@@ -16,6 +16,7 @@ use self::agents::{Agents, Scope};
 use self::catalog::Catalog;
 use self::checks::{Checks, Probe};
 use self::tls::Tls;
+use self::watcher::Watcher;
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry, check_announced};
@@ -26,14 +27,16 @@ mod catalog;
 mod checks;
 mod tags;
 mod tls;
+mod watcher;
 
 const BACKEND: &str = "consul";
 
 /// A registry in Consul. Clones share what they know.
 ///
 /// An endpoint counts unless one of its checks is critical. A service that is silent for its TTL becomes critical at
-/// once, and is removed by Consul a minute or more later. An agent that did not answer took no renewals either: for ten
-/// seconds after it is back, a watch goes on believing in those whose TTL has merely run out.
+/// once, and is removed by Consul a minute or more later. A watch goes on believing in those whose TTL has merely run out
+/// for a second, as an agent that froze still has their renewals before it; and for ten seconds after an agent that did not
+/// answer is back, as it took none.
 #[derive(Clone)]
 pub struct Consul {
     catalog: Catalog,
@@ -240,7 +243,10 @@ impl Registry for Consul {
 
     fn watch(&self, name: &str) -> BoxStream<'static, Result<Vec<Service>, Error>> {
         match check_service_name(name) {
-            Ok(()) => self.catalog.clone().watch(name.to_owned()),
+            Ok(()) => {
+                let watcher = Watcher::new(self.catalog.clone(), name.to_owned());
+                stream::unfold(watcher, Watcher::next).boxed()
+            }
             Err(what) => stream::iter([Err(invalid(what))]).boxed(),
         }
     }

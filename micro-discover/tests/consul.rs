@@ -320,6 +320,35 @@ async fn an_agent_that_is_frozen_for_longer_than_a_ttl_hides_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_freezes_for_less_than_a_query_takes_hides_nothing() {
+    let Some(server) = servers::consul::Consul::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let (sets, _) = watch(registry.clone());
+    let record = Service::new("greeter").endpoint(Endpoint::new("a", "127.0.0.1:80".parse().unwrap()));
+    let ttl = Duration::from_secs(2);
+    let announcement = Announce::new(registry.clone(), record).ttl(ttl).start().await.unwrap();
+    until("announced", || sets.lock().unwrap().last().is_some_and(|set| set == &["a"])).await;
+    let first = sets.lock().unwrap().len();
+    for _ in 0..3 {
+        server.agent.freeze();
+        tokio::time::sleep(ttl + Duration::from_millis(500)).await;
+        server.agent.thaw();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    assert_eq!(sets.lock().unwrap().len(), first, "{:?}", sets.lock().unwrap());
+    // What is not renewed any more is gone a second after its TTL.
+    drop(announcement);
+    registry
+        .announce(&Service::new("greeter").endpoint(Endpoint::new("b", "127.0.0.1:81".parse().unwrap())), ttl)
+        .await
+        .unwrap();
+    let start = Instant::now();
+    until("announced", || sets.lock().unwrap().last().is_some_and(|set| set == &["b"])).await;
+    until("dead", || sets.lock().unwrap().last().is_some_and(Vec::is_empty)).await;
+    assert!(start.elapsed() < ttl + Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_was_killed_and_forgot_us_is_told_again_and_the_set_is_kept_meanwhile() {
     let Some(mut server) = servers::consul::Consul::start() else { return };
     let registry = open(&server.url()).unwrap();

@@ -1,21 +1,17 @@
-//! Which endpoints of a service Consul holds to be well: now, and whenever that changes.
+//! Which endpoints of a service Consul holds to be well.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use futures_core::stream::BoxStream;
-use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep_until};
 
 use super::agents::{Agents, Answer, Trouble, escape};
 use super::tags;
-use crate::gomicro::dialled;
-use crate::merge::{merge, split};
+use crate::gomicro::{dialled, in_a_path};
+use crate::merge::merge;
 use crate::record::{Endpoint, Service};
-use crate::registry::Error;
 
 #[derive(Clone)]
 pub(super) struct Catalog {
@@ -29,27 +25,17 @@ type Seen = Mutex<HashMap<String, Last>>;
 
 /// A set that was given out, the index it was seen at, and whether the agents have failed since.
 #[derive(Clone, Default)]
-struct Last {
-    set: Vec<Service>,
-    index: u64,
-    failed: bool,
+pub(super) struct Last {
+    pub(super) set: Vec<Service>,
+    pub(super) index: u64,
+    pub(super) failed: bool,
 }
-
-const NO_PANIC: &str = "nothing under this lock can panic";
 
 /// How long a blocking query waits for a change; Consul adds up to a sixteenth. An agent that hangs is found out after
 /// as much.
 const WAIT: Duration = Duration::from_secs(5);
 /// What the way there and back may take besides.
 const WAY: Duration = Duration::from_millis(100);
-/// The least time from one query to the next: fifty a second, however fast the index moves.
-const PACE: Duration = Duration::from_millis(20);
-/// The same, where the index cannot be used to wait.
-const NO_INDEX_PACE: Duration = Duration::from_millis(500);
-/// For how long endpoints stay that servers which were set up anew do not know, and those whose TTL has run out while their
-/// agent did not answer, for then it took no renewals either: their announcements are made again.
-const GRACE: Duration = Duration::from_secs(10);
-
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry {
@@ -93,7 +79,12 @@ struct Check {
 impl Check {
     /// Whether it says nothing but that no renewal has come.
     fn has_expired(&self) -> bool {
-        self.output.is_empty() || self.output.starts_with("TTL expired")
+        self.output.is_empty() || self.has_run_out()
+    }
+
+    /// Whether it says that one did not come in time.
+    fn has_run_out(&self) -> bool {
+        self.output.starts_with("TTL expired")
     }
 }
 
@@ -101,9 +92,15 @@ impl Check {
 #[derive(Default)]
 pub(super) struct Told {
     pub(super) set: Vec<Service>,
-    /// What would be in it but for a TTL that has run out, one endpoint each.
-    expired: Vec<Service>,
+    /// What would be in it if renewals had come.
+    pub(super) expired: Vec<Expired>,
     pub(super) index: u64,
+}
+
+/// A record of one endpoint, and whether its TTL has run out: otherwise its check was never passed, or was failed.
+pub(super) struct Expired {
+    pub(super) record: Service,
+    pub(super) ran_out: bool,
 }
 
 impl Catalog {
@@ -140,8 +137,13 @@ impl Catalog {
         Ok(Told { set, expired, index: answer.index })
     }
 
+    /// What watchers saw last.
+    pub(super) fn seen(&self) -> MutexGuard<'_, HashMap<String, Last>> {
+        self.seen.lock().expect("nothing under this lock can panic")
+    }
+
     /// Those that are well, and those whose TTL has run out.
-    fn services(&self, name: &str, mut entries: Vec<Entry>) -> (Vec<Service>, Vec<Service>) {
+    fn services(&self, name: &str, mut entries: Vec<Entry>) -> (Vec<Service>, Vec<Expired>) {
         let well = |check: &Check| match check.status.as_str() {
             "passing" => true,
             "warning" => !self.passing_only,
@@ -155,37 +157,19 @@ impl Catalog {
         let (well, expired): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| all(entry, &well));
         let read = |entry: Entry| entry.service.record(&entry.node.address);
         let records = well.into_iter().filter_map(read).collect();
-        (merge(&in_order(records)), expired.into_iter().filter_map(read).collect())
-    }
-
-    pub(super) fn watch(self, name: String) -> BoxStream<'static, Result<Vec<Service>, Error>> {
-        let last = self.seen.lock().expect(NO_PANIC).get(&name).cloned().unwrap_or_default();
-        let watcher = Watcher {
-            catalog: self,
-            name,
-            index: 0,
-            seen: last.index,
-            silent: last.failed,
-            set: last.set,
-            last: None,
-            grace: None,
-            next: Instant::now(),
-            answered: false,
-            failed: false,
-        };
-        stream::unfold(watcher, Watcher::next).boxed()
+        let expired = expired.into_iter().filter_map(|entry| {
+            let ran_out = entry.checks.iter().flatten().any(Check::has_run_out);
+            read(entry).map(|record| Expired { record, ran_out })
+        });
+        (merge(&in_order(records)), expired.collect())
     }
 }
 
 /// Records of one endpoint each by its id: one that is registered with two agents is one all the same.
-fn in_order(mut records: Vec<Service>) -> Vec<Service> {
+pub(super) fn in_order(mut records: Vec<Service>) -> Vec<Service> {
     records.sort_by(|a, b| a.endpoints[0].id.cmp(&b.endpoints[0].id));
     records.dedup_by(|a, b| a.endpoints[0].id == b.endpoints[0].id);
     records
-}
-
-fn ids(set: &[Service]) -> BTreeSet<String> {
-    set.iter().flat_map(|service| &service.endpoints).map(|endpoint| endpoint.id.clone()).collect()
 }
 
 /// Reads an answer's JSON.
@@ -205,7 +189,7 @@ impl Registered {
         labels.extend(self.meta.unwrap_or_default());
         let host = if self.address.is_empty() { node } else { &self.address };
         let endpoint = dialled(host, self.port, &labels).map(|address| {
-            let mut endpoint = Endpoint::new(self.id, address);
+            let mut endpoint = Endpoint::new(in_a_path(&self.id), address);
             endpoint.metadata = labels;
             endpoint
         });
@@ -216,101 +200,5 @@ impl Registered {
             record.validate().map(|()| record)
         });
         checked.inspect_err(|what| tracing::debug!(%what, "ignoring what is no record in Consul")).ok()
-    }
-}
-
-struct Watcher {
-    catalog: Catalog,
-    name: String,
-    /// From where on to wait; 0 asks at once.
-    index: u64,
-    /// The index seen last, by this watcher or the one before it; and the set.
-    seen: u64,
-    set: Vec<Service>,
-    /// Whether the agents have failed, or were late, since then.
-    silent: bool,
-    /// What was given out last.
-    last: Option<Vec<Service>>,
-    grace: Option<Grace>,
-    /// When the next query may be made.
-    next: Instant,
-    answered: bool,
-    failed: bool,
-}
-
-/// What is believed in although the servers do not say so, or not any more: one endpoint each, and until when.
-struct Grace {
-    end: Instant,
-    lost: Vec<Service>,
-    expired: Vec<Service>,
-}
-
-impl Watcher {
-    /// Waits for a set that differs from the last one. Ends after an error.
-    async fn next(mut self) -> Option<(Result<Vec<Service>, Error>, Self)> {
-        if self.failed {
-            return None;
-        }
-        loop {
-            sleep_until(self.next).await;
-            let start = Instant::now();
-            let end = self.grace.as_ref().map(|grace| grace.end);
-            let asked = tokio::select! {
-                asked = self.catalog.query(&self.name, self.index) => Some(asked),
-                () = async { sleep_until(end.expect("only asked when there is one")).await }, if end.is_some() => None,
-            };
-            match asked {
-                None => self.grace = None,
-                // Nobody said that nothing has changed: somebody is asked what is, at once.
-                Some(Err(Trouble::Late)) if self.index > 0 => (self.index, self.silent) = (0, true),
-                Some(Err(trouble)) => {
-                    self.failed = true;
-                    if let Some(last) = self.catalog.seen.lock().expect(NO_PANIC).get_mut(&self.name) {
-                        last.failed = true;
-                    }
-                    return Some((Err(trouble.cannot("watch")), self));
-                }
-                Some(Ok(told)) => self.note(told, start),
-            }
-            let set = self.believed();
-            if self.last.as_ref() != Some(&set) && self.answered {
-                self.last = Some(set.clone());
-                return Some((Ok(set), self));
-            }
-        }
-    }
-
-    fn note(&mut self, Told { set, expired, index }: Told, start: Instant) {
-        let before = self.believed();
-        self.set = set;
-        let silent = std::mem::take(&mut self.silent);
-        // An index that goes back is of servers that were set up anew: theirs is asked for at once.
-        let anew = index > 0 && index < self.seen;
-        if silent || anew {
-            let known = self.grace.take().map(|grace| grace.lost).unwrap_or_default();
-            let lost = if anew { before.iter().flat_map(split).collect() } else { known };
-            self.grace = Some(Grace { end: Instant::now() + GRACE, lost, expired: Vec::new() });
-        }
-        if let Some(grace) = &mut self.grace {
-            let (known, before) = (ids(&self.set), ids(&before));
-            grace.lost.retain(|record| !known.contains(&record.endpoints[0].id));
-            grace.expired = expired;
-            grace.expired.retain(|record| before.contains(&record.endpoints[0].id));
-        }
-        let usable = index > 0 && index >= self.index;
-        // The same index at once: whoever answers does not wait.
-        let hasty = usable && index == self.index && start.elapsed() < NO_INDEX_PACE;
-        self.next = start + if usable && !hasty { PACE } else { NO_INDEX_PACE };
-        self.index = if usable { index } else { 0 };
-        (self.seen, self.answered) = (index, true);
-        let last = Last { set: self.believed(), index, failed: false };
-        self.catalog.seen.lock().expect(NO_PANIC).insert(self.name.clone(), last);
-    }
-
-    /// What the servers say, and what they have lost.
-    fn believed(&self) -> Vec<Service> {
-        let Some(Grace { lost, expired, .. }) = &self.grace else { return self.set.clone() };
-        let more = expired.iter().chain(lost).cloned();
-        merge(&in_order(self.set.iter().flat_map(split).chain(more).collect()))
     }
 }
