@@ -8,6 +8,7 @@ mod hub;
 mod json;
 mod member;
 mod mirror;
+mod page;
 mod pool;
 #[cfg(test)]
 mod recorded;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::{Failure, Kind};
 use super::json::Read;
-use super::slice::Page;
+use super::page::{Arriving, Page};
 
 /// Where clients come from.
 #[derive(Clone)]
@@ -46,7 +46,6 @@ pub(super) struct Collection {
 const ANSWER: Duration = Duration::from_secs(70);
 const CHUNK: Duration = Duration::from_secs(30);
 const LARGEST_PAGE: usize = 256 << 20;
-const LARGEST_RESERVED: usize = 8 << 20;
 const LARGEST_LINE: usize = 16 << 20;
 const LARGEST_ERROR: usize = 64 << 10;
 const LARGEST_BATCH: usize = 1 << 20;
@@ -103,9 +102,15 @@ impl Api {
             return Ok(response);
         }
         let (head, body) = response.into_parts();
-        let body = timeout(Duration::from_secs(5), read(body, LARGEST_ERROR)).await;
-        let body = body.ok().and_then(Result::ok).unwrap_or_default();
-        Err(Failure::answered(head.status, &head.headers, &body))
+        let mut said = Vec::new();
+        let reading = read(body, LARGEST_ERROR, |bytes| {
+            said.extend_from_slice(bytes);
+            Ok(())
+        });
+        // What is not said in time, or to its end, is not believed.
+        let is_whole = timeout(Duration::from_secs(5), reading).await.is_ok_and(|read| read.is_ok());
+        let said = if is_whole { &*said } else { &[] };
+        Err(Failure::answered(head.status, &head.headers, said))
     }
 
     /// One page: the first, or what follows `next`.
@@ -115,9 +120,12 @@ impl Api {
             query.push_str(&format!("&continue={}", encoded(next)));
         }
         let response = self.send(get(&query, None), what).await?;
-        let body = timeout(ANSWER, read(response.into_body(), LARGEST_PAGE)).await;
-        let body = body.unwrap_or_else(|_| Err(Failure::new(Kind::Other, "a list takes too long")))?;
-        Page::whole(&body).map_err(|error| Failure::new(Kind::Other, format!("a list: {error}")))
+        let wrong = |error: serde_json::Error| Failure::new(Kind::Other, format!("a list: {error}"));
+        let mut page = Arriving::new();
+        let reading = read(response.into_body(), LARGEST_PAGE, |bytes| page.more(bytes).map_err(wrong));
+        let read = timeout(ANSWER, reading).await;
+        read.unwrap_or_else(|_| Err(Failure::new(Kind::Other, "a list takes too long")))?;
+        page.end().map_err(wrong)
     }
 
     /// Opens a watch that the server closes after `lasting`: from `version` on, or, without one, of the whole
@@ -175,24 +183,30 @@ fn get(query: &str, encoding: Option<&str>) -> Request<Body> {
     request.body(Body::empty()).expect("an encoded query and constant headers make a request")
 }
 
-async fn read<B>(mut body: B, most: usize) -> Result<Vec<u8>, Failure>
+/// Hands a body of at most so many bytes to `take`, as it comes.
+async fn read<B>(
+    mut body: B,
+    most: usize,
+    mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + 'static,
 {
-    // Most say how long they are; what is said is believed up to a point.
-    let said = usize::try_from(body.size_hint().lower()).unwrap_or(most);
-    let mut all = Vec::with_capacity(said.min(most).min(LARGEST_RESERVED));
+    let mut come = 0;
     loop {
         let frame = timeout(CHUNK, body.frame()).await;
-        match frame.map_err(|_| Failure::new(Kind::Other, "an answer stops in its middle"))? {
-            None => return Ok(all),
+        let frame = match frame.map_err(|_| Failure::new(Kind::Other, "an answer stops in its middle"))? {
+            None => return Ok(()),
             Some(Err(error)) => return Err(Failure::unreachable(&error)),
-            Some(Ok(frame)) => all.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
-        }
-        if all.len() > most {
+            Some(Ok(frame)) => frame,
+        };
+        let Some(bytes) = frame.data_ref() else { continue };
+        come += bytes.len();
+        if come > most {
             return Err(Failure::new(Kind::Other, format!("an answer has more than {most} bytes")));
         }
+        take(bytes)?;
     }
 }
 
@@ -277,9 +291,9 @@ mod tests {
             count.fetch_add(1, Relaxed);
             Ok::<_, kube::Error>(Frame::data(Bytes::from_static(&[b' '; 100])))
         }));
-        let failure = read(StreamBody::new(frames), 1_000).await.unwrap_err();
+        let failure = read(StreamBody::new(frames), 1_000, |_| Ok(())).await.unwrap_err();
         assert!(failure.message.contains("more than 1000 bytes"), "{failure:?}");
         assert_eq!(sent.load(Relaxed), 11);
-        assert_eq!(read(Body::from(vec![b' '; 1_000]), 1_000).await.unwrap().len(), 1_000);
+        assert!(read(Body::from(vec![b' '; 1_000]), 1_000, |_| Ok(())).await.is_ok());
     }
 }

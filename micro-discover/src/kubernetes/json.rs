@@ -3,6 +3,8 @@
 //! What serde reads has an end that only serde knows. Whoever knows a part of a large text better takes it from a cursor,
 //! without having looked for its end first.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny};
 use serde_json::{Deserializer, Error};
@@ -19,7 +21,7 @@ pub(super) trait Read: Sized {
 
     /// Reads one that is the whole text.
     fn whole(json: &[u8]) -> Result<Self, Error> {
-        let mut cursor = Cursor { rest: std::str::from_utf8(json).map_err(Error::custom)? };
+        let mut cursor = Cursor::new(std::str::from_utf8(json).map_err(Error::custom)?);
         let read = Self::read(&mut cursor)?;
         match cursor.next() {
             None => Ok(read),
@@ -35,6 +37,10 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { rest: text }
+    }
+
     /// What has not been read yet; it starts with the next value, if there is one.
     pub(super) fn rest(&mut self) -> &'a str {
         self.next();
@@ -78,19 +84,25 @@ impl<'a> Cursor<'a> {
     ) -> Result<(), Error> {
         let mut keys = Vec::new();
         self.parts('{', '}', |cursor| {
-            let Text(key) = cursor.value()?;
-            if keys.contains(&key) {
-                return Err(Error::custom(format!("the key {key} stands twice in an object")));
-            }
-            // Each is compared with those before it.
-            if keys.len() == MOST_KEYS {
-                return Err(Error::custom(format!("an object has more than {MOST_KEYS} keys")));
-            }
-            cursor.expect(':')?;
+            let key = cursor.key(&keys)?;
             member(&key, cursor)?;
             keys.push(key);
             Ok(())
         })
+    }
+
+    /// Reads the key of a member, which none of those `before` it has.
+    pub(super) fn key<B: PartialEq<Cow<'a, str>>>(&mut self, before: &[B]) -> Result<Cow<'a, str>, Error> {
+        let Text(key) = self.value()?;
+        if before.iter().any(|known| *known == key) {
+            return Err(Error::custom(format!("the key {key} stands twice in an object")));
+        }
+        // Each is compared with those before it.
+        if before.len() == MOST_KEYS {
+            return Err(Error::custom(format!("an object has more than {MOST_KEYS} keys")));
+        }
+        self.expect(':')?;
+        Ok(key)
     }
 
     /// Reads a list: `item` reads each of its values. Null has none.
@@ -108,29 +120,33 @@ impl<'a> Cursor<'a> {
         mut part: impl FnMut(&mut Self) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.expect(open)?;
-        if self.next() == Some(close) {
-            return self.expect(close);
+        if self.takes(close) {
+            return Ok(());
         }
         loop {
             part(self)?;
-            if self.next() != Some(',') {
+            if !self.takes(',') {
                 return self.expect(close);
             }
-            self.expect(',')?;
         }
     }
 
     /// What stands here, behind any space.
-    fn next(&mut self) -> Option<char> {
+    pub(super) fn next(&mut self) -> Option<char> {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
         self.rest.chars().next()
     }
 
-    fn expect(&mut self, sign: char) -> Result<(), Error> {
+    /// Goes on behind `sign`, if that stands here.
+    pub(super) fn takes(&mut self, sign: char) -> bool {
         self.next();
         let after = self.rest.strip_prefix(sign);
-        self.rest = after.ok_or_else(|| Error::custom(format!("a {sign} is missing")))?;
-        Ok(())
+        self.rest = after.unwrap_or(self.rest);
+        after.is_some()
+    }
+
+    pub(super) fn expect(&mut self, sign: char) -> Result<(), Error> {
+        if self.takes(sign) { Ok(()) } else { Err(Error::custom(format!("a {sign} is missing"))) }
     }
 }
 

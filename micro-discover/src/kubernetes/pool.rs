@@ -320,7 +320,7 @@ impl Pool {
 /// An endpoint that is used though it shuts down says so.
 fn marked(mut member: Member, degraded: bool) -> Member {
     if degraded {
-        member.labels.insert("terminating".to_owned(), "true".to_owned());
+        member.labels = member.labels.with("terminating", "true");
     }
     member
 }

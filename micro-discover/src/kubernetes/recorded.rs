@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use super::hold::Hold;
 use super::json::Read;
+use super::page::Page;
 use super::pool::Pool;
 use super::said::said;
 use super::select::{Family, Port, Wanted};
-use super::slice::{Conditions, Event, Page, Port as SlicePort, Slice};
+use super::slice::{Conditions, Event, Port as SlicePort, Slice};
 use crate::record::Endpoint;
 
 type Slices = BTreeMap<String, Slice>;

@@ -111,9 +111,10 @@ fn pod(target: &mut Target) -> Option<Pod> {
 }
 
 fn member(target: Target, app_protocol: Option<&str>) -> Member {
-    let Target { zone, mut labels, .. } = target;
-    if let Some(protocol) = app_protocol {
-        labels.insert("app-protocol".to_owned(), protocol.to_owned());
-    }
+    let Target { zone, labels, .. } = target;
+    let labels = match app_protocol {
+        Some(protocol) => labels.with("app-protocol", protocol),
+        None => labels,
+    };
     Member { zone, labels }
 }

@@ -81,11 +81,11 @@ pub(super) const HOSTNAME: &str = "hostname";
 
 impl Target {
     pub(super) fn node(&self) -> Option<&str> {
-        self.labels.get(NODE).map(String::as_str)
+        self.labels.find(NODE)
     }
 
     pub(super) fn hostname(&self) -> Option<&str> {
-        self.labels.get(HOSTNAME).map(String::as_str)
+        self.labels.find(HOSTNAME)
     }
 }
 
@@ -111,28 +111,6 @@ pub(super) struct Port {
     pub(super) port: Option<u16>,
     pub(super) protocol: Option<String>,
     pub(super) app_protocol: Option<String>,
-}
-
-/// A page of a list.
-#[derive(Clone, Debug)]
-pub(super) struct Page<T> {
-    pub(super) metadata: Metadata,
-    pub(super) items: Vec<T>,
-}
-
-impl<T: Read> Read for Page<T> {
-    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Error> {
-        let mut page = Self { metadata: Metadata::default(), items: Vec::new() };
-        cursor.object(|key, cursor| {
-            match key {
-                "metadata" => page.metadata = cursor.nullable()?,
-                "items" => cursor.list(|cursor| T::read(cursor).map(|item| page.items.push(item)))?,
-                _ => cursor.skip()?,
-            }
-            Ok(())
-        })?;
-        Ok(page)
-    }
 }
 
 /// One line of a watch. `T` is what is watched; an error's object is a [`Status`].

@@ -2,7 +2,6 @@
 //!
 //! There may be many thousands, and most differ from the one before in a few strings.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use serde_json::Error;
 use super::json::Cursor;
 use super::slice::{Conditions, HOSTNAME, Hints, NODE, Target, nullable};
 use crate::invalid::check_name;
+use crate::labels::Labels;
 use crate::template::Template;
 use crate::text::Text;
 
@@ -120,10 +120,13 @@ fn target(strings: Strings<'_>, conditions: Conditions, mut hints: Hints, zones:
     if let ([only], Some(near)) = (&mut *hints.zones, near) {
         near.clone_into(only);
     }
-    let mut labels = BTreeMap::new();
     let pod = pod.filter(|pod| !pod.is_empty());
+    let (mut labels, mut count) = ([("", ""); 3], 0);
     for (key, text) in [(HOSTNAME, hostname), (NODE, node), ("pod", pod)] {
-        labels.extend(text.map(|text| (key.to_owned(), text.to_owned())));
+        if let Some(text) = text {
+            labels[count] = (key, text);
+            count += 1;
+        }
     }
     Target {
         ip: address.and_then(|address| address.parse().ok()),
@@ -131,7 +134,7 @@ fn target(strings: Strings<'_>, conditions: Conditions, mut hints: Hints, zones:
         zone: zone.and_then(|zone| zones.read(zone)),
         hints,
         uid: uid.unwrap_or_default().into(),
-        labels: labels.into(),
+        labels: Labels::packed(&labels[..count]),
     }
 }
 
