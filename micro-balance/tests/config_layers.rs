@@ -160,6 +160,14 @@ fn a_limit_that_is_not_told_where_to_begin_begins_within_its_range() {
     for limit in ["aimd.min = 30", "aimd = { min = 1, max = 10 }", "vegas.max = 10", "gradient2.min = 50"] {
         assert!(read(&format!("limit.{limit}")).is_ok(), "{limit}");
     }
+    for (limit, begins) in [
+        ("limit = \"gradient\"", 3),
+        ("limit.gradient = { min = 7, buffer = 0.5, percentile = 0.9, interval = \"50ms\" }", 7),
+        ("limit.gradient.probe = { requests = 20, every = \"30s\", jitter = 0.1 }", 3),
+        ("limit.gradient = { min = 1, max = 1, fastest = \"5ms\" }", 1),
+    ] {
+        assert_eq!(read(limit).unwrap().limit.unwrap().limit(), begins, "{limit}");
+    }
 }
 
 #[test]
@@ -281,6 +289,13 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("limit.vegas = { alpha = 6, beta = 3 }", "limit", "over beta"),
         ("limit.vegas.smoothing = 1.5", "limit.vegas.smoothing", "0 to 1"),
         ("limit.vegas.min = 1", "limit.vegas.min", "unknown field"),
+        ("limit.gradient = { min = 9, max = 3 }", "limit", "over max"),
+        ("limit.gradient.buffer = -0.1", "limit.gradient.buffer", "at least 0"),
+        ("limit.gradient.percentile = 50", "limit.gradient.percentile", "0 to 1"),
+        ("limit.gradient.interval = \"0s\"", "limit.gradient.interval", "more than no time"),
+        ("limit.gradient.probe.requests = 0", "limit.gradient.probe.requests", "at least 1"),
+        ("limit.gradient = { fastest = \"5ms\", probe.requests = 9 }", "limit", "is not measured"),
+        ("limit.gradient.initial = 5", "limit.gradient.initial", "unknown field"),
         ("limit.gradient2 = { initial = 500 }", "limit", "not within 20 and 200"),
         ("limit.gradient2.smoothing = -0.1", "limit.gradient2.smoothing", "0 to 1"),
         ("limit.gradient2.tolerance = 0.5", "limit.gradient2.tolerance", "at least 1"),

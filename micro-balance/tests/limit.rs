@@ -18,7 +18,7 @@ use http::Request;
 use micro_balance::{
     NotSent, Overloaded, Unsent,
     failfast::FailfastLayer,
-    limit::{Aimd, Algorithm, Gradient2, LimitLayer, Sample, Vegas},
+    limit::{Aimd, Algorithm, Gradient, Gradient2, LimitLayer, Sample, Vegas},
     retry::RetryLayer,
     throttle::ThrottleLayer,
 };
@@ -316,6 +316,19 @@ async fn an_overloaded_server_keeps_its_goodput_and_nearly_its_latency() {
         let (goodput, p99) = offer(&service, 3000, 5).await;
         assert!(goodput >= 425 && p99 <= 40 * MS, "{goodput}/s, p99 {p99:?}, limit {}", layer.limit());
     }
+    // Envoy's gradient grows to its most while few come, and has to come down first.
+    let layer = LimitLayer::adaptive(Gradient::default().range(3, 200).seed(1));
+    let workers = Arc::new(Semaphore::new(10));
+    let service = layer.layer(server(&workers));
+    offer(&service, 500, 10).await;
+    assert_eq!(layer.limit(), 200);
+    offer(&service, 3000, 2).await;
+    let (goodput, p99) = offer(&service, 3000, 20).await;
+    assert!(goodput >= 850 && p99 <= 25 * MS, "{goodput}/s, p99 {p99:?}, limit {}", layer.limit());
+    workers.acquire_many(5).await.unwrap().forget();
+    offer(&service, 3000, 2).await;
+    let (goodput, p99) = offer(&service, 3000, 5).await;
+    assert!(goodput >= 425 && p99 <= 40 * MS, "{goodput}/s, p99 {p99:?}, limit {}", layer.limit());
     // Gradient2 takes what lasts for what is usual, so it is held to the first seconds.
     let layer = LimitLayer::adaptive(Gradient2::default().range(1, 200));
     let service = layer.layer(server(&Arc::new(Semaphore::new(10))));

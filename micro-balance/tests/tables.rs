@@ -8,8 +8,7 @@ use serde_json::Value;
 /// Tables of what we do not have, or do otherwise, and why.
 ///
 /// `murmur3_httplb.json` is not among the data at all: no policy of ours hashes by it.
-const NOT_OURS: [(&str, &str, &str); 8] = [
-    ("concurrency_limits.json", "envoy_gradient", "Netflix' Gradient2 is the gradient we have"),
+const NOT_OURS: [(&str, &str, &str); 7] = [
     ("finagle.json", "admission", "ours is the throttle of Google's SRE book"),
     ("finagle.json", "backup_requests", "hedges after a percentile are held to by `hedge.rs`"),
     ("finagle.json", "jmh", "figures of another machine"),

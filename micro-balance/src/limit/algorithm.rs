@@ -20,4 +20,10 @@ pub trait Algorithm: Debug + Send + 'static {
 
     /// Takes a sample and gives the new limit, at least 1.
     fn update(&mut self, sample: Sample) -> u32;
+
+    /// How long samples are summed up before it takes one of them all; with zero it takes each. 100 ms unless given,
+    /// here or by [`LimitLayer::window`](super::LimitLayer::window).
+    fn window(&self) -> Duration {
+        Duration::from_millis(100)
+    }
 }

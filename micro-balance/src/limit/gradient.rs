@@ -1,197 +1,332 @@
-//! Follows the ratio of usual to present latency.
+//! Follows the ratio of the latency without load to the present one.
 
-use super::algorithm::{Algorithm, Sample};
+use std::time::Duration;
 
-/// Lowers the limit as far as answers take longer than in the long run, and leaves room for a small queue:
-/// Netflix' Gradient2, with its defaults.
+use tokio::time::Instant;
+
+use super::{
+    algorithm::{Algorithm, Sample},
+    recent::Recent,
+};
+use crate::{
+    chance::Chance,
+    saturating::{end, scale},
+};
+
+/// After so many windows in a row at the lowest limit the latency without load is measured anew: it may be wrong.
+const AT_LEAST: u32 = 5;
+
+/// Measures now and then how long answers take while next to nothing is let through, and lowers the limit as far as
+/// they take longer than that: Envoy's gradient, with its defaults.
 ///
-/// The long run is 600 windows: an overload that lasts longer becomes what is usual, and the limit grows.
+/// Each `interval` the limit becomes `limit * gradient + √(limit * gradient)`, where the gradient is
+/// `fastest * (1 + buffer) / present` within 0.5 and 2:
+/// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/adaptive_concurrency_filter>.
+/// It begins at the lowest limit, for as many requests as it takes to measure `fastest`, which goes on until they have
+/// come. What failed tells nothing: a service that fails fast is not a fast one.
+///
+/// Unlike [`Gradient2`](super::Gradient2) it does not take for usual what lasts; the price is that every `probe` holds
+/// back requests for a moment. It grows to the most it may be while few come, so that a rush finds it there: a
+/// [`range`](Self::range) that the service would survive is worth a thought.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Gradient2 {
-    limit: f64,
+pub struct Gradient {
+    limit: u32,
     min: u32,
     max: u32,
-    smoothing: f64,
-    queue: u32,
-    tolerance: f64,
-    long: Average,
+    buffer: f64,
+    percentile: f64,
+    interval: Duration,
+    probe: Probe,
+    phase: Phase,
+    recent: Recent,
+    chance: Chance,
 }
 
-impl Default for Gradient2 {
+/// How the latency without load is found out.
+#[derive(Clone, Copy, Debug)]
+enum Probe {
+    /// Of so many requests at the lowest limit, so often and up to a part of that later.
+    Measured { requests: u32, every: Duration, jitter: f64 },
+    /// It is known.
+    Known(Duration),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// The latency without load is measured by what began since; then `limit` is in force again.
+    Probing { since: Option<Instant>, limit: u32 },
+    /// The limit follows.
+    Following { fastest: Duration, window: Instant, probe: Option<Instant>, at_least: u32 },
+}
+
+impl Default for Gradient {
     fn default() -> Self {
         Self {
-            limit: 20.0,
-            min: 20,
-            max: 200,
-            smoothing: 0.2,
-            queue: 4,
-            tolerance: 1.5,
-            long: Average::new(600, 10),
+            limit: 3,
+            min: 3,
+            max: 1000,
+            buffer: 0.25,
+            percentile: 0.5,
+            interval: Duration::from_millis(100),
+            probe: Probe::Measured { requests: 50, every: Duration::from_secs(60), jitter: 0.15 },
+            phase: Phase::Probing { since: None, limit: 3 },
+            recent: Recent::default(),
+            chance: Chance::new(fastrand::u64(..)),
         }
     }
 }
 
-impl Gradient2 {
-    /// The limit to begin with. 20 unless given.
-    pub fn initial(mut self, limit: u32) -> Self {
-        self.limit = f64::from(limit.max(1));
-        self
-    }
-
-    /// The limit stays within these. 20 and 200 unless given.
+impl Gradient {
+    /// The limit stays within these, and begins with the lower one. 3 and 1000 unless given.
     pub fn range(mut self, min: u32, max: u32) -> Self {
         (self.min, self.max) = (min.max(1), max.max(min).max(1));
+        self.limit = self.min;
+        self.phase = Phase::Probing { since: None, limit: self.min };
         self
     }
 
-    /// How much of a change is made at once, within 0 to 1. 0.2 unless given.
-    pub fn smoothing(mut self, smoothing: f64) -> Self {
-        self.smoothing = smoothing.clamp(0.0, 1.0);
+    /// Which part of the latency without load answers may take longer. 0.25 unless given.
+    pub fn buffer(mut self, part: f64) -> Self {
+        self.buffer = part.max(0.0);
         self
     }
 
-    /// How many requests may wait. 4 unless given.
-    pub fn queue(mut self, requests: u32) -> Self {
-        self.queue = requests;
+    /// Which of the latencies of a while counts, within 0 to 1. 0.5, their median, unless given.
+    pub fn percentile(mut self, part: f64) -> Self {
+        self.percentile = part.clamp(0.0, 1.0);
         self
     }
 
-    /// How many times the usual latency is still usual, at least 1. 1.5 unless given.
-    pub fn tolerance(mut self, times: f64) -> Self {
-        self.tolerance = times.max(1.0);
+    /// How often the limit is worked out. 100 ms unless given.
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
         self
+    }
+
+    /// The latency without load is that of so many `requests`, measured so often, up to a part `jitter` of that later.
+    /// 50, 60 s and 0.15 unless given.
+    pub fn probe(mut self, requests: u32, every: Duration, jitter: f64) -> Self {
+        self.probe = Probe::Measured { requests, every, jitter: jitter.clamp(0.0, 1.0) };
+        self
+    }
+
+    /// The latency without load is known, and never measured.
+    pub fn fastest(mut self, latency: Duration) -> Self {
+        self.probe = Probe::Known(latency);
+        self
+    }
+
+    /// Makes the times of probing repeatable.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.chance = Chance::new(seed);
+        self
+    }
+
+    fn learn(&mut self, sample: Sample, now: Instant) {
+        match self.phase {
+            Phase::Probing { since, limit } => self.probed(sample, now, since, limit),
+            Phase::Following { probe: Some(at), .. } if now >= at => self.begin_probe(now),
+            Phase::Following { fastest, window, probe, at_least } if now >= window => {
+                let at_least = self.follow(fastest, at_least);
+                if at_least >= AT_LEAST && probe.is_some() {
+                    return self.begin_probe(now);
+                }
+                self.phase = Phase::Following { fastest, window: end(now, self.interval), probe, at_least };
+                self.add(sample);
+            }
+            Phase::Following { .. } => self.add(sample),
+        }
+    }
+
+    fn add(&mut self, sample: Sample) {
+        if !sample.dropped {
+            self.recent.add(sample.latency);
+        }
+    }
+
+    fn begin_probe(&mut self, now: Instant) {
+        self.phase = Phase::Probing { since: Some(now), limit: self.limit };
+        self.limit = self.min;
+        self.recent.clear();
+    }
+
+    /// Takes a sample of the latency without load; what began under load is none.
+    fn probed(&mut self, sample: Sample, now: Instant, since: Option<Instant>, limit: u32) {
+        if since.is_none_or(|since| sample.latency <= now.saturating_duration_since(since)) {
+            self.add(sample);
+        }
+        let (fastest, probe) = match self.probe {
+            Probe::Known(fastest) => (fastest, None),
+            Probe::Measured { requests, .. } if self.recent.count() < requests.max(1) as usize => return,
+            Probe::Measured { every, jitter, .. } => {
+                // Spread out, so that the clients of a service do not all probe at once.
+                let next = scale(every, 1.0 + jitter * self.chance.fraction());
+                (self.recent.take(self.percentile).unwrap_or_default(), Some(end(now, next)))
+            }
+        };
+        self.limit = limit;
+        self.phase = Phase::Following { fastest, window: end(now, self.interval), probe, at_least: 0 };
+    }
+
+    /// Works the limit out of what was measured in a window; gives for how many it has been the lowest.
+    fn follow(&mut self, fastest: Duration, at_least: u32) -> u32 {
+        let Some(present) = self.recent.take(self.percentile) else { return at_least };
+        // An answer in no time at all has no ratio to anything.
+        let ratio = fastest.as_secs_f64() * (1.0 + self.buffer) / present.as_secs_f64().max(1e-9);
+        let aim = f64::from(self.limit) * ratio.clamp(0.5, 2.0);
+        let before = self.limit;
+        self.limit = ((aim + aim.sqrt()) as u32).clamp(self.min, self.max);
+        if before == self.min && self.limit == self.min { at_least + 1 } else { 0 }
     }
 }
 
-impl Algorithm for Gradient2 {
+impl Algorithm for Gradient {
     fn limit(&self) -> u32 {
-        self.limit as u32
+        self.limit
     }
 
     fn update(&mut self, sample: Sample) -> u32 {
-        // An answer in no time at all has no ratio to anything.
-        let short = sample.latency.as_secs_f64().max(1e-9);
-        let long = self.long.add(short);
-        if long / short > 2.0 {
-            // The service became much faster: what was usual under load is forgotten sooner.
-            self.long.value *= 0.95;
-        }
-        if f64::from(sample.in_flight) < self.limit / 2.0 {
-            return self.limit();
-        }
-        let gradient = (self.tolerance * long / short).clamp(0.5, 1.0);
-        let aim = self.limit * gradient + f64::from(self.queue);
-        let smoothed = self.limit * (1.0 - self.smoothing) + aim * self.smoothing;
-        self.limit = smoothed.clamp(f64::from(self.min), f64::from(self.max));
-        self.limit()
-    }
-}
-
-/// Exponential average that begins as the mean of its first samples.
-#[derive(Clone, Debug)]
-struct Average {
-    window: f64,
-    warmup: u32,
-    count: u32,
-    sum: f64,
-    value: f64,
-}
-
-impl Average {
-    fn new(window: u32, warmup: u32) -> Self {
-        Self { window: f64::from(window), warmup, count: 0, sum: 0.0, value: 0.0 }
+        self.learn(sample, Instant::now());
+        self.limit
     }
 
-    fn add(&mut self, sample: f64) -> f64 {
-        if self.count < self.warmup {
-            self.count += 1;
-            self.sum += sample;
-            self.value = self.sum / f64::from(self.count);
-        } else {
-            let factor = 2.0 / (self.window + 1.0);
-            self.value = self.value * (1.0 - factor) + sample * factor;
-        }
-        self.value
+    fn window(&self) -> Duration {
+        Duration::ZERO
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::Value;
 
     use super::*;
 
-    fn table(name: &str) -> Value {
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A limiter and its clock.
+    struct Run(Gradient, Instant);
+
+    impl Run {
+        fn new(gradient: Gradient) -> Self {
+            Self(gradient.seed(1), Instant::now())
+        }
+
+        /// So many answers at once, each after so long.
+        fn answers(&mut self, count: u32, millis: u32) -> u32 {
+            let sample = Sample { latency: MS * millis, in_flight: 1, dropped: false };
+            (0..count).for_each(|_| self.0.learn(sample, self.1));
+            self.0.limit()
+        }
+
+        /// A window of such answers, and the limit it leads to: the first answer after it ends it.
+        fn window(&mut self, millis: u32) -> u32 {
+            self.answers(9, millis);
+            self.1 += 100 * MS;
+            self.answers(1, millis)
+        }
+
+        fn is_probing(&self) -> bool {
+            matches!(self.0.phase, Phase::Probing { .. })
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_envoy() {
         let table = include_str!("../../tests/data/concurrency_limits.json");
-        serde_json::from_str::<Value>(table).unwrap()[name].take()
-    }
-
-    #[test]
-    fn the_average_begins_as_a_mean() {
-        let table = table("exp_avg");
-        let list = |name: &str| table[name].as_array().unwrap().iter().map(|n| n.as_f64().unwrap());
-        let number = |name: &str| table[name].as_f64().unwrap();
-        let mut average = Average::new(number("window") as u32, number("warmup") as u32);
-        assert!(list("inputs").map(|input| average.add(input)).eq(list("outputs")));
-        assert!((average.add(100.0) - number("then_100")).abs() < 1e-4);
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_netflix() {
-        let Gradient2 { limit, min, max, smoothing, queue, tolerance, long } = Gradient2::default();
-        let ours = [limit, min.into(), max.into(), smoothing, queue.into(), tolerance, long.window];
-        let names = ["initial", "min", "max", "smoothing", "queue_size", "rtt_tolerance", "long_window"];
-        let table = &table("gradient2")["defaults"];
+        let table = &serde_json::from_str::<Value>(table).unwrap()["envoy_gradient"]["defaults"];
+        let Gradient { min, max, buffer, percentile, probe, .. } = Gradient::default();
+        let Probe::Measured { requests, jitter, .. } = probe else { unreachable!("{probe:?}") };
+        let ours = [buffer, percentile * 100.0, max.into()];
+        let names = ["buffer", "sample_aggregate_percentile", "max_concurrency"];
         assert_eq!(ours, names.map(|name| table[name].as_f64().unwrap()));
-        assert_eq!(long.warmup, 10);
+        let ours = [requests.into(), jitter * 100.0, min.into()];
+        let names = ["request_count", "jitter_pct", "min_concurrency"];
+        assert_eq!(ours, names.map(|name| table["min_rtt"][name].as_f64().unwrap()));
     }
 
     #[test]
-    fn what_was_usual_is_forgotten_sooner_where_the_service_became_twice_as_fast() {
-        let usual = |latency| {
-            let mut gradient = Gradient2::default();
-            (0..10).for_each(|_| {
-                gradient.update(sample(100, 20));
-            });
-            gradient.update(sample(latency, 20));
-            gradient.long.value
-        };
-        let step = |latency: f64| 0.1 + (latency - 0.1) * 2.0 / 601.0;
-        assert!((usual(50) - step(0.05)).abs() < 1e-9, "twice is not more than twice");
-        assert!((usual(40) - step(0.04) * 0.95).abs() < 1e-9);
-    }
-
-    fn sample(ms: u64, in_flight: u32) -> Sample {
-        Sample { latency: Duration::from_millis(ms), in_flight, dropped: false }
-    }
-
-    #[test]
-    fn the_limit_grows_by_the_queue_while_latency_is_usual() {
-        let mut gradient = Gradient2::default();
-        assert_eq!(gradient.update(sample(10, 20)), 20);
-        assert!((gradient.limit - 20.8).abs() < 1e-9, "a fifth of 4");
-        (0..1000).for_each(|_| {
-            gradient.update(sample(10, 200));
-        });
-        assert_eq!(gradient.limit(), 200);
+    fn the_limit_is_the_lowest_until_the_latency_without_load_is_known_and_then_follows_the_formula() {
+        let mut run = Run::new(Gradient::default().range(7, 200));
+        assert_eq!(run.answers(49, 8), 7);
+        assert!(run.is_probing());
+        assert_eq!((run.answers(1, 8), run.is_probing()), (7, false));
+        // 8 ms and a quarter are 10 ms. The gradient is 1, 2 at the most, 0.5 at the least.
+        assert_eq!(run.window(10), 9, "7 + 2.6");
+        assert_eq!(run.window(10), 12, "9 + 3");
+        assert_eq!(run.window(1), 28, "24 + 4.9");
+        assert_eq!(run.window(1), 63, "56 + 7.5");
+        assert_eq!(run.window(16), 45, "39.4 + 6.3");
+        assert_eq!(run.window(1_000), 27, "22.5 + 4.7");
+        assert_eq!((0..20).map(|_| run.window(1)).last(), Some(200));
+        assert_eq!((0..20).map(|_| run.window(1_000)).last(), Some(7));
     }
 
     #[test]
-    fn the_limit_falls_when_latency_doubles_and_then_some() {
-        let mut gradient = Gradient2::default().initial(100);
-        (0..20).for_each(|_| {
-            gradient.update(sample(10, 10));
+    fn the_median_of_what_was_answered_counts_and_what_failed_does_not() {
+        let mut run = Run::new(Gradient::default().probe(5, MS * 60_000, 0.0).buffer(0.0));
+        (1..=5).for_each(|millis| {
+            let dropped = Sample { latency: MS, in_flight: 1, dropped: true };
+            run.0.learn(dropped, run.1);
+            run.answers(1, millis);
         });
-        assert_eq!(gradient.limit(), 100, "not used");
-        gradient.update(sample(40, 100));
-        // The gradient is 0.5, its floor: 100 * 0.8 + (100 * 0.5 + 4) * 0.2.
-        assert!((gradient.limit - 90.8).abs() < 1e-9, "{}", gradient.limit);
-        (0..50).for_each(|_| {
-            gradient.update(sample(40, 100));
+        let Phase::Following { fastest, .. } = run.0.phase else { unreachable!("{:?}", run.0.phase) };
+        assert_eq!(fastest, 3 * MS);
+        // Nothing but failures leaves the limit as it is.
+        run.1 += 100 * MS;
+        run.0.learn(Sample { latency: MS, in_flight: 1, dropped: true }, run.1);
+        assert_eq!(run.0.limit(), 3);
+    }
+
+    #[test]
+    fn the_latency_without_load_is_measured_anew_by_what_begins_then_and_the_limit_comes_back() {
+        let mut run = Run::new(Gradient::default());
+        run.answers(50, 10);
+        let limit = (0..9).map(|_| run.window(10)).last().unwrap();
+        assert!(limit > 20, "{limit}");
+        run.1 += MS * 70_000;
+        assert_eq!((run.answers(1, 10), run.is_probing()), (3, true), "69 s later at the latest");
+        run.1 += 20 * MS;
+        assert_eq!((run.answers(50, 21), run.is_probing()), (3, true), "they began before");
+        assert_eq!((run.answers(49, 20), run.is_probing()), (3, true));
+        assert_eq!((run.answers(1, 20), run.is_probing()), (limit, false));
+        assert!(run.window(20) > limit, "20 ms is what it takes now");
+    }
+
+    #[test]
+    fn times_of_probing_differ_by_their_jitter() {
+        let times = (0..100).map(|seed| {
+            let mut run = Run(Gradient::default().seed(seed), Instant::now());
+            run.answers(50, 10);
+            let Phase::Following { probe: Some(at), .. } = run.0.phase else { unreachable!() };
+            (at - run.1).as_secs()
         });
-        assert!((20..40).contains(&gradient.limit()));
+        let (least, most) = (times.clone().min(), times.max());
+        assert!(least == Some(60) && most == Some(68), "{least:?} to {most:?}");
+    }
+
+    #[test]
+    fn five_windows_at_the_lowest_limit_throw_doubt_on_the_latency_without_load() {
+        let mut run = Run::new(Gradient::default());
+        run.answers(50, 1);
+        assert_eq!((0..4).map(|_| run.window(100)).collect::<Vec<_>>(), [3; 4]);
+        assert!(!run.is_probing());
+        run.window(100);
+        assert!(run.is_probing());
+        run.1 += 100 * MS;
+        run.answers(50, 100);
+        assert!(run.window(100) > 3);
+    }
+
+    #[test]
+    fn a_latency_that_is_known_is_never_measured() {
+        let mut run = Run::new(Gradient::default().fastest(8 * MS));
+        run.answers(1, 10);
+        assert!(!run.is_probing());
+        assert_eq!(run.window(10), 4, "3 + 1.7");
+        assert_eq!((0..20).map(|_| run.window(1_000)).last(), Some(3));
+        run.1 += MS * 3_600_000;
+        run.window(10);
+        assert!(!run.is_probing());
     }
 }

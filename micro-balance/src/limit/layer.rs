@@ -55,7 +55,7 @@ impl LimitLayer {
         Self::with(Gate::fixed(limit))
     }
 
-    /// At most as many requests at once as `algorithm` says, which learns every 100 ms.
+    /// At most as many requests at once as `algorithm` says, which learns every 100 ms unless it wants otherwise.
     pub fn adaptive(algorithm: impl Algorithm) -> Self {
         Self::with(Gate::adaptive(Box::new(algorithm)))
     }

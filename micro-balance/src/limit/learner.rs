@@ -25,8 +25,8 @@ pub(super) struct Learner {
 impl Learner {
     pub(super) fn new(algorithm: Box<dyn Algorithm>) -> Self {
         Self {
+            window: algorithm.window(),
             algorithm,
-            window: Duration::from_millis(100),
             began: None,
             count: 0,
             latency: Duration::ZERO,

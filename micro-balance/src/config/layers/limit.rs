@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{part, some, some_time};
+use super::{
+    gradient::{GradientSettings, gradient},
+    part, some, some_time,
+};
 use crate::{
     config::{checked, choice, maybe_duration},
     limit::{Aimd, Gradient2, LimitLayer, Vegas},
@@ -16,7 +19,8 @@ enum Kind {
     Fixed(Fixed),
     Aimd(AimdSettings),
     Vegas(VegasSettings),
-    Gradient2(GradientSettings),
+    Gradient(GradientSettings),
+    Gradient2(Gradient2Settings),
 }
 
 #[derive(Default, Deserialize)]
@@ -59,7 +63,7 @@ struct VegasSettings {
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct GradientSettings {
+struct Gradient2Settings {
     #[serde(deserialize_with = "some")]
     initial: Option<u32>,
     #[serde(deserialize_with = "some")]
@@ -128,6 +132,7 @@ pub(super) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitLa
             vegas = set(vegas, settings.beta, Vegas::beta);
             LimitLayer::adaptive(set(vegas, settings.smoothing, Vegas::smoothing))
         }
+        Kind::Gradient(settings) => LimitLayer::adaptive(gradient(settings)?),
         Kind::Gradient2(settings) => {
             let (min, max) = (settings.min.unwrap_or(20), settings.max.unwrap_or(200));
             let (min, max, initial) = range(min, max, settings.initial)?;

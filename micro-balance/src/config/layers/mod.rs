@@ -3,6 +3,7 @@
 mod backoff;
 mod budget;
 mod ejection;
+mod gradient;
 mod health;
 mod hedge;
 mod limit;
