@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, Semaphore, mpsc},
     time::Instant,
 };
 use tower::{BoxError, discover::Discover};
@@ -19,7 +19,7 @@ use tower_service::Service;
 use crate::{
     balance::Balance,
     chance::Chance,
-    driver::{Describe, Driver, Probe, Reconnect},
+    driver::{Describe, Driver, Places, Probe, Reconnect},
     eject::Ejection,
     eligible::{Counters, Eligibility, Locality, Priority, SlowStart, Subset},
     endpoint::Attributes,
@@ -48,6 +48,7 @@ pub struct Builder<D: Discover, Req, P = PeakEwma, T = Opaque> {
     drain: Option<Duration>,
     listener: Option<Listener<D::Service>>,
     reconnect: Reconnect,
+    places: Places,
     name: Option<Arc<str>>,
     seed: Option<u64>,
     describe: Describe<D::Key, D::Service>,
@@ -97,6 +98,7 @@ impl<D: Discover, Req> Builder<D, Req> {
             drain: None,
             listener: None,
             reconnect: Reconnect::default(),
+            places: None,
             name: None,
             seed: None,
             describe: Box::new(|_, _| Attributes::default()),
@@ -148,6 +150,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             drain: self.drain,
             listener: self.listener,
             reconnect: self.reconnect,
+            places: self.places,
             name: self.name,
             seed: self.seed,
             describe: self.describe,
@@ -207,6 +210,15 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
     /// How long to wait between attempts to connect an endpoint.
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.reconnect = reconnect;
+        self
+    }
+
+    /// At most so many endpoints are being connected at once, at least one; no limit unless given. The others have
+    /// their turn in the order of discovery; an attempt that takes longer than a second counts no more.
+    ///
+    /// For sets so large that connecting all of them at once is too much for this process or the network.
+    pub fn connecting(mut self, at_once: usize) -> Self {
+        self.places = Some(Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS))));
         self
     }
 
@@ -326,6 +338,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
             settings,
             eligibility: self.eligibility,
             reconnect: self.reconnect,
+            places: self.places,
             drain: self.drain,
             listener: self.listener,
             describe: self.describe,

@@ -5,10 +5,13 @@ mod scripted;
 
 use std::{
     convert::Infallible,
+    future::{Future, Ready, ready},
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::{Poll, ready},
     time::Duration,
 };
 
@@ -22,8 +25,8 @@ use micro_balance::{
     retry::{Backoff, Budget, RetryLayer},
 };
 use scripted::{Frames, call, get};
-use tokio::time::{Instant, sleep};
-use tower::{BoxError, ServiceBuilder, ServiceExt, discover::ServiceList, service_fn};
+use tokio::time::{Instant, Sleep, sleep};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, discover::ServiceList, service_fn};
 
 /// Latency ends with the head of an answer: measured to its end, who streams would look slow.
 #[tokio::test(start_paused = true)]
@@ -103,6 +106,71 @@ async fn turns_go_on_where_their_counter_begins_again() {
     }
     let picks: Vec<_> = balance.endpoints().iter().map(|view| view.picks).collect();
     assert!(picks.iter().all(|picks| picks.abs_diff(200) <= 1), "{picks:?}");
+}
+
+/// Is ready after a while, and counts those that are on the way there and the most there ever were.
+struct Dials {
+    takes: Duration,
+    counts: Arc<(AtomicUsize, AtomicUsize)>,
+    dialing: Option<Pin<Box<Sleep>>>,
+}
+
+impl Dials {
+    fn new(takes: Duration) -> Self {
+        Self { takes, counts: Arc::default(), dialing: None }
+    }
+}
+
+impl Clone for Dials {
+    fn clone(&self) -> Self {
+        Self { takes: self.takes, counts: self.counts.clone(), dialing: None }
+    }
+}
+
+impl Service<()> for Dials {
+    type Response = ();
+    type Error = Infallible;
+    type Future = Ready<Result<(), Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        let (now, most) = &*self.counts;
+        let dialing = self.dialing.get_or_insert_with(|| {
+            most.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
+            Box::pin(sleep(self.takes))
+        });
+        ready!(dialing.as_mut().poll(cx));
+        now.fetch_sub(1, Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        ready(Ok(()))
+    }
+}
+
+/// Who is still being connected takes nothing, so all are connected soon; but a thousand at the same moment are a storm.
+#[tokio::test(start_paused = true)]
+async fn no_more_endpoints_are_connected_at_once_than_is_allowed() {
+    for (limit, most, early, late) in [(8, 8, 1_200, 1_450), (1_000, 1_000, 5, 15)] {
+        let dials = Dials::new(Duration::from_millis(10));
+        let endpoints = ServiceList::new::<()>(vec![dials.clone(); 1_000]);
+        let balance = Balance::<_, ()>::builder(endpoints).connecting(limit).build();
+        sleep(Duration::from_millis(early)).await;
+        assert!(balance.ready_endpoints() < 1_000);
+        sleep(Duration::from_millis(late - early)).await;
+        assert_eq!((balance.ready_endpoints(), dials.counts.1.load(Relaxed)), (1_000, most));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_takes_for_ever_to_connect_keeps_nobody_away() {
+    let hangs = vec![Dials::new(Duration::from_secs(86_400)); 3];
+    let endpoints = ServiceList::new::<()>(hangs.into_iter().chain([Dials::new(Duration::ZERO)]));
+    let balance = Balance::<_, ()>::builder(endpoints).connecting(1).build();
+    sleep(Duration::from_millis(2_900)).await;
+    assert_eq!(balance.ready_endpoints(), 0);
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(balance.ready_endpoints(), 1);
 }
 
 /// Requests that reach the last of three tiers, each of which sends again what fails, as everything does.

@@ -3,35 +3,70 @@
 use std::{
     fmt,
     hash::Hash,
+    pin::pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use futures_util::future::{BoxFuture, abortable, poll_fn};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout},
+};
 use tower::BoxError;
 use tower_service::Service;
 
 use super::{Event, State};
 use crate::{caught, error::chain, policy::Policy, stats::LOST};
 
+/// Attempts that may be under way at once, where there is a limit.
+pub(crate) type Places = Option<Arc<Semaphore>>;
+
+/// An attempt that takes longer gives its place to the next: who never answers is not to keep anybody away.
+const LONG: Duration = Duration::from_secs(1);
+
 /// Waits, then asks `service` until it is ready. A panic of the service is a failure like any other.
-pub(super) fn connect<S, Req>(mut service: S, delay: Duration) -> BoxFuture<'static, Result<(), BoxError>>
+pub(super) fn connect<S, Req>(
+    mut service: S,
+    delay: Duration,
+    places: Places,
+) -> BoxFuture<'static, Result<(), BoxError>>
 where
     S: Service<Req> + Send + 'static,
     S::Error: Into<BoxError>,
     Req: 'static,
 {
-    let ready = async move {
+    let ready = poll_fn(move |cx: &mut Context<'_>| -> Poll<Result<(), BoxError>> {
+        service.poll_ready(cx).map_err(Into::into)
+    });
+    let ready = caught::answer("the endpoint's service", || ready);
+    let waited = async move {
         if !delay.is_zero() {
             sleep(delay).await;
         }
-        poll_fn(move |cx: &mut Context<'_>| -> Poll<Result<(), BoxError>> {
-            service.poll_ready(cx).map_err(Into::into)
-        })
-        .await
     };
-    Box::pin(caught::answer("the endpoint's service", || ready))
+    match places {
+        None => Box::pin(async move {
+            waited.await;
+            ready.await
+        }),
+        Some(places) => Box::pin(async move {
+            waited.await;
+            in_turn(&places, ready).await
+        }),
+    }
+}
+
+/// Waits for a place first.
+async fn in_turn<A>(places: &Semaphore, attempt: impl Future<Output = A>) -> A {
+    let place = places.acquire().await;
+    let mut attempt = pin!(attempt);
+    if let Ok(answer) = timeout(LONG, &mut attempt).await {
+        return answer;
+    }
+    drop(place);
+    attempt.await
 }
 
 impl<K, S, P, T> State<K, S, P, T>
@@ -45,7 +80,8 @@ where
     pub(super) fn start(&mut self, serial: u64, delay: Duration) {
         let Some(slot) = self.slots.get_mut(serial) else { return };
         slot.attempt = slot.attempt.wrapping_add(1);
-        let (ready, dialing) = abortable((self.connect)(slot.original.clone(), delay));
+        let (ready, dialing) =
+            abortable((self.connect)(slot.original.clone(), delay, self.driver.places.clone()));
         if let Some(before) = slot.affairs_mut().dialing.replace(dialing) {
             before.abort();
         }

@@ -41,6 +41,7 @@ use tower::{
 };
 use tower_service::Service;
 
+pub(crate) use self::attempt::Places;
 pub use self::reconnect::Reconnect;
 use self::{
     attempt::connect,
@@ -76,6 +77,7 @@ pub(crate) struct Driver<K, S, P: Policy, T> {
     pub(crate) settings: Arc<Settings>,
     pub(crate) eligibility: Eligibility,
     pub(crate) reconnect: Reconnect,
+    pub(crate) places: Places,
     /// How long endpoints that were removed go on with their sessions.
     pub(crate) drain: Option<Duration>,
     pub(crate) describe: Describe<K, S>,
@@ -110,7 +112,7 @@ enum Event {
 }
 
 type Reports = (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>);
-type Connect<S> = fn(S, Duration) -> BoxFuture<'static, Result<(), BoxError>>;
+type Connect<S> = fn(S, Duration, Places) -> BoxFuture<'static, Result<(), BoxError>>;
 
 /// Everything the driver knows, between two events.
 struct State<K, S, P: Policy, T> {
