@@ -16,6 +16,7 @@ use tracing::Span;
 use crate::{
     chance::Chance,
     classify::Outcome,
+    eligible::Marks,
     endpoint::Endpoint,
     in_flight::InFlight,
     policy::Policy,
@@ -84,8 +85,8 @@ where
         // Nobody is there to be woken yet: a service that is not ready is asked again by the search.
         if let Poll::Ready(Ok(())) = service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             let call = InFlight::start(stats.clone(), started, probes);
-            if let Some(tried) = tried {
-                tried.add(stats.serial());
+            if tried.is_some_and(|tried| !tried.add(stats.serial())) {
+                shared.fallbacks.count(Marks::TRIED);
             }
             shared.protocol.sent(&request, endpoint);
             let span = attempt(shared, endpoint, tried);

@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use crate::{
     chance::Chance,
+    eligible::Marks,
     endpoint::Endpoint,
     error::{NoEndpoints, NoMatch, NotReady, TooFewWell, chain},
     policy::Policy,
@@ -101,8 +102,9 @@ where
             if let Some((endpoint, service)) = self.ask(&snapshot, cx)
                 && let Some(request) = self.request.take()
             {
-                if let Some(tried) = self.shared.protocol.tried(&request) {
-                    tried.add(endpoint.stats().serial());
+                let tried = self.shared.protocol.tried(&request);
+                if tried.is_some_and(|tried| !tried.add(endpoint.stats().serial())) {
+                    self.shared.fallbacks.count(Marks::TRIED);
                 }
                 return Poll::Ready(Ok((endpoint, service, request)));
             }

@@ -29,15 +29,16 @@ impl Tried {
         self.len() == 0
     }
 
-    /// Adds the endpoint with this serial number, which is never 0.
-    pub(crate) fn add(&self, serial: u64) {
+    /// Adds the endpoint with this serial number, which is never 0; false where it is there already.
+    pub(crate) fn add(&self, serial: u64) -> bool {
         for slot in self.slots.iter() {
             match slot.compare_exchange(0, serial, Relaxed, Relaxed) {
-                Ok(_) => return,
-                Err(other) if other == serial => return,
+                Ok(_) => return true,
+                Err(other) if other == serial => return false,
                 Err(_) => {}
             }
         }
+        true
     }
 
     pub(crate) fn contains(&self, serial: u64) -> bool {
@@ -53,7 +54,7 @@ mod tests {
     fn clones_see_what_either_has_tried() {
         let tried = Tried::default();
         let clone = tried.clone();
-        clone.add(7);
+        assert!(clone.add(7) && !tried.add(7));
         assert!(tried.contains(7) && !tried.contains(8));
         assert_eq!(tried.len(), 1);
     }
@@ -61,7 +62,7 @@ mod tests {
     #[test]
     fn a_full_memory_forgets_the_latest_and_keeps_the_rest() {
         let tried = Tried::default();
-        (1..=9).for_each(|serial| tried.add(serial));
+        assert!((1..=9).all(|serial| tried.add(serial)));
         assert_eq!(tried.len(), 6);
         assert!(tried.contains(6) && !tried.contains(9));
     }

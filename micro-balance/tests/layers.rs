@@ -80,6 +80,18 @@ async fn a_single_endpoint_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempts_that_go_where_one_was_before_are_counted_and_others_are_not() {
+    for (count, again) in [(1, 2), (2, 1), (3, 0)] {
+        let endpoints: Vec<_> =
+            (0..count).map(|_| Scripted::new([grpc(14, &[]), grpc(14, &[]), grpc(14, &[])])).collect();
+        let list = ServiceList::new::<Request<ReplayBody<Frames>>>(endpoints);
+        let balance = Balance::builder(list).protocol(Http).policy(RoundRobin::new()).build();
+        retry().layer(balance.clone()).oneshot(call(&["x"])).await.unwrap();
+        assert_eq!(balance.fallbacks().tried, again, "among {count}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hedge_goes_to_the_other_endpoint() {
     for _ in 0..20 {
         let endpoints = [(); 2].map(|()| Scripted::new([Answer::Wait(500 * MS)]));

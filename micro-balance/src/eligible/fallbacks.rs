@@ -11,6 +11,7 @@ impl Marks {
     pub(crate) const PRIORITY: Self = Self(2);
     pub(crate) const PANIC: Self = Self(4);
     pub(crate) const LOCALITY: Self = Self(8);
+    pub(crate) const TRIED: Self = Self(16);
 
     pub(crate) fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -37,6 +38,7 @@ pub(crate) struct Counters {
     priority: AtomicU64,
     panic: AtomicU64,
     locality: AtomicU64,
+    tried: AtomicU64,
 }
 
 impl Counters {
@@ -47,6 +49,7 @@ impl Counters {
             (Marks::PRIORITY, &self.priority),
             (Marks::PANIC, &self.panic),
             (Marks::LOCALITY, &self.locality),
+            (Marks::TRIED, &self.tried),
         ];
         for (_, counter) in counters.iter().filter(|(mark, _)| marks.has(*mark)) {
             counter.fetch_add(1, Relaxed);
@@ -59,6 +62,7 @@ impl Counters {
             priority: self.priority.load(Relaxed),
             panic: self.panic.load(Relaxed),
             locality: self.locality.load(Relaxed),
+            tried: self.tried.load(Relaxed),
         }
     }
 }
@@ -75,4 +79,6 @@ pub struct Fallbacks {
     pub panic: u64,
     /// Sent regardless of zones, as the rule for them could not be kept.
     pub locality: u64,
+    /// Sent once more to an endpoint that they had been to, as no other could take them.
+    pub tried: u64,
 }
