@@ -34,8 +34,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Whatever the endpoint answers, [`NoEndpoints`](crate::NoEndpoints) when discovery knows of none, and
-/// [`NotReady`](crate::NotReady) when none became ready in time; the last two inside
+/// Whatever the endpoint answers, [`NoEndpoints`](crate::NoEndpoints) when discovery knows of none or has not answered
+/// in time, and [`NotReady`](crate::NotReady) when none became ready in time; the last two inside
 /// [`NotSent`](crate::NotSent).
 ///
 /// ```

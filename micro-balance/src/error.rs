@@ -2,11 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-/// Discovery knows of no endpoint of the service.
+/// Discovery knows of no endpoint of the service, or has not said of any in time.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{}no endpoint is known: is any instance running and announced?", Prefix(.service))]
+#[error("{}no endpoint is known: {}", Prefix(.service), Unresolved(.waited))]
 pub struct NoEndpoints {
     pub(crate) service: Option<Arc<str>>,
+    /// How long the request waited for discovery, where that has said nothing at all.
+    pub(crate) waited: Option<Duration>,
 }
 
 /// The request asks for certain endpoints, and none of them is there.
@@ -57,6 +59,17 @@ struct Prefix<'a>(&'a Option<Arc<str>>);
 impl fmt::Display for Prefix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_ref().map_or(Ok(()), |service| write!(f, "service \"{service}\": "))
+    }
+}
+
+struct Unresolved<'a>(&'a Option<Duration>);
+
+impl fmt::Display for Unresolved<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("is any instance running and announced?"),
+            Some(waited) => write!(f, "discovery has said nothing within {waited:?}"),
+        }
     }
 }
 

@@ -175,7 +175,7 @@ where
     fn hopeless(&mut self, snapshot: &Snapshot<S, P>, cx: &mut Context<'_>) -> Option<BoxError> {
         let service = self.shared.name.clone();
         if snapshot.resolved && snapshot.known == 0 {
-            return Some(NoEndpoints { service }.into());
+            return Some(NoEndpoints { service, waited: None }.into());
         }
         if snapshot.refuses && snapshot.groups.is_empty() {
             return Some(TooFewWell { service, known: snapshot.known }.into());
@@ -193,6 +193,9 @@ where
             return None;
         }
         let known = snapshot.known;
+        if known == 0 {
+            return Some(NoEndpoints { service, waited: Some(self.shared.failfast) }.into());
+        }
         let last =
             snapshot.noted.iter().find_map(|listed| listed.last_error.clone()).or(self.last_error.take());
         Some(NotReady { service, known, waited: self.shared.failfast, last }.into())

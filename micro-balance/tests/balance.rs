@@ -76,6 +76,19 @@ async fn an_endpoint_that_is_back_takes_requests_within_three_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn discovery_that_never_answers_is_waited_for_until_the_failfast_limit() {
+    let (_hand, changes) = discovery();
+    let balance: Balance<Fake, ()> = Balance::builder(changes).service_name("greeter").build();
+    for waits in [Duration::from_secs(3), Duration::ZERO] {
+        let began = Instant::now();
+        let error = balance.clone().oneshot(()).await.unwrap_err();
+        let text = cause::<NoEndpoints>(&error).unwrap().to_string();
+        assert_eq!(text, "service \"greeter\": no endpoint is known: discovery has said nothing within 3s");
+        assert!(NotSent::is(error.as_ref()) && began.elapsed() - waits < ms(10), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_set_fails_at_once_by_its_own_error() {
     let (hand, changes) = discovery();
     let balance = Balance::builder(changes).service_name("greeter").build();
