@@ -101,6 +101,7 @@ fn every_policy_is_named_in_a_configuration() {
         ("policy = \"random_aperture\"", "RandomAperture"),
         ("[policy.orca_weighted]\nblackout = \"0s\"\nmetrics = [\"cpu_utilization\"]", "OrcaWeighted"),
         ("[policy.least_request]\nchoices = 3", "LeastOf"),
+        ("[policy.least_request]\nchoices = 300", "LeastOf"),
         ("[policy.aperture]\ninstance = 1\npeers = 3", "Aperture"),
         ("[policy.peak_ewma]\ndecay = \"5s\"\npenalty = \"1s\"", "PeakEwma"),
         ("[policy.ring_hash]\nmode = \"ketama\"\nheader = \"x-user\"\nbound = 1.25", "HashBy"),

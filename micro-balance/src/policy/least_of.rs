@@ -6,6 +6,9 @@ use super::{
 };
 use crate::{endpoint::Endpoint, setting::InvalidSetting};
 
+/// So many are drawn at most.
+const MOST: u8 = 10;
+
 /// Draws some endpoints and takes the one with the fewest requests in flight for its weight.
 ///
 /// Envoy's `choice_count`: draws are independent of each other, so one endpoint may be drawn twice,
@@ -25,14 +28,15 @@ pub struct LeastOf {
 }
 
 impl LeastOf {
-    /// Draws `choices` endpoints.
+    /// Draws `choices` endpoints, 10 at most: more are taken for 10, as gRPC takes them
+    /// (<https://github.com/grpc/proposal/blob/master/A48-xds-least-request-lb-policy.md>).
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] unless `choices` is in 2..=10.
+    /// [`InvalidSetting`] where `choices` is under 2.
     pub fn choices(choices: u8) -> Result<Self, InvalidSetting> {
-        let error = || InvalidSetting::new("the number of choices", choices, "from 2 to 10");
-        (2..=10).contains(&choices).then_some(Self { choices }).ok_or_else(error)
+        let error = || InvalidSetting::new("the number of choices", choices, "at least 2");
+        (choices >= 2).then_some(Self { choices: choices.min(MOST) }).ok_or_else(error)
     }
 }
 

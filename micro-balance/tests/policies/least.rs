@@ -50,7 +50,12 @@ async fn two_choices_of_two_take_the_less_busy_whichever_is_drawn_first() {
             }
         }
     }
-    assert!(LeastOf::choices(1).is_err() && LeastOf::choices(11).is_err());
+    assert!(LeastOf::choices(0).is_err() && LeastOf::choices(1).is_err());
+    // More than ten are ten: with 250 draws the least busy would get all.
+    let set = busy(&[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]).await;
+    let shares = set.shares(&LeastOf::choices(250).unwrap(), 10_000);
+    let drawn = 1.0 - 0.9_f64.powi(10);
+    assert!((shares[9] as f64 / 10_000.0 - drawn).abs() < 0.02, "{shares:?}");
 }
 
 #[tokio::test(start_paused = true)]

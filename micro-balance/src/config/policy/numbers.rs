@@ -8,7 +8,9 @@ use crate::{
 };
 
 pub(super) fn choices<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
-    checked(from, |choices: &u8| LeastOf::choices(*choices)).map(Some)
+    // More than fit are as many as can be: gRPC takes any number over 10 for 10.
+    let fitting = |choices: u32| u8::try_from(choices).unwrap_or(u8::MAX);
+    checked(from, |choices: &u32| LeastOf::choices(fitting(*choices))).map(|choices| Some(fitting(choices)))
 }
 
 pub(super) fn bias<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
