@@ -240,6 +240,23 @@ async fn a_bounded_ring_gives_no_endpoint_more_than_its_bound() {
     assert!(RingHash::new().bounded(0.9).is_err() && RingHash::new().bounded(f64::NAN).is_err());
 }
 
+/// The order in which Envoy shuffles five by the hash 2.
+#[tokio::test(start_paused = true)]
+async fn a_bounded_ring_like_envoys_is_relieved_as_envoys_is() {
+    let mut set = Set::named(sorted(5)).await;
+    let policy = RingHash::envoy(1024, 8_388_608).unwrap().bounded(1.25).unwrap();
+    let table = policy.table(&set.endpoints);
+    let first = set.pick(&policy, &table, 2, 0);
+    let others: Vec<_> = [2, 1, 0, 4, 3].into_iter().filter(|&index| index != first).collect();
+    set.load(first, 1).await;
+    assert_eq!(set.pick(&policy, &table, 2, 0), first, "one of one is not too many");
+    set.load(first, 2).await;
+    assert_eq!(set.pick(&policy, &table, 2, 0), others[0], "three of one are");
+    set.load(others[0], 3).await;
+    // Of ((6 + 1) * 1.25) 9 each may have 2.
+    assert_eq!(set.pick(&policy, &table, 2, 0), others[1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_label_keeps_an_endpoints_place_under_a_new_name() {
     let labelled = |ids: [&str; 3]| {

@@ -2,6 +2,7 @@
 
 mod part;
 mod points;
+mod relief;
 mod ring;
 
 use xxhash_rust::xxh64::xxh64;
@@ -95,7 +96,8 @@ impl RingHash {
 
     /// Passes over an endpoint that has more than `bound` times its share of the requests in flight, by
     /// weight; at least 1.0, as in <https://arxiv.org/abs/1608.01350>. A pick then adds up the requests of
-    /// all endpoints, unless the first choice is idle.
+    /// all endpoints, unless the first choice is idle. The next one around the ring takes the request, or by
+    /// [`RingHash::envoy`] whom Envoy gives it to.
     ///
     /// # Errors
     ///
@@ -119,16 +121,41 @@ impl RingHash {
     /// The first endpoint from `place` on that may take another request.
     #[cold]
     fn relieve(&self, ring: &Ring, endpoints: &[Endpoint], place: Place, bound: f64) -> Option<usize> {
-        let load: u64 = endpoints.iter().map(Endpoint::in_flight).sum();
-        let total = ((load + 1) as f64 * bound).ceil();
+        let total = ((in_flight(endpoints) + 1) as f64 * bound).ceil();
         let has_room = |&index: &usize| {
-            endpoints.get(index).is_some_and(|endpoint| {
-                let share = f64::from(endpoint.attributes().weight.max(1)) / ring.weight;
-                (endpoint.in_flight() as f64) < (total * share).ceil().max(1.0)
-            })
+            let room = |endpoint: &Endpoint| (endpoint.in_flight() as f64) < slots(ring, endpoint, total);
+            endpoints.get(index).is_some_and(room)
         };
         ring.walk(place).find(has_room)
     }
+
+    /// The endpoint that Envoy gives a request to whose own is `first`; its bound is in percent.
+    #[cold]
+    fn relieve_as_envoy(
+        &self,
+        ring: &Ring,
+        endpoints: &[Endpoint],
+        hash: u64,
+        first: usize,
+        bound: f64,
+    ) -> usize {
+        let percent = (bound * 100.0).round() as u64;
+        let total = (in_flight(endpoints) + 1).saturating_mul(percent).div_ceil(100) as f64;
+        let load = |index: usize| {
+            let load = |endpoint: &Endpoint| endpoint.in_flight() as f64 / slots(ring, endpoint, total);
+            endpoints.get(index).map_or(f64::INFINITY, load)
+        };
+        if load(first) <= 1.0 { first } else { relief::shuffled(hash, first, endpoints.len(), load) }
+    }
+}
+
+fn in_flight(endpoints: &[Endpoint]) -> u64 {
+    endpoints.iter().map(Endpoint::in_flight).sum()
+}
+
+/// How many of `total` requests an endpoint may have.
+fn slots(ring: &Ring, endpoint: &Endpoint, total: f64) -> f64 {
+    (total * (f64::from(endpoint.attributes().weight.max(1)) / ring.weight)).ceil().max(1.0)
 }
 
 impl Default for RingHash {
@@ -191,9 +218,10 @@ impl Policy for RingHash {
         }
         let first = ring.owner(place)?;
         match self.bound {
-            Some(bound) if endpoints.get(first)?.in_flight() > 0 => {
-                self.relieve(ring, endpoints, place, bound).or(Some(first))
-            }
+            Some(bound) if endpoints.get(first)?.in_flight() > 0 => match self.mode {
+                Mode::Envoy { .. } => Some(self.relieve_as_envoy(ring, endpoints, hash, first, bound)),
+                _ => self.relieve(ring, endpoints, place, bound).or(Some(first)),
+            },
             _ => Some(first),
         }
     }
