@@ -461,8 +461,12 @@ async fn share_of_a_newcomer<P: micro_balance::policy::Policy>(policy: P, after:
 async fn a_new_endpoint_is_given_more_and_more() {
     // A fifth of a weight is a sixth of all, a half a third, and a whole one half.
     for (after, share) in [(12, 500), (30, 1_000), (61, 1_500)] {
-        let picked = share_of_a_newcomer(WeightedRoundRobin::new(), after).await;
-        assert!(picked.abs_diff(share) <= 60, "{picked} after {after} s");
+        for picked in [
+            share_of_a_newcomer(WeightedRoundRobin::new(), after).await,
+            share_of_a_newcomer(RoundRobin::new(), after).await,
+        ] {
+            assert!(picked.abs_diff(share) <= 60, "{picked} after {after} s");
+        }
         let drawn = share_of_a_newcomer(LeastRequest, after).await;
         assert!(drawn.abs_diff(share) <= 150 || after == 12 && drawn < 800, "{drawn} after {after} s");
     }

@@ -17,11 +17,27 @@ impl Cycle {
     pub(super) fn new(endpoints: &[Endpoint], order: impl FnOnce(&[u32]) -> Vec<u32>) -> Self {
         let warm = endpoints.iter().all(|endpoint| endpoint.warmth() == 1.0);
         let fine = if warm { 1.0 } else { FINE };
-        let weight =
-            |endpoint: &Endpoint| (endpoint.weight() * fine).round().clamp(1.0, f64::from(u32::MAX)) as u32;
-        let weights: Vec<_> = endpoints.iter().map(weight).collect();
+        Self::of(endpoints.iter().map(|endpoint| endpoint.weight() * fine), order)
+    }
+
+    /// The round in which endpoints that start slowly have a part of the turns that the others have.
+    pub(super) fn of_warmth(endpoints: &[Endpoint]) -> Self {
+        if endpoints.iter().all(|endpoint| endpoint.warmth() == 1.0) {
+            return Self(None);
+        }
+        Self::of(endpoints.iter().map(|endpoint| endpoint.warmth() * FINE), by_deadline)
+    }
+
+    fn of(weights: impl Iterator<Item = f64>, order: impl FnOnce(&[u32]) -> Vec<u32>) -> Self {
+        let whole = |weight: f64| weight.round().clamp(1.0, f64::from(u32::MAX)) as u32;
+        let weights: Vec<_> = weights.map(whole).collect();
         let differ = weights.windows(2).any(|pair| pair[0] != pair[1]);
         Self(differ.then(|| order(&reduced(weights)).into()))
+    }
+
+    /// Whether all have as many turns.
+    pub(super) fn is_even(&self) -> bool {
+        self.0.is_none()
     }
 
     /// The endpoint at `step` of the endless repetition.

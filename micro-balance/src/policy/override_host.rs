@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderName, header};
 
-use super::{Context, LoadReports, Policy, Probing, Timing};
+use super::{Context, LoadReports, Policy, Probing, Timing, Turnover};
 use crate::{chosen::Chosen, endpoint::Endpoint, setting::InvalidSetting};
 
 /// Sends a request to the endpoint it names, if that is ready and not ejected, and leaves all others to the
@@ -110,6 +110,11 @@ pub struct ById<T> {
 }
 
 impl<T> ById<T> {
+    fn new(endpoints: &[Endpoint], table: T) -> Self {
+        let id = |(index, endpoint): (usize, &Endpoint)| (endpoint.shared_id().clone(), index);
+        Self { indexes: endpoints.iter().enumerate().map(id).collect(), table }
+    }
+
     fn named(&self, source: &Source, context: &Context<'_>) -> Option<usize> {
         match source {
             Source::Extension => self.index(context.extension::<Override>()?.0.as_bytes()),
@@ -143,9 +148,11 @@ impl<P: Policy> Policy for OverrideHost<P> {
     type Table = ById<P::Table>;
 
     fn table(&self, endpoints: &[Endpoint]) -> Self::Table {
-        let id = |(index, endpoint): (usize, &Endpoint)| (endpoint.shared_id().clone(), index);
-        let indexes = endpoints.iter().enumerate().map(id).collect();
-        ById { indexes, table: self.policy.table(endpoints) }
+        ById::new(endpoints, self.policy.table(endpoints))
+    }
+
+    fn update(&self, before: &Self::Table, turnover: &Turnover<'_>) -> Option<Self::Table> {
+        Some(ById::new(turnover.after(), self.policy.update(&before.table, turnover)?))
     }
 
     fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {

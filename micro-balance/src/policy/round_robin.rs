@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Context, Policy, Turnover};
+use super::{Context, Policy, Turnover, cycle::Cycle};
 use crate::endpoint::Endpoint;
 
 /// Each endpoint in turn, by one cursor that all clones of the balancer share: over any whole number of
@@ -11,7 +11,8 @@ use crate::endpoint::Endpoint;
 /// For requests that are all alike and servers that are all alike: it neither sees nor minds a slow one.
 ///
 /// The cursor starts at random, so that many clients started at once do not march in step. When the set changes
-/// it is the turn of whoever would have been next, so a change favours nobody.
+/// it is the turn of whoever would have been next, so a change favours nobody. Weights do not count, but an endpoint that
+/// [starts slowly](crate::eligible::SlowStart) has fewer turns at first.
 #[derive(Debug)]
 pub struct RoundRobin {
     cursor: AtomicUsize,
@@ -35,28 +36,34 @@ impl Default for RoundRobin {
     }
 }
 
-/// How far turns are moved on, so that a change of the set skips nobody.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Phase(usize);
+/// How far turns are moved on, so that a change of the set skips nobody, and whose turn is which.
+#[derive(Clone, Debug)]
+pub struct Phase {
+    moved: usize,
+    turns: Cycle,
+}
 
 impl Policy for RoundRobin {
     type Table = Phase;
 
-    fn table(&self, _: &[Endpoint]) -> Phase {
-        Phase::default()
+    fn table(&self, endpoints: &[Endpoint]) -> Phase {
+        Phase { moved: 0, turns: Cycle::of_warmth(endpoints) }
     }
 
     fn update(&self, before: &Phase, turnover: &Turnover<'_>) -> Option<Phase> {
+        if !before.turns.is_even() || turnover.joined().any(|(_, endpoint)| endpoint.warmth() < 1.0) {
+            return None;
+        }
         let (were, count) = (turnover.before().len(), turnover.after().len());
         let cursor = self.cursor.load(Relaxed);
-        let turn = cursor.wrapping_add(before.0).checked_rem(were)?;
+        let turn = cursor.wrapping_add(before.moved).checked_rem(were)?;
         let next = (turn..were).chain(0..turn).find_map(|index| turnover.moved(index))?;
-        Some(Phase((next + count - cursor % count) % count))
+        Some(Phase { moved: (next + count - cursor % count) % count, turns: before.turns.clone() })
     }
 
     #[inline]
     fn pick(&self, phase: &Phase, endpoints: &[Endpoint], _: &Context<'_>) -> Option<usize> {
         // The skew where the cursor wraps, after 2⁶⁴ requests, is one turn in the life of a universe.
-        self.cursor.fetch_add(1, Relaxed).wrapping_add(phase.0).checked_rem(endpoints.len())
+        phase.turns.at(self.cursor.fetch_add(1, Relaxed).wrapping_add(phase.moved), endpoints.len())
     }
 }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use micro_balance::{Balance, policy::RoundRobin};
+use micro_balance::{
+    Balance,
+    policy::{OverrideHost, Policy, RoundRobin, Source},
+};
 use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::endpoints::Set;
 use crate::support::{FAST, Fake, discovery, fakes, settle};
 
-async fn turns<const N: usize>(balance: &Balance<Fake, (), RoundRobin>) -> [&'static str; N] {
+async fn turns<const N: usize, P: Policy>(balance: &Balance<Fake, (), P>) -> [&'static str; N] {
     let mut turns = [""; N];
     for turn in &mut turns {
         *turn = balance.clone().oneshot(()).await.unwrap();
@@ -48,12 +51,16 @@ async fn every_node_has_its_share_as_in_go_micros_test() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_is_skipped_or_favoured_while_the_set_changes() {
+    turns_go_on(RoundRobin::starting_at(5)).await;
+    turns_go_on(OverrideHost::new(RoundRobin::starting_at(5)).by(Source::Extension)).await;
+}
+
+async fn turns_go_on(policy: impl Policy) {
     let (hand, changes) = discovery();
     let names = ["a", "b", "c", "d", "e", "f", "g"];
     let fakes = names.map(|name| Fake::new(name, FAST));
     names.iter().zip(&fakes).for_each(|(name, fake)| hand.insert(name, fake));
-    let balance: Balance<_, (), _> =
-        Balance::builder(changes).policy(RoundRobin::starting_at(5)).seed(1).build();
+    let balance: Balance<_, (), _> = Balance::builder(changes).policy(policy).seed(1).build();
     settle().await;
     let mut counts = BTreeMap::<_, usize>::new();
     for round in 0..60 {
@@ -66,7 +73,7 @@ async fn nobody_is_skipped_or_favoured_while_the_set_changes() {
             }
         }
         settle().await;
-        for turn in turns::<3>(&balance).await {
+        for turn in turns::<3, _>(&balance).await {
             *counts.entry(turn).or_default() += 1;
         }
     }
