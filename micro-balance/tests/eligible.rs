@@ -21,7 +21,9 @@ use micro_balance::{
         priority::Level,
     },
     health::HealthCheck,
-    policy::{EarliestDeadlineFirst, LeastRequest, PeakEwma, Random, RoundRobin, WeightedRoundRobin},
+    policy::{
+        EarliestDeadlineFirst, LeastRequest, Load, PeakEwma, Prequal, Random, RoundRobin, WeightedRoundRobin,
+    },
 };
 use serde_json::Value;
 use support::{FAST, Fake, Mood, count, discovery, fakes, settle};
@@ -471,6 +473,33 @@ async fn a_new_endpoint_is_given_more_and_more() {
         assert!(drawn.abs_diff(share) <= 150 || after == 12 && drawn < 800, "{drawn} after {after} s");
     }
     assert!(share_of_a_newcomer(PeakEwma::new(), 1).await < 500);
+}
+
+/// Of four that say the same of themselves, how many of 1 000 requests one gets that came so long ago.
+async fn share_of_a_newcomer_among_probed(after: u64) -> usize {
+    let (_fakes, hand, changes) = fakes(["a", "c", "d"], FAST);
+    let load = Load { in_flight: 0, latency: ms(1) };
+    let balance: Balance<_, (), _> = Balance::builder(changes)
+        .policy(Prequal::new())
+        .load_probe(move |_| async move { Ok(load) })
+        .seed(1)
+        .slow_start(SlowStart::new(Duration::from_secs(60)))
+        .build();
+    sleep(Duration::from_secs(120)).await;
+    hand.insert("b", &Fake::new("b", FAST));
+    sleep(Duration::from_secs(after)).await;
+    let mut share = 0;
+    for _ in 0..1_000 {
+        share += usize::from(balance.clone().oneshot(()).await.unwrap() == "b");
+        sleep(ms(1)).await;
+    }
+    share
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_endpoint_that_says_it_is_as_fast_as_others_is_spared_at_first() {
+    let shares = [share_of_a_newcomer_among_probed(1).await, share_of_a_newcomer_among_probed(61).await];
+    assert!(shares[0] < 50 && shares[1] > 120, "{shares:?}");
 }
 
 /// The part of all requests that `b` gets of two.

@@ -157,13 +157,13 @@ impl Default for PeakEwma {
 pub struct Warmth(Option<Box<[f32]>>);
 
 impl Warmth {
-    fn of(endpoints: &[Endpoint]) -> Self {
+    pub(super) fn of(endpoints: &[Endpoint]) -> Self {
         let cold = endpoints.iter().any(|endpoint| endpoint.warmth() < 1.0);
         Self(cold.then(|| endpoints.iter().map(|endpoint| endpoint.warmth() as f32).collect()))
     }
 
     #[inline]
-    fn of_index(&self, index: usize) -> f32 {
+    pub(super) fn of_index(&self, index: usize) -> f32 {
         match &self.0 {
             None => 1.0,
             Some(warmth) => warmth.get(index).copied().unwrap_or(1.0),

@@ -12,7 +12,7 @@ use std::{
 
 use self::pool::SIZE;
 pub(crate) use self::pool::{Finding, Probing};
-use super::{Context, PeakEwma, Policy, Timing};
+use super::{Context, PeakEwma, Policy, Timing, Warmth};
 use crate::{endpoint::Endpoint, ewma::Rate, setting::InvalidSetting};
 
 /// Probes endpoints beside the requests, and sends each request to the best that was found in the last second.
@@ -96,14 +96,31 @@ impl Default for Prequal {
     }
 }
 
-/// Endpoints by serial number.
+/// Endpoints by serial number, and which part of its weight each has.
 #[derive(Clone, Debug)]
-pub struct Serials(Box<[(u64, u32)]>);
+pub struct Serials {
+    places: Box<[(u64, u32)]>,
+    warmth: Warmth,
+}
 
 impl Serials {
     fn index(&self, serial: u64) -> Option<usize> {
-        let place = self.0.binary_search_by_key(&serial, |&(serial, _)| serial).ok()?;
-        self.0.get(place).map(|&(_, index)| index as usize)
+        let place = self.places.binary_search_by_key(&serial, |&(serial, _)| serial).ok()?;
+        self.places.get(place).map(|&(_, index)| index as usize)
+    }
+
+    /// A finding that can be used, as it would be if the endpoint had all of its weight.
+    fn candidate<'a>(&self, finding: &'a Finding, index: usize) -> Candidate<'a> {
+        let (busy, latency) = (finding.busy.load(Relaxed), finding.latency);
+        match self.warmth.of_index(index) {
+            warm if warm >= 1.0 => Candidate { finding, index, busy, latency },
+            cold => Candidate {
+                finding,
+                index,
+                busy: (busy as f32 / cold) as u32,
+                latency: (latency as f32 / cold) as u64,
+            },
+        }
     }
 }
 
@@ -113,6 +130,7 @@ struct Candidate<'a> {
     finding: &'a Finding,
     index: usize,
     busy: u32,
+    latency: u64,
 }
 
 /// Collects findings that are of use, of endpoints that `fits` lets through; how many there are.
@@ -125,11 +143,8 @@ fn gather<'a>(
 ) -> usize {
     let useful = pool.iter().filter(|finding| finding.is_of_use(now));
     let found = useful.filter_map(|finding| Some((finding, table.index(finding.serial)?)));
-    let mut found = found.filter(|(_, index)| fits(*index)).map(|(finding, index)| Candidate {
-        finding,
-        index,
-        busy: finding.busy.load(Relaxed),
-    });
+    let mut found =
+        found.filter(|(_, index)| fits(*index)).map(|(finding, index)| table.candidate(finding, index));
     candidates.fill_with(|| found.next());
     candidates.iter().flatten().count()
 }
@@ -141,7 +156,7 @@ impl Policy for Prequal {
         let serial = |(index, endpoint): (usize, &Endpoint)| (endpoint.stats().serial(), index as u32);
         let mut serials: Vec<_> = endpoints.iter().enumerate().map(serial).collect();
         serials.sort_unstable();
-        Serials(serials.into())
+        Serials { places: serials.into(), warmth: Warmth::of(endpoints) }
     }
 
     fn pick(&self, table: &Serials, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
@@ -169,7 +184,7 @@ impl Policy for Prequal {
         let found = || candidates.iter().flatten();
         let limit = self.limit(found().map(|candidate| candidate.busy), count);
         let cold = found().filter(|candidate| candidate.busy <= limit);
-        let best = cold.min_by_key(|candidate| candidate.finding.latency);
+        let best = cold.min_by_key(|candidate| candidate.latency);
         let best = best.or_else(|| found().min_by_key(|candidate| candidate.busy))?;
         self.use_up(best, found(), endpoints.len());
         Some(best.index)
@@ -208,7 +223,7 @@ impl Prequal {
         let given_up = if self.queries.fetch_add(1, Relaxed).is_multiple_of(2) {
             found.min_by_key(|candidate| candidate.finding.at)
         } else {
-            found.max_by_key(|candidate| (candidate.busy, candidate.finding.latency))
+            found.max_by_key(|candidate| (candidate.busy, candidate.latency))
         };
         if let Some(candidate) = given_up {
             candidate.finding.spent.store(true, Relaxed);
