@@ -16,12 +16,12 @@ use futures_util::{FutureExt as _, stream};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use micro_balance::grpc_timeout;
+use micro_balance::{grpc_timeout, limit::LimitLayer};
 use micro_tower::{
     Sent,
     deadline::{AttemptDeadlineLayer, Deadline, DeadlineLayer, Expired, ServerDeadlineLayer},
     metadata::{Metadata, MetadataLayer, ServerMetadataLayer},
-    status::GrpcErrorsLayer,
+    status::{AnswerErrorsLayer, GrpcErrorsLayer},
 };
 use strict::{Strict, Wakes};
 use tokio::time::advance;
@@ -92,6 +92,7 @@ async fn every_layer_keeps_the_contract() {
     keeps_the_contract(MetadataLayer).await;
     keeps_the_contract(ServerMetadataLayer::new()).await;
     keeps_the_contract(GrpcErrorsLayer).await;
+    keeps_the_contract(AnswerErrorsLayer).await;
     let all = ServiceBuilder::new()
         .layer(MetadataLayer)
         .layer(GrpcErrorsLayer)
@@ -303,4 +304,45 @@ async fn only_what_is_listed_travels() {
         let refused = ServerMetadataLayer::carrying([HeaderName::from_static(name)]).unwrap_err();
         assert!(refused.to_string().contains(name));
     }
+}
+
+#[tokio::test]
+async fn what_a_limit_turns_away_is_answered_in_the_callers_words() {
+    let service = service_fn(|_: Request<Body>| async {
+        tokio::task::yield_now().await;
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    });
+    let service =
+        ServiceBuilder::new().layer(AnswerErrorsLayer).layer(LimitLayer::new(1).http()).service(service);
+    for (request, http, code) in [(grpc("1S"), 200, Some("14")), (request(), 503, None)] {
+        let first = service.clone().oneshot(Request::new(Body::empty()));
+        let (first, second) = tokio::join!(first, service.clone().oneshot(request));
+        assert_eq!(first.unwrap().status(), 200);
+        let second = second.unwrap();
+        assert_eq!(second.status(), http);
+        let status = second.headers().get("grpc-status");
+        assert_eq!(status.map(|status| status.to_str().unwrap()), code);
+        assert!(second.into_body().collect().await.unwrap().to_bytes().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_ready_answers_so() {
+    #[derive(Clone)]
+    struct Never;
+    impl Service<Request<Body>> for Never {
+        type Response = Response<Body>;
+        type Error = BoxError;
+        type Future = std::future::Pending<Result<Response<Body>, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Err(Status::deadline_exceeded("too late").into()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            panic!("it was not ready")
+        }
+    }
+    let answer = AnswerErrorsLayer.layer(Never).oneshot(request()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
 }

@@ -1,4 +1,11 @@
 //! Errors in the words of gRPC and HTTP.
+//!
+//! | layer | goes |
+//! |---|---|
+//! | [`GrpcErrorsLayer`] | around a client: generated ones take errors as statuses |
+//! | [`AnswerErrorsLayer`] | around a server: its callers get an answer where a limit or a timeout inside has none |
+
+mod answer;
 
 use std::{
     error::Error as StdError,
@@ -19,6 +26,7 @@ use tower::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
 
+pub use self::answer::{AnswerBody, AnswerErrors, AnswerErrorsLayer, AnswerFuture};
 use crate::{deadline::Expired, error::Error};
 
 /// What gRPC calls `error`: a [`Status`] in its chain as it is, or else the code that fits and all its
@@ -185,7 +193,7 @@ where
 
 /// The body of a response of [`GrpcErrors`].
 #[pin_project]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct GrpcErrorsBody<C> {
     #[pin]
     inner: C,
