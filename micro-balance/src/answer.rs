@@ -75,6 +75,13 @@ pub struct HeldBody<C, G> {
     guard: Option<G>,
 }
 
+/// Keeps nothing.
+impl<C: Default, G> Default for HeldBody<C, G> {
+    fn default() -> Self {
+        Self { inner: C::default(), guard: None }
+    }
+}
+
 impl<C: Body, G> Body for HeldBody<C, G> {
     type Data = C::Data;
     type Error = C::Error;

@@ -122,7 +122,7 @@ impl<B, C: Body> Protocol<Request<B>, Response<C>> for Http {
 
 /// The body of an answer, which keeps its request in flight until it ends or is dropped.
 #[pin_project]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CountedBody<B> {
     #[pin]
     inner: B,

@@ -14,7 +14,9 @@ use std::{
 
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
 use http::{Request, Response, StatusCode};
-use micro_balance::{State, policy::RoundRobin};
+use micro_balance::{
+    State, limit::LimitLayer, policy::RoundRobin, session::SessionLayer, timeout::IdleTimeoutLayer,
+};
 use micro_discover::{Endpoint, Endpoints, Fixed, Memory, Registry, Service};
 use micro_tower::{
     Client, Error, Phase,
@@ -185,6 +187,33 @@ async fn a_generated_client_takes_it_and_gets_codes() {
     assert_eq!(watch.message().await.unwrap().unwrap().status, 2);
     reporter.set_service_status("greeter", tonic_health::ServingStatus::Serving).await;
     assert_eq!(watch.message().await.unwrap().unwrap().status, 1);
+}
+
+#[tokio::test]
+async fn a_generated_client_has_its_interceptors_around_it_and_around_its_layers() {
+    let bound = micro_tower::Server::new().bind().await.unwrap();
+    let address = bound.local_address().to_string();
+    let nothing =
+        tower::service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+    tokio::spawn(bound.serve_until(nothing, std::future::pending()));
+    // Every body that a client's layers make of an answer can be one with nothing in it, which tonic asks for.
+    let layers = ServiceBuilder::new()
+        .layer(SessionLayer::new("session"))
+        .layer(LimitLayer::new(10).http())
+        .layer(IdleTimeoutLayer::new(Duration::from_secs(5)))
+        .service(client(&[address]));
+    let mut let_through = HealthClient::with_interceptor(layers, |request: tonic::Request<()>| match request
+        .metadata()
+        .get("forbidden")
+    {
+        Some(_) => Err(tonic::Status::permission_denied("by the interceptor")),
+        None => Ok(request),
+    });
+    let answer = let_through.check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(answer.into_inner().status, 1);
+    let mut request = tonic::Request::new(HealthCheckRequest::default());
+    request.metadata_mut().insert("forbidden", "yes".parse().unwrap());
+    assert_eq!(let_through.check(request).await.unwrap_err().code(), Code::PermissionDenied);
 }
 
 #[tokio::test]

@@ -116,6 +116,13 @@ pub struct IdleBody<C> {
     pausing: bool,
 }
 
+/// Has nothing to wait for.
+impl<C> Default for IdleBody<C> {
+    fn default() -> Self {
+        Self { inner: None, limit: Duration::MAX, sleep: None, pausing: false }
+    }
+}
+
 impl<C> Body for IdleBody<C>
 where
     C: Body,

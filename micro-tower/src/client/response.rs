@@ -52,7 +52,7 @@ impl<P: Policy> fmt::Debug for ResponseFuture<P> {
 
 /// The body of a [`Client`](super::Client)'s response.
 #[pin_project]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ResponseBody {
     #[pin]
     inner: GrpcErrorsBody<DeadlineBody<PeekBody<CountedBody<transport::Body>>>>,

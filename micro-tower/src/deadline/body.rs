@@ -39,8 +39,11 @@ impl<B> DeadlineBody<B> {
     pub(super) fn new(inner: B, deadline: Option<Deadline>, late: Late) -> Self {
         Self { inner: Some(inner), deadline, sleep: None, late }
     }
+}
 
-    pub(super) fn empty() -> Self {
+/// Has nothing in it, and no deadline.
+impl<B> Default for DeadlineBody<B> {
+    fn default() -> Self {
         Self { inner: None, deadline: None, sleep: None, late: Late::Error }
     }
 }

@@ -142,7 +142,7 @@ where
         let (status, code) =
             this.refused.take().map_or_else(late, |refused| (refused, StatusCode::BAD_REQUEST));
         let response = if *this.grpc { status.into_http::<()>() } else { Response::default() };
-        let mut response = response.map(|()| DeadlineBody::empty());
+        let mut response = response.map(|()| DeadlineBody::default());
         if !*this.grpc {
             *response.status_mut() = code;
         }

@@ -138,7 +138,7 @@ where
 
 /// The body of a response, produced with the request's metadata.
 #[pin_project]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct MetadataBody<B> {
     #[pin]
     inner: B,
