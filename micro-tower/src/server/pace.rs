@@ -47,11 +47,12 @@ impl Pace {
         loop {
             let limit =
                 if self.0.moved.load(Relaxed) == 0 { limits.header_timeout } else { limits.idle_timeout };
-            let quiet = self.quiet();
-            if self.0.in_flight.load(Relaxed) == 0 && quiet >= limit {
+            // Asked once: a long request may end in between, and then `quiet` is longer than the limit.
+            let (busy, quiet) = (self.0.in_flight.load(Relaxed) > 0, self.quiet());
+            if !busy && quiet >= limit {
                 return;
             }
-            let left = if self.0.in_flight.load(Relaxed) == 0 { limit - quiet } else { limit };
+            let left = if busy { limit } else { limit - quiet };
             sleep(left.max(Duration::from_millis(10))).await;
         }
     }
