@@ -4,17 +4,18 @@
 mod peer;
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use futures_util::future::join_all;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use micro_discover::{Memory, Registry, Service};
 use micro_tower::{Client, Server, server::ServeError, transport::Connector};
 use peer::{call, endpoint, request, text};
@@ -23,7 +24,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tonic::body::Body;
+use tonic::{body::Body, transport::server::TcpConnectInfo};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::service_fn;
 
@@ -249,4 +250,42 @@ async fn it_serves_over_tls() {
     assert_eq!(text(client.send(request("/", "")).await.unwrap()).await, "hello");
     assert!(client.endpoints()[0].state == micro_balance::State::Ready);
     drop(running);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_old_is_replaced_and_costs_no_call() {
+    let peers = Arc::new(Mutex::new(HashSet::new()));
+    let seen = peers.clone();
+    let service = service_fn(move |request: Request<Body>| {
+        let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        seen.lock().unwrap().insert(peer.unwrap());
+        async { Ok::<_, Infallible>(Response::new(Body::empty())) }
+    });
+    let server = Server::new().max_connection_age(Duration::from_millis(20), Duration::MAX);
+    let running = run(server, service).await;
+    // Over HTTP/1 a request may cross the end of its connection on the way: one that may be repeated is.
+    for (connector, method) in [(Connector::http2(), Method::POST), (Connector::http1(), Method::GET)] {
+        peers.lock().unwrap().clear();
+        let registry = micro_discover::open(&format!("fixed://{}", running.address)).unwrap();
+        let client = Client::builder("greeter", registry).connector(connector).build();
+        while peers.lock().unwrap().len() < 5 {
+            let request = Request::builder().method(method.clone()).uri("/").body(Body::empty()).unwrap();
+            client.send(request).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_begun_on_an_old_connection_has_its_grace_and_no_more() {
+    let service = service_fn(|_: Request<Body>| async {
+        sleep(Duration::from_millis(200)).await;
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    });
+    for (grace, answered) in [(Duration::MAX, true), (Duration::from_millis(20), false)] {
+        let running = run(Server::new().max_connection_age(Duration::from_millis(20), grace), service).await;
+        let registry = micro_discover::open(&format!("fixed://{}", running.address)).unwrap();
+        let client = Client::builder("greeter", registry).build();
+        let answer = client.send(Request::post("/").body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.is_ok(), answered, "{grace:?}");
+    }
 }

@@ -273,6 +273,16 @@ impl Server {
         self
     }
 
+    /// How old a connection may get, for ever unless set: give or take a tenth, so that not all go at once, its client is
+    /// told to use another, and what was begun has `grace` to finish ([`Duration::MAX`] is for ever). A request over HTTP/1
+    /// may cross that word on its way, and is then sent again only if it may be.
+    ///
+    /// What spreads the clients of a load balancer that looks at connections only over servers that are new.
+    pub fn max_connection_age(mut self, age: Duration, grace: Duration) -> Self {
+        self.limits.age = Some((age, grace));
+        self
+    }
+
     /// Whether HTTP/1 connections may speak go-micro's RPC, streams included, and the announcement says so in the
     /// words of go-micro's clients; false unless set. What is served has to be a
     /// [`wire::Router`](crate::wire::Router).

@@ -3,7 +3,11 @@
 //! Before its first head is whole a connection is its guard and little else; then it has the room that its protocol takes,
 //! and none for the other.
 
-use std::pin::{Pin, pin};
+use std::{
+    future::pending,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use http::{Request, Response};
 use hyper::{
@@ -17,6 +21,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
+    time::sleep,
 };
 use tonic::body::Body;
 use tower::BoxError;
@@ -78,7 +83,7 @@ where
     let spoken = tokio::select! {
         biased;
         spoken = guard.spoken() => spoken,
-        () = ending.as_mut() => return,
+        _ = ending.as_mut() => return,
     };
     let io = TokioIo::new(guard);
     let course = Course { over: ending, pace: &pace, limits: &limits };
@@ -96,7 +101,7 @@ where
 async fn http1<I, S>(
     io: TokioIo<Guard<I>>,
     service: TowerToHyperService<Fetching<Served<S>>>,
-    course: Course<'_, impl Future<Output = ()>>,
+    course: Course<'_, impl Future<Output = Duration>>,
 ) -> Result<(), BoxError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -114,7 +119,7 @@ where
 async fn http2<I, S>(
     io: TokioIo<Guard<I>>,
     service: TowerToHyperService<Fetching<Served<S>>>,
-    course: Course<'_, impl Future<Output = ()>>,
+    course: Course<'_, impl Future<Output = Duration>>,
 ) -> Result<(), BoxError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -140,34 +145,60 @@ struct Course<'a, O> {
     limits: &'a Limits,
 }
 
-impl<O: Future<Output = ()>> Course<'_, O> {
-    /// Serves `connection` to its end, which `end` tells it of when it is over.
+impl<O: Future<Output = Duration>> Course<'_, O> {
+    /// Serves `connection` to its end, which `end` tells it of when it is over, and for so long at most from then on.
     async fn run<C>(self, mut connection: Pin<&mut C>, end: fn(Pin<&mut C>)) -> Result<(), BoxError>
     where
         C: Future<Output = hyper::Result<()>>,
     {
         let mut stuck = pin!(self.pace.stuck(self.limits));
-        tokio::select! {
+        let grace = tokio::select! {
             result = connection.as_mut() => return result.map_err(Into::into),
             () = stuck.as_mut() => return Err("the client takes nothing".into()),
-            () = self.over => end(connection.as_mut()),
-        }
+            grace = self.over => {
+                end(connection.as_mut());
+                grace
+            }
+        };
         tokio::select! {
             result = connection => result.map_err(Into::into),
             () = stuck => Err("the client takes nothing".into()),
+            () = after(grace) => Err("it was old, and is still in use".into()),
         }
     }
 }
 
-/// Ends when the connection is to end, for the server does or nothing was asked for too long, and what goes beside its
-/// bytes has ended.
-async fn over(pace: &Pace, calls: Option<&Calls>, limits: &Limits, mut closing: watch::Receiver<bool>) {
-    tokio::select! {
-        _ = closing.wait_for(|closing| *closing) => {}
-        () = pace.idle(limits) => {}
-    }
+/// Ends when the connection is to end, for the server does, it is old or nothing was asked for too long, and what goes
+/// beside its bytes has ended. Says how long it has then.
+async fn over(
+    pace: &Pace,
+    calls: Option<&Calls>,
+    limits: &Limits,
+    mut closing: watch::Receiver<bool>,
+) -> Duration {
+    let (age, grace) = limits.age.unwrap_or((Duration::MAX, Duration::MAX));
+    let grace = tokio::select! {
+        // The server has a grace time of its own.
+        _ = closing.wait_for(|closing| *closing) => Duration::MAX,
+        () = pace.idle(limits) => Duration::MAX,
+        () = after(about(age)) => grace,
+    };
     if let Some(calls) = calls {
         calls.close();
         calls.ended().await;
+    }
+    grace
+}
+
+/// Give or take a tenth.
+fn about(time: Duration) -> Duration {
+    Duration::try_from_secs_f64(time.as_secs_f64() * (0.9 + 0.2 * fastrand::f64())).unwrap_or(Duration::MAX)
+}
+
+/// Ends when that time has passed. Where there is no limit it takes no room: there are many connections.
+async fn after(time: Duration) {
+    match time {
+        Duration::MAX => pending().await,
+        time => Box::pin(sleep(time)).await,
     }
 }

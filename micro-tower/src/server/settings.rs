@@ -13,6 +13,8 @@ pub(super) struct Limits {
     pub(super) idle_timeout: Duration,
     pub(super) ping_interval: Option<Duration>,
     pub(super) ping_timeout: Duration,
+    /// How old a connection may get, and how long what was begun on it may take then.
+    pub(super) age: Option<(Duration, Duration)>,
     /// Whether HTTP/1 connections may speak go-micro's RPC.
     pub(super) wire: bool,
 }
@@ -29,6 +31,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             ping_interval: Some(Duration::from_secs(60)),
             ping_timeout: Duration::from_secs(20),
+            age: None,
             wire: false,
         }
     }
