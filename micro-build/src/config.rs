@@ -28,6 +28,8 @@ pub struct Config {
     includes: Vec<PathBuf>,
     out_dir: Option<PathBuf>,
     file_descriptor_set: Option<PathBuf>,
+    type_attributes: Vec<(String, String)>,
+    extern_paths: Vec<(String, String)>,
 }
 
 impl Default for Config {
@@ -48,6 +50,8 @@ impl Config {
             includes: Vec::new(),
             out_dir: None,
             file_descriptor_set: None,
+            type_attributes: Vec::new(),
+            extern_paths: Vec::new(),
         }
     }
 
@@ -105,6 +109,27 @@ impl Config {
         self
     }
 
+    /// Writes `attribute` before the types that `path` names: all of them by `.`, one by `.greeter.HelloRequest`.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = micro_build::Config::new().type_attribute(".", "#[derive(serde::Serialize)]");
+    /// config.compile(["proto/greeter.proto"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn type_attribute(mut self, path: impl Into<String>, attribute: impl Into<String>) -> Self {
+        self.type_attributes.push((path.into(), attribute.into()));
+        self
+    }
+
+    /// Takes what is below `proto`, a package or a message such as `.common.Person`, from `rust`, where another crate or
+    /// module has it, such as `::common::Person`, instead of generating it.
+    pub fn extern_path(mut self, proto: impl Into<String>, rust: impl Into<String>) -> Self {
+        self.extern_paths.push((proto.into(), rust.into()));
+        self
+    }
+
     /// Compiles `protos` and tells Cargo which files to watch.
     ///
     /// The descriptor set holds the files and all they import, as bytes that keep every custom option.
@@ -152,6 +177,12 @@ impl Config {
     fn generate(&self, compiler: &Compiler, out_dir: &Path, set: &Path) -> Result<(), Error> {
         let mut config = prost_build::Config::new();
         config.out_dir(out_dir);
+        for (path, attribute) in &self.type_attributes {
+            config.type_attribute(path, attribute);
+        }
+        for (proto, rust) in &self.extern_paths {
+            config.extern_path(proto, rust);
+        }
         let tonic = tonic_prost_build::configure().build_client(self.client).build_server(self.server);
         // From the generated file on, or wherever it is.
         let descriptors = set.strip_prefix(out_dir).unwrap_or(set);

@@ -26,8 +26,8 @@ impl ServiceGenerator for Methods {
         };
         let known = self.pool.as_ref().and_then(|pool| pool.get_service_by_name(&full_name));
         self.inner.generate(service.clone(), code);
-        if let Some(service) = known {
-            write_record(&service, code);
+        if let Some(known) = known {
+            write_record(&known, &snake(&service.name), code);
         }
         if self.wire {
             write_wire(&service, self.descriptors.as_deref(), code);
@@ -46,12 +46,11 @@ impl ServiceGenerator for Methods {
     }
 }
 
-/// One module for each service, so that two services of a package never meet.
-fn write_record(service: &ServiceDescriptor, code: &mut String) {
-    let module = snake(service.name());
+/// One module for each service, so that two services of a package never meet; named as tonic names its own.
+fn write_record(service: &ServiceDescriptor, module: &str, code: &mut String) {
     let full_name = service.full_name();
     let name = match service.package_name() {
-        "" => &module,
+        "" => module,
         package => package,
     };
     let mut lines = format!(

@@ -56,7 +56,7 @@ pub(crate) fn write_mock(service: &Service, code: &mut String) {
          }}\n\
          impl {name}Mock {{\n\
          /// Answers nothing yet.\n\
-         pub fn new() -> Self {{ Self::default() }}\n\
+         pub fn new() -> Self {{ ::std::default::Default::default() }}\n\
          {setters}\n\
          }}\n\
          #[::tonic::async_trait]\n\
@@ -90,5 +90,6 @@ fn boxed(message: &str) -> String {
 
 /// A type as it is called one module further in.
 pub(crate) fn below(name: &str) -> String {
-    if name.starts_with("::") || name == "()" { name.to_owned() } else { format!("super::{name}") }
+    let whole = name.starts_with("::") || name.starts_with("crate::") || name == "()";
+    if whole { name.to_owned() } else { format!("super::{name}") }
 }

@@ -75,6 +75,36 @@ fn what_is_switched_off_is_not_generated_and_names_can_be_chosen() {
 }
 
 #[test]
+fn types_take_attributes_and_come_from_elsewhere() {
+    let directory = directory(GREETER);
+    let config = Config::new().wire(true).mock(true);
+    let config = config.type_attribute(".greeter.Request", "#[derive(serde::Serialize)]");
+    let code = compile(config.extern_path(".greeter.Response", "crate::Answer"), directory.path()).unwrap();
+    assert!(!code.contains("pub struct Response"));
+    let squeezed: String = code.split_whitespace().collect();
+    let contains = |part: &str| assert!(squeezed.contains(part), "{part} in {code}");
+    contains("#[derive(serde::Serialize)]#[derive(Clone,PartialEq,::prost::Message)]pubstructRequest");
+    contains("->Result<crate::Answer,::micro_tower::Fault>");
+}
+
+#[test]
+fn all_modules_of_a_service_are_named_alike() {
+    let directory = directory(&GREETER.replace("service Greeter", "service HTTPGreeter"));
+    let code = compile(Config::new().methods(true).wire(true).mock(true), directory.path()).unwrap();
+    for kind in ["client", "server", "record", "wire", "mock"] {
+        assert!(code.contains(&format!("pub mod http_greeter_{kind} ")), "{kind}");
+    }
+    assert!(code.contains("HTTPGreeter.Hello"), "the wire has the name of the file");
+}
+
+#[test]
+fn a_mock_may_answer_a_method_of_any_name() {
+    let directory = directory(&GREETER.replace("Hello", "Default"));
+    let code = compile(Config::new().mock(true), directory.path()).unwrap();
+    assert!(code.contains("pub fn default<F, R>") && !code.contains("Self::default()"), "{code}");
+}
+
+#[test]
 fn methods_carry_path_streaming_and_the_outline_of_their_messages() {
     let directory = directory(GREETER);
     let code = compile(Config::new().client(false).server(false).methods(true), directory.path()).unwrap();
