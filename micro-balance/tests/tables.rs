@@ -87,8 +87,9 @@ fn every_test_that_the_guide_names_exists() {
     // A crate that is tested by itself has no guide beside it.
     let Ok(page) = fs::read_to_string(all.join("docs/policies-tests.md")) else { return };
     let mut rust = Vec::new();
-    for folder in ["micro-balance/src", "micro-balance/tests", "micro-tower/tests"] {
-        sources(&all.join(folder), &mut rust);
+    for package in ["micro-balance", "micro-tower", "micro-discover"] {
+        sources(&all.join(package).join("src"), &mut rust);
+        sources(&all.join(package).join("tests"), &mut rust);
     }
     let names = page.split('`').skip(1).step_by(2).filter(|name| name.contains('_'));
     let exists = |name: &&str| rust.iter().any(|text| text.contains(&format!("fn {name}(")));
