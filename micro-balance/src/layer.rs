@@ -15,7 +15,23 @@ use crate::{
 
 /// Turns a [`Discover`] into a [`Balance`] over its services.
 ///
-/// The policy is made anew for every balancer, so that no two share a cursor.
+/// The policy is made anew for every balancer, so that no two share a cursor. What else can be set is set by
+/// [`Balance::builder`].
+///
+/// ```
+/// use micro_balance::{BalanceLayer, policy::RoundRobin};
+/// use tower::{ServiceBuilder, ServiceExt, discover::ServiceList, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// let replica = service_fn(|request: String| async move { Ok::<_, tower::BoxError>(request) });
+/// let service = ServiceBuilder::new()
+///     .layer(BalanceLayer::new().policy(RoundRobin::new))
+///     .service(ServiceList::new(vec![replica, replica]));
+/// assert_eq!(service.oneshot("hello".to_owned()).await?, "hello");
+/// # Ok(())
+/// # }
+/// ```
 pub struct BalanceLayer<Req, F = fn() -> PeakEwma, T = Opaque> {
     policy: F,
     protocol: T,

@@ -10,7 +10,9 @@ use examples::{
 use micro_balance::{Balance, Http, policy::LeastRequest, retry::RetryLayer};
 use micro_discover::{Endpoints, Filter, Watch};
 use micro_tower::{
-    deadline::{AttemptDeadlineLayer, DeadlineLayer},
+    deadline::{AttemptDeadlineLayer, Deadline, DeadlineLayer},
+    metadata::MetadataLayer,
+    status::GrpcErrorsLayer,
     transport::Connector,
 };
 use tokio::net::TcpListener;
@@ -36,10 +38,13 @@ async fn main() -> anyhow::Result<()> {
     // Balancing: any policy over any discovery.
     let balance = Balance::builder(connections).protocol(Http).policy(LeastRequest).build();
 
-    // The request path, outermost first: one deadline for all attempts, attempts, what is left for each.
+    // The request path, outermost first: headers that travel, errors as statuses, one deadline for all attempts, attempts,
+    // what is left for each.
     let client = ServiceBuilder::new()
+        .layer(MetadataLayer)
+        .layer(GrpcErrorsLayer)
         .layer(DeadlineLayer::new().timeout(Duration::from_secs(2)))
-        .layer(RetryLayer::new())
+        .layer(RetryLayer::new().deadline(|| Deadline::current().map(Deadline::instant)))
         .layer(AttemptDeadlineLayer)
         .service(balance);
 

@@ -11,6 +11,30 @@
 //!
 //! The deadline in force travels with the task, see [`Deadline::current`]. Work that a handler hands to
 //! another task keeps it by [`Deadline::scope`].
+//!
+//! ```
+//! use std::time::Duration;
+//! use http::{Request, Response};
+//! use micro_tower::deadline::{AttemptDeadlineLayer, Deadline, DeadlineLayer};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! // The layers of a client, around what sends its requests.
+//! let client = ServiceBuilder::new()
+//!     .layer(DeadlineLayer::new().timeout(Duration::from_secs(60)))
+//!     .layer(AttemptDeadlineLayer)
+//!     .service_fn(|request: Request<()>| async move {
+//!         let left = micro_balance::grpc_timeout::decode(&request.headers()["grpc-timeout"]);
+//!         assert!(left <= Some(Duration::from_secs(1)));
+//!         Ok::<_, BoxError>(Response::new(String::new()))
+//!     });
+//!
+//! // In a handler that has a second left, and gives its call no more.
+//! Deadline::after(Duration::from_secs(1)).scope(client.oneshot(Request::new(()))).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod attempt;
 mod body;
