@@ -56,7 +56,7 @@ impl Cors {
     }
 
     /// What `access-control-allow-origin` says to the page that sent `headers`; none where it may not read.
-    pub(super) fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+    pub(crate) fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         if self.origins.contains(origin) {
             return Some(origin.clone());
@@ -66,7 +66,7 @@ impl Cors {
 
     /// Answers a browser that asks whether a page may send a request. Where the page is not let in the service may
     /// still do so itself.
-    pub(super) fn preflight<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+    pub(crate) fn preflight<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
         let headers = request.headers();
         if request.method() != Method::OPTIONS || !headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
         {
@@ -86,7 +86,7 @@ impl Cors {
     }
 
     /// Lets the page `origin` read an answer with `headers`.
-    pub(super) fn admit(&self, headers: &mut HeaderMap, origin: HeaderValue) {
+    pub(crate) fn admit(&self, headers: &mut HeaderMap, origin: HeaderValue) {
         if origin != "*" {
             headers.append(header::VARY, HeaderValue::from_static("origin"));
         }

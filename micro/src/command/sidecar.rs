@@ -16,7 +16,7 @@ use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
 use super::operator::Operator;
 use super::reply::{Listening, Reply};
-use crate::api::Handler;
+use crate::api::{Cors, Handler};
 use crate::sidecar::{App, Check, Sidecar as Face};
 
 /// Serves the sidecar until it is told to stop: registry, calls and events over HTTP, for a program beside it.
@@ -79,6 +79,7 @@ impl Sidecar {
                 Failure::new(Kind::Usage, what).hint("MICRO_SIDECAR_TOKEN, or --address 127.0.0.1:8081")
             );
         }
+        self.check_origins()?;
         let broker = context.broker().await?.clone();
         let mut face = Face::builder(context.registry().clone(), broker)
             .handler(self.handler)
@@ -95,6 +96,16 @@ impl Sidecar {
         Ok(face.build())
     }
 
+    /// Some pages may be let in, but never those of everybody: they could do what the program may.
+    fn check_origins(&self) -> Result<(), Failure> {
+        let wrong = |what: String| Failure::new(Kind::Usage, what).hint("--cors https://shop.example");
+        if self.cors.iter().any(|origin| origin.trim() == "*") {
+            return Err(wrong("a sidecar is not for pages of every host".to_owned()));
+        }
+        let origins = Cors::new(self.cors.iter().map(String::as_str), false);
+        origins.map(drop).map_err(|error| wrong(error.to_string()))
+    }
+
     fn app(&self) -> Result<Option<App>, Failure> {
         let require = |what: &str, flag: &str| {
             Err(Failure::new(Kind::Usage, format!("Require {what}")).hint(format!("{flag}, or neither")))
@@ -103,6 +114,10 @@ impl Sidecar {
             (Some(name), Some(address)) => (name, address),
             (Some(_), None) => return require("server address", "--server-address 127.0.0.1:9090"),
             (None, Some(_)) => return require("server name", "--server-name foo"),
+            // A check of nothing would say that all is well.
+            (None, None) if self.healthcheck_url.is_some() => {
+                return require("server name", "--server-name foo --server-address 127.0.0.1:9090");
+            }
             (None, None) => return Ok(None),
         };
         let app = App::new(name, address.clone());
@@ -124,9 +139,11 @@ impl Sidecar {
             None => server.address(self.address),
         };
         let bound = server.bind().await.map_err(|error| {
-            Failure::new(Kind::Other, error.to_string())
-                .source(error)
-                .hint("another --address (MICRO_SIDECAR_ADDRESS)")
+            let another = match &self.socket {
+                Some(_) => "another --socket (MICRO_SIDECAR_SOCKET)",
+                None => "another --address (MICRO_SIDECAR_ADDRESS)",
+            };
+            Failure::new(Kind::Other, error.to_string()).source(error).hint(another)
         })?;
         let face = self.face(context).await?;
         let operator = self.operator.start(context, face.recorder(), "go.micro.sidecar").await?;

@@ -14,12 +14,25 @@ use crate::proxy::Fault;
 
 const TOKEN: HeaderName = HeaderName::from_static("micro-token");
 
-/// Lets a request through, or says why not. The token goes no further.
-pub(super) async fn guard(State(inner): State<Arc<Inner>>, mut request: Request, next: Next) -> Response {
+/// Lets a request through, or says why not; pages that are let in may read the answer.
+pub(super) async fn guard(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
     if !inner.origins.may_connect(request.headers()) || is_rebound(&request, &inner) {
         let detail = "a page of another host may not use this sidecar";
         return Fault::new(ID, StatusCode::FORBIDDEN, detail).response().into_response();
     }
+    if let Some(answer) = inner.cors.preflight(&request) {
+        return answer.into_response();
+    }
+    let page = inner.cors.allowed(request.headers());
+    let mut response = known(&inner, request, next).await;
+    if let Some(origin) = page {
+        inner.cors.admit(response.headers_mut(), origin);
+    }
+    response
+}
+
+/// Lets whoever has the token through. It goes no further.
+async fn known(inner: &Inner, mut request: Request, next: Next) -> Response {
     let Some(token) = &inner.token else { return next.run(request).await };
     if request.uri().path() == "/health" || take(request.headers_mut(), token) {
         return next.run(request).await;

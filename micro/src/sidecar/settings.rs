@@ -18,7 +18,7 @@ use super::app::App;
 use super::held::Held;
 use super::state::{ID, Inner};
 use super::{calls, events, guard, health, openapi, registry};
-use crate::api::{Gateway, Handler};
+use crate::api::{Cors, Gateway, Handler};
 use crate::call::Caller;
 use crate::proxy::Origins;
 use crate::traffic::Recorder;
@@ -67,7 +67,8 @@ impl Builder {
         self
     }
 
-    /// Pages of other hosts that may use the sidecar, such as `https://shop.example`; none unless set.
+    /// Pages of other hosts that may use the sidecar, such as `https://shop.example`; none unless set. One that is no origin
+    /// leaves all of them out, see [`Cors::new`].
     pub fn origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.origins = origins.into_iter().map(Into::into).collect();
         self
@@ -99,6 +100,7 @@ impl Builder {
             held: Held::default(),
             app: self.app,
             origins: Origins::new(self.origins.clone()),
+            cors: Cors::new(self.origins.iter().map(String::as_str), false).unwrap_or_default(),
             friends: self.origins,
             token: self.token,
             silent: Mutex::default(),

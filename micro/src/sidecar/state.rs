@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::app::App;
 use super::held::Held;
-use crate::api::Gateway;
+use crate::api::{Cors, Gateway};
 use crate::call::Caller;
 use crate::proxy::Origins;
 
@@ -28,6 +28,8 @@ pub(super) struct Inner {
     pub(super) held: Held,
     pub(super) app: Option<App>,
     pub(super) origins: Origins,
+    /// What browsers are told of them.
+    pub(super) cors: Cors,
     /// The pages of other hosts among them.
     pub(super) friends: Vec<String>,
     pub(super) token: Option<String>,

@@ -86,11 +86,16 @@ fn half_an_app_and_a_sidecar_open_to_others_are_refused() {
     for (arguments, said) in [
         (&["--server-name", "foo"][..], "Require server address"),
         (&["--server-address", "127.0.0.1:1"], "Require server name"),
+        (&["--healthcheck-url", "http://127.0.0.1:1/health"], "Require server name"),
+        (&["--cors", "shop"], "an origin is a scheme, a host and perhaps a port"),
+        (&["--cors", "https://shop.example,*"], "not for pages of every host"),
         (&["--address", "0.0.0.0:0"], "needs a token"),
     ] {
         let run = place.run(&[&["sidecar"], arguments].concat());
         assert!(run.code == Some(2) && run.err.contains(said), "{arguments:?}: {run:?}");
     }
+    let run = place.run(&["sidecar", "--socket", "/nonexistent/socket"]);
+    assert!(run.code == Some(1) && run.err.contains("try:   another --socket"), "{run:?}");
 }
 
 #[test]
@@ -145,4 +150,25 @@ fn a_page_that_made_a_name_of_its_own_mean_this_machine_reads_nothing() {
     }
     let secret = Face::of(&place, "sidecar", &["--token", "secret"]);
     assert_eq!(get(&secret, "sidecar.example", "micro-token: secret\r\n"), 200, "a token says enough");
+}
+
+#[test]
+fn pages_that_are_named_use_the_sidecar_as_browsers_ask() {
+    let place = Place::new();
+    let face = Face::of(&place, "sidecar", &["--cors", "https://shop.example", "--token", "secret"]);
+    let page = "origin: https://shop.example\r\n";
+    let asks = format!(
+        "{page}access-control-request-method: DELETE\r\naccess-control-request-headers: micro-token\r\n"
+    );
+    let answer = face.ask("OPTIONS", "/registry", &asks, b"");
+    assert_eq!(answer.status, 204, "{answer:?}");
+    assert_eq!(answer.header("access-control-allow-headers"), Some("micro-token"));
+    assert!(answer.header("access-control-allow-methods").unwrap().contains("delete"), "{answer:?}");
+    for (token, status) in [("micro-token: secret\r\n", 200), ("", 401)] {
+        let answer = face.ask("GET", "/registry", &format!("{page}{token}"), b"");
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://shop.example"));
+    }
+    let other = "origin: https://evil.example\r\naccess-control-request-method: DELETE\r\n";
+    assert_eq!(face.ask("OPTIONS", "/registry", other, b"").status, 403);
 }
