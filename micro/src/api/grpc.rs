@@ -53,8 +53,9 @@ pub(super) fn find<B, T>(
     candidates(request).find_map(|candidate| namespace.names(&candidate).find_map(|name| find(&name)))
 }
 
-/// What the service may be called: by its package, its whole name, its own in small letters, or else the host that the
-/// request is for. Each is worked out when those before it are not enough.
+/// What the service may be called: by its package, its whole name, its own in small letters, its package with the hyphens
+/// that a package cannot have, or else the host that the request is for. Each is worked out when those before it are not
+/// enough.
 fn candidates<B>(request: &Request<B>) -> impl Iterator<Item = Cow<'_, str>> {
     let full = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
     let (package, own) = full.rsplit_once('.').unwrap_or(("", full));
@@ -62,6 +63,7 @@ fn candidates<B>(request: &Request<B>) -> impl Iterator<Item = Cow<'_, str>> {
     [Cow::Borrowed(package), Cow::Borrowed(full)]
         .into_iter()
         .chain(std::iter::once_with(|| Cow::Owned(own.to_ascii_lowercase())))
+        .chain(std::iter::once_with(move || Cow::Owned(package.replace('_', "-"))))
         .chain(std::iter::once_with(move || Cow::Borrowed(host())))
         .filter(|name| is_name(name))
 }
@@ -89,4 +91,21 @@ fn is_name(name: &str) -> bool {
     });
     // An address of an IP network is where the caller found us, and no service.
     clean && before != b'.' && !name.as_bytes()[0].is_ascii_digit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_found_by_what_its_package_says() {
+        let names = |path: &str| {
+            let request = Request::post(format!("http://gateway{path}")).body(()).unwrap();
+            candidates(&request).map(Cow::into_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(names("/shop.v1.Shop/Get"), ["shop.v1", "shop.v1.Shop", "shop", "shop.v1", "gateway"]);
+        // As `micro new order-book` writes it.
+        let written = names("/order_book.OrderBook/Call");
+        assert_eq!(written, ["order_book", "order_book.OrderBook", "orderbook", "order-book", "gateway"]);
+    }
 }

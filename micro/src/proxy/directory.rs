@@ -147,10 +147,12 @@ impl Directory {
                 Ok(upstream) => return Ok(upstream),
                 // That a registry cannot say is worth more than that it knows none of the others.
                 Err(why @ Unreachable::Unavailable { .. }) => failed = Some(why),
-                Err(why) => failed = failed.or(Some(why)),
+                Err(Unreachable::Unknown(_)) => {}
             }
         }
-        Err(failed.unwrap_or_else(|| Unreachable::Unknown(String::new())))
+        // In its namespace and without: whoever asked may have never heard of one.
+        let likeliest = || names.get(..2).unwrap_or(names).join(" or ");
+        Err(failed.unwrap_or_else(|| Unreachable::Unknown(likeliest())))
     }
 
     /// The services that were looked up and are still there.

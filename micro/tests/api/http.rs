@@ -65,6 +65,8 @@ fn who_is_not_there_is_said_in_go_micros_words() {
         assert!(!json["detail"].as_str().unwrap().is_empty());
         assert!(answer.header("x-request-id").is_some());
     }
+    let detail = &face.get("/unknown/x").json()["detail"];
+    assert_eq!(detail, "service go.micro.api.unknown or unknown is not registered");
 }
 
 #[test]
