@@ -1,7 +1,8 @@
 //! Which of the places that set a thing wins.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 
 use super::contexts::Contexts;
 use super::file::Layer;
@@ -60,24 +61,30 @@ impl Given {
     ///
     /// [`Kind::Config`] for a variable that cannot be what it is.
     pub fn here(flags: Layer) -> Result<Self, Failure> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name| match path(name).map(|value| value.into_os_string().into_string()) {
+            // Another registry than the one that is meant is no place to work on.
+            Some(Err(_)) => Err(Failure::new(Kind::Config, format!("{name} is no text"))),
+            Some(Ok(value)) => Ok(Some(value)),
+            None => Ok(None),
+        };
         let mut variables = Layer::default();
         for key in KEYS {
-            if let Some(value) = variable(key.variable) {
+            if let Some(value) = variable(key.variable)? {
                 variables
                     .set(key.name, value)
                     .map_err(|failure| failure.tried(format!("to read {}", key.variable)))?;
             }
         }
-        let home = match variable("XDG_CONFIG_HOME") {
-            Some(dir) => Some(PathBuf::from(dir).join("micro")),
-            None => variable("HOME").map(|home| PathBuf::from(home).join(".config/micro")),
+        let home = match path("XDG_CONFIG_HOME") {
+            Some(dir) => Some(dir.join("micro")),
+            None => path("HOME").map(|home| home.join(".config/micro")),
         };
         Ok(Self {
             flags,
             variables,
-            context: variable("MICRO_CONTEXT"),
-            file: variable("MICRO_CONFIG").map(PathBuf::from),
+            context: variable("MICRO_CONTEXT")?,
+            file: path("MICRO_CONFIG"),
             here: PathBuf::from("."),
             home,
         })
@@ -124,7 +131,7 @@ impl Settings {
         };
         let near = given.here.join("micro.toml");
         let far = given.file.clone().or_else(|| given.home.as_ref().map(|home| home.join("config.toml")));
-        if let Some(file) = given.file.as_ref().filter(|file| !file.is_file()) {
+        if let Some(file) = given.file.as_ref().filter(|file| !is_file(file)) {
             return Err(Failure::new(Kind::Config, format!("there is no file {}", file.display())));
         }
         let near_layer = Layer::read(&near)?;
@@ -171,6 +178,11 @@ impl Settings {
         };
         self.values.iter().map(shown).collect()
     }
+}
+
+/// Whether there is a file, or what stands for an empty one: /dev/null. A pipe could be read once only.
+fn is_file(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| about.is_file() || about.file_type().is_char_device())
 }
 
 #[cfg(test)]

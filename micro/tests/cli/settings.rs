@@ -79,3 +79,17 @@ fn a_file_that_the_gateway_could_not_use_is_not_valid() {
     assert!(run.err.contains("[api] timeuot: unknown field `timeuot`"), "{run:?}");
     assert_eq!(place.run(&["config", "show", "--config", &file]).code, Some(0));
 }
+
+#[test]
+fn a_variable_that_is_no_text_is_not_read_over_and_dev_null_is_an_empty_file() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let place = Place::new();
+    let mut command = place.command(&["deregister", "greeter", "--all"]);
+    command.env("MICRO_REGISTRY", std::ffi::OsStr::from_bytes(b"file:/\xff"));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(8), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("MICRO_REGISTRY is no text"), "{output:?}");
+    place.ok(&["list", "--config", "/dev/null"]);
+    assert_eq!(place.run(&["list", "--config", "/"]).code, Some(8));
+}
