@@ -62,7 +62,7 @@ enum InputName {
 #[derive(Args, Clone, Debug)]
 struct SlackArguments {
     /// The bot's token, xoxb-…
-    #[arg(long, env = "MICRO_SLACK_TOKEN", hide_env_values = true)]
+    #[arg(long, alias = "slack_token", env = "MICRO_SLACK_TOKEN", hide_env_values = true)]
     slack_token: Option<String>,
     /// The app's token, xapp-…: events then come over a socket that the bot opens
     #[arg(long, env = "MICRO_SLACK_APP_TOKEN", hide_env_values = true)]
@@ -90,13 +90,13 @@ struct SlackArguments {
 )]
 struct XmppArguments {
     /// The bot's address, bot@example.org
-    #[arg(long, env = "MICRO_XMPP_JID", alias = "hipchat-username")]
+    #[arg(long, env = "MICRO_XMPP_JID", aliases = ["hipchat-username", "hipchat_username"])]
     xmpp_jid: Option<String>,
     /// Its password
-    #[arg(long, env = "MICRO_XMPP_PASSWORD", hide_env_values = true, alias = "hipchat-password")]
+    #[arg(long, env = "MICRO_XMPP_PASSWORD", hide_env_values = true, aliases = ["hipchat-password", "hipchat_password"])]
     xmpp_password: Option<String>,
     /// The server, host:port [default: what DNS says]
-    #[arg(long, env = "MICRO_XMPP_SERVER", alias = "hipchat-server")]
+    #[arg(long, env = "MICRO_XMPP_SERVER", aliases = ["hipchat-server", "hipchat_server"])]
     xmpp_server: Option<String>,
     /// Rooms to enter, ops@conference.example.org
     #[arg(long, env = "MICRO_XMPP_ROOMS", value_delimiter = ',')]

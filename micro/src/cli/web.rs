@@ -22,7 +22,7 @@ pub(super) struct WebFace {
     #[arg(long, env = "MICRO_WEB_APPS_PORT", value_name = "PORT")]
     apps_port: Option<u16>,
     /// The URL of that behind a proxy, such as https://apps.example
-    #[arg(long, env = "MICRO_WEB_APPS_URL", value_name = "URL")]
+    #[arg(long, env = "MICRO_WEB_APPS_URL", value_name = "URL", value_parser = origin)]
     apps_url: Option<String>,
     /// What web apps are called before their names
     #[arg(long, env = "MICRO_WEB_NAMESPACE", default_value = "go.micro.web")]
@@ -140,5 +140,14 @@ impl Command for WebFace {
 
     fn workers(&self) -> usize {
         0
+    }
+}
+
+/// A scheme and a host, as a proxy has them.
+fn origin(text: &str) -> Result<String, String> {
+    let uri = text.parse::<http::Uri>().unwrap_or_default();
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(_)) => Ok(text.to_owned()),
+        _ => Err("it is http:// or https:// and a host, as https://apps.example".to_owned()),
     }
 }

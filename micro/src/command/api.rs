@@ -69,13 +69,13 @@ pub struct Api {
           value_parser = RangedU64ValueParser::<usize>::new().range(..=MOST_WORKERS))]
     pub workers: usize,
     /// Serves over TLS with the certificates in this PEM file; both files are read again when they change
-    #[arg(long, env = "MICRO_TLS_CERT_FILE", requires = "tls_key_file")]
+    #[arg(long, alias = "tls_cert_file", env = "MICRO_TLS_CERT_FILE", requires = "tls_key_file")]
     pub tls_cert_file: Option<PathBuf>,
     /// The key of the certificate
-    #[arg(long, env = "MICRO_TLS_KEY_FILE", requires = "tls_cert_file")]
+    #[arg(long, alias = "tls_key_file", env = "MICRO_TLS_KEY_FILE", requires = "tls_cert_file")]
     pub tls_key_file: Option<PathBuf>,
     /// Serves only clients with a certificate of an authority in this PEM file
-    #[arg(long, env = "MICRO_TLS_CLIENT_CA_FILE", requires = "tls_cert_file")]
+    #[arg(long, alias = "tls_client_ca_file", env = "MICRO_TLS_CLIENT_CA_FILE", requires = "tls_cert_file")]
     pub tls_client_ca_file: Option<PathBuf>,
     /// How long to go on after the word to stop, with /readyz saying 503, before connections are told
     #[arg(long, env = "MICRO_API_SHUTDOWN_DELAY", default_value = "0s", value_parser = duration::parse)]

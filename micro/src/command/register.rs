@@ -56,6 +56,8 @@ pub struct Register {
 
 /// Shorter leases would be renewed several times a second.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
+/// Registries without a server that keeps anything: who announces something there answers for it.
+const KEPT_BY_NOBODY: [&str; 3] = ["memory", "mdns", "nats"];
 const USUAL_TTL: Duration = Duration::from_secs(15);
 
 impl Command for Register {
@@ -86,9 +88,14 @@ impl Register {
         if held && ttl < SHORTEST_TTL {
             return Err(Failure::new(Kind::Usage, "a TTL is 1s at least").hint("--ttl 15s, or 0 for good"));
         }
-        if !held && registry.backend() == "memory" {
-            let what = "the memory registry ends with this command: nothing stays registered in it";
-            return Err(Failure::new(Kind::Usage, what).hint("--registry file:"));
+        let scheme = context.url().split(':').next().unwrap_or_default();
+        if !held && KEPT_BY_NOBODY.contains(&scheme) {
+            let what = format!(
+                "what is in a registry of {scheme}: ends with this command: nothing stays registered"
+            );
+            return Err(
+                Failure::new(Kind::Usage, what).hint("another --ttl, which holds it, or --registry file:")
+            );
         }
         // Told at once when it cannot be done; later troubles are waited out by the announcement.
         let tried = format!("to register {:?}", service.name);

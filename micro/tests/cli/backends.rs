@@ -67,6 +67,14 @@ fn every_command_works_over_consul() {
     }
 }
 
+#[cfg(feature = "nats")]
+#[test]
+fn every_command_works_over_nats() {
+    if let Some(server) = servers::nats() {
+        every_command_works_over(&server.url);
+    }
+}
+
 #[test]
 fn a_server_that_is_not_there_is_unavailable_and_no_secret_is_repeated() {
     let place = Place::new();

@@ -47,7 +47,7 @@ fn what_breaks_a_rule_is_a_usage_error_that_says_which() {
     let place = Place::new();
     let no_endpoint = r#"{"name":"greeter"}"#;
     let whole = r#"{"name":"greeter","endpoints":[{"id":"a","address":"h:1"}]}"#;
-    let cases: [(&[&str], &str); 24] = [
+    let cases: [(&[&str], &str); 26] = [
         (&["lst"], "a similar subcommand exists: 'list'"),
         (&["get"], "<NAME>"),
         (&["get", "a/b"], "service name \"a/b\""),
@@ -62,6 +62,7 @@ fn what_breaks_a_rule_is_a_usage_error_that_says_which() {
         ),
         (&["api", "--workers", "100000"], "100000 is not in 0..=1024"),
         (&["api", "--tls-cert-file", "/no.pem", "--tls-key-file", "/no.key"], "to read /no.pem and /no.key"),
+        (&["register", "a", "-a", "h:1", "--ttl", "0", "--registry", "memory:"], "nothing stays registered"),
         (&["new", "ping"], "the name of something else"),
         (&["new", "."], ". has no name of its own"),
         (&["register", "a/b", "-a", "h:1"], "service name \"a/b\""),
@@ -73,6 +74,7 @@ fn what_breaks_a_rule_is_a_usage_error_that_says_which() {
         (&["register", whole, "--zone", "eu"], "the record is given twice"),
         (&["register", "@/no/such/file"], "cannot read the record from the file \"/no/such/file\""),
         (&["deregister", "greeter"], "which endpoint is to go is not said"),
+        (&["web", "--apps-url", "apps.example"], "it is http:// or https:// and a host"),
         (&["web", "--address", "0.0.0.0:0"], "everybody could use the dashboard"),
         (&["sidecar", "--address", "0.0.0.0:0"], "can be reached by others, and needs a token"),
     ];

@@ -89,6 +89,18 @@ pub(crate) fn etcd() -> Option<Server> {
     Some(Server::start(client.replace("http:", "etcd:"), "etcd", arguments, dir))
 }
 
+/// A NATS server with JetStream, whose bucket is the registry; none where it cannot be run.
+pub(crate) fn nats() -> Option<Server> {
+    if !has("nats-server") {
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let [port] = free_ports();
+    let arguments = ["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd", dir.path().to_str().unwrap()];
+    let arguments = arguments.iter().map(ToString::to_string).collect();
+    Some(Server::start(format!("nats+kv://127.0.0.1:{port}"), "nats-server", arguments, dir))
+}
+
 /// Consul's agent; none where it cannot be run.
 pub(crate) fn consul() -> Option<Server> {
     if !has("consul") {

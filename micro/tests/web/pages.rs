@@ -148,3 +148,14 @@ async fn events_are_published_and_flow() {
     assert!(event(&mut stream).await.contains("two lines"));
     assert_eq!(site.post("/events", "topic=&body=x").await.status(), StatusCode::BAD_GATEWAY);
 }
+
+#[tokio::test]
+async fn what_was_answered_is_counted_as_go_micro_counts_it() {
+    let site = Site::new("stats");
+    assert_eq!(site.get("/no/such/page").await.status(), StatusCode::NOT_FOUND);
+    let request = Request::get("/stats").header("accept", "application/json").body(Body::empty()).unwrap();
+    let stats: serde_json::Value = serde_json::from_str(&text(site.send(request).await).await).unwrap();
+    let codes = &stats["counters"].as_array().unwrap().last().unwrap()["status_codes"];
+    assert_eq!(codes["40x"], 1, "{stats}");
+    assert!(text(site.get("/stats").await).await.contains("<h1>Stats</h1>"), "and for people");
+}
