@@ -5,6 +5,7 @@
 //! its leader, the next one is asked.
 
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::url::Url;
 mod leases;
 mod members;
 mod rpc;
+mod scan;
 mod table;
 mod watcher;
 mod wire;
@@ -35,6 +37,7 @@ const BACKEND: &str = "etcd";
 
 /// A registry in an etcd cluster. Clones share their connection.
 ///
+/// A user needs rights to the keys below `/micro/registry/`; those below `/micro-registry/` are read where that is allowed.
 /// TTLs are rounded up to whole seconds, and etcd makes short ones longer (by default to two seconds). Once a
 /// cluster that had no leader has one again, an endpoint that is missing is kept for another
 /// [`grace`](EtcdBuilder::grace): its lease may have run out merely because nobody could renew it.
@@ -75,8 +78,8 @@ impl Etcd {
         let read = move |(found, reader): &mut (Found, Reader), page| {
             seen.read(page, only.as_deref(), found, reader);
         };
-        let scanned = async { self.members.scan(&table::prefixes(name), read).await?.whole.done().await };
-        let (found, _) = scanned.await.map_err(|trouble| trouble.cannot("read the records"))?;
+        let scanned = self.members.scan(&table::prefixes(name), read, |_, _| ready(Ok(()))).await;
+        let ((found, _), ()) = scanned.map_err(|trouble| trouble.cannot("read the records"))?;
         Ok(Table::from(found).services())
     }
 

@@ -76,6 +76,20 @@ impl Seen {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_are_too_large_for_one_answer_are_read_in_several() {
+    let Some(server) = Etcd::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let large = "x".repeat(600_000);
+    for n in 0..120 {
+        let record = greeter(&format!("g{n}")).metadata("large", &large);
+        registry.announce(&record, Duration::ZERO).await.unwrap();
+    }
+    let seen = Seen::by(&registry);
+    seen.until(|set| set.len() == 120).await;
+    assert_eq!(registry.get("greeter").await.unwrap()[0].endpoints.len(), 120);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_member_hides_nothing_and_a_new_endpoint_is_seen_soon() {
     let Some(mut cluster) = Etcd::cluster::<3>() else { return };
     let registry = open(&cluster.url()).unwrap();
@@ -212,8 +226,8 @@ async fn two_hundred_endpoints_at_once_are_all_seen_and_junk_beside_them_is_igno
     );
 }
 
-/// Stands before a server. The first `times` that a client asks for the older layout's keys, which is after it has read the
-/// newer one's, a key is put and all revisions before that are compacted away.
+/// Stands before a server. The first `times` that a client asks for the page after the first, a key is put and all revisions
+/// before that are compacted away.
 async fn compacting(server: u16, times: usize) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -228,8 +242,8 @@ async fn compacting(server: u16, times: usize) -> (u16, Arc<AtomicUsize>) {
             tokio::spawn(async move {
                 let mut bytes = vec![0; 64 << 10];
                 while let Ok(length @ 1..) = from.read(&mut bytes).await {
-                    let older = b"/micro-registry/";
-                    if bytes[..length].windows(older.len()).any(|part| part == older)
+                    let last = b"/greeter/n0999";
+                    if bytes[..length].windows(last.len()).any(|part| part == last)
                         && count.fetch_add(1, Relaxed) < times
                     {
                         tokio::task::spawn_blocking(move || compact(server)).await.unwrap();
@@ -254,15 +268,20 @@ fn compact(port: u16) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_compacted_away_while_it_is_read_is_read_anew_a_few_times() {
     let Some(server) = Etcd::start() else { return };
-    open(&server.url()).unwrap().announce(&greeter("old"), TTL * 12).await.unwrap();
-    let ids = |set: Vec<Service>| -> Vec<_> {
-        set.into_iter().flat_map(|service| service.endpoints).map(|endpoint| endpoint.id).collect()
+    // More than a page has.
+    let all = (0..=1_000).fold(greeter("old"), |all, n| {
+        all.endpoint(Endpoint::new(format!("n{n:04}"), "127.0.0.1:80".parse().unwrap()))
+    });
+    open(&server.url()).unwrap().announce(&all, TTL * 12).await.unwrap();
+    let has_all = |set: Vec<Service>| {
+        let ids: Vec<_> = set.iter().flat_map(|service| &service.endpoints).map(|e| e.id.as_str()).collect();
+        ids.len() == 1_003 && ["n1000", "new", "old"].iter().all(|id| ids.contains(id))
     };
     for all in [false, true] {
         let (port, asked) = compacting(server.ports[0], 1).await;
         let registry = open(&format!("etcd://127.0.0.1:{port}")).unwrap();
         let found = if all { registry.list().await } else { registry.get("greeter").await };
-        assert_eq!(ids(found.unwrap()), ["new", "old"]);
+        assert!(has_all(found.unwrap()));
         assert_eq!(asked.load(Relaxed), 2);
     }
     let (port, asked) = compacting(server.ports[0], usize::MAX).await;
@@ -314,6 +333,29 @@ async fn a_refused_login_is_an_error_that_is_seen() {
         }
         assert!(!shut_out.status.resolved(), "refused is not empty");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rights_for_the_keys_of_todays_layout_are_enough() {
+    let Some(server) = Etcd::start() else { return };
+    let port = server.ports[0];
+    post(port, "/v3/auth/user/add", r#"{"name":"root","password":"secret"}"#);
+    post(port, "/v3/auth/user/grant", r#"{"user":"root","role":"root"}"#);
+    post(port, "/v3/auth/user/add", r#"{"name":"svc","password":"secret"}"#);
+    post(port, "/v3/auth/role/add", r#"{"name":"micro"}"#);
+    let (key, end) = (STANDARD.encode("/micro/registry/"), STANDARD.encode("/micro/registry0"));
+    let rights = format!(r#"{{"permType":"READWRITE","key":"{key}","range_end":"{end}"}}"#);
+    post(port, "/v3/auth/role/grant", &format!(r#"{{"name":"micro","perm":{rights}}}"#));
+    post(port, "/v3/auth/user/grant", r#"{"user":"svc","role":"micro"}"#);
+    post(port, "/v3/auth/enable", "{}");
+    let registry = open(&format!("etcd://svc:secret@127.0.0.1:{port}")).unwrap();
+    let seen = Seen::by(&registry);
+    let announced = announce(&registry, "a").await;
+    seen.until_there("a").await;
+    assert_eq!(registry.list().await.unwrap()[0].name, "greeter");
+    announced.withdraw().await.unwrap();
+    seen.until(<[String]>::is_empty).await;
+    assert_eq!(seen.status.last_error(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,7 +45,9 @@ pub(super) fn run(runtime: &Runtime, options: &Options, report: &mut Report) -> 
         }
         Ok::<_, BoxError>(Box::new(keys) as Box<dyn Any>)
     };
-    let ours = || async { loaded(etcd()?, "many").await };
+    // Connected once, as the raw client is.
+    let many = etcd()?;
+    let ours = || async { loaded(many.clone(), "many").await };
     let pair = loads(runtime, options.rounds(5, 21), range, ours)?;
     bars.push(compared("etcd-10k", "raw range", &pair, 1.25, report));
 

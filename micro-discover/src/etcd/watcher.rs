@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::members::{Members, Scanned, Trouble, end_of};
+use super::members::{Members, Trouble};
 use super::rpc::{Client, Watching};
+use super::scan::end_of;
 use super::table::{Found, Seen, Table, prefixes};
 use super::wire::{Watch, WatchCreate, WatchProgress, WatchRequest, WatchResponse};
 use crate::gomicro::Reader;
@@ -98,18 +99,20 @@ impl Watcher {
         let read = move |(found, reader): &mut (Found, Reader), page| {
             seen.read(page, Some(&name), found, reader);
         };
-        let Scanned { revision, whole } = self.members.scan(&prefixes, read).await?;
-        let create = |prefix: &String| {
-            let (key, range_end) = (prefix.clone().into_bytes(), end_of(prefix));
-            let create = WatchCreate { key, range_end, start_revision: revision + 1 };
-            WatchRequest { watch: Some(Watch::Create(create)) }
+        // Whatever changes while the rest is read waits in the stream.
+        let watching = |revision: i64, prefixes: Vec<String>| {
+            let create = |prefix: &String| {
+                let (key, range_end) = (prefix.clone().into_bytes(), end_of(prefix));
+                let create = WatchCreate { key, range_end, start_revision: revision + 1 };
+                WatchRequest { watch: Some(Watch::Create(create)) }
+            };
+            let creates: Vec<_> = prefixes.iter().map(create).collect();
+            self.members.ask(move |client: Client| {
+                let creates = creates.clone();
+                async move { Ok(client.watch(creates).await?) }
+            })
         };
-        let creates: Vec<_> = prefixes.iter().map(create).collect();
-        let request = |client: Client| {
-            let creates = creates.clone();
-            async move { Ok(client.watch(creates).await?) }
-        };
-        let ((stream, turn), (found, reader)) = tokio::try_join!(self.members.ask(request), whole.done())?;
+        let ((found, reader), (stream, turn)) = self.members.scan(&prefixes, read, watching).await?;
         let live = Live { stream, turn, table: found.into(), reader, kept: self.seen.recover(&self.name) };
         let same = self.before.take().is_some_and(|before| before == live.believed());
         self.live = Some(live);

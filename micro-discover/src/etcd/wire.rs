@@ -50,9 +50,6 @@ pub(super) struct Page {
     pub(super) kvs: Vec<Bytes>,
     #[prost(bool, tag = "3")]
     pub(super) more: bool,
-    /// Of all keys that were asked for, those that were not given among them.
-    #[prost(int64, tag = "4")]
-    pub(super) count: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
