@@ -17,6 +17,7 @@ mod hooks;
 mod listener;
 mod place;
 mod pace;
+mod prompt;
 mod refusals;
 mod session;
 mod settings;

@@ -14,10 +14,7 @@ use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
 };
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    service::TowerToHyperService,
-};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -32,6 +29,7 @@ use super::{
     guard::{Guard, Spoken},
     health::Served,
     pace::Pace,
+    prompt::Prompt,
     settings::Limits,
     timer::StillTimer,
 };
@@ -77,7 +75,7 @@ where
     S: Clone + Send + 'static,
 {
     let Session { service, pace, calls } = session;
-    let service = TowerToHyperService::new(Fetching::new(service, calls.clone()));
+    let service = Prompt::new(Fetching::new(service, calls.clone()));
     let mut guard = Guard::new(io, &limits);
     let mut ending = pin!(over(&pace, calls.as_ref(), &limits, closing));
     let spoken = tokio::select! {
@@ -100,7 +98,7 @@ where
 
 async fn http1<I, S>(
     io: TokioIo<Guard<I>>,
-    service: TowerToHyperService<Fetching<Served<S>>>,
+    service: Prompt<Fetching<Served<S>>>,
     course: Course<'_, impl Future<Output = Duration>>,
 ) -> Result<(), BoxError>
 where
@@ -118,7 +116,7 @@ where
 
 async fn http2<I, S>(
     io: TokioIo<Guard<I>>,
-    service: TowerToHyperService<Fetching<Served<S>>>,
+    service: Prompt<Fetching<Served<S>>>,
     course: Course<'_, impl Future<Output = Duration>>,
 ) -> Result<(), BoxError>
 where

@@ -1,6 +1,9 @@
 //! Hands out as streams the answers that are no single message.
 
-use std::task::{Context, Poll};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use futures_util::future::{Either, Ready, ready};
 use http::{Request, Response};
@@ -30,7 +33,8 @@ where
 {
     type Response = Response<Body>;
     type Error = BoxError;
-    type Future = Either<Ready<Result<Response<Body>, BoxError>>, S::Future>;
+    /// The first in a box, as it is large and seldom.
+    type Future = Either<Pin<Box<Ready<Result<Response<Body>, BoxError>>>>, S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
@@ -41,7 +45,7 @@ where
             Some(calls) if request.method().as_str().as_bytes() == FETCH => {
                 let id = request.uri().path().trim_start_matches('/').parse().ok();
                 let kept = id.and_then(|id| calls.fetch(id));
-                Either::Left(ready(kept.ok_or_else(|| "there is no such answer".into())))
+                Either::Left(Box::pin(ready(kept.ok_or_else(|| "there is no such answer".into()))))
             }
             _ => Either::Right(self.inner.call(request)),
         }
