@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Response, header};
+use http::Response;
 use tower::BoxError;
 
 use super::{Incoming, slot::Slot};
@@ -72,22 +72,17 @@ impl InFlight {
         Poll::Ready(match result {
             Err(error) => Err(slot.failed(Phase::Wait, error)),
             Ok(response) => {
-                let length = content_length(&response);
-                Ok(response.map(|stream| {
-                    if stream.is_end_stream() {
-                        upload.detach();
-                        return None;
-                    }
-                    Some(Incoming::stream(stream, slot, upload, length))
-                }))
+                let (head, stream) = response.into_parts();
+                let body = if stream.is_end_stream() {
+                    upload.detach();
+                    None
+                } else {
+                    Some(Incoming::stream(stream, slot, upload, &head.headers))
+                };
+                Ok(Response::from_parts(head, body))
             }
         })
     }
-}
-
-/// How long the body says it is.
-fn content_length<T>(response: &Response<T>) -> Option<u64> {
-    response.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl Drop for InFlight {

@@ -4,11 +4,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
+use http::{HeaderMap, header};
 use http_body::{Frame, SizeHint};
+use micro_balance::classify::is_grpc;
 use tower::BoxError;
 
 use super::slot::Slot;
 use crate::{error::Phase, pipe::call::Whole, transport::upload::Upload};
+
+/// How much of a body is handed on, at least, before the peer is told that there is room for as much again.
+const OWED: usize = 4 << 10;
 
 /// The body of a response. Dropping it before its end resets its stream.
 pub(in crate::transport) enum Incoming {
@@ -18,9 +23,11 @@ pub(in crate::transport) enum Incoming {
 }
 
 impl Incoming {
-    /// One that comes as the stream it is; `length` is what its head says of it.
-    pub(super) fn stream(stream: RecvStream, slot: Slot, upload: Upload, length: Option<u64>) -> Self {
-        Self::Stream(Streamed { stream, slot, upload, data: true, length })
+    /// One that comes as the stream it is, with `head` in front.
+    pub(super) fn stream(stream: RecvStream, slot: Slot, upload: Upload, head: &HeaderMap) -> Self {
+        let grpc = is_grpc(head);
+        let length = if grpc { None } else { content_length(head) };
+        Self::Stream(Streamed { stream, slot, upload, data: true, grpc, length, owed: 0 })
     }
 
     pub(in crate::transport) fn poll_frame(
@@ -38,7 +45,7 @@ impl Incoming {
 
     pub(in crate::transport) fn is_end_stream(&self) -> bool {
         match self {
-            Self::Stream(streamed) => streamed.stream.is_end_stream(),
+            Self::Stream(streamed) => !streamed.grpc && streamed.stream.is_end_stream(),
             Self::Whole(whole) => whole.data.is_none() && whole.trailers.is_none(),
         }
     }
@@ -62,24 +69,39 @@ impl Incoming {
     }
 }
 
+/// How long the body behind `head` is, as that says.
+fn content_length(head: &HeaderMap) -> Option<u64> {
+    head.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// A body that comes as the stream it is.
 pub(in crate::transport) struct Streamed {
     stream: RecvStream,
     slot: Slot,
     upload: Upload,
     data: bool,
+    /// Then it ends with trailers and not with its data, and no lock is taken to ask.
+    grpc: bool,
     length: Option<u64>,
+    /// How much was handed on and not told the peer of. An answer that is there at once ends before it is, and saves it.
+    owed: usize,
 }
 
 impl Streamed {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let failed = |error| Err(self.slot.failed(Phase::Read, error));
         if self.data {
-            match ready!(self.stream.poll_data(cx)) {
+            let polled = self.stream.poll_data(cx);
+            if let Poll::Ready(Some(Ok(data))) = &polled {
+                self.owed += data.len();
+            }
+            if self.owed >= OWED || (self.owed > 0 && polled.is_pending()) {
+                // Whoever was handed the data has room for as much again. An error ends the stream, and is seen by the
+                // next poll.
+                let _ = self.stream.flow_control().release_capacity(std::mem::take(&mut self.owed));
+            }
+            match ready!(polled) {
                 Some(Ok(data)) => {
-                    // Whoever was handed the data has room for as much again. An error ends the stream, and
-                    // is seen by the next poll.
-                    let _ = self.stream.flow_control().release_capacity(data.len());
                     self.length = self.length.map(|length| length.saturating_sub(data.len() as u64));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
