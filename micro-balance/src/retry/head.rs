@@ -16,7 +16,7 @@ const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc
 pub(crate) struct Head {
     method: Method,
     /// Only where it is more than a path, which is among the headers.
-    uri: Option<Uri>,
+    uri: Option<Box<Uri>>,
     version: Version,
     headers: Kept,
     extensions: Extensions,
@@ -29,7 +29,7 @@ impl Head {
         let path = parts.uri.path_and_query().filter(|_| is_path).map_or("", PathAndQuery::as_str);
         Self {
             method: parts.method.clone(),
-            uri: (!is_path).then(|| parts.uri.clone()),
+            uri: (!is_path).then(|| Box::new(parts.uri.clone())),
             version: parts.version,
             headers: Kept::new(path, &parts.headers),
             // An empty map that has had something in it would be copied with all its room.
@@ -48,7 +48,7 @@ impl Head {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = match &self.uri {
-            Some(uri) => uri.clone(),
+            Some(uri) => Uri::clone(uri),
             None => PathAndQuery::try_from(self.headers.path()).map(Uri::from).unwrap_or_default(),
         };
         *request.version_mut() = self.version;

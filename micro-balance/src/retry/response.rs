@@ -39,12 +39,13 @@ pub struct ResponseFuture<S, F, B, R: Body> {
 enum State<F, R: Body> {
     /// An attempt is under way.
     Calling(#[pin] F),
-    /// Its response is here, and its first frame decides. The sleep starts if that keeps us waiting.
-    Looking(Option<Response<R>>, #[pin] Option<Sleep>),
+    /// Its response is here, and its first frame decides. The sleep starts if that keeps us waiting. In a box, as all of
+    /// this is moved through each layer above.
+    Looking(Option<Response<R>>, Option<Pin<Box<Sleep>>>),
     /// Its response is here, and is kept until it is whole.
     Keeping(Box<Held<R>>),
     /// The wait before the next attempt.
-    Waiting(#[pin] Sleep),
+    Waiting(Pin<Box<Sleep>>),
     /// The service is made ready for the next attempt.
     Readying,
 }
@@ -80,7 +81,7 @@ where
                 Now::Looking(response, patience) => ready!(look(response, patience, call, cx)),
                 Now::Keeping(held) => ready!(keep(held, call, cx)),
                 Now::Waiting(sleep) => {
-                    ready!(sleep.poll(cx));
+                    ready!(sleep.as_mut().poll(cx));
                     Step::Again(Duration::ZERO)
                 }
                 Now::Readying => {
@@ -96,7 +97,7 @@ where
                 Step::Wait => {}
                 // What failed is let go before the wait: a stream kept open would count as load.
                 Step::Again(wait) if wait.is_zero() => state.set(State::Readying),
-                Step::Again(wait) => state.set(State::Waiting(sleep(wait))),
+                Step::Again(wait) => state.set(State::Waiting(Box::pin(sleep(wait)))),
             }
         }
     }
@@ -114,7 +115,7 @@ enum Step<R: Body> {
 
 /// The head of an answer is here.
 fn answered<S, F, B, R>(
-    response: Response<R>,
+    mut response: Response<R>,
     mut state: Pin<&mut State<F, R>>,
     call: &mut Call<S, B>,
     cx: &mut Context<'_>,
@@ -124,10 +125,14 @@ where
     R: Body + Unpin,
 {
     match call.config().when.response(call.kind(), &response) {
-        Verdict::Look => {
-            state.set(State::Looking(Some(response), None));
-            Step::Wait
-        }
+        // Most often it came with the head.
+        Verdict::Look => match Pin::new(response.body_mut()).poll_frame(cx) {
+            Poll::Ready(first) => looked(response, Some(first), call),
+            Poll::Pending => {
+                state.set(State::Looking(Some(response), None));
+                Step::Wait
+            }
+        },
         Verdict::Success if call.keeps(&response) => match Held::at_once(response, cx) {
             Ok(whole) => {
                 call.again(Verdict::Success);
@@ -148,7 +153,7 @@ where
 /// Waits for the first frame of an answer, though not for ever.
 fn look<S, B, R>(
     response: &mut Option<Response<R>>,
-    patience: Pin<&mut Option<Sleep>>,
+    patience: &mut Option<Pin<Box<Sleep>>>,
     call: &mut Call<S, B>,
     cx: &mut Context<'_>,
 ) -> Poll<Step<R>>
@@ -164,18 +169,27 @@ where
             None
         }
     };
+    let response = response.take().expect("it was there a moment ago");
+    Poll::Ready(looked(response, first, call))
+}
+
+/// The first frame of an answer is here, or was waited for long enough.
+fn looked<S, B, R>(response: Response<R>, first: Option<Polled<R>>, call: &mut Call<S, B>) -> Step<R>
+where
+    B: Body<Data = Bytes> + Unpin,
+    R: Body + Unpin,
+{
     let verdict = match &first {
         Some(first) => judge::<R>(call.kind(), call.config().when, first),
         None => Verdict::Success,
     };
-    if let Some(wait) = call.again(verdict) {
-        return Poll::Ready(Step::Again(wait));
+    match call.again(verdict) {
+        Some(wait) => Step::Again(wait),
+        None => Step::Done(Ok(response.map(|body| match first {
+            Some(first) => PeekBody::put_back(first, body),
+            None => PeekBody::untouched(body),
+        }))),
     }
-    let response = response.take().expect("it was there a moment ago");
-    Poll::Ready(Step::Done(Ok(response.map(|body| match first {
-        Some(first) => PeekBody::put_back(first, body),
-        None => PeekBody::untouched(body),
-    }))))
 }
 
 /// Waits for the whole of an answer.
@@ -209,14 +223,11 @@ fn judge<R: Body>(request: Kind, when: When, first: &Polled<R>) -> Verdict {
 }
 
 /// Waits for `wait` from the first poll on; without a timer if that is no time at all.
-fn poll_wait(mut waiting: Pin<&mut Option<Sleep>>, wait: Duration, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_wait(waiting: &mut Option<Pin<Box<Sleep>>>, wait: Duration, cx: &mut Context<'_>) -> Poll<()> {
     if wait.is_zero() {
         return Poll::Ready(());
     }
-    if waiting.is_none() {
-        waiting.set(Some(sleep(wait)));
-    }
-    waiting.as_pin_mut().map_or(Poll::Ready(()), |sleep| sleep.poll(cx))
+    waiting.get_or_insert_with(|| Box::pin(sleep(wait))).as_mut().poll(cx)
 }
 
 impl<S, F, B, R: Body> fmt::Debug for ResponseFuture<S, F, B, R> {
