@@ -126,9 +126,13 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) -> Option<Authority> {
     // Most have a host, or nothing at all, which one look at each name tells.
     let (mut host, mut others) = (false, false);
     for (name, value) in headers.iter() {
-        match *name == header::HOST {
-            true => host = true,
-            false => others |= is_hop_by_hop(name, value),
+        match name.as_str() {
+            "host" => host = true,
+            "te" => others |= value != "trailers",
+            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => {
+                others = true;
+            }
+            _ => {}
         }
     }
     if others {
@@ -154,14 +158,6 @@ fn remove_others(headers: &mut HeaderMap) {
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
-fn is_hop_by_hop(name: &HeaderName, value: &HeaderValue) -> bool {
-    (*name == header::TE && value != "trailers")
-        || *name == header::CONNECTION
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::UPGRADE
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-}
 
 #[cfg(test)]
 mod tests {

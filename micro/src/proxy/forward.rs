@@ -25,7 +25,7 @@ use super::fault::Fault;
 use super::headers::{clean_request, clean_response};
 use super::meter::Active;
 use super::origin::Origins;
-use super::peer::Peer;
+use super::peer::{Peer, Said};
 use super::tunnel::{self, Tunnels};
 use super::upstream::{Upstream, Wire};
 
@@ -124,9 +124,12 @@ fn prepare(parts: &mut Parts, peer: &Peer, how: &Forwarding) -> Result<(), Fault
             "the request does not say which host it is for, or says it twice",
         );
     }
+    let said = Said::of(&parts.headers);
     // Before they are taken away, the connection's headers may not be forged into those that are added.
-    clean_request(&mut parts.headers);
-    if !peer.introduce(&mut parts.headers) {
+    if said.to_us {
+        clean_request(&mut parts.headers);
+    }
+    if !peer.introduce(&mut parts.headers, &said) {
         return refuse(
             StatusCode::LOOP_DETECTED,
             "the request has come through too many proxies: does it go in a circle?",

@@ -21,17 +21,17 @@ const KEPT: [&str; 12] = [
     "transfer-encoding",
 ];
 
-/// Takes out of a request what was said to us alone. `te: trailers` stays: it asks whoever answers.
-pub(super) fn clean_request(headers: &mut HeaderMap) {
-    let ours = |(name, value): (&HeaderName, &HeaderValue)| match name.as_str() {
+/// Whether a header of a request is said to us alone: most requests have none. `te: trailers` asks whoever answers.
+pub(super) fn is_to_us(name: &str, value: &HeaderValue) -> bool {
+    match name {
         "connection" | "expect" => true,
         "te" => value != "trailers",
         name => is_hop(name),
-    };
-    // Most requests say nothing to us, which one look at each name tells.
-    if !headers.iter().any(ours) {
-        return;
     }
+}
+
+/// Takes out of a request what was said to us alone.
+pub(super) fn clean_request(headers: &mut HeaderMap) {
     remove_listed(headers);
     if headers.get(header::TE).is_some_and(|te| te != "trailers") {
         let wanted = headers.get_all(header::TE).iter().any(wants_trailers);

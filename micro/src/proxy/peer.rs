@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
 use tonic::transport::server::TcpConnectInfo;
 
+use super::headers::is_to_us;
+
 /// The header that tells one request from all others, on all its ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -38,8 +40,8 @@ impl Peer {
 
     /// Tells the next server: adds the peer to `x-forwarded-for`, and sets the others unless a trusted peer has. False
     /// where that names more proxies than a request comes through.
-    pub(super) fn introduce(&self, headers: &mut HeaderMap) -> bool {
-        let (said, mut passed) = (Said::of(headers), 0);
+    pub(super) fn introduce(&self, headers: &mut HeaderMap, said: &Said) -> bool {
+        let mut passed = 0;
         if let Some(address) = self.address {
             match address.ip() {
                 IpAddr::V4(address) if !said.client => {
@@ -65,9 +67,11 @@ impl Peer {
     }
 }
 
-/// Which of these headers a request has: most have none, which one look at each name tells.
+/// Which of these headers a request has, and whether it has any that is said to us alone: most have none, which one look at
+/// each name tells.
 #[derive(Default)]
-struct Said {
+pub(super) struct Said {
+    pub(super) to_us: bool,
     client: bool,
     proto: bool,
     host: bool,
@@ -75,15 +79,15 @@ struct Said {
 }
 
 impl Said {
-    fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut said = Self::default();
-        for name in headers.keys() {
+        for (name, value) in headers {
             match name.as_str() {
                 "x-forwarded-for" => said.client = true,
                 "x-forwarded-proto" => said.proto = true,
                 "x-forwarded-host" => said.host = true,
                 "forwarded" => said.forwarded = true,
-                _ => {}
+                name => said.to_us |= is_to_us(name, value),
             }
         }
         said
@@ -140,9 +144,14 @@ pub fn request_id(headers: &mut HeaderMap) -> HeaderValue {
         digits[2 * at] = HEXADECIMAL[usize::from(byte >> 4)];
         digits[2 * at + 1] = HEXADECIMAL[usize::from(byte & 0xf)];
     }
-    let mut id = HeaderValue::from_bytes(&digits).expect("hexadecimal digits are a header value");
+    // Made twice: the first clone of one would put it where it can be shared, and count that with locked instructions.
+    headers.insert(REQUEST_ID, sensitive(&digits));
+    sensitive(&digits)
+}
+
+fn sensitive(digits: &[u8; 32]) -> HeaderValue {
+    let mut id = HeaderValue::from_bytes(digits).expect("hexadecimal digits are a header value");
     id.set_sensitive(true);
-    headers.insert(REQUEST_ID, id.clone());
     id
 }
 
@@ -156,6 +165,11 @@ mod tests {
         Peer { address: Some("192.0.2.9:1234".parse().unwrap()), tls: false, trusted: false }
     }
 
+    fn introduce(peer: Peer, headers: &mut HeaderMap) {
+        let said = Said::of(headers);
+        assert!(!said.to_us && peer.introduce(headers, &said));
+    }
+
     #[test]
     fn a_peer_stands_behind_whom_it_names() {
         let mut headers = HeaderMap::new();
@@ -164,7 +178,7 @@ mod tests {
         headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
         headers.insert("host", HeaderValue::from_static("shop.example"));
         headers.insert("forwarded", HeaderValue::from_static("for=10.0.0.1"));
-        peer().introduce(&mut headers);
+        introduce(peer(), &mut headers);
         assert_eq!(headers["x-forwarded-for"], "203.0.113.1, 203.0.113.2, 192.0.2.9");
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "shop.example");
@@ -175,7 +189,7 @@ mod tests {
     fn a_trusted_peer_is_believed() {
         let mut headers = HeaderMap::new();
         headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
-        Peer { trusted: true, ..peer() }.introduce(&mut headers);
+        introduce(Peer { trusted: true, ..peer() }, &mut headers);
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-for"], "192.0.2.9");
     }
