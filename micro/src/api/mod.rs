@@ -54,6 +54,7 @@ mod called;
 mod access;
 mod observe;
 mod compress;
+mod compressed;
 
 mod gateway;
 mod limited;
@@ -63,6 +64,7 @@ mod way;
 
 pub use access::{AccessLog, LogFormat};
 pub use compress::{Compressible, compression};
+pub(crate) use compressed::Compressed;
 pub use config::InvalidRules;
 pub use cors::{Cors, InvalidCors};
 pub use event::EventForm;

@@ -25,9 +25,9 @@ pub struct ResponseFuture {
 
 /// Where an answer comes from.
 pub(super) enum Answer {
-    /// From the gateway itself.
-    Own(Option<Response<Body>>),
-    /// From a service that was known. In a box, for whoever serves the gateway moves its futures half a dozen times.
+    /// From the gateway itself. In a box, as all are, for whoever serves the gateway moves its futures half a dozen times.
+    Own(Option<Box<Response<Body>>>),
+    /// From a service that was known.
     Forward(Pin<Box<Forward>>),
     /// From whatever takes longer ways.
     Boxed(BoxFuture<'static, Response<Body>>),
@@ -43,10 +43,14 @@ pub(super) struct Finish {
 }
 
 impl Answer {
+    pub(super) fn own(response: Response<Body>) -> Self {
+        Self::Own(Some(Box::new(response)))
+    }
+
     /// Waits for the answer.
     pub(super) async fn into_response(self) -> Response<Body> {
         match self {
-            Self::Own(Some(response)) => response,
+            Self::Own(Some(response)) => *response,
             // It is made with one.
             Self::Own(None) => Response::new(Body::empty()),
             Self::Forward(forward) => forward.await,
@@ -68,7 +72,7 @@ impl Future for ResponseFuture {
         let this = self.get_mut();
         let mut response = match &mut this.answer {
             Answer::Own(response) => match response.take() {
-                Some(response) => response,
+                Some(response) => *response,
                 None => return Poll::Pending,
             },
             Answer::Forward(forward) => ready!(forward.poll_unpin(cx)),

@@ -37,7 +37,7 @@ impl Inner {
             .answer(&request, self.parts.catalog.is_synced())
             .or_else(|| live.cors.preflight(&request));
         if let Some(response) = answered {
-            return Answer::Own(Some(response));
+            return Answer::own(response);
         }
         let policies = &live.policies;
         let policy = match policies.is_empty() {
@@ -250,7 +250,7 @@ impl Inner {
             }
             Handler::Api | Handler::Rpc => {
                 if let Some(refusal) = refuse_coded(ID, request.headers()) {
-                    return Answer::Own(Some(refusal));
+                    return Answer::own(refusal);
                 }
                 let (gateway, policy, upstream) = (self.clone(), policy.clone(), upstream.clone());
                 let method = aim.method.clone().unwrap_or_default();
@@ -272,7 +272,7 @@ impl Inner {
     /// Makes an event of `request`.
     fn publish(&self, policy: &Policy, request: Request<Body>) -> Answer {
         if let Some(refusal) = refuse_coded(ID, request.headers()) {
-            return Answer::Own(Some(refusal));
+            return Answer::own(refusal);
         }
         let Some(broker) = self.parts.broker.clone() else {
             return refuse(StatusCode::NOT_IMPLEMENTED, "no broker is set");
@@ -329,7 +329,7 @@ fn host<B>(request: &Request<B>) -> &str {
 }
 
 fn refuse(status: StatusCode, detail: &str) -> Answer {
-    Answer::Own(Some(Fault::new(ID, status, detail).response()))
+    Answer::own(Fault::new(ID, status, detail).response())
 }
 
 /// gRPC's words for a service that is not there.

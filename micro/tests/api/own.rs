@@ -23,7 +23,8 @@ fn it_says_that_it_lives_and_what_it_did() {
     let metrics = face.get("/metrics").text();
     let counted = r#"micro_gateway_requests_total{service="foo",status="2xx"} 1"#;
     assert!(metrics.lines().any(|line| line == counted), "{metrics}");
-    assert!(metrics.contains("micro_gateway_request_duration_seconds"), "{metrics}");
+    let timed = r#"micro_gateway_request_duration_seconds_bucket{service="foo",le="10"} 1"#;
+    assert!(metrics.lines().any(|line| line == timed), "{metrics}");
     assert!(!metrics.contains("unknown"), "names that nobody has are not counted: {metrics}");
 
     let stats = face.ask("GET", "/stats", "content-type: application/json\r\n", b"").json();
