@@ -26,7 +26,7 @@ use crate::http::receive::Receiver;
 use crate::id::Id;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Health, Subscription};
-use crate::topic;
+use crate::topic::{self, DEAD_PREFIX};
 use crate::url::Settings;
 
 const BACKEND: &str = "http";
@@ -168,9 +168,17 @@ pub(crate) fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
 }
 
 impl Broker for Http {
-    fn publish(&self, event: Event, within: Duration) -> Confirm {
+    fn publish(&self, mut event: Event, within: Duration) -> Confirm {
         if let Some(fault) = topic::fault(&event.topic) {
             return Confirm::known(Err(invalid(&format!("topic {:?}: {fault}", event.topic))));
+        }
+        if let Some(other) = event.id.as_header() {
+            // A stranger may have named what became a dead letter, in go-micro's JSON.
+            if !event.topic.starts_with(DEAD_PREFIX) {
+                let id = event.id.to_string();
+                return Confirm::known(Err(invalid(&format!("an event: its id {id:?} is no line of text"))));
+            }
+            event.id = other;
         }
         let outboxes = self.outboxes().clone();
         Confirm::awaited(async move { outboxes.publish(event, within).await })
@@ -182,7 +190,10 @@ impl Broker for Http {
                 return Err(invalid(&format!("topic {:?}: {fault}", subscribe.topic)));
             }
             let receiver = self.receiver().await?;
-            let id = format!("{}-{}", subscribe.topic.replace(['*', '#', '>'], "any"), Id::random());
+            // Publishers, go-micro's among them, put it into a URI as it is.
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            let topic = subscribe.topic.replace(['*', '#', '>'], "any").replace(|c| !plain(c), "_");
+            let id = format!("{topic}-{}", Id::random());
             let record = self.record(&subscribe, &id, receiver.port())?;
             let arrivals = receiver.open(&id, subscribe.in_flight);
             let announced = Announce::new(self.shared.registry.clone(), record).ttl(TTL).start().await;

@@ -21,6 +21,15 @@ impl Id {
     pub fn random() -> Self {
         Self(Repr::Random(fastrand::u128(..)))
     }
+
+    /// Another id that can be a header where this one cannot, for headers are lines that are trimmed: this one as Rust writes
+    /// text.
+    #[cfg(any(feature = "http", feature = "nats"))]
+    pub(crate) fn as_header(&self) -> Option<Self> {
+        let Repr::Text(text) = &self.0 else { return None };
+        let fits = text.trim() == &**text && !text.chars().any(|c| c.is_control() && c != '\t');
+        (!fits).then(|| Self::from(text.escape_debug().to_string().trim()))
+    }
 }
 
 impl From<&str> for Id {
@@ -73,5 +82,16 @@ mod tests {
         assert_eq!(Id::from("0".repeat(32)).to_string(), "0".repeat(32));
         assert_eq!(Id::from("order-7").to_string(), "order-7");
         assert_eq!(Id::from("A".repeat(32)).to_string(), "A".repeat(32));
+    }
+
+    #[cfg(any(feature = "http", feature = "nats"))]
+    #[test]
+    fn an_id_that_is_no_header_has_another_that_is_one() {
+        for id in [Id::random(), "order 7".into(), "".into(), "ä\t.".into()] {
+            assert_eq!(id.as_header(), None);
+        }
+        for (id, header) in [("a\r\nb", r"a\r\nb"), (" a", "a"), ("a\0", r"a\0")] {
+            assert_eq!(Id::from(id).as_header(), Some(header.into()));
+        }
     }
 }

@@ -5,6 +5,7 @@ mod jetstream;
 mod link;
 mod publish;
 mod pull;
+mod salvage;
 mod streams;
 mod wire;
 

@@ -64,7 +64,7 @@ pub(super) fn read(parts: Parts, body: Bytes) -> Result<Event, BoxError> {
     let mut event = match headers.remove(TOPIC) {
         None => envelope_json::read(&body, None)?,
         Some(topic) => {
-            let mut event = Event::new(topic.to_str()?, body);
+            let mut event = Event::new(std::str::from_utf8(topic.as_bytes())?, body);
             if let Some(id) = headers.remove(ID) {
                 event.id = Id::from(std::str::from_utf8(id.as_bytes())?);
             }

@@ -1,13 +1,15 @@
 //! NATS itself: fast, at most once.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::{Client, PublishErrorKind};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, unconstrained};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::Broker;
@@ -16,7 +18,7 @@ use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::event::Event;
 use crate::member::Member;
-use crate::nats::link::{ANSWER, Link, Status};
+use crate::nats::link::{ANSWER, KEPT, Link, Status};
 use crate::nats::wire::{self, Reader};
 use crate::policy::Policy;
 use crate::queue::Queue;
@@ -28,6 +30,9 @@ const BACKEND: &str = "nats";
 
 /// How many messages are taken from the connection at a time.
 const CHUNK: usize = 256;
+/// How many of these before others have their turn: all that the client keeps. In each turn of its own the client reads many,
+/// and drops what it has no room for.
+const CHUNKS: usize = KEPT / CHUNK;
 
 /// A broker on NATS without JetStream. Clones share the connection.
 ///
@@ -35,7 +40,8 @@ const CHUNK: usize = 256;
 /// nobody is subscribed to, or that is on its way when a process or connection dies, is gone. A publisher's events
 /// arrive in order. Failed events are tried again within the process that received them, and a dead letter is there
 /// for those who are subscribed to it. Events wait in the subscriber's [`buffer`](Subscribe::buffer) (and at most
-/// 64 MiB); what arrives when it is full is dropped, counted and named in [`Health`], and the connection stays.
+/// 64 MiB); what arrives when it is full is dropped, counted and named in [`Health`], and the connection stays. It ends, and
+/// is made again, where a stranger's message has headers that are no text.
 #[derive(Clone, Debug)]
 pub struct Nats {
     link: Arc<Link>,
@@ -123,8 +129,8 @@ impl Broker for Nats {
 }
 
 async fn send(client: &Client, event: &Event, envelope: Envelope) -> Result<(), Error> {
-    let (subject, headers, payload) =
-        wire::write(event, envelope).map_err(|what| Error::Invalid { backend: BACKEND, what })?;
+    let (subject, headers, payload) = wire::write(event, envelope, client.max_payload())
+        .map_err(|what| Error::Invalid { backend: BACKEND, what })?;
     let sent = match headers {
         Some(headers) => client.publish_with_headers(subject, headers, payload).await,
         None => client.publish(subject, payload).await,
@@ -141,24 +147,25 @@ fn invalid(topic: &str, fault: &str) -> Error {
 
 /// Takes events from the connection as fast as they come, so that a slow subscriber never holds up the others.
 async fn pump(
-    subscriber: async_nats::Subscriber,
+    mut subscriber: async_nats::Subscriber,
     mut reader: Reader,
     queue: Arc<Queue>,
     report: watch::Sender<Report>,
     mut status: watch::Receiver<Status>,
 ) {
-    let (mut chunks, mut read) = (subscriber.ready_chunks(CHUNK), Vec::with_capacity(CHUNK));
-    let connections = status.borrow().connections;
-    loop {
+    let mut read = Vec::with_capacity(CHUNK);
+    let Status { connections, mut overrun, .. } = status.borrow().clone();
+    for chunk in 1_usize.. {
         tokio::select! {
-            chunk = chunks.next() => match chunk {
-                Some(chunk) => {
-                    // Read first, so that nobody waits for the queue meanwhile.
-                    read.extend(chunk.into_iter().map(|message| reader.read(message)));
-                    append(&mut read, &queue, &report);
+            more = gather(&mut subscriber, &mut reader, &mut read) => {
+                let dropped = queue.push_all(read.drain(..));
+                count(dropped, &report, || {
+                    format!("{} is slower than its publishers: its buffer in this process is full", queue.name())
+                });
+                if !more {
+                    break;
                 }
-                None => break,
-            },
+            }
             Ok(()) = status.changed() => {
                 let now = status.borrow_and_update().clone();
                 if now.closed {
@@ -169,26 +176,50 @@ async fn pump(
                     report.restored = now.connections.saturating_sub(connections);
                     report.trouble = now.trouble;
                 });
+                count(now.overrun.saturating_sub(overrun), &report, || {
+                    format!("this process is too slow for what its connection brings, maybe to {}", queue.name())
+                });
+                overrun = now.overrun;
             }
+        }
+        if chunk.is_multiple_of(CHUNKS) {
+            tokio::task::yield_now().await;
         }
     }
     queue.close();
 }
 
-fn append(events: &mut Vec<Event>, queue: &Queue, report: &watch::Sender<Report>) {
-    let dropped = queue.push_all(events.drain(..));
-    if dropped > 0 {
-        let place =
-            format!("{} is slower than its publishers: its buffer in this process is full", queue.name());
-        report.send_modify(|report| {
-            // Said once, when dropping begins; the count tells the rest.
-            if report.dropped == 0 {
-                tracing::warn!(place, "events are being dropped");
+/// Reads what has come, once something has. It is read before the queue is asked, so that nobody waits for that meanwhile.
+/// `false` when nothing comes any more.
+async fn gather(subscriber: &mut async_nats::Subscriber, reader: &mut Reader, read: &mut Vec<Event>) -> bool {
+    let gathered = poll_fn(|cx| {
+        while read.len() < CHUNK {
+            match subscriber.poll_next_unpin(cx) {
+                Poll::Ready(Some(message)) => read.push(reader.read(message)),
+                Poll::Ready(None) => return Poll::Ready(false),
+                Poll::Pending if read.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
             }
-            report.dropped += dropped;
-            report.trouble = Some(place);
-        });
+        }
+        Poll::Ready(true)
+    });
+    unconstrained(gathered).await
+}
+
+/// Reports so many dropped events.
+fn count(dropped: u64, report: &watch::Sender<Report>, place: impl FnOnce() -> String) {
+    if dropped == 0 {
+        return;
     }
+    let place = place();
+    report.send_modify(|report| {
+        // Said once, when dropping begins; the count tells the rest.
+        if report.dropped == 0 {
+            tracing::warn!(place, "events are being dropped");
+        }
+        report.dropped += dropped;
+        report.trouble = Some(place);
+    });
 }
 
 /// Ends a task with its owner.

@@ -37,7 +37,8 @@ const ABSENCE: Duration = Duration::from_secs(300);
 /// dies. Publishing an event again to the same topic within two minutes has no effect, so a publication that was not
 /// confirmed can be repeated, and is until its time is over (with go-micro's envelopes, which carry no such id, only what
 /// the server said it did not take). Dead letters wait in the stream `dead`. Nothing is dropped: what is not handled waits in
-/// the server.
+/// the server. A stranger's event whose headers are no text ends the connection each time it is delivered, and is handled all
+/// the same, with what can be read of them.
 ///
 /// Topics with the same first word share a stream, made when first used; [`JetStream::stream`] names one of yours.
 #[derive(Clone, Debug)]

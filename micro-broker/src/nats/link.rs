@@ -16,6 +16,10 @@ use crate::error::Error;
 /// How long the server may take to answer what is not a publication.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
+/// How many messages the client keeps for a subscriber before it drops some: more than it reads in a turn of its task, which
+/// is 8 MiB, in messages of no length, so that all are dropped elsewhere, where they are counted.
+pub(super) const KEPT: usize = 1 << 20;
+
 /// A connection shared by everything one broker does.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -34,6 +38,9 @@ pub(super) struct Status {
     pub(super) connections: u64,
     pub(super) trouble: Option<String>,
     pub(super) closed: bool,
+    /// How many messages the client has dropped because a subscriber of this connection did not take them soon enough;
+    /// it does not say which.
+    pub(super) overrun: u64,
 }
 
 impl Link {
@@ -82,6 +89,7 @@ impl Link {
         let options = ConnectOptions::new()
             .retry_on_initial_connect()
             .connection_timeout(ANSWER)
+            .subscription_capacity(KEPT)
             .ping_interval(Duration::from_secs(5))
             .reconnect_delay_callback(move |attempt| {
                 let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
@@ -150,9 +158,10 @@ impl Status {
     fn note(&mut self, event: &ClientEvent) {
         match event {
             ClientEvent::Connected => {
-                *self =
-                    Self { up: true, connections: self.connections + 1, trouble: None, closed: self.closed };
+                (self.up, self.trouble) = (true, None);
+                self.connections += 1;
             }
+            ClientEvent::SlowConsumer(_) => self.overrun += 1,
             ClientEvent::Disconnected | ClientEvent::Closed => {
                 self.up = false;
                 self.trouble.get_or_insert_with(|| event.to_string());

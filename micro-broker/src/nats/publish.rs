@@ -72,8 +72,8 @@ impl JetStream {
     async fn ask(&self, client: &Client, event: &Event, deadline: Instant) -> Result<Message, Error> {
         let connection = self.link.standing();
         let patience = if self.is_recognised() { deadline.min(Instant::now() + ANSWER) } else { deadline };
-        let (subject, headers, payload) =
-            wire::write(event, self.envelope).map_err(|what| Error::Invalid { backend: BACKEND, what })?;
+        let (subject, headers, payload) = wire::write(event, self.envelope, client.max_payload())
+            .map_err(|what| Error::Invalid { backend: BACKEND, what })?;
         let mut request = async_nats::Request::new().payload(payload).timeout(None);
         request.headers = headers;
         let mut answer = pin!(client.send_request(subject, request));

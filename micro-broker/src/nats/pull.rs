@@ -1,7 +1,7 @@
 //! Pulls events from a JetStream consumer: as many as there is room for, and again after every reconnection.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
@@ -17,8 +17,9 @@ use crate::confirm::Confirm;
 use crate::error::Error;
 use crate::event::Event;
 use crate::nats::link::{Link, Status, leave};
+use crate::nats::salvage::{self, Salvaged};
 use crate::nats::streams::Streams;
-use crate::nats::wire::Reader;
+use crate::nats::wire::{ACK, Reader};
 use crate::settle::Settle;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Incoming, Report};
@@ -87,6 +88,10 @@ pub(super) struct Pull {
     connections: u64,
     status: watch::Receiver<Status>,
     report: watch::Sender<Report>,
+    /// An event that the client cannot read, and the last such one: its place in the stream, its attempts, and whether it is
+    /// in hand.
+    unreadable: Option<Incoming>,
+    last_unreadable: Option<(u64, u32, Weak<dyn Settle>)>,
 }
 
 /// What the events in hand share: a client of their own each would cost more than all else about them.
@@ -124,6 +129,8 @@ impl Pull {
             connections,
             status,
             report,
+            unreadable: None,
+            last_unreadable: None,
         })
     }
 
@@ -136,6 +143,9 @@ impl Pull {
 
     async fn next(&mut self) -> Option<Incoming> {
         loop {
+            if let Some(incoming) = self.unreadable.take() {
+                return Some(incoming);
+            }
             self.ask_for_more().await;
             let arrivals = self.arrivals.as_mut()?;
             // What is there already needs none of the rest, which costs more than it does.
@@ -174,7 +184,10 @@ impl Pull {
 
     /// What a message brings: an event, or news about a request. The outer `None` ends the stream.
     async fn take(&mut self, message: Message) -> Option<Option<Incoming>> {
-        match message.status {
+        // Anybody can publish what looks like the server's own word.
+        let is_event = message.reply.as_ref().is_some_and(|reply| reply.starts_with(ACK));
+        let status = message.status.filter(|_| !is_event);
+        match status {
             None | Some(StatusCode::OK) => {
                 self.asked = self.asked.saturating_sub(1);
                 return Some(self.event(message));
@@ -224,8 +237,24 @@ impl Pull {
         if restored {
             self.connections = now.connections;
             self.restore().await;
+            self.salvage().await;
         }
         Some(())
+    }
+
+    /// Looks whether the connection was given up over an event that the client cannot read, and takes it all the same.
+    async fn salvage(&mut self) {
+        let (client, target) = (&self.hand.client, &self.target);
+        let found = salvage::oldest(client, &target.stream, &target.name, &target.config.filter_subject);
+        let Some(Salvaged { sequence, message }) = found.await else { return };
+        let attempt = match &self.last_unreadable {
+            Some((known, _, held)) if *known == sequence && held.strong_count() > 0 => return,
+            Some((known, attempt, _)) if *known == sequence => attempt + 1,
+            _ => 1,
+        };
+        let Some((event, held)) = self.event(message) else { return };
+        self.last_unreadable = Some((sequence, attempt, Arc::downgrade(&held)));
+        self.unreadable = Some((Event { attempt, ..event }, held));
     }
 
     /// Sees that the consumer is there, and starts asking from nothing.
@@ -248,6 +277,9 @@ fn attempts(reply: &str) -> Option<u32> {
 
 impl Drop for Pull {
     fn drop(&mut self) {
+        if let Some((event, held)) = self.unreadable.take() {
+            held.release(event);
+        }
         let Some(arrivals) = self.arrivals.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (context, stream, name, lasts) = (

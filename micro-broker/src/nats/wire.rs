@@ -13,6 +13,9 @@ use crate::event::Event;
 use crate::id::Id;
 use crate::topic::DEAD_PREFIX;
 
+/// What subjects begin with where an event is acknowledged; only events come with one.
+pub(super) const ACK: &str = "$JS.ACK.";
+
 /// JetStream drops a message whose id it has seen in a stream within two minutes. The topic stands before the id,
 /// because one event may be published to several topics of a stream.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
@@ -23,11 +26,24 @@ const OF_EVENT: char = '/';
 const OF_LETTER: char = '|';
 
 /// What is sent for an event.
+type Written = (Subject, Option<HeaderMap>, Bytes);
+
+/// Writes an event where messages are no larger than `most`. A dead letter for which go-micro's JSON leaves no room
+/// is written as ours, which is smaller by a quarter: its event filled a message, and would be tried for ever.
 ///
 /// # Errors
 ///
-/// What cannot travel: a header that is not text, as NATS has lines of UTF-8 and go-micro JSON.
-pub(super) fn write(event: &Event, form: Envelope) -> Result<(Subject, Option<HeaderMap>, Bytes), String> {
+/// What cannot travel: a header that is not text, as NATS has lines of UTF-8 and go-micro JSON; an id that is no line, unless
+/// it is a dead letter's, which a stranger may have named.
+pub(super) fn write(event: &Event, form: Envelope, most: usize) -> Result<Written, String> {
+    let written = write_as(event, form)?;
+    if form != Envelope::Native && event.topic.starts_with(DEAD_PREFIX) && written.2.len() > most {
+        return write_as(event, Envelope::Native);
+    }
+    Ok(written)
+}
+
+fn write_as(event: &Event, form: Envelope) -> Result<Written, String> {
     let subject = Subject::from(&*event.topic);
     let mut headers = HeaderMap::new();
     for (name, value) in &event.headers {
@@ -41,12 +57,16 @@ pub(super) fn write(event: &Event, form: Envelope) -> Result<(Subject, Option<He
     if form != Envelope::Native {
         return Ok((subject, None, envelope_json::write(event, form)));
     }
+    let other = event.id.as_header();
+    if other.is_some() && !event.topic.starts_with(DEAD_PREFIX) {
+        return Err(format!("an event: its id {:?} is no line of text", event.id.to_string()));
+    }
     let (topic, between) = scope(&event.topic);
     let mut id = String::with_capacity(topic.len() + 33);
     id.push_str(topic);
     id.push(between);
     // Writing to a string cannot fail.
-    let _ = write!(id, "{}", event.id);
+    let _ = write!(id, "{}", other.as_ref().unwrap_or(&event.id));
     headers.insert(MESSAGE_ID, id);
     Ok((subject, Some(headers), event.body.clone()))
 }
@@ -64,7 +84,8 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(topic: &Arc<str>) -> Self {
-        Self { topic: topic.clone() }
+        // Not the one its publisher may have in hand: two threads would write to its count for every event.
+        Self { topic: Arc::from(&**topic) }
     }
 
     /// The event in a message, whoever sent it: of ours, of go-micro, or plain.

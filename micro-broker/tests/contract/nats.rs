@@ -131,21 +131,30 @@ mod kept_whatever_fails {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn an_event_that_fills_its_message_becomes_a_dead_letter_all_the_same() {
         let Some(server) = NatsServer::start() else { return };
-        for url in [server.url(), format!("{}?core", server.url())] {
+        let reason = "the event can never be handled: too heavy ";
+        let cut = [None, Some(reason[..32].trim_end()), Some(reason)];
+        // In go-micro's form a letter that does not fit is written in ours, where there is room for all.
+        let cases = [
+            ("full", "", 1 << 20, cut),
+            ("filled", "?core", 1 << 20, cut),
+            ("fuller", "?envelope=go-micro", 3 << 18, [Some(reason); 3]),
+            ("fullest", "?core&envelope=go-micro", 3 << 18, [Some(reason); 3]),
+        ];
+        for (topic, query, mut largest, said) in cases {
+            let url = format!("{}{query}", server.url());
             let broker = micro_broker::open(&url).unwrap();
-            let mut dead = broker.subscribe(Subscribe::to("dead.full").group(DEAD_GROUP)).await.unwrap();
-            let handled = broker.subscribe(Subscribe::to("full").group("g")).await.unwrap();
+            let mut dead =
+                broker.subscribe(Subscribe::to(format!("dead.{topic}")).group(DEAD_GROUP)).await.unwrap();
+            let handled = broker.subscribe(Subscribe::to(topic).group("g")).await.unwrap();
             let service = service_fn(|_: Event| async { Err::<(), _>(Reject::new("too heavy ".repeat(90))) });
             tokio::spawn(deliver(handled, service).run());
             let publisher = Publisher::new(broker);
-            let event = |size: usize| Event::new("full", vec![b'x'; size]).id(format!("{size}"));
-            let mut largest = 1 << 20;
+            let event = |size: usize| Event::new(topic, vec![b'x'; size]).id(format!("{size}"));
             while let Err(error) = publisher.publish(event(largest)).await {
                 assert!(matches!(error, Error::Invalid { .. }), "{error}");
                 largest -= 1;
             }
-            let reason = "the event can never be handled: too heavy ";
-            for (room, said) in [(0, None), (100, Some(reason[..32].trim_end())), (2_000, Some(reason))] {
+            for (room, said) in [0, 100, 2_000].into_iter().zip(said) {
                 if room > 0 {
                     publisher.publish(event(largest - room)).await.unwrap();
                 }
@@ -180,6 +189,62 @@ mod kept_whatever_fails {
             assert_eq!(delivery.event().headers["x-name"].as_bytes(), "Ärger".as_bytes(), "{query}");
             delivery.ack().await.unwrap();
         }
+    }
+
+    /// Whoever speaks the protocol can publish headers that async-nats does not read, but gives up its connection over.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_event_whose_headers_cannot_be_read_is_handled_like_any_other() {
+        let Some(server) = NatsServer::start() else { return };
+        let broker = micro_broker::open(&server.url()).unwrap();
+        let subscribe = Subscribe::to("strange.*").group("g").ack_wait(Duration::from_secs(2));
+        let mut events = broker.subscribe(subscribe).await.unwrap();
+        let publisher = Publisher::new(broker);
+        publisher.publish(Event::new("strange.no", "1")).await.unwrap();
+        publish_raw(server.port(), "strange.yes", b"NATS/1.0\r\nname: J\xfcrgen\r\nx-a: b\r\n\r\n", b"2");
+        publish_raw(server.port(), "strange.yes", b"NATS/1.0\r\nwithout a colon\r\n\r\n", b"3");
+        publish_raw(server.port(), "strange.yes", b"NATS/1.0 503\r\n\r\n", b"4");
+        publisher.publish(Event::new("strange.no", "5")).await.unwrap();
+        let (mut handled, begun) = (std::collections::BTreeSet::new(), Instant::now());
+        let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+        let pending = async || {
+            let stream = context.get_stream("strange").await.unwrap();
+            let mut consumers = stream.consumers();
+            consumers.next().await.unwrap().unwrap().num_ack_pending
+        };
+        while handled.len() < 5 || pending().await > 0 {
+            assert!(begun.elapsed() < PATIENCE, "{handled:?} were handled");
+            let Ok(delivery) = tokio::time::timeout(Duration::from_millis(100), events.next()).await else {
+                continue;
+            };
+            let delivery = delivery.unwrap();
+            let event = delivery.event();
+            if event.body == "2" {
+                assert_eq!(
+                    (&*event.topic, &event.headers["x-a"]),
+                    ("strange.yes", &HeaderValue::from_static("b"))
+                );
+                assert_eq!(event.headers["name"].as_bytes(), "J\u{fffd}rgen".as_bytes());
+            }
+            handled.insert(event.body.clone());
+            delivery.ack().await.unwrap();
+        }
+        let restored = events.health().report().restored;
+        let nothing = tokio::time::timeout(Duration::from_secs(3), events.next()).await;
+        assert!(nothing.is_err(), "all were acknowledged: {nothing:?}");
+        assert_eq!(events.health().report().restored, restored, "the connection stands");
+    }
+
+    fn publish_raw(port: u16, subject: &str, head: &[u8], body: &[u8]) {
+        use std::io::{BufRead, BufReader, Write};
+
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (head_length, length) = (head.len(), head.len() + body.len());
+        let begin = format!(
+            "CONNECT {{\"headers\":true,\"verbose\":false}}\r\nHPUB {subject} {head_length} {length}\r\n"
+        );
+        stream.write_all(&[begin.as_bytes(), head, body, b"\r\nPING\r\n"].concat()).unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        assert!(lines.any(|line| line.unwrap() == "PONG"));
     }
 
     #[tokio::test]
@@ -219,6 +284,34 @@ mod forgotten_honestly {
         let report = health.report();
         assert_eq!((report.dropped, report.restored, report.connected), (9_900, 0, true));
         assert!(report.trouble.unwrap().contains(r#"topic "flood" of group "slow""#));
+    }
+
+    /// One thread for the client and for who takes events from it: the client reads what has come meanwhile in one go.
+    #[tokio::test]
+    async fn what_comes_while_a_process_is_busy_waits_in_the_buffer() {
+        const EVENTS: usize = 200_000;
+        let Some(server) = NatsServer::start() else { return };
+        let broker = Nats::new(&server.url()).unwrap();
+        let mut all = broker.subscribe(Subscribe::to("flood").buffer(EVENTS)).await.unwrap();
+        let url = server.url();
+        let publisher = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let client = async_nats::connect(url).await.unwrap();
+                for _ in 0..EVENTS {
+                    client.publish("flood", "".into()).await.unwrap();
+                }
+                client.flush().await.unwrap();
+            });
+        });
+        publisher.join().unwrap();
+        for taken in 0..EVENTS {
+            let delivery = tokio::time::timeout(PATIENCE, all.next()).await;
+            let delivery = delivery.unwrap_or_else(|_| panic!("{taken} came: {:?}", all.health().report()));
+            delivery.unwrap().ack().await.unwrap();
+        }
+        let report = all.health().report();
+        assert_eq!((report.dropped, report.trouble), (0, None));
     }
 
     #[tokio::test]

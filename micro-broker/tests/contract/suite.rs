@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use micro_broker::{
-    Backoff, Broker, DEAD_ATTEMPTS, DEAD_GROUP, DEAD_REASON, DEAD_TOPIC, Event, Publisher, Reject, Subscribe,
-    Subscription, deliver,
+    Backoff, Broker, DEAD_ATTEMPTS, DEAD_GROUP, DEAD_REASON, DEAD_TOPIC, Error, Event, Publisher, Reject,
+    Subscribe, Subscription, deliver,
 };
 use tokio::sync::mpsc;
 use tower::{BoxError, service_fn};
@@ -50,6 +50,7 @@ macro_rules! promises {
             a_rejected_event_is_not_tried_again
             a_panic_is_a_failure
             headers_ids_and_bodies_of_any_size_arrive_as_sent
+            odd_topics_and_ids_arrive_as_sent_or_are_refused
             what_is_published_stays_as_it_was_and_arrives_as_that
             ten_thousand_events_are_all_handled
             a_graceful_stop_finishes_what_is_in_hand
@@ -302,6 +303,28 @@ pub(crate) async fn headers_ids_and_bodies_of_any_size_arrive_as_sent<B: Backend
         assert!(event.body == sent.body, "{} bytes", sent.body.len());
         within(delivery.ack()).await.unwrap();
     }
+}
+
+pub(crate) async fn odd_topics_and_ids_arrive_as_sent_or_are_refused<B: Backend>(server: &B::Server) {
+    let (broker, topic) = (B::open(server), topic("größe&=|\"%"));
+    let mut subscription = broker.subscribe(quick(&topic).group("ß")).await.unwrap();
+    let publisher = Publisher::new(B::open(server));
+    let mut arrived = Vec::new();
+    for id in ["ä", "", "a\nb", "a\r\nb: c", " a ", "a\0", "last one"] {
+        match publisher.publish(Event::new(topic.as_str(), "").id(id)).await {
+            Ok(()) => {
+                let delivery = next(&mut subscription).await;
+                assert_eq!(
+                    (&*delivery.event().topic, delivery.event().id.to_string()),
+                    (&*topic, id.to_owned())
+                );
+                within(delivery.ack()).await.unwrap();
+                arrived.push(id);
+            }
+            Err(error) => assert!(matches!(error, Error::Invalid { .. }), "{id:?}: {error:?}"),
+        }
+    }
+    assert!(arrived.starts_with(&["ä", ""]) && arrived.ends_with(&["last one"]), "{arrived:?}");
 }
 
 /// R27 of go-micro: publishing writes the topic and the content type into the metadata of whoever publishes, so that they
