@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
+use http::HeaderValue;
 use micro_discover::{Address, Announce, Endpoint, Registry, Service};
 use tokio::sync::OnceCell;
 
@@ -172,11 +173,11 @@ impl Broker for Http {
         if let Some(fault) = topic::fault(&event.topic) {
             return Confirm::known(Err(invalid(&format!("topic {:?}: {fault}", event.topic))));
         }
-        if let Some(other) = event.id.as_header() {
+        if let Some(other) = event.id.fitted(|id| id.trim() == id && HeaderValue::from_str(id).is_ok()) {
             // A stranger may have named what became a dead letter, in go-micro's JSON.
             if !event.topic.starts_with(DEAD_PREFIX) {
                 let id = event.id.to_string();
-                return Confirm::known(Err(invalid(&format!("an event: its id {id:?} is no line of text"))));
+                return Confirm::known(Err(invalid(&format!("an event: its id {id:?} can be no header"))));
             }
             event.id = other;
         }

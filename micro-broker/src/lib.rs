@@ -37,7 +37,7 @@
 //! | attempts are counted by | the process | the publisher | the process | the server | the process; `?quorum` the server |
 //! | publishing an id again | is another event | is another event | is another event | has no effect for two minutes | is another event |
 //! | values of headers | any | any; text in go-micro's envelopes | text in UTF-8, else refused | text in UTF-8, else refused | any; text in go-micro's envelopes |
-//! | ids | any | a line of text | a line of text | a line of text | any |
+//! | ids | any | what fits a header, else refused | what fits a header, else refused | what fits a header, else refused | any |
 //! | wildcards | `*` `>` `#` | `*` `>` `#` | `*` `>` | `*` `>` | `*` `#` |
 //!
 //! Everywhere an event that keeps failing ends among the dead letters, a slow handler slows its own subscription and

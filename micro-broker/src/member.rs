@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,15 +19,15 @@ use crate::settle::Settle;
 
 /// So many events cost a task one unit of its budget, of which tokio gives it 128 until others have their turn: an event
 /// out of memory takes a small part of what anything from a socket does, and a turn more than a dozen of them.
-const A_UNIT: u32 = 32;
+const A_UNIT: usize = 32;
 
 /// One taker: the stream of a subscription.
 #[derive(Debug)]
 pub(crate) struct Member<P> {
     id: u64,
     hand: Arc<Hand<P>>,
-    /// Events taken so far.
-    taken: u32,
+    /// Events taken so far. Those that the hand has not let go are held: it alone writes where others do, and this is free.
+    taken: usize,
     /// Lives as long.
     _kept: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -38,8 +38,9 @@ pub(crate) struct Hand<P> {
     policy: P,
     queue: Arc<Queue>,
     limit: usize,
-    held: AtomicUsize,
-    /// The taker holds as many as it may, and waits to hold less.
+    let_go: AtomicUsize,
+    /// The taker holds as many as it may, and may wait to hold less.
+    is_full: AtomicBool,
     full: AtomicWaker,
 }
 
@@ -47,7 +48,8 @@ impl<P> Member<P> {
     /// A taker that holds at most `limit` events at a time.
     pub(crate) fn new(queue: Arc<Queue>, limit: usize, policy: P) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let hand = Hand { policy, queue, limit, held: AtomicUsize::new(0), full: AtomicWaker::new() };
+        let (let_go, is_full, full) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicWaker::new());
+        let hand = Hand { policy, queue, limit, let_go, is_full, full };
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), hand: Arc::new(hand), taken: 0, _kept: None }
     }
 
@@ -68,10 +70,11 @@ impl<P> Stream for Member<P> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let member = &mut *self;
         let hand = &member.hand;
-        if hand.is_full() {
+        if member.taken.wrapping_sub(hand.let_go.load(Ordering::SeqCst)) >= hand.limit {
             hand.full.register(cx.waker());
-            // An event may have been settled before the waker was in place.
-            if hand.is_full() {
+            // Whoever lets go of an event after this looks at the flag; whoever did before is seen by looking again.
+            hand.is_full.store(true, Ordering::SeqCst);
+            if member.taken.wrapping_sub(hand.let_go.load(Ordering::SeqCst)) >= hand.limit {
                 return Poll::Pending;
             }
         }
@@ -80,7 +83,6 @@ impl<P> Stream for Member<P> {
         }
         let Some(mut event) = ready!(hand.queue.take(member.id, cx)) else { return Poll::Ready(None) };
         member.taken = member.taken.wrapping_add(1);
-        hand.held.fetch_add(1, Ordering::AcqRel);
         event.attempt += 1;
         Poll::Ready(Some((event, hand.clone())))
     }
@@ -97,13 +99,9 @@ impl<P> Hand<P> {
         &self.policy
     }
 
-    fn is_full(&self) -> bool {
-        self.held.load(Ordering::Acquire) >= self.limit
-    }
-
     fn let_go(&self) {
-        // Only who lets go of a full hand can be waited for.
-        if self.held.fetch_sub(1, Ordering::AcqRel) == self.limit {
+        self.let_go.fetch_add(1, Ordering::SeqCst);
+        if self.is_full.load(Ordering::SeqCst) && self.is_full.swap(false, Ordering::SeqCst) {
             self.full.wake();
         }
     }

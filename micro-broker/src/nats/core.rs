@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use async_nats::{Client, PublishErrorKind};
+use async_nats::{Client, PublishErrorKind, Subscriber};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::event::Event;
 use crate::member::Member;
-use crate::nats::link::{ANSWER, KEPT, Link, Status};
+use crate::nats::link::{ANSWER, KEPT, Link, PAUSE, Status};
 use crate::nats::wire::{self, Reader};
 use crate::policy::Policy;
 use crate::queue::Queue;
@@ -73,7 +73,7 @@ impl Broker for Nats {
         }
         // Nearly always the connection stands and its queue has room, and nothing needs to wait.
         if let Some(sent) =
-            self.link.connected().and_then(|client| send(client, &event, self.envelope).now_or_never())
+            self.link.connected().and_then(|client| send(&client, &event, self.envelope).now_or_never())
         {
             return Confirm::known(sent);
         }
@@ -81,7 +81,7 @@ impl Broker for Nats {
         Confirm::awaited(async move {
             let client = this.link.client(within).await?;
             let late = |late| this.link.unavailable(late);
-            timeout_at(deadline, send(client, &event, this.envelope)).await.map_err(late)?
+            timeout_at(deadline, send(&client, &event, this.envelope)).await.map_err(late)?
         })
     }
 
@@ -90,18 +90,12 @@ impl Broker for Nats {
             if let Some(fault) = topic::pattern_fault(&subscribe.topic) {
                 return Err(invalid(&subscribe.topic, fault));
             }
-            let client = self.link.client(ANSWER).await?;
-            let subject = subscribe.topic.to_string();
-            let subscriber = match &subscribe.group {
-                Some(group) => client.queue_subscribe(subject, group.to_string()).await,
-                None => client.subscribe(subject).await,
-            };
-            let subscriber = subscriber.map_err(|fault| invalid(&subscribe.topic, &fault.to_string()))?;
-            self.link.flush().await?;
+            let subscriber = subscriber(&self.link, &subscribe).await?;
             let (report, health) = Health::new();
             let queue = Arc::new(Queue::new(&subscribe));
             let reader = Reader::new(&subscribe.topic);
-            let pump = tokio::spawn(pump(subscriber, reader, queue.clone(), report, self.link.status()));
+            let again = Again { link: self.link.clone(), subscribe: subscribe.clone() };
+            let pump = tokio::spawn(pump(subscriber, again, reader, queue.clone(), report));
             let pump = Ended(pump.abort_handle());
             let (in_flight, letters) = (subscribe.in_flight, Arc::new(self.clone()));
             let member = Member::new(queue, in_flight, Policy { subscribe, letters });
@@ -145,15 +139,47 @@ fn invalid(topic: &str, fault: &str) -> Error {
     Error::Invalid { backend: BACKEND, what: format!("topic {topic:?}: {fault}") }
 }
 
+/// What the server sends for a subscription, from now on.
+async fn subscriber(link: &Link, subscribe: &Subscribe) -> Result<Subscriber, Error> {
+    let client = link.client(ANSWER).await?;
+    let subject = subscribe.topic.to_string();
+    let subscriber = match &subscribe.group {
+        Some(group) => client.queue_subscribe(subject, group.to_string()).await,
+        None => client.subscribe(subject).await,
+    };
+    let subscriber = subscriber.map_err(|fault| invalid(&subscribe.topic, &fault.to_string()))?;
+    link.flush().await?;
+    Ok(subscriber)
+}
+
+/// Subscribes again where a client has ended, and another one is made.
+struct Again {
+    link: Arc<Link>,
+    subscribe: Subscribe,
+}
+
+impl Again {
+    /// `None` once the broker is closed.
+    async fn subscriber(&self) -> Option<Subscriber> {
+        loop {
+            match subscriber(&self.link, &self.subscribe).await {
+                Ok(subscriber) => return Some(subscriber),
+                Err(Error::Closed { .. }) => return None,
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+}
+
 /// Takes events from the connection as fast as they come, so that a slow subscriber never holds up the others.
 async fn pump(
-    mut subscriber: async_nats::Subscriber,
+    mut subscriber: Subscriber,
+    again: Again,
     mut reader: Reader,
     queue: Arc<Queue>,
     report: watch::Sender<Report>,
-    mut status: watch::Receiver<Status>,
 ) {
-    let mut read = Vec::with_capacity(CHUNK);
+    let (mut read, mut status) = (Vec::with_capacity(CHUNK), again.link.status());
     let Status { connections, mut overrun, .. } = status.borrow().clone();
     for chunk in 1_usize.. {
         tokio::select! {
@@ -163,7 +189,10 @@ async fn pump(
                     format!("{} is slower than its publishers: its buffer in this process is full", queue.name())
                 });
                 if !more {
-                    break;
+                    subscriber = match again.subscriber().await {
+                        Some(subscriber) => subscriber,
+                        None => break,
+                    };
                 }
             }
             Ok(()) = status.changed() => {
@@ -191,7 +220,7 @@ async fn pump(
 
 /// Reads what has come, once something has. It is read before the queue is asked, so that nobody waits for that meanwhile.
 /// `false` when nothing comes any more.
-async fn gather(subscriber: &mut async_nats::Subscriber, reader: &mut Reader, read: &mut Vec<Event>) -> bool {
+async fn gather(subscriber: &mut Subscriber, reader: &mut Reader, read: &mut Vec<Event>) -> bool {
     let gathered = poll_fn(|cx| {
         while read.len() < CHUNK {
             match subscriber.poll_next_unpin(cx) {

@@ -1,13 +1,11 @@
 //! NATS with JetStream: kept on disk, at least once.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::ConsumerErrorKind;
-use async_nats::jetstream::{Context, ErrorCode};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
 
@@ -17,7 +15,7 @@ use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::Id;
-use crate::nats::link::{ANSWER, Link};
+use crate::nats::link::{ANSWER, Link, context};
 use crate::nats::pull::{Pull, Target};
 use crate::nats::streams::{self, Streams};
 use crate::subscribe::Subscribe;
@@ -44,7 +42,6 @@ const ABSENCE: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct JetStream {
     pub(super) link: Arc<Link>,
-    context: Arc<OnceLock<Context>>,
     pub(super) streams: Arc<Streams>,
     pub(super) envelope: Envelope,
 }
@@ -57,7 +54,7 @@ impl JetStream {
     /// [`Error::Invalid`] when that is no address.
     pub fn new(servers: &str) -> Result<Self, Error> {
         let link = Arc::new(Link::new(BACKEND, servers)?);
-        Ok(Self { link, context: Arc::default(), streams: Arc::default(), envelope: Envelope::default() })
+        Ok(Self { link, streams: Arc::default(), envelope: Envelope::default() })
     }
 
     /// Writes events as `envelope`; every form is read.
@@ -75,15 +72,11 @@ impl JetStream {
         self
     }
 
-    /// For requests about streams and consumers.
-    pub(super) fn context(&self, client: &Client) -> &Context {
-        self.context.get_or_init(|| ContextBuilder::new().timeout(ANSWER).build(client.clone()))
-    }
-
     /// What a subscription, or the keeper of its dead letters, pulls from. Made when it does not exist.
     async fn target(&self, topic: &str, group: Option<&str>, ack_wait: Duration) -> Result<Target, Error> {
-        let context = self.context(self.link.client(ANSWER).await?);
-        let stream = self.streams.find(context, topic).await?;
+        let client = self.link.client(ANSWER).await?;
+        let context = context(&client);
+        let stream = self.streams.find(&context, topic).await?;
         let name =
             group.map_or_else(|| format!("each-{}", Id::random()), |group| streams::consumer(topic, group));
         let config = pull::Config {
@@ -97,7 +90,7 @@ impl JetStream {
             inactive_threshold: if group.is_some() { Duration::ZERO } else { ABSENCE },
             ..pull::Config::default()
         };
-        let (context, streams, lasts) = (context.clone(), self.streams.clone(), group.is_some());
+        let (streams, lasts) = (self.streams.clone(), group.is_some());
         let target = Target { context, stream, name, config, lasts, streams, keeper: None };
         target.create().await?;
         Ok(target)
@@ -137,8 +130,9 @@ impl Broker for JetStream {
 
     fn forget<'a>(&'a self, topic: &'a str, group: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         async move {
-            let context = self.context(self.link.client(ANSWER).await?);
-            let stream = self.streams.find(context, topic).await?;
+            let client = self.link.client(ANSWER).await?;
+            let context = context(&client);
+            let stream = self.streams.find(&context, topic).await?;
             match context.delete_consumer_from_stream(streams::consumer(topic, group), stream).await {
                 Ok(_) => Ok(()),
                 Err(error) => match error.kind() {

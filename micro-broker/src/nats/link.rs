@@ -1,13 +1,16 @@
 //! One connection to a NATS server, made when first needed and restored for ever.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use async_nats::connection::State;
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::ContextBuilder;
 use async_nats::{Client, ConnectOptions, Event as ClientEvent, ServerAddr, Subscriber};
 use futures_util::StreamExt;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::backoff::Backoff;
@@ -15,6 +18,9 @@ use crate::error::Error;
 
 /// How long the server may take to answer what is not a publication.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long to wait before asking again what did not go.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// How many messages the client keeps for a subscriber before it drops some: more than it reads in a turn of its task, which
 /// is 8 MiB, in messages of no length, so that all are dropped elsewhere, where they are counted.
@@ -25,7 +31,10 @@ pub(super) const KEPT: usize = 1 << 20;
 pub(super) struct Link {
     backend: &'static str,
     servers: Vec<ServerAddr>,
-    client: OnceCell<Client>,
+    /// The client, which restores its connection for ever; none before it is needed, and once it has ended all the same.
+    client: Arc<ArcSwapOption<Client>>,
+    /// Held by whoever makes it.
+    making: Mutex<()>,
     status: watch::Sender<Status>,
     /// Which connection stands, 0 for none: what the status says, for publishers that look at it for every event.
     standing: Arc<AtomicU64>,
@@ -48,13 +57,14 @@ impl Link {
         let servers = servers.split(',').map(|server| server.trim().parse()).collect::<Result<Vec<_>, _>>();
         let servers =
             servers.map_err(|fault| Error::Invalid { backend, what: format!("its address: {fault}") })?;
-        let (client, status, standing) = (OnceCell::new(), watch::Sender::default(), Arc::default());
-        Ok(Self { backend, servers, client, status, standing })
+        let (client, making) = (Arc::default(), Mutex::default());
+        let (status, standing) = (watch::Sender::default(), Arc::default());
+        Ok(Self { backend, servers, client, making, status, standing })
     }
 
     /// The client, if the connection stands now.
-    pub(super) fn connected(&self) -> Option<&Client> {
-        self.client.get().filter(|_| self.standing() != 0)
+    pub(super) fn connected(&self) -> Option<Arc<Client>> {
+        if self.standing() == 0 { None } else { self.client.load_full() }
     }
 
     /// Which connection stands, counted from 1, or 0 for none: another number tells that one was lost.
@@ -63,14 +73,14 @@ impl Link {
     }
 
     /// The client, once the connection stands.
-    pub(super) async fn client(&self, within: Duration) -> Result<&Client, Error> {
+    pub(super) async fn client(&self, within: Duration) -> Result<Arc<Client>, Error> {
         let deadline = Instant::now() + within;
-        let client = self.client.get_or_try_init(|| self.connect()).await?;
         let mut status = self.status.subscribe();
         loop {
             if status.borrow_and_update().closed {
                 return Err(Error::Closed { backend: self.backend });
             }
+            let client = self.make().await?;
             if client.connection_state() == State::Connected {
                 return Ok(client);
             }
@@ -83,9 +93,22 @@ impl Link {
         }
     }
 
+    /// The client there is, or a new one.
+    async fn make(&self) -> Result<Arc<Client>, Error> {
+        let _making = self.making.lock().await;
+        if let Some(client) = self.client.load_full() {
+            return Ok(client);
+        }
+        let client = Arc::new(self.connect().await?);
+        self.client.store(Some(client.clone()));
+        Ok(client)
+    }
+
     async fn connect(&self) -> Result<Client, Error> {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         let (status, standing) = (self.status.clone(), self.standing.clone());
+        let end =
+            End { client: Arc::downgrade(&self.client), status: status.clone(), standing: standing.clone() };
         let options = ConnectOptions::new()
             .retry_on_initial_connect()
             .connection_timeout(ANSWER)
@@ -96,6 +119,7 @@ impl Link {
                 if attempt <= 1 { Duration::ZERO } else { backoff.wait(attempt - 1, fastrand::f64()) }
             })
             .event_callback(move |event| {
+                let _told = &end;
                 status.send_modify(|status| {
                     status.note(&event);
                     let stands = status.up && !status.closed;
@@ -108,7 +132,7 @@ impl Link {
 
     /// Resolves once the server has processed everything sent before: it has sent back a message of our own.
     pub(super) async fn flush(&self) -> Result<(), Error> {
-        if self.client.get().is_none() {
+        if self.client.load().is_none() {
             return Ok(());
         }
         let client = self.client(ANSWER).await?;
@@ -135,7 +159,7 @@ impl Link {
             status.closed = true;
             self.standing.store(0, Ordering::Release);
         });
-        if let Some(client) = self.client.get() {
+        if let Some(client) = self.client.load_full() {
             let _ = timeout(ANSWER, client.drain()).await;
         }
     }
@@ -148,9 +172,31 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         // A client dropped with its last clone forgets what it has not written yet.
-        if let (Some(client), Ok(runtime)) = (self.client.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(client), Ok(runtime)) = (self.client.swap(None), tokio::runtime::Handle::try_current()) {
             runtime.spawn(async move { timeout(ANSWER, client.flush()).await });
         }
+    }
+}
+
+/// Is told by being dropped that a client has ended for good, as it does when it panics over a line break in a header: the
+/// next one who needs a client makes a new one.
+#[derive(Debug)]
+struct End {
+    client: Weak<ArcSwapOption<Client>>,
+    status: watch::Sender<Status>,
+    standing: Arc<AtomicU64>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let Some(client) = self.client.upgrade() else { return };
+        self.status.send_modify(|status| {
+            if !status.closed {
+                self.standing.store(0, Ordering::Release);
+                client.store(None);
+                (status.up, status.trouble) = (false, Some("the client ended".to_owned()));
+            }
+        });
     }
 }
 
@@ -169,6 +215,11 @@ impl Status {
             other => self.trouble = Some(other.to_string()),
         }
     }
+}
+
+/// For requests about streams and consumers.
+pub(super) fn context(client: &Client) -> Context {
+    ContextBuilder::new().timeout(ANSWER).build(client.clone())
 }
 
 /// Unsubscribes, and returns what had arrived.

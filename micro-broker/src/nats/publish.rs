@@ -13,7 +13,7 @@ use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::event::Event;
 use crate::nats::jetstream::{BACKEND, JetStream};
-use crate::nats::link::ANSWER;
+use crate::nats::link::{ANSWER, context};
 use crate::nats::wire;
 
 /// For how long a server recognises an event it has stored, unless its stream says otherwise.
@@ -62,10 +62,11 @@ impl JetStream {
             }
         };
         if !self.streams.is_known(&event.topic) {
-            let found = timeout_at(deadline, self.streams.find(self.context(client), &event.topic));
+            let context = context(&client);
+            let found = timeout_at(deadline, self.streams.find(&context, &event.topic));
             Box::pin(found).await.map_err(|late| self.link.unavailable(late))??;
         }
-        judge(&self.ask(client, event, deadline).await?)
+        judge(&self.ask(&client, event, deadline).await?)
     }
 
     /// The server's answer, waited for until the deadline; not as long when the event can be sent again.

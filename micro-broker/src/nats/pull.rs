@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::pull;
 use async_nats::{Client, Message, StatusCode, Subject, Subscriber};
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 use crate::confirm::Confirm;
 use crate::error::Error;
 use crate::event::Event;
-use crate::nats::link::{Link, Status, leave};
+use crate::nats::link::{ANSWER, Link, PAUSE, Status, context, leave};
 use crate::nats::salvage::{self, Salvaged};
 use crate::nats::streams::Streams;
 use crate::nats::wire::{ACK, Reader};
@@ -26,8 +27,6 @@ use crate::subscription::{Incoming, Report};
 
 /// How long a request for events stays with the server.
 const EXPIRES: Duration = Duration::from_secs(10);
-/// How long to wait before asking a server again that did not know the consumer.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// The consumer to pull from.
 #[derive(Debug)]
@@ -65,6 +64,13 @@ impl Target {
         }
     }
 
+    fn use_context(&mut self, context: &Context) {
+        self.context = context.clone();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.use_context(context);
+        }
+    }
+
     /// Where the server is asked for events.
     fn ask(&self) -> String {
         format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name)
@@ -97,11 +103,33 @@ pub(super) struct Pull {
 /// What the events in hand share: a client of their own each would cost more than all else about them.
 #[derive(Debug)]
 struct Hand {
-    client: Client,
+    link: Arc<Link>,
+    client: ArcSwap<Client>,
     ack_wait: Duration,
     /// How many there are.
     held: AtomicUsize,
     freed: Notify,
+}
+
+impl Hand {
+    fn new(link: Arc<Link>, client: Client, ack_wait: Duration) -> Arc<Self> {
+        let (client, held, freed) = (ArcSwap::from_pointee(client), AtomicUsize::new(0), Notify::new());
+        Arc::new(Self { link, client, ack_wait, held, freed })
+    }
+
+    /// Tells the server by whatever client there is: the one an event came by may have ended.
+    async fn tell(&self, reply: Subject, payload: Bytes) -> Result<(), Error> {
+        let told = async {
+            loop {
+                let client = self.link.client(ANSWER).await?;
+                if client.publish(reply.clone(), payload.clone()).await.is_ok() {
+                    return Ok(());
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(ANSWER, told).await.map_err(|late| self.link.unavailable(late))?
+    }
 }
 
 impl Pull {
@@ -115,14 +143,14 @@ impl Pull {
         let inbox = client.new_inbox();
         let arrivals = client.subscribe(inbox.clone()).await.map_err(|error| link.unavailable(error))?;
         let connections = status.borrow().connections;
-        let (held, freed, ack_wait) = (AtomicUsize::new(0), Notify::new(), target.config.ack_wait);
+        let hand = Hand::new(link, client, target.config.ack_wait);
         Ok(Self {
             ask: target.ask(),
             target,
             reader: Reader::new(&subscribe.topic),
             inbox,
             arrivals: Some(arrivals),
-            hand: Arc::new(Hand { client, ack_wait, held, freed }),
+            hand,
             limit: subscribe.in_flight,
             asked: 0,
             lost: Instant::now(),
@@ -149,14 +177,14 @@ impl Pull {
             self.ask_for_more().await;
             let arrivals = self.arrivals.as_mut()?;
             // What is there already needs none of the rest, which costs more than it does.
-            if let Some(message) = arrivals.next().now_or_never() {
-                if let Some(incoming) = self.take(message?).await? {
+            if let Some(arrived) = arrivals.next().now_or_never() {
+                if let Some(incoming) = self.take(arrived).await? {
                     return Some(incoming);
                 }
                 continue;
             }
             tokio::select! {
-                message = arrivals.next() => if let Some(incoming) = self.take(message?).await? {
+                arrived = arrivals.next() => if let Some(incoming) = self.take(arrived).await? {
                     return Some(incoming);
                 },
                 // What was freed since it was asked for more has left its word.
@@ -175,7 +203,7 @@ impl Pull {
             return;
         }
         let request = format!(r#"{{"batch":{free},"expires":{}}}"#, EXPIRES.as_nanos());
-        let client = &self.hand.client;
+        let client = self.hand.client.load_full();
         if client.publish_with_reply(self.ask.clone(), self.inbox.clone(), request.into()).await.is_ok() {
             self.asked += free;
             self.lost = Instant::now() + EXPIRES + EXPIRES / 4;
@@ -183,7 +211,8 @@ impl Pull {
     }
 
     /// What a message brings: an event, or news about a request. The outer `None` ends the stream.
-    async fn take(&mut self, message: Message) -> Option<Option<Incoming>> {
+    async fn take(&mut self, arrived: Option<Message>) -> Option<Option<Incoming>> {
+        let Some(message) = arrived else { return self.renew().await.map(|()| None) };
         // Anybody can publish what looks like the server's own word.
         let is_event = message.reply.as_ref().is_some_and(|reply| reply.starts_with(ACK));
         let status = message.status.filter(|_| !is_event);
@@ -242,10 +271,33 @@ impl Pull {
         Some(())
     }
 
+    /// Goes on with another client where the one it had has ended. `None` when the broker was closed.
+    async fn renew(&mut self) -> Option<()> {
+        loop {
+            match self.hand.link.client(ANSWER).await {
+                Ok(client) => {
+                    let inbox = client.new_inbox();
+                    if let Ok(arrivals) = client.subscribe(inbox.clone()).await {
+                        self.target.use_context(&context(&client));
+                        self.hand.client.store(client);
+                        (self.inbox, self.arrivals) = (inbox, Some(arrivals));
+                        break;
+                    }
+                }
+                Err(Error::Closed { .. }) => return None,
+                Err(_) => {}
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.restore().await;
+        self.salvage().await;
+        Some(())
+    }
+
     /// Looks whether the connection was given up over an event that the client cannot read, and takes it all the same.
     async fn salvage(&mut self) {
-        let (client, target) = (&self.hand.client, &self.target);
-        let found = salvage::oldest(client, &target.stream, &target.name, &target.config.filter_subject);
+        let (client, target) = (self.hand.client.load_full(), &self.target);
+        let found = salvage::oldest(&client, &target.stream, &target.name, &target.config.filter_subject);
         let Some(Salvaged { sequence, message }) = found.await else { return };
         let attempt = match &self.last_unreadable {
             Some((known, _, held)) if *known == sequence && held.strong_count() > 0 => return,
@@ -313,17 +365,12 @@ impl Held {
     fn tell(&self, answer: impl Into<Bytes>) -> Confirm {
         let payload = answer.into();
         // Nearly always the connection's queue has room.
-        if let Some(Ok(())) = self.hand.client.publish(self.reply.clone(), payload.clone()).now_or_never() {
+        let sent = self.hand.client.load().publish(self.reply.clone(), payload.clone()).now_or_never();
+        if let Some(Ok(())) = sent {
             return Confirm::known(Ok(()));
         }
         let (hand, reply) = (self.hand.clone(), self.reply.clone());
-        Confirm::awaited(async move {
-            let told = hand.client.publish(reply, payload).await;
-            told.map_err(|error| Error::Unavailable {
-                backend: super::jetstream::BACKEND,
-                source: error.into(),
-            })
-        })
+        Confirm::awaited(async move { hand.tell(reply, payload).await })
     }
 }
 

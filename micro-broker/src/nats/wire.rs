@@ -57,9 +57,10 @@ fn write_as(event: &Event, form: Envelope) -> Result<Written, String> {
     if form != Envelope::Native {
         return Ok((subject, None, envelope_json::write(event, form)));
     }
-    let other = event.id.as_header();
+    // Headers are lines, and trimmed at the end.
+    let other = event.id.fitted(|id| id.trim_end() == id && !id.contains(['\r', '\n']));
     if other.is_some() && !event.topic.starts_with(DEAD_PREFIX) {
-        return Err(format!("an event: its id {:?} is no line of text", event.id.to_string()));
+        return Err(format!("an event: its id {:?} can be no header", event.id.to_string()));
     }
     let (topic, between) = scope(&event.topic);
     let mut id = String::with_capacity(topic.len() + 33);

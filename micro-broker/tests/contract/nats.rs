@@ -203,7 +203,9 @@ mod kept_whatever_fails {
         publish_raw(server.port(), "strange.yes", b"NATS/1.0\r\nname: J\xfcrgen\r\nx-a: b\r\n\r\n", b"2");
         publish_raw(server.port(), "strange.yes", b"NATS/1.0\r\nwithout a colon\r\n\r\n", b"3");
         publish_raw(server.port(), "strange.yes", b"NATS/1.0 503\r\n\r\n", b"4");
-        publisher.publish(Event::new("strange.no", "5")).await.unwrap();
+        // At this one it panics.
+        publish_raw(server.port(), "strange.yes", b"NATS/1.0\r\nname: a\rb\r\n\r\n", b"5");
+        publisher.publish(Event::new("strange.no", "6")).await.unwrap();
         let (mut handled, begun) = (std::collections::BTreeSet::new(), Instant::now());
         let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
         let pending = async || {
@@ -211,7 +213,7 @@ mod kept_whatever_fails {
             let mut consumers = stream.consumers();
             consumers.next().await.unwrap().unwrap().num_ack_pending
         };
-        while handled.len() < 5 || pending().await > 0 {
+        while handled.len() < 6 || pending().await > 0 {
             assert!(begun.elapsed() < PATIENCE, "{handled:?} were handled");
             let Ok(delivery) = tokio::time::timeout(Duration::from_millis(100), events.next()).await else {
                 continue;
@@ -226,12 +228,39 @@ mod kept_whatever_fails {
                 assert_eq!(event.headers["name"].as_bytes(), "J\u{fffd}rgen".as_bytes());
             }
             handled.insert(event.body.clone());
-            delivery.ack().await.unwrap();
+            // Where the connection it came by has just ended, it comes again.
+            let _ = delivery.ack().await;
         }
         let restored = events.health().report().restored;
         let nothing = tokio::time::timeout(Duration::from_secs(3), events.next()).await;
         assert!(nothing.is_err(), "all were acknowledged: {nothing:?}");
         assert_eq!(events.health().report().restored, restored, "the connection stands");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn headers_that_nobody_can_read_end_no_subscription() {
+        let Some(server) = NatsServer::start() else { return };
+        let broker = micro_broker::open(&format!("{}?core", server.url())).unwrap();
+        let mut events = broker.subscribe(Subscribe::to("strange").group("g")).await.unwrap();
+        let publisher = Publisher::new(broker);
+        for head in [&b"NATS/1.0\r\nname: J\xfcrgen\r\n\r\n"[..], b"NATS/1.0\r\nname: a\rb\r\n\r\n"] {
+            let restored = events.health().report().restored;
+            publish_raw(server.port(), "strange", head, b"");
+            let begun = Instant::now();
+            while events.health().report().restored == restored {
+                assert!(begun.elapsed() < PATIENCE, "{:?}", events.health().report());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            // Once the connection is back, the subscription follows within a moment.
+            loop {
+                let _ = publisher.publish(Event::new("strange", "x")).await;
+                if let Ok(delivery) = tokio::time::timeout(Duration::from_millis(200), events.next()).await {
+                    delivery.unwrap().ack().await.unwrap();
+                    break;
+                }
+                assert!(begun.elapsed() < PATIENCE, "{:?}", events.health().report());
+            }
+        }
     }
 
     fn publish_raw(port: u16, subject: &str, head: &[u8], body: &[u8]) {
