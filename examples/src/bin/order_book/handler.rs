@@ -41,6 +41,7 @@ impl proto::order_book_server::OrderBook for Handler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::order_book_server::OrderBook as _;
 
     #[tokio::test]
     async fn it_says_hello() {
