@@ -46,18 +46,24 @@ impl<B: RequestBody> Begun<B> {
         self.first.as_ref()?.data_ref().filter(|_| matches!(self.next, Poll::Ready(None)))
     }
 
-    /// Sends it into `stream`: at once what was taken, by a task what follows or comes later.
+    /// Sends it into `stream`: at once what was taken, by a task what follows or comes later. An error is the body's own.
     pub(super) fn send(self, mut stream: SendStream<Bytes>) -> Result<Upload, BoxError> {
         let Self { body, first, next } = self;
         if let Some(frame) = first {
             let last = matches!(next, Poll::Ready(None));
-            if send(&mut stream, frame, last)? || last {
-                return Ok(Upload::default());
+            match send(&mut stream, frame, last) {
+                Ok(ended) if !ended && !last => {}
+                Ok(_) => return Ok(Upload::default()),
+                Err(_) => return Ok(Upload::closed(stream)),
             }
         }
         match next {
             Poll::Pending => return Ok(Upload::spawn(Pipe { body, stream, next: None })),
-            Poll::Ready(None) => stream.send_data(Bytes::new(), true)?,
+            Poll::Ready(None) => {
+                if stream.send_data(Bytes::new(), true).is_err() {
+                    return Ok(Upload::closed(stream));
+                }
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 return Ok(Upload::spawn(Pipe { body, stream, next: Some(frame) }));
             }
@@ -73,6 +79,13 @@ impl<B: RequestBody> Begun<B> {
 impl Upload {
     fn spawn<B: RequestBody>(pipe: Pipe<B>) -> Self {
         Self(Some(tokio::spawn(pipe.run()).abort_handle()))
+    }
+
+    /// Nothing can be sent into `stream`. Where the peer has closed it in the moment since it was opened, as by a GOAWAY,
+    /// the response says so, and with it whether the request may go elsewhere.
+    fn closed(mut stream: SendStream<Bytes>) -> Self {
+        stream.send_reset(Reason::CANCEL); // has no effect on one that is closed
+        Self::default()
     }
 
     /// Whether there is a task.
@@ -166,5 +179,34 @@ fn send(stream: &mut SendStream<Bytes>, frame: Frame<Bytes>, last: bool) -> Resu
             Ok(trailers) => stream.send_trailers(trailers).map(|()| true),
             Err(_unknown) => Ok(false),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+
+    use http::{Request, Response};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_leaves_between_head_and_body_says_so_in_the_response() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (client, server) = tokio::join!(h2::client::handshake(near), h2::server::handshake(far));
+        let ((mut sender, client), mut server): (_, h2::server::Connection<_, Bytes>) =
+            (client.unwrap(), server.unwrap());
+        let mut client = std::pin::pin!(client);
+        server.abrupt_shutdown(Reason::NO_ERROR);
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = server.poll_accept(&mut cx);
+
+        let (response, stream) = sender.send_request(Request::new(()), false).unwrap();
+        let _ = client.as_mut().poll(&mut cx);
+        let sent = Begun::new(String::from("body")).send(stream);
+        assert!(sent.is_ok_and(|upload| !upload.goes_on()));
+
+        let answer: Result<Response<_>, h2::Error> = response.await;
+        assert!(answer.unwrap_err().is_go_away());
     }
 }
