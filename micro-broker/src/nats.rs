@@ -1,12 +1,14 @@
 //! Brokers on a NATS server: [`Nats`] is fast and forgets, [`JetStream`] keeps.
 
 mod core;
+mod hand;
 mod jetstream;
 mod link;
 mod publish;
 mod pull;
 mod salvage;
 mod streams;
+mod target;
 mod wire;
 
 pub use self::core::Nats;

@@ -36,15 +36,17 @@ const END: char = '\0';
 
 impl Held {
     fn map(&self) -> &Arc<BTreeMap<String, String>> {
-        self.map.get_or_init(|| {
-            Arc::new(unpacked(&self.text).map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
-        })
+        self.map.get_or_init(|| Arc::new(owned(unpacked(&self.text))))
     }
 }
 
 fn unpacked(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut texts = text.split_terminator(END);
     std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
+}
+
+fn owned<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 impl Labels {
@@ -80,7 +82,7 @@ impl Labels {
     pub(crate) fn packed(labels: &[(&str, &str)]) -> Self {
         let plain = |(key, value): &(&str, &str)| !key.contains(END) && !value.contains(END);
         if !labels.iter().all(plain) || !labels.is_sorted_by(|one, next| one.0 < next.0) {
-            return labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            return Self::from(owned(labels.iter().copied()));
         }
         if labels.is_empty() {
             return Self::default();
@@ -188,9 +190,7 @@ impl From<Labels> for BTreeMap<String, String> {
         let held = Arc::try_unwrap(labels.0).map(|held| (held.map.into_inner(), held.text));
         match held {
             Ok((Some(map), _)) => Arc::unwrap_or_clone(map),
-            Ok((None, text)) => {
-                unpacked(&text).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-            }
+            Ok((None, text)) => owned(unpacked(&text)),
             Err(held) => BTreeMap::clone(held.map()),
         }
     }

@@ -14,8 +14,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Method, Request, Response};
+use micro_balance::limit::LimitLayer;
 use micro_discover::{Memory, Registry, Service};
 use micro_tower::{Client, Server, server::ServeError, transport::Connector};
 use peer::{call, endpoint, request, text};
@@ -26,7 +28,7 @@ use tokio::{
 };
 use tonic::{body::Body, transport::server::TcpConnectInfo};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-use tower::service_fn;
+use tower::{BoxError, Layer as _, service_fn};
 
 async fn hello(_: Request<Body>) -> Result<Response<Body>, Infallible> {
     Ok(Response::new(Body::new(String::from("hello"))))
@@ -38,10 +40,11 @@ struct Running {
     ended: JoinHandle<Result<(), ServeError>>,
 }
 
-async fn run<S>(server: Server, service: S) -> Running
+async fn run<S, B>(server: Server, service: S) -> Running
 where
-    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
+    S: tower::Service<Request<Body>, Error: Into<BoxError>, Future: Send, Response = Response<B>>,
     S: Clone + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let bound = server.bind().await.unwrap();
     let address = bound.local_address();
@@ -287,5 +290,27 @@ async fn what_was_begun_on_an_old_connection_has_its_grace_and_no_more() {
         let client = Client::builder("greeter", registry).build();
         let answer = client.send(Request::post("/").body(Body::empty()).unwrap()).await;
         assert_eq!(answer.is_ok(), answered, "{grace:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_layer_of_the_service_turns_away_is_answered_and_breaks_no_stream() {
+    for connector in [Connector::http2(), Connector::http1()] {
+        let begun = Arc::new(Notify::new());
+        let told = begun.clone();
+        let busy = service_fn(move |_: Request<Body>| {
+            told.notify_one();
+            std::future::pending::<Result<Response<Body>, Infallible>>()
+        });
+        let running = run(Server::new(), LimitLayer::new(1).http().layer(busy)).await;
+        let connection = connector.connect(&endpoint(running.address));
+        let (mut first, mut second) = (connection.clone(), connection);
+        tokio::select! {
+            _ = call(&mut first, request("/", "")) => panic!("nobody answers it"),
+            answer = async {
+                begun.notified().await;
+                call(&mut second, request("/", "")).await.unwrap()
+            } => assert_eq!(answer.status(), http::StatusCode::SERVICE_UNAVAILABLE),
+        }
     }
 }

@@ -1,25 +1,20 @@
 //! Pulls events from a JetStream consumer: as many as there is room for, and again after every reconnection.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::pull;
-use async_nats::{Client, Message, StatusCode, Subject, Subscriber};
-use bytes::Bytes;
+use async_nats::{Message, StatusCode, Subscriber};
 use futures_util::future::FutureExt;
 use futures_util::stream::{self, Stream, StreamExt};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::confirm::Confirm;
 use crate::error::Error;
 use crate::event::Event;
+use crate::nats::hand::Hand;
 use crate::nats::link::{ANSWER, Link, PAUSE, Status, context, leave};
 use crate::nats::salvage::{self, Salvaged};
-use crate::nats::streams::Streams;
+use crate::nats::target::Target;
 use crate::nats::wire::{ACK, Reader};
 use crate::settle::Settle;
 use crate::subscribe::Subscribe;
@@ -27,55 +22,6 @@ use crate::subscription::{Incoming, Report};
 
 /// How long a request for events stays with the server.
 const EXPIRES: Duration = Duration::from_secs(10);
-
-/// The consumer to pull from.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) context: Context,
-    pub(super) stream: String,
-    pub(super) name: String,
-    pub(super) config: pull::Config,
-    /// A group, which outlives its members.
-    pub(super) lasts: bool,
-    pub(super) streams: Arc<Streams>,
-    /// What keeps the dead letters of this one until somebody reads them.
-    pub(super) keeper: Option<Box<Target>>,
-}
-
-impl Target {
-    /// Makes the consumer, or sees that it exists.
-    pub(super) async fn create(&self) -> Result<(), Error> {
-        let made = self.context.create_consumer_on_stream(self.config.clone(), &*self.stream).await;
-        made.map(drop)
-            .map_err(|error| Error::Unavailable { backend: super::jetstream::BACKEND, source: error.into() })
-    }
-
-    /// Makes it again, and its stream, where the server has come back without what it had stored.
-    async fn create_anew(&mut self) -> Result<(), Error> {
-        if self.create().await.is_err() {
-            let topic = &self.config.filter_subject;
-            self.streams.forget(topic);
-            self.stream = self.streams.find(&self.context, topic).await?;
-            self.create().await?;
-        }
-        match &mut self.keeper {
-            Some(keeper) => Box::pin(keeper.create_anew()).await,
-            None => Ok(()),
-        }
-    }
-
-    fn use_context(&mut self, context: &Context) {
-        self.context = context.clone();
-        if let Some(keeper) = &mut self.keeper {
-            keeper.use_context(context);
-        }
-    }
-
-    /// Where the server is asked for events.
-    fn ask(&self) -> String {
-        format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name)
-    }
-}
 
 /// One subscriber of a consumer.
 #[derive(Debug)]
@@ -98,38 +44,6 @@ pub(super) struct Pull {
     /// in hand.
     unreadable: Option<Incoming>,
     last_unreadable: Option<(u64, u32, Weak<dyn Settle>)>,
-}
-
-/// What the events in hand share: a client of their own each would cost more than all else about them.
-#[derive(Debug)]
-struct Hand {
-    link: Arc<Link>,
-    client: ArcSwap<Client>,
-    ack_wait: Duration,
-    /// How many there are.
-    held: AtomicUsize,
-    freed: Notify,
-}
-
-impl Hand {
-    fn new(link: Arc<Link>, client: Client, ack_wait: Duration) -> Arc<Self> {
-        let (client, held, freed) = (ArcSwap::from_pointee(client), AtomicUsize::new(0), Notify::new());
-        Arc::new(Self { link, client, ack_wait, held, freed })
-    }
-
-    /// Tells the server by whatever client there is: the one an event came by may have ended.
-    async fn tell(&self, reply: Subject, payload: Bytes) -> Result<(), Error> {
-        let told = async {
-            loop {
-                let client = self.link.client(ANSWER).await?;
-                if client.publish(reply.clone(), payload.clone()).await.is_ok() {
-                    return Ok(());
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-        };
-        tokio::time::timeout(ANSWER, told).await.map_err(|late| self.link.unavailable(late))?
-    }
 }
 
 impl Pull {
@@ -198,7 +112,7 @@ impl Pull {
 
     /// Asks for as many events as there is room for, once that is worth a request.
     async fn ask_for_more(&mut self) {
-        let free = self.limit.saturating_sub(self.hand.held.load(Ordering::Acquire) + self.asked);
+        let free = self.limit.saturating_sub(self.hand.held() + self.asked);
         if free == 0 || (self.asked > 0 && free < self.limit.div_ceil(2)) || !self.status.borrow().up {
             return;
         }
@@ -247,8 +161,7 @@ impl Pull {
         let attempt = attempts(&reply)?;
         let mut event = self.reader.read(message);
         event.attempt = attempt;
-        self.hand.held.fetch_add(1, Ordering::AcqRel);
-        Some((event, Arc::new(Held { reply, hand: self.hand.clone() })))
+        Some((event, self.hand.take(reply)))
     }
 
     /// Follows the connection. `None` when the broker was closed.
@@ -351,56 +264,6 @@ impl Drop for Pull {
                 let _ = context.client().publish(reply, "-NAK".into()).await;
             }
         });
-    }
-}
-
-/// An event in hand.
-#[derive(Debug)]
-struct Held {
-    reply: Subject,
-    hand: Arc<Hand>,
-}
-
-impl Held {
-    fn tell(&self, answer: impl Into<Bytes>) -> Confirm {
-        let payload = answer.into();
-        // Nearly always the connection's queue has room.
-        let sent = self.hand.client.load().publish(self.reply.clone(), payload.clone()).now_or_never();
-        if let Some(Ok(())) = sent {
-            return Confirm::known(Ok(()));
-        }
-        let (hand, reply) = (self.hand.clone(), self.reply.clone());
-        Confirm::awaited(async move { hand.tell(reply, payload).await })
-    }
-}
-
-impl Settle for Held {
-    fn ack(&self) -> Confirm {
-        self.tell("+ACK")
-    }
-
-    fn nack(&self, _: Event, after: Duration) -> Confirm {
-        self.tell(format!(r#"-NAK {{"delay":{}}}"#, after.as_nanos()))
-    }
-
-    fn release(&self, _: Event) {
-        // If the connection has no room now, the ack wait brings the event back.
-        let _ = self.tell("-NAK").now_or_never();
-    }
-
-    fn renew(&self) {
-        let _ = self.tell("+WPI").now_or_never();
-    }
-
-    fn renew_every(&self) -> Option<Duration> {
-        Some(self.hand.ack_wait / 3)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.hand.held.fetch_sub(1, Ordering::AcqRel);
-        self.hand.freed.notify_one();
     }
 }
 

@@ -59,7 +59,8 @@ impl BoundServer {
         self.health.clone()
     }
 
-    /// Serves `service` until this process gets SIGTERM or SIGINT; a second one stops at once.
+    /// Serves `service` until this process gets SIGTERM or SIGINT; a second one stops at once. Where `service` fails, its
+    /// error is answered as [`status`](crate::status) has it.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Puts gRPC health checks in front of the served service, and makes it one for requests of any body.
+//! Puts gRPC health checks in front of the served service, and makes it one that answers, for requests of any body.
 
 use std::{
     future::Future,
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tonic::{body::Body, codegen::BoxFuture, transport::server::TcpConnectInfo};
 use tonic_health::{pb::health_server::HealthServer, server::HealthReporter};
 use tower::BoxError;
+use tower_layer::Layer as _;
 use tower_service::Service;
 
 use super::{
@@ -22,14 +23,18 @@ use super::{
     checks::Checks,
     pace::{self, Pace, PacedBody},
 };
-use crate::metadata::{Trailers, TrailersBody};
+use crate::{
+    metadata::{Trailers, TrailersBody},
+    status::{AnswerErrors, AnswerErrorsLayer, AnswerFuture},
+};
 
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// The service of one connection.
 #[derive(Clone)]
 pub(super) struct Served<S> {
-    inner: S,
+    /// Nobody is left without an answer because a layer of it fails.
+    inner: AnswerErrors<S>,
     health: Option<HealthServer<Checks>>,
     peer: TcpConnectInfo,
     pace: Pace,
@@ -40,6 +45,7 @@ impl<S> Served<S> {
     pub(super) fn new(inner: S, health: Option<HealthReporter>, closing: watch::Receiver<bool>) -> Self {
         let health = health.map(|reporter| HealthServer::new(Checks::new(reporter, closing)));
         let peer = TcpConnectInfo { local_addr: None, remote_addr: None };
+        let inner = AnswerErrorsLayer.layer(inner);
         Self { inner, health, peer, pace: Pace::new() }
     }
 
@@ -65,7 +71,7 @@ where
 {
     type Response = Response<Body>;
     type Error = BoxError;
-    type Future = ServedFuture<S::Future>;
+    type Future = ServedFuture<AnswerFuture<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         // The health service is always ready.

@@ -43,7 +43,7 @@ impl<S> Layer<S> for AnswerErrorsLayer {
 /// Answers what its inner layers turn away or give up: gRPC with the status of [`grpc`](super::grpc), HTTP with the code of
 /// [`http`](super::http) and an empty body. Without it such a request has no answer, and its stream or connection breaks.
 ///
-/// Goes around layers that fail, such as limits and timeouts.
+/// Goes around layers that fail, such as limits and timeouts. Not needed in a [`Server`](crate::Server), which has it.
 #[derive(Debug)]
 pub struct AnswerErrors<S> {
     inner: S,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{part, some, some_time};
+use super::{part, set, some, some_time};
 use crate::{config::checked, limit::Gradient};
 
 #[derive(Default, Deserialize)]
@@ -47,18 +47,19 @@ pub(super) fn gradient<E: Error>(settings: GradientSettings) -> Result<Gradient,
     if min > max {
         return Err(E::custom(format_args!("min {min} is over max {max}")));
     }
-    let gradient = Gradient::default()
-        .range(min, max)
-        .buffer(buffer.unwrap_or(0.25))
-        .percentile(percentile.unwrap_or(0.5))
-        .interval(interval.unwrap_or(Duration::from_millis(100)));
+    let mut gradient = Gradient::default().range(min, max);
+    gradient = set(gradient, buffer, Gradient::buffer);
+    gradient = set(gradient, percentile, Gradient::percentile);
+    gradient = set(gradient, interval, Gradient::interval);
     match (fastest, probe.unwrap_or_default()) {
+        (fastest, Probe { requests: None, every: None, jitter: None }) => {
+            Ok(set(gradient, fastest, Gradient::fastest))
+        }
         (None, Probe { requests, every, jitter }) => Ok(gradient.probe(
             requests.unwrap_or(50),
             every.unwrap_or(Duration::from_secs(60)),
             jitter.unwrap_or(0.15),
         )),
-        (Some(fastest), Probe { requests: None, every: None, jitter: None }) => Ok(gradient.fastest(fastest)),
         (Some(_), _) => Err(E::custom("what is known (`fastest`) is not measured (`probe`)")),
     }
 }

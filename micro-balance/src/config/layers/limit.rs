@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
     gradient::{GradientSettings, gradient},
-    part, some, some_time,
+    part, set, some, some_time,
 };
 use crate::{
     config::{checked, choice, maybe_duration},
@@ -142,11 +142,4 @@ pub(super) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitLa
             LimitLayer::adaptive(set(gradient, settings.tolerance, Gradient2::tolerance))
         }
     }))
-}
-
-fn set<A, T>(algorithm: A, value: Option<T>, set: fn(A, T) -> A) -> A {
-    match value {
-        Some(value) => set(algorithm, value),
-        None => algorithm,
-    }
 }

@@ -108,3 +108,11 @@ fn part<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     checked(from, |part: &f64| if (0.0..=1.0).contains(part) { Ok(()) } else { Err("a part is 0 to 1") })
         .map(Some)
 }
+
+/// Sets what was given.
+fn set<A, T>(algorithm: A, value: Option<T>, set: fn(A, T) -> A) -> A {
+    match value {
+        Some(value) => set(algorithm, value),
+        None => algorithm,
+    }
+}
