@@ -16,17 +16,14 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-/// The service of one connection, which hyper calls from one task.
+/// The service of one connection, which hyper calls from one task. A clone takes its place when it has failed, or is waited
+/// for: to keep one for that would cost each connection as much room again.
 #[derive(Debug)]
-pub(super) struct Prompt<S> {
-    service: RefCell<S>,
-    /// Takes its place when it has failed, or is waited for.
-    fresh: S,
-}
+pub(super) struct Prompt<S>(RefCell<S>);
 
-impl<S: Clone> Prompt<S> {
+impl<S> Prompt<S> {
     pub(super) fn new(service: S) -> Self {
-        Self { service: RefCell::new(service.clone()), fresh: service }
+        Self(RefCell::new(service))
     }
 }
 
@@ -39,7 +36,11 @@ where
     type Future = PromptFuture<S, R>;
 
     fn call(&self, request: R) -> Self::Future {
-        let mut service = self.service.borrow_mut();
+        let mut service = self.0.borrow_mut();
+        let replace = |service: &mut S| {
+            let fresh = service.clone();
+            mem::replace(service, fresh)
+        };
         // Nobody is woken by this: one that is not ready is asked again, by who waits for it. No other may be waited for
         // instead, as it stands in line behind this one.
         PromptFuture(match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -47,18 +48,15 @@ where
                 Ok(called) => State::Called(called),
                 // It is that of the request, and its connection's other requests go on.
                 Err(panic) => {
-                    *service = self.fresh.clone();
+                    replace(&mut service);
                     State::Panicked(Some(panic))
                 }
             },
             Poll::Ready(Err(error)) => {
-                *service = self.fresh.clone();
+                replace(&mut service);
                 State::Failed(Some(error))
             }
-            Poll::Pending => {
-                let asked = mem::replace(&mut *service, self.fresh.clone());
-                State::Waits(Box::new((asked, Some(request))))
-            }
+            Poll::Pending => State::Waits(Box::new((replace(&mut service), Some(request)))),
         })
     }
 }
