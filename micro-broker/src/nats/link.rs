@@ -77,14 +77,15 @@ impl Link {
         let deadline = Instant::now() + within;
         let mut status = self.status.subscribe();
         loop {
-            if status.borrow_and_update().closed {
+            let Status { up, closed, .. } = *status.borrow_and_update();
+            if closed {
                 return Err(Error::Closed { backend: self.backend });
             }
             let client = self.make().await?;
-            if client.connection_state() == State::Connected {
+            // The state can change a moment before the event that tells of it.
+            if up && client.connection_state() == State::Connected {
                 return Ok(client);
             }
-            // The state can change a moment before the event that tells of it.
             let changed = timeout(Duration::from_millis(100), status.changed());
             if timeout_at(deadline, changed).await.is_err() {
                 let trouble = status.borrow().trouble.clone().unwrap_or_else(|| "not connected".to_owned());

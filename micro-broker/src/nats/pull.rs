@@ -36,6 +36,8 @@ pub(super) struct Pull {
     limit: usize,
     /// How many events the server may still send for what was asked.
     asked: usize,
+    /// How many more to ask for one by one.
+    wary: usize,
     lost: Instant,
     connections: u64,
     status: watch::Receiver<Status>,
@@ -67,6 +69,7 @@ impl Pull {
             hand,
             limit: subscribe.in_flight,
             asked: 0,
+            wary: 0,
             lost: Instant::now(),
             connections,
             status,
@@ -113,7 +116,9 @@ impl Pull {
     /// Asks for as many events as there is room for, once that is worth a request.
     async fn ask_for_more(&mut self) {
         let free = self.limit.saturating_sub(self.hand.held() + self.asked);
-        if free == 0 || (self.asked > 0 && free < self.limit.div_ceil(2)) || !self.status.borrow().up {
+        let (free, few) =
+            if self.wary > 0 { (free.min(1), true) } else { (free, free < self.limit.div_ceil(2)) };
+        if free == 0 || (self.asked > 0 && few) || !self.status.borrow().up {
             return;
         }
         let request = format!(r#"{{"batch":{free},"expires":{}}}"#, EXPIRES.as_nanos());
@@ -159,6 +164,7 @@ impl Pull {
     fn event(&mut self, message: Message) -> Option<Incoming> {
         let reply = message.reply.clone()?;
         let attempt = attempts(&reply)?;
+        self.wary = self.wary.saturating_sub(1);
         let mut event = self.reader.read(message);
         event.attempt = attempt;
         Some((event, self.hand.take(reply)))
@@ -170,21 +176,31 @@ impl Pull {
         if now.closed {
             return None;
         }
-        let restored = now.up && now.connections > self.connections;
-        self.report.send_modify(|report| {
-            report.connected = now.up;
-            report.restored += u64::from(restored);
-            report.trouble = now.trouble;
-        });
-        if restored {
-            self.connections = now.connections;
+        if self.tell(now) {
             self.restore().await;
             self.salvage().await;
         }
         Some(())
     }
 
+    /// Reports the connection's status, and tells whether it was restored.
+    fn tell(&mut self, now: Status) -> bool {
+        let restored = now.up && now.connections > self.connections;
+        if restored {
+            self.connections = now.connections;
+        }
+        self.report.send_modify(|report| {
+            report.connected = now.up;
+            report.restored += u64::from(restored);
+            report.trouble = now.trouble;
+        });
+        restored
+    }
+
     /// Goes on with another client where the one it had has ended. `None` when the broker was closed.
+    ///
+    /// It may have ended over an event, and with it what was told of those that came just before, while it was ending: they
+    /// would come together with that one again, for ever, and it would not be the oldest. So they come one by one.
     async fn renew(&mut self) -> Option<()> {
         loop {
             match self.hand.link.client(ANSWER).await {
@@ -202,6 +218,10 @@ impl Pull {
             }
             tokio::time::sleep(PAUSE).await;
         }
+        self.wary = self.limit;
+        // What follows is for this connection, and would ask a second time for each one.
+        let now = self.status.borrow_and_update().clone();
+        self.tell(now);
         self.restore().await;
         self.salvage().await;
         Some(())
