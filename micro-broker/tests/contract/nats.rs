@@ -200,11 +200,11 @@ mod kept_whatever_fails {
         let mut events = broker.subscribe(subscribe).await.unwrap();
         let publisher = Publisher::new(broker);
         publisher.publish(Event::new("strange.no", "1")).await.unwrap();
-        publish_raw(server.port(), "strange.yes", b"NATS/1.0\r\nname: J\xfcrgen\r\nx-a: b\r\n\r\n", b"2");
-        publish_raw(server.port(), "strange.yes", b"NATS/1.0\r\nwithout a colon\r\n\r\n", b"3");
-        publish_raw(server.port(), "strange.yes", b"NATS/1.0 503\r\n\r\n", b"4");
+        server.publish_raw("strange.yes", b"NATS/1.0\r\nname: J\xfcrgen\r\nx-a: b\r\n\r\n", b"2");
+        server.publish_raw("strange.yes", b"NATS/1.0\r\nwithout a colon\r\n\r\n", b"3");
+        server.publish_raw("strange.yes", b"NATS/1.0 503\r\n\r\n", b"4");
         // At this one it panics.
-        publish_raw(server.port(), "strange.yes", b"NATS/1.0\r\nname: a\rb\r\n\r\n", b"5");
+        server.publish_raw("strange.yes", b"NATS/1.0\r\nname: a\rb\r\n\r\n", b"5");
         publisher.publish(Event::new("strange.no", "6")).await.unwrap();
         let (mut handled, begun) = (std::collections::BTreeSet::new(), Instant::now());
         let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
@@ -245,7 +245,7 @@ mod kept_whatever_fails {
         let publisher = Publisher::new(broker);
         for head in [&b"NATS/1.0\r\nname: J\xfcrgen\r\n\r\n"[..], b"NATS/1.0\r\nname: a\rb\r\n\r\n"] {
             let restored = events.health().report().restored;
-            publish_raw(server.port(), "strange", head, b"");
+            server.publish_raw("strange", head, b"");
             let begun = Instant::now();
             while events.health().report().restored == restored {
                 assert!(begun.elapsed() < PATIENCE, "{:?}", events.health().report());
@@ -261,19 +261,6 @@ mod kept_whatever_fails {
                 assert!(begun.elapsed() < PATIENCE, "{:?}", events.health().report());
             }
         }
-    }
-
-    fn publish_raw(port: u16, subject: &str, head: &[u8], body: &[u8]) {
-        use std::io::{BufRead, BufReader, Write};
-
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let (head_length, length) = (head.len(), head.len() + body.len());
-        let begin = format!(
-            "CONNECT {{\"headers\":true,\"verbose\":false}}\r\nHPUB {subject} {head_length} {length}\r\n"
-        );
-        stream.write_all(&[begin.as_bytes(), head, body, b"\r\nPING\r\n"].concat()).unwrap();
-        let mut lines = BufReader::new(stream).lines();
-        assert!(lines.any(|line| line.unwrap() == "PONG"));
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Real servers, started by a test on ports nobody uses and ended with it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -118,6 +118,18 @@ impl NatsServer {
     /// As if its disk were another, once it is killed.
     pub(crate) fn lose_store(&self) {
         std::fs::remove_dir_all(self.dir.path().join("js")).unwrap();
+    }
+
+    /// Publishes what no client would, and returns once the server has it.
+    pub(crate) fn publish_raw(&self, subject: &str, head: &[u8], body: &[u8]) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let (head_length, length) = (head.len(), head.len() + body.len());
+        let begin = format!(
+            "CONNECT {{\"headers\":true,\"verbose\":false}}\r\nHPUB {subject} {head_length} {length}\r\n"
+        );
+        stream.write_all(&[begin.as_bytes(), head, body, b"\r\nPING\r\n"].concat()).unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        assert!(lines.any(|line| line.unwrap() == "PONG"));
     }
 
     fn run(program: &Path, dir: &Path, port: u16) -> Running {

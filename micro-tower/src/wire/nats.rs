@@ -61,6 +61,9 @@ impl NatsInbox {
 
     /// Serves `service` until `stop` ends and what was begun is answered. Deadline and metadata of each request hold
     /// as in a [`Service`](crate::Service). Dropping the future stops at once.
+    ///
+    /// Ends as well where the client does, which async-nats's does when it panics over a carriage return in a header that
+    /// anybody sends here: who is still to be called connects again and opens another.
     pub async fn serve<S, B>(self, service: S, stop: impl Future<Output = ()>)
     where
         S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,

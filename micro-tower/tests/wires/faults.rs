@@ -7,10 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
+#[cfg(feature = "nats")]
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use http_body_util::{BodyExt as _, Full};
 use micro_balance::NotSent;
-use micro_discover::{Endpoint, Memory, Service};
+use micro_discover::{Endpoint, Memory, Registry as _, Service};
 use micro_tower::transport::{Connection, Connector};
 use tokio::time::{sleep, timeout};
 use tonic::body::Body;
@@ -109,5 +111,41 @@ pub(crate) async fn a_broker_that_restarts_answers_nothing_twice(broker: &mut (i
     assert!(after.into_iter().all(|answered| answered));
     let handled = server.counts.begun.load(SeqCst);
     assert!(handled <= number as usize + 51, "{handled} handlers for {} calls", number + 51);
+    until("no handler is left", || server.counts.is_idle()).await;
+}
+
+/// Whoever may publish can send headers that async-nats gives its connection up over, or panics at: whatever end they are
+/// sent to, calls go on.
+#[cfg(feature = "nats")]
+pub(crate) async fn headers_that_cannot_be_read_end_no_transport(broker: &crate::server::NatsServer) {
+    let registry = Memory::default();
+    let server = Running::start(&broker.url(), &registry).await;
+    let client = client(&registry);
+    let answered = || async {
+        let response = timeout(Duration::from_secs(10), client.send(post("/echo", text("x")))).await;
+        response.expect("a call ends within its bound").is_ok()
+    };
+    let spy = async_nats::connect(broker.url()).await.unwrap();
+    let mut inboxes = spy.subscribe("_INBOX.>").await.unwrap();
+    spy.flush().await.unwrap();
+    assert!(answered().await);
+    let inbox = inboxes.next().await.unwrap().subject;
+    drop(inboxes);
+    let name = registry.get("echo").await.unwrap()[0].endpoints[0].address.authority().to_owned();
+    for head in [&b"NATS/1.0\r\nname: J\xfcrgen\r\n\r\n"[..], b"NATS/1.0\r\nname: a\rb\r\n\r\n"] {
+        for subject in [&*inbox, "micro.rpc.echo", &name, &format!("{name}.1")] {
+            broker.publish_raw(subject, head, b"");
+            // A call may be answered just before it breaks.
+            let mut in_a_row = 0;
+            let recovered = async {
+                while in_a_row < 5 {
+                    in_a_row = if answered().await { in_a_row + 1 } else { 0 };
+                    sleep(Duration::from_millis(50)).await;
+                }
+            };
+            let recovered = timeout(Duration::from_secs(30), recovered).await;
+            recovered.unwrap_or_else(|_| panic!("no answer after {} at {subject}", head.escape_ascii()));
+        }
+    }
     until("no handler is left", || server.counts.is_idle()).await;
 }
