@@ -40,7 +40,7 @@ pub struct Nats {
 }
 
 struct Shared {
-    link: Link,
+    link: Arc<Link>,
     subjects: Subjects,
     owned: Owned,
     memory: Arc<Memory>,
@@ -75,7 +75,8 @@ impl Nats {
     }
 
     fn with(link: Link, subjects: Subjects) -> Result<Self, Error> {
-        let (owned, memory) = (Owned::new(), Arc::default());
+        let link = Arc::new(link);
+        let (owned, memory) = (Owned::new(link.clone()), Arc::default());
         Ok(Self { shared: Arc::new(Shared { link, subjects, owned, memory }) })
     }
 }

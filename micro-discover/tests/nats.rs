@@ -217,3 +217,88 @@ mod neighbour {
         }
     }
 }
+
+/// Whoever speaks the protocol can publish headers that async-nats does not read, but gives up its connection over.
+mod unreadable {
+    use std::io::{BufRead, BufReader, Write};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// At the second one it panics.
+    const HEADS: [&[u8]; 2] = [b"NATS/1.0\r\nname: J\xfcrgen\r\n\r\n", b"NATS/1.0\r\nname: a\rb\r\n\r\n"];
+
+    fn publish_raw(port: u16, subject: &[u8], head: &[u8]) {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let length = head.len();
+        let rest = format!(" {length} {length}\r\n");
+        let connect = b"CONNECT {\"headers\":true,\"verbose\":false}\r\nHPUB ";
+        stream.write_all(&[connect, subject, rest.as_bytes(), head, b"\r\nPING\r\n"].concat()).unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        assert!(lines.any(|line| line.unwrap() == "PONG"));
+    }
+
+    /// Waits until everybody is found, by a process that has just started as well.
+    async fn until_found(url: &str, old: &Arc<dyn Registry>, wanted: usize) {
+        let begun = Instant::now();
+        for registry in [old, &open(url).unwrap()] {
+            let all =
+                |found: Vec<Service>| found.first().map_or(0, |service| service.endpoints.len()) == wanted;
+            while !(registry.get("greeter").await.is_ok_and(all) && registry.list().await.is_ok_and(all)) {
+                assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", registry.get("greeter").await);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    /// Whoever puts it on one of `subjects`, or at last in the place of what is announced.
+    async fn survives(server: &Nats, url: &str, subjects: &[&[u8]], place: Option<&[u8]>) {
+        let (here, there) = (open(url).unwrap(), open(url).unwrap());
+        let seen = Seen::by(&there);
+        // Renewed every 10 s only.
+        let stays = Announce::new(here.clone(), greeter("stays")).ttl(Duration::ZERO).start().await.unwrap();
+        seen.until(&["stays"]).await;
+        for (head, subject) in
+            HEADS.iter().flat_map(|head| subjects.iter().map(move |subject| (head, subject)))
+        {
+            let what = format!("{} {}", subject.escape_ascii(), head.escape_ascii());
+            publish_raw(server.port, subject, head);
+            until_found(url, &there, 1).await;
+            let late = Announce::new(here.clone(), greeter("late")).ttl(TTL).start().await.unwrap();
+            let came = seen.until(&["late", "stays"]).await;
+            until_found(url, &there, 2).await;
+            late.withdraw().await.unwrap();
+            let went = seen.until(&["stays"]).await;
+            println!("{what}: came after {came:?}, went after {went:?}");
+            assert!(!seen.missed("stays"), "{what}");
+        }
+        if let Some(place) = place {
+            publish_raw(server.port, place, HEADS[1]);
+        }
+        stays.withdraw().await.unwrap();
+        seen.until(&[]).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_cannot_be_read_on_the_subjects_of_the_registry_hides_nothing() {
+        let Some(server) = Nats::start() else { return };
+        let subjects: [&[u8]; 4] = [
+            b"micro.nats.watch",
+            b"micro.nats.query",
+            b"micro.registry.nats.watch",
+            b"micro.registry.nats.query",
+        ];
+        survives(&server, &server.url(), &subjects, None).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_cannot_be_read_in_the_bucket_hides_nothing() {
+        let Some(server) = Nats::start() else { return };
+        let subjects: [&[u8]; 3] = [
+            b"$KV.micro-registry.greeter.junk",
+            b"$KV.micro-registry.greeter.late",
+            b"$KV.micro-registry.greeter.\xff",
+        ];
+        survives(&server, &server.bucket_url(), &subjects, Some(b"$KV.micro-registry.greeter.stays")).await;
+    }
+}

@@ -5,6 +5,7 @@
 //! made our consumer.
 
 mod entries;
+mod unreadable;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::jetstream::kv::{Config, Operation, Store};
 use async_nats::jetstream::stream::StorageType;
-use async_nats::jetstream::{self, kv};
+use async_nats::jetstream::{self, Context, kv};
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -97,11 +98,16 @@ fn parse(mut url: Url) -> Result<NatsBucket, Invalid> {
     Ok(NatsBucket::with(link, &bucket, replicas))
 }
 
+fn context(client: &Client) -> Context {
+    let mut context = jetstream::new(client.clone());
+    context.set_timeout(ANSWER);
+    context
+}
+
 impl Shared {
     async fn store(&self) -> Result<(Client, Store), Trouble> {
         let client = self.link.client().await?;
-        let mut context = jetstream::new(client.clone());
-        context.set_timeout(ANSWER);
+        let context = context(&client);
         if let Ok(store) = context.get_key_value(&self.bucket).await {
             return Ok((client, store));
         }
@@ -129,6 +135,14 @@ impl Shared {
     }
 
     async fn remove(&self, service: &Service) -> Result<(), Trouble> {
+        match self.remove_once(service).await {
+            // It may have been lost over what is there instead.
+            Err(_) if unreadable::remove(self, Some(&service.name)).await => self.remove_once(service).await,
+            tried => tried,
+        }
+    }
+
+    async fn remove_once(&self, service: &Service) -> Result<(), Trouble> {
         let (_, store) = &self.store().await?;
         let remove = |record: Service| async move { remove(store, &record).await };
         stream::iter(split(service)).map(remove).buffer_unordered(WIDTH).try_collect().await

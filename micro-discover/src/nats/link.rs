@@ -1,12 +1,13 @@
-//! One connection to NATS, made when first needed; from then on the client restores it by itself.
+//! One connection to NATS, made when first needed; from then on the client restores it by itself, until it ends.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use futures_util::StreamExt;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::BoxError;
 
@@ -19,7 +20,16 @@ pub(super) struct Link {
     servers: Vec<ServerAddr>,
     login: Option<(String, Option<String>)>,
     tls: Option<Tls>,
-    client: Mutex<Option<Client>>,
+    client: Arc<Mutex<Option<Client>>>,
+    /// Held by whoever makes the client.
+    making: tokio::sync::Mutex<()>,
+    state: watch::Sender<Standing>,
+}
+
+/// Is told by being dropped that a client has ended for good, as it does when it panics over a line break in a header: the
+/// next one who needs a client makes a new one.
+struct End {
+    client: Weak<Mutex<Option<Client>>>,
     state: watch::Sender<Standing>,
 }
 
@@ -42,6 +52,7 @@ struct Standing {
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
 /// A server that is silent for twice as long is given up.
 const PING: Duration = Duration::from_secs(3);
+const NO_PANIC: &str = "nothing under this lock can panic";
 
 /// Why NATS did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +88,8 @@ impl Link {
             servers,
             login: None,
             tls: None,
-            client: Mutex::default(),
+            client: Arc::default(),
+            making: tokio::sync::Mutex::default(),
             state: watch::Sender::default(),
         })
     }
@@ -99,16 +111,7 @@ impl Link {
 
     /// The client, if its connection stands, or does so soon.
     pub(super) async fn client(&self) -> Result<Client, Trouble> {
-        let mut known = self.client.lock().await;
-        let client = match &*known {
-            Some(client) => client.clone(),
-            None => {
-                let connecting = timeout(2 * ANSWER, self.options().connect(self.servers.as_slice()));
-                let connected = connecting.await.map_err(|_| Trouble::Late)?;
-                known.insert(connected.map_err(|error| Trouble::Connection(error.into()))?).clone()
-            }
-        };
-        drop(known);
+        let client = timeout(2 * ANSWER, self.made()).await.map_err(|_| Trouble::Late)??;
         let mut state = self.state.subscribe();
         let standing = async {
             // The client's state changes a moment before the event that tells of it.
@@ -122,8 +125,21 @@ impl Link {
         }
     }
 
+    /// The client there is, or a new one, whose connection stands.
+    async fn made(&self) -> Result<Client, Trouble> {
+        let _making = self.making.lock().await;
+        let known = self.client.lock().expect(NO_PANIC).clone();
+        if let Some(client) = known {
+            return Ok(client);
+        }
+        let connecting = self.options().connect(self.servers.as_slice());
+        let client = connecting.await.map_err(|error| Trouble::Connection(error.into()))?;
+        Ok(self.client.lock().expect(NO_PANIC).insert(client).clone())
+    }
+
     fn options(&self) -> ConnectOptions {
         let state = self.state.clone();
+        let end = End { client: Arc::downgrade(&self.client), state: state.clone() };
         let mut options = ConnectOptions::new()
             .name("micro-discover")
             .connection_timeout(ANSWER)
@@ -134,6 +150,7 @@ impl Link {
                 _ => Duration::from_millis(900).mul_f64(0.5 + 0.5 * fastrand::f64()),
             })
             .event_callback(move |event| {
+                let _told = &end;
                 state.send_modify(|state| state.note(&event));
                 std::future::ready(())
             });
@@ -202,6 +219,17 @@ fn readable(url: &mut Url, name: &str) -> Result<Option<String>, Invalid> {
     match std::fs::read(&path) {
         Ok(_) => Ok(Some(path)),
         Err(error) => Err(Invalid::new(format!("{name} {}: {error}", quoted(&path)))),
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let Some(client) = self.client.upgrade() else { return };
+        if client.lock().expect(NO_PANIC).take().is_some() {
+            self.state.send_modify(|state| {
+                (state.up, state.trouble) = (false, Some("the client ended".to_owned()));
+            });
+        }
     }
 }
 

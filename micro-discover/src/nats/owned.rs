@@ -3,25 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Message};
-use futures_util::stream::{self, StreamExt};
+use async_nats::{Client, Message, Subscriber};
+use futures_util::stream::{SelectAll, StreamExt};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
-use super::link::{Trouble, round_trip};
+use super::link::{Link, Trouble, round_trip};
 use super::wire::{Change, Question, Subjects, change, in_pieces, publish, read_change, read_question, room};
 use crate::owned::Table;
 use crate::record::Service;
 use crate::said::Said;
 
+/// How long to wait before listening again, where that could not be done.
+const PAUSE: Duration = Duration::from_millis(100);
+
 pub(super) struct Owned {
+    link: Arc<Link>,
     table: Arc<Table>,
     answering: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Owned {
-    pub(super) fn new() -> Self {
-        Self { table: Arc::new(Table::new()), answering: Mutex::default() }
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self { link, table: Arc::new(Table::new()), answering: Mutex::default() }
     }
 
     /// Answers for the endpoints of `service` from now on, and tells everyone.
@@ -79,30 +84,58 @@ impl Owned {
         if answering.as_ref().is_some_and(|task| !task.is_finished()) {
             return Ok(());
         }
-        let (mut questions, mut changes) = (Vec::new(), Vec::new());
+        let mut ears = Ears::of(client.clone(), subjects).await?;
+        let (table, link, subjects) = (self.table.clone(), self.link.clone(), subjects.clone());
+        *answering = Some(tokio::spawn(async move {
+            loop {
+                ears.listen(&table).await;
+                ears = Ears::again(&link, &subjects).await;
+            }
+        }));
+        Ok(())
+    }
+}
+
+/// What is asked, and what others say.
+struct Ears {
+    client: Client,
+    questions: SelectAll<Subscriber>,
+    changes: SelectAll<Subscriber>,
+}
+
+impl Ears {
+    async fn of(client: Client, subjects: &Subjects) -> Result<Self, Trouble> {
+        let (mut questions, mut changes) = (SelectAll::new(), SelectAll::new());
         for subject in subjects.all_questions() {
             questions.push(client.subscribe(subject).await.map_err(Trouble::refused)?);
         }
         for subject in subjects.all_changes() {
             changes.push(client.subscribe(subject).await.map_err(Trouble::refused)?);
         }
-        let (table, client) = (self.table.clone(), client.clone());
-        *answering = Some(tokio::spawn(async move {
-            let (mut questions, mut changes) = (stream::select_all(questions), stream::select_all(changes));
-            loop {
-                tokio::select! {
-                    question = questions.next() => match question {
-                        Some(question) => answer(&table, &client, question).await,
-                        None => break,
-                    },
-                    change = changes.next() => match change {
-                        Some(change) => overhear(&table, &change),
-                        None => break,
-                    },
-                }
+        Ok(Self { client, questions, changes })
+    }
+
+    /// The same over the next client, as soon as there is one.
+    async fn again(link: &Link, subjects: &Subjects) -> Self {
+        loop {
+            let tried = async { Self::of(link.client().await?, subjects).await };
+            match tried.await {
+                Ok(ears) => return ears,
+                Err(error) => tracing::debug!(%error, "questions about services cannot be heard yet"),
             }
-        }));
-        Ok(())
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Answers until the client ends.
+    async fn listen(&mut self, table: &Table) {
+        loop {
+            tokio::select! {
+                Some(question) = self.questions.next() => answer(table, &self.client, question).await,
+                Some(change) = self.changes.next() => overhear(table, &change),
+                else => return,
+            }
+        }
     }
 }
 

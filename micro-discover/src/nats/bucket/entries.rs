@@ -4,16 +4,15 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
-use async_nats::jetstream;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
 use async_nats::jetstream::kv::Store;
+use async_nats::{HeaderMap, jetstream};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
-use super::Shared;
+use super::{Shared, unreadable};
 use crate::beliefs::Beliefs;
 use crate::follow::Source;
 use crate::gomicro::decode_said;
@@ -55,9 +54,17 @@ fn unescape(escaped: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// A consumer of the last entry under each key, and of every one to come.
-struct Entries {
+/// The subjects of the entries of `name`, or of all services.
+pub(super) fn subjects(prefix: &str, name: Option<&str>) -> String {
+    let keys = name.map_or_else(|| ">".to_owned(), |name| format!("{}.*", escape(name)));
+    format!("{prefix}{keys}")
+}
+
+/// A consumer of the last entry under each key, and of every one to come, while the connection stands.
+pub(super) struct Entries {
     messages: Ordered,
+    store: Store,
+    loss: BoxFuture<'static, Trouble>,
     /// How many there are to begin with.
     pending: u64,
     /// The server's time when it made the consumer.
@@ -65,11 +72,12 @@ struct Entries {
 }
 
 impl Entries {
-    async fn of(client: &Client, store: &Store, name: Option<&str>) -> Result<Self, Trouble> {
-        let keys = name.map_or_else(|| ">".to_owned(), |name| format!("{}.*", escape(name)));
+    async fn of(shared: &Shared, name: Option<&str>) -> Result<Self, Trouble> {
+        let (client, store) = shared.store().await?;
+        let loss = Box::pin(shared.link.loss());
         let config = OrderedConfig {
             deliver_subject: client.new_inbox(),
-            filter_subject: format!("{}{keys}", store.prefix),
+            filter_subject: subjects(&store.prefix, name),
             deliver_policy: DeliverPolicy::LastPerSubject,
             ..OrderedConfig::default()
         };
@@ -77,18 +85,23 @@ impl Entries {
         let consumer = made.map_err(Trouble::refused)?;
         let (pending, at) = (consumer.cached_info().num_pending, consumer.cached_info().created);
         let messages = consumer.messages().await.map_err(Trouble::refused)?;
-        Ok(Self { messages, pending, at })
+        Ok(Self { messages, store, loss, pending, at })
     }
 
+    /// May be dropped and called again, until it fails.
     async fn next(&mut self) -> Result<jetstream::Message, Trouble> {
-        match self.messages.next().await {
+        let message = tokio::select! {
+            trouble = &mut self.loss => return Err(trouble),
+            message = self.messages.next() => message,
+        };
+        match message {
             Some(message) => message.map_err(Trouble::refused),
             None => Err(Trouble::Lost("the consumer is gone".to_owned())),
         }
     }
 
     /// Believes what there is to begin with.
-    async fn current(&mut self, store: &Store, beliefs: &mut Beliefs) -> Result<(), Trouble> {
+    async fn current(&mut self, beliefs: &mut Beliefs) -> Result<(), Trouble> {
         for _ in 0..self.pending {
             let message = timeout(ANSWER, self.next()).await.unwrap_or(Err(Trouble::Late))?;
             let (published, revision) = match message.info() {
@@ -97,32 +110,52 @@ impl Entries {
             };
             let age = Duration::try_from(self.at - published).unwrap_or_default();
             if is_litter(&message, age) {
-                let sweep = store.stream.purge().sequence(revision + 1).filter(message.subject.to_string());
+                let purge = self.store.stream.purge();
+                let sweep = purge.sequence(revision + 1).filter(message.subject.to_string());
                 if let Err(error) = sweep.await {
                     tracing::debug!(%error, "an entry that is long over is left where it is");
                 }
             } else {
-                apply(&message, &store.prefix, age, beliefs);
+                apply(&message, &self.store.prefix, age, beliefs);
             }
         }
         Ok(())
     }
+
+    /// Waits until the set may have changed.
+    async fn follow(&mut self, beliefs: &mut Beliefs) -> Result<(), Trouble> {
+        let message = self.next().await?;
+        apply(&message, &self.store.prefix, Duration::ZERO, beliefs);
+        Ok(())
+    }
 }
 
-/// Believes in the endpoints of `name`, or of all services.
-pub(super) async fn read(shared: &Shared, name: Option<&str>, beliefs: &mut Beliefs) -> Result<(), Trouble> {
-    let (client, store) = shared.store().await?;
-    Entries::of(&client, &store, name).await?.current(&store, beliefs).await
+/// Believes in the endpoints of `name`, or of all services, and answers what follows.
+pub(super) async fn read(
+    shared: &Shared,
+    name: Option<&str>,
+    beliefs: &mut Beliefs,
+) -> Result<Entries, Trouble> {
+    loop {
+        let mut entries = Entries::of(shared, name).await?;
+        match entries.current(beliefs).await {
+            Ok(()) => return Ok(entries),
+            Err(Trouble::Late) => return Err(Trouble::Late),
+            // It may have been lost over one of them, and would be again each time that is read.
+            Err(_) if unreadable::remove(shared, name).await => {}
+            Err(lost) => return Err(lost),
+        }
+    }
 }
 
-fn is_deleted(message: &jetstream::Message) -> bool {
-    let operation = message.headers.as_ref().and_then(|headers| headers.get("KV-Operation"));
+pub(super) fn is_deleted(headers: &HeaderMap) -> bool {
+    let operation = headers.get("KV-Operation");
     operation.is_some_and(|operation| matches!(operation.as_str(), "DEL" | "PURGE"))
 }
 
 /// Whether it has been over, or deleted, for so long that nobody needs it.
 fn is_litter(message: &jetstream::Message, age: Duration) -> bool {
-    if is_deleted(message) {
+    if message.headers.as_ref().is_some_and(is_deleted) {
         return age > LITTER;
     }
     let ttl = decode_said(&message.payload).ok().and_then(|said| said.ttl);
@@ -135,7 +168,7 @@ fn apply(message: &jetstream::Message, prefix: &str, age: Duration, beliefs: &mu
         return;
     };
     match decode_said(&message.payload) {
-        _ if is_deleted(message) => beliefs.forget_id(&name, &id),
+        _ if message.headers.as_ref().is_some_and(is_deleted) => beliefs.forget_id(&name, &id),
         Ok(said) if said.service.name == name && said.service.endpoints.iter().all(|e| e.id == id) => {
             beliefs.read(&said, age);
         }
@@ -150,39 +183,26 @@ fn apply(message: &jetstream::Message, prefix: &str, age: Duration, beliefs: &mu
 pub(super) struct Watcher {
     shared: Arc<Shared>,
     name: String,
-    live: Option<Live>,
-}
-
-struct Live {
-    entries: Entries,
-    prefix: String,
-    loss: BoxFuture<'static, Trouble>,
+    entries: Option<Entries>,
 }
 
 impl Watcher {
     pub(super) fn new(shared: Arc<Shared>, name: String) -> Self {
-        Self { shared, name, live: None }
-    }
-
-    async fn begin(&mut self) -> Result<Beliefs, Trouble> {
-        let (client, store) = self.shared.store().await?;
-        let loss = Box::pin(self.shared.link.loss());
-        let mut entries = Entries::of(&client, &store, Some(&self.name)).await?;
-        let mut beliefs = self.shared.memory.recall(&self.name);
-        entries.current(&store, &mut beliefs).await?;
-        self.live = Some(Live { entries, prefix: store.prefix.clone(), loss });
-        Ok(beliefs)
+        Self { shared, name, entries: None }
     }
 }
 
 impl Source for Watcher {
     async fn start(&mut self) -> Result<Beliefs, Error> {
-        self.begin().await.map_err(|trouble| trouble.cannot("watch"))
+        let mut beliefs = self.shared.memory.recall(&self.name);
+        let reading = read(&self.shared, Some(&self.name), &mut beliefs).await;
+        self.entries = Some(reading.map_err(|trouble| trouble.cannot("watch"))?);
+        Ok(beliefs)
     }
 
     async fn follow(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
-        match &mut self.live {
-            Some(live) => live.follow(beliefs).await,
+        match &mut self.entries {
+            Some(entries) => entries.follow(beliefs).await,
             None => Err(Trouble::Lost("never made".to_owned())),
         }
         .map_err(|trouble| trouble.cannot("watch"))
@@ -190,23 +210,12 @@ impl Source for Watcher {
 
     async fn make_sure(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
         let reading = timeout(ANSWER, read(&self.shared, Some(&self.name), beliefs)).await;
-        reading.unwrap_or(Err(Trouble::Late)).map_err(|trouble| trouble.cannot("watch"))
+        let read = reading.unwrap_or(Err(Trouble::Late)).map_err(|trouble| trouble.cannot("watch"));
+        read.map(drop)
     }
 
     fn lose(&mut self, beliefs: Beliefs) {
         self.shared.memory.lose(&self.name, beliefs);
-    }
-}
-
-impl Live {
-    /// Waits until the set may have changed.
-    async fn follow(&mut self, beliefs: &mut Beliefs) -> Result<(), Trouble> {
-        let message = tokio::select! {
-            trouble = &mut self.loss => return Err(trouble),
-            message = self.entries.next() => message?,
-        };
-        apply(&message, &self.prefix, Duration::ZERO, beliefs);
-        Ok(())
     }
 }
 
