@@ -201,7 +201,7 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
 
     /// For how long requests wait while no endpoint is ready, counted from when the last one was lost or
     /// a new one was found; 3 s unless given, for ever with [`Duration::MAX`]. After that they fail at once until one
-    /// is.
+    /// is. With [`Duration::ZERO`] they fail as soon as each has failed to connect, as gRPC's calls do.
     pub fn failfast(mut self, limit: Duration) -> Self {
         self.failfast = limit;
         self

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use crate::sent::NotSent;
+
 /// Discovery knows of no endpoint of the service, or has not said of any in time.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}no endpoint is known: {}", Prefix(.service), Unresolved(.waited))]
@@ -22,8 +24,9 @@ pub struct NoMatch {
 /// No endpoint became ready in time.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "{}none of {known} known endpoints became ready within {waited:?}{}",
+    "{}none of {known} known endpoints became ready{}{}",
     Prefix(.service),
+    Within(.waited),
     Last(.last)
 )]
 pub struct NotReady {
@@ -39,7 +42,7 @@ impl NotReady {
         self.known
     }
 
-    /// How long the request waited.
+    /// How long requests wait; zero where they fail as soon as every endpoint has.
     pub fn waited(&self) -> Duration {
         self.waited
     }
@@ -73,6 +76,14 @@ impl fmt::Display for Unresolved<'_> {
     }
 }
 
+struct Within<'a>(&'a Duration);
+
+impl fmt::Display for Within<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() { Ok(()) } else { write!(f, " within {:?}", self.0) }
+    }
+}
+
 struct Last<'a>(&'a Option<Arc<str>>);
 
 impl fmt::Display for Last<'_> {
@@ -81,13 +92,9 @@ impl fmt::Display for Last<'_> {
     }
 }
 
-/// An error with all its causes on one line.
+/// Why an attempt failed, with all causes on one line. That it sent nothing is what the request says that waits for it.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let words = causes.filter(|cause| !cause.is::<NotSent>()).map(ToString::to_string);
+    words.collect::<Vec<_>>().join(": ")
 }

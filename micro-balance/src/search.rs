@@ -183,6 +183,9 @@ where
         if self.wish().is_some_and(|wish| snapshot.rejects(&self.shared.policy, &wish, &self.chance)) {
             return Some(NoMatch { service, ready: snapshot.len() }.into());
         }
+        if self.shared.failfast.is_zero() && snapshot.may_yet_be_ready() {
+            return None;
+        }
         let until = end(snapshot.unready_since.unwrap_or(self.began), self.shared.failfast);
         let mut sleep = self.sleep.take().unwrap_or_else(|| Box::pin(sleep_until(until)));
         if sleep.deadline() != until {

@@ -22,7 +22,7 @@ use crate::{
     settings::Settings,
     stats::{EJECTED, LOST, UNWELL},
     tried::Tried,
-    view::{Listed, View},
+    view::{Listed, State, View},
 };
 
 /// What handles and driver of one balancer share.
@@ -161,6 +161,14 @@ const REPICKS: u32 = 3;
 pub(crate) type Member<'a, S> = (&'a Endpoint, &'a S);
 
 impl<S, P: Policy> Snapshot<S, P> {
+    /// Whether discovery has yet to answer, or an endpoint to be connected to or to fail.
+    pub(crate) fn may_yet_be_ready(&self) -> bool {
+        let untried = |listed: &Listed| {
+            matches!(listed.state, State::Idle | State::Connecting) && listed.last_error.is_none()
+        };
+        !self.resolved || self.noted.iter().any(untried)
+    }
+
     /// Picks an endpoint that is open, one the request has not been to if there is any.
     #[inline(always)]
     #[allow(

@@ -134,6 +134,20 @@ async fn requests_wait_for_the_failfast_limit_and_then_fail_at_once_until_somebo
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_failfast_limit_requests_fail_once_every_endpoint_has() {
+    let ([slow, dead], _hand, changes) = fakes(["slow", "dead"], Mood::Connecting);
+    let balance = Balance::builder(changes).failfast(Duration::ZERO).build();
+    let request = tokio::spawn(balance.clone().oneshot(()));
+    dead.set(Mood::Refuses);
+    sleep(ms(500)).await;
+    assert!(!request.is_finished(), "one is still being connected to");
+    slow.set(Mood::Refuses);
+    let error = request.await.unwrap().unwrap_err();
+    let text = cause::<NotReady>(&error).unwrap().to_string();
+    assert!(text.starts_with("none of 2 known endpoints became ready; the last attempt: "), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_shorter_than_the_failfast_limit_fails_nothing() {
     let ([only], _hand, changes) = fakes(["only"], FAST);
     let balance = Balance::new(changes);

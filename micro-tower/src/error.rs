@@ -83,6 +83,7 @@ struct Details {
     endpoint: Option<Arc<str>>,
     elapsed: Option<Duration>,
     attempt: u32,
+    hinted: bool,
     source: BoxError,
 }
 
@@ -99,6 +100,7 @@ impl Error {
                 endpoint: None,
                 elapsed: None,
                 attempt: 1,
+                hinted: true,
                 source,
             }),
         }
@@ -142,6 +144,12 @@ impl Error {
         self
     }
 
+    /// Leaves it to the cause to say what to try.
+    pub(crate) fn without_hint(mut self) -> Self {
+        self.details.hinted = false;
+        self
+    }
+
     /// How far the request had come.
     pub fn phase(&self) -> Phase {
         self.details.phase
@@ -155,7 +163,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Details { phase, service, endpoint, elapsed, attempt, .. } = &*self.details;
+        let Details { phase, service, endpoint, elapsed, attempt, hinted, .. } = &*self.details;
         match (service, endpoint) {
             (Some(service), Some(endpoint)) => write!(f, "{service} at {endpoint}")?,
             (Some(name), None) | (None, Some(name)) => f.write_str(name)?,
@@ -168,13 +176,13 @@ impl fmt::Display for Error {
         if *attempt > 1 {
             write!(f, ", in attempt {attempt}")?;
         }
-        write!(f, ": {}", phase.hint())
+        if *hinted { write!(f, ": {}", phase.hint()) } else { Ok(()) }
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Details { phase, sent, service, endpoint, elapsed, attempt, source } = &*self.details;
+        let Details { phase, sent, service, endpoint, elapsed, attempt, source, .. } = &*self.details;
         f.debug_struct("Error")
             .field("phase", phase)
             .field("sent", sent)

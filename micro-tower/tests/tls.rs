@@ -20,7 +20,11 @@ use micro_tower::{
     transport::{Connection, Connector, SpiffeId, Tls},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 use tonic::body::Body;
 use tower::{BoxError, Service as _, ServiceExt as _, service_fn};
 
@@ -75,6 +79,31 @@ async fn call(address: SocketAddr, tls: Tls) -> Result<(), BoxError> {
     let answer = async { connection.ready().await?.call(request).await };
     timeout(Duration::from_secs(20), answer).await??;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_scheme_is_told_from_a_server_that_is_not_there() {
+    let authority = Authority::new();
+    let identity = authority.certify(&[], |_| {});
+    let tls = ServerTls::new(identity.chain.as_bytes(), identity.key.as_bytes()).unwrap();
+    let secured = serve(tls).await.port();
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = plain.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((mut stream, _)) = plain.accept().await {
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+            kept.push(stream);
+        }
+    });
+    let error = call(address, Tls::trusting(authority.pem().as_bytes()).unwrap()).await.unwrap_err();
+    let said = micro_tower::status::grpc(error);
+    assert!(said.message().ends_with("this endpoint does not speak TLS: http:// may reach it"), "{said:?}");
+
+    let endpoint = Endpoint::new("a", format!("http://127.0.0.1:{secured}").parse().unwrap());
+    let error = Connector::new().connect_with::<Body>(&endpoint).ready_oneshot().await.err().unwrap();
+    let said = micro_tower::status::grpc(error);
+    assert!(said.message().contains("without TLS (it answered with TLS): https:// may"), "{said:?}");
 }
 
 const GREETER: &str = "spiffe://example.org/greeter";

@@ -7,13 +7,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::net::{TcpStream, UnixStream};
 use tower::{BoxError, ServiceExt as _};
 
-#[cfg(feature = "tls")]
-use super::tls::Tls;
 use super::{
     brokers::Brokers,
     io::{Io, Stream},
     target::Target,
 };
+#[cfg(feature = "tls")]
+use super::{foreign::Foreign, tls::Tls};
 use crate::pipe::memory;
 
 /// Which HTTP an endpoint is spoken to in.
@@ -232,7 +232,7 @@ impl Connector {
         let version = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => HttpVersion::Http2,
             _ if self.http_version == HttpVersion::Http2 => {
-                return Err("the peer does not offer HTTP/2".into());
+                return Err(Foreign::NoProtocol.into());
             }
             _ => HttpVersion::Http1,
         };

@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::calls::Calls;
+use super::{calls::Calls, foreign::Greeting};
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]
 use crate::pipe::Pipe;
 use crate::pipe::Progress;
@@ -25,6 +25,8 @@ pub(super) struct Io {
     stream: Stream,
     reads: Arc<AtomicUsize>,
     progress: Arc<Progress>,
+    /// Who is waiting for the first that is read.
+    greeting: Option<Greeting>,
 }
 
 pub(super) enum Stream {
@@ -44,7 +46,7 @@ impl Io {
             Stream::Broker(pipe) => pipe.progress(),
             _ => Arc::default(),
         };
-        Self { stream, reads: Arc::default(), progress }
+        Self { stream, reads: Arc::default(), progress, greeting: None }
     }
 
     /// How far what is written has come.
@@ -67,6 +69,11 @@ impl Io {
             }
             _ => None,
         }
+    }
+
+    /// What will be read first.
+    pub(super) fn greeting(&mut self) -> Greeting {
+        self.greeting.get_or_insert_default().clone()
     }
 
     /// Grows whenever something is read, or the end is.
@@ -96,9 +103,13 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let result = each!(self, stream => Pin::new(stream).poll_read(cx, buffer));
         if result.is_ready() {
             self.reads.fetch_add(1, Relaxed);
+            if let Some(greeting) = self.greeting.take() {
+                greeting.heard(&buffer.filled()[before..]);
+            }
         }
         result
     }

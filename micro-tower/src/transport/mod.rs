@@ -12,6 +12,7 @@ mod calls;
 mod channel;
 mod connect;
 mod connection;
+mod foreign;
 mod gomicro;
 mod http1;
 mod http2;

@@ -8,6 +8,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::BoxError;
 
 use super::{
+    foreign::blame_tls,
     pem::{InvalidTls, roots},
     shown::Shown,
     spiffe::{Allowed, Servers, SpiffeId},
@@ -142,7 +143,7 @@ impl Tls {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned())?,
         };
-        Ok(TlsConnector::from(self.config.clone()).connect(name, stream).await?)
+        TlsConnector::from(self.config.clone()).connect(name, stream).await.map_err(blame_tls)
     }
 }
 

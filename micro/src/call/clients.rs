@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use micro_discover::{Endpoint, Filter, Fixed, Registry};
 use micro_tower::Client;
@@ -63,7 +64,9 @@ impl Clients {
                 let fixed =
                     Fixed::new([Endpoint::new("it", address.clone())]).expect("one endpoint with an id");
                 // The registry's rules for names hold for this one too: no scheme, no slash.
-                Client::builder(address.authority().replace('/', "-"), Arc::new(fixed))
+                let name = address.authority().replace('/', "-");
+                // Nobody else will ever be there: it is as well to say at once why this one is not.
+                Client::builder(name, Arc::new(fixed)).failfast(Duration::ZERO)
             }
         };
         if let Some(wanted) = endpoint.map(str::to_owned) {

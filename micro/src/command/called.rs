@@ -157,7 +157,7 @@ fn details(error: &Error) -> Vec<String> {
 fn health(target: &Target) -> String {
     match target {
         Target::Service(name) => format!("micro health {}", word(name)),
-        Target::Address(address) => format!("another address, or start what is to listen on {address}"),
+        Target::Address(address) => format!("another address, or have a server of gRPC listen on {address}"),
     }
 }
 

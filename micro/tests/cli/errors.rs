@@ -1,5 +1,9 @@
 //! Exit codes by kind of failure, and what is said.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
 use crate::program::Place;
 
 #[test]
@@ -20,6 +24,33 @@ fn a_mistyped_service_is_not_found_and_the_one_meant_is_suggested() {
     assert_eq!(run.code, Some(3), "{run:?}");
     assert!(run.err.contains("try:   micro deregister greeter --id g-1"), "{run:?}");
     assert!(place.ok(&["list"]).contains("greeter"), "nothing is done by halves");
+}
+
+#[test]
+fn an_address_where_nobody_speaks_grpc_is_told_at_once_and_why() {
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = stranger.local_addr().unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = stranger.accept() {
+            stream.write_all(b"HTTP/1.1 505 HTTP Version Not Supported\r\n\r\n").unwrap();
+            stream.read_to_end(&mut Vec::new()).ok();
+        }
+    });
+    let place = Place::new();
+    for (address, why) in [
+        (dead, "is it running, and listening on that address?: tcp connect error: Connection refused"),
+        (
+            address,
+            "this endpoint does not speak HTTP/2 (it answered with \"HTTP/1.1 505 HTTP Version Not Supported\")",
+        ),
+    ] {
+        let began = Instant::now();
+        let run = place.run(&["call", &address.to_string(), "Greeter.Hello", "{}"]);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert_eq!((run.code, run.err.matches("not sent").count()), (Some(78), 1), "{run:?}");
+        assert!(run.err.contains(why), "{run:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use crate::{
     error::{Error, Phase},
     transport::{
         connect::{Connector, HttpVersion},
+        foreign::Foreign,
         http1::Http1,
         http2::{Driver, Http2},
         request::RequestBody,
@@ -29,8 +33,13 @@ pub(super) async fn connect<B: RequestBody>(
     target: Arc<Target>,
 ) -> Result<(), Failed> {
     let started = Instant::now();
-    let made = tokio::time::timeout(settings.connect_timeout, make(&endpoint, &settings, &target)).await;
-    let result = made.unwrap_or_else(|_| Err("connecting took too long".into()));
+    let reached = AtomicBool::new(false);
+    let made = make(&endpoint, &settings, &target, &reached);
+    let made = tokio::time::timeout(settings.connect_timeout, made).await;
+    let result = made.unwrap_or_else(|_| match reached.into_inner() {
+        true => Err(Foreign::Silent.into()),
+        false => Err("connecting took too long".into()),
+    });
     if let Some(endpoint) = endpoint.upgrade() {
         endpoint.running().failed_at = result.is_err().then(Instant::now);
     }
@@ -41,6 +50,7 @@ async fn make<B: RequestBody>(
     endpoint: &Weak<Peer<B>>,
     settings: &Connector,
     target: &Target,
+    reached: &AtomicBool,
 ) -> Result<(), BoxError> {
     if let Some(gomicro) = endpoint.upgrade().and_then(|endpoint| endpoint.gomicro.clone()) {
         gomicro.connect(settings, target).await?;
@@ -59,6 +69,7 @@ async fn make<B: RequestBody>(
         }
         return Ok(());
     }
+    reached.store(true, Ordering::Relaxed);
     let interval = settings.ping_interval.map(|interval| interval * 2_u32.pow(calm));
     let (http2, driver) = Http2::handshake(io, settings, interval, target.name().clone()).await?;
     if let Some(endpoint) = endpoint.upgrade() {
@@ -93,7 +104,9 @@ impl Failed {
 
     pub(super) fn at(self, target: &Target) -> Error {
         let elapsed = self.elapsed;
-        target.name().blame(Error::not_sent(Phase::Connect, self).elapsed(elapsed))
+        let told = self.source.is::<Foreign>();
+        let error = target.name().blame(Error::not_sent(Phase::Connect, self).elapsed(elapsed));
+        if told { error.without_hint() } else { error }
     }
 }
 

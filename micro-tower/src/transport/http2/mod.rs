@@ -69,6 +69,16 @@ impl Http2 {
         settings: &Connector,
         ping_interval: Option<Duration>,
         name: Name,
+    ) -> Result<(Arc<Self>, Driver), BoxError> {
+        let greeting = io.greeting();
+        Self::begin(io, settings, ping_interval, name).await.map_err(|error| greeting.blame(error))
+    }
+
+    async fn begin(
+        mut io: Io,
+        settings: &Connector,
+        ping_interval: Option<Duration>,
+        name: Name,
     ) -> Result<(Arc<Self>, Driver), h2::Error> {
         let (reads, progress) = (io.reads(), io.progress());
         let calls = io.calls(settings.max_header_bytes as usize);
