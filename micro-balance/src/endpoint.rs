@@ -18,6 +18,9 @@ pub struct Attributes {
     pub zone: Option<Arc<str>>,
     /// Endpoints of the lowest number that can answer take all requests. 0 unless given.
     pub priority: u32,
+    /// Whether it takes requests only where the others of its priority that are well do not suffice: less than 1 / 1.4 of
+    /// all are. Envoy's `DEGRADED`. Health checks can find the same.
+    pub degraded: bool,
     /// Labels, for policies that choose by them.
     pub metadata: Arc<BTreeMap<String, String>>,
 }
@@ -26,7 +29,7 @@ impl Default for Attributes {
     fn default() -> Self {
         // All that have no labels share them: there may be many.
         static NONE: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(Arc::default);
-        Self { weight: 1, zone: None, priority: 0, metadata: NONE.clone() }
+        Self { weight: 1, zone: None, priority: 0, degraded: false, metadata: NONE.clone() }
     }
 }
 

@@ -42,6 +42,7 @@ mod listen;
 mod out_of_band;
 mod eject;
 pub mod health;
+mod condition;
 mod settings;
 mod error;
 mod sent;

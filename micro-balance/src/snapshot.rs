@@ -72,7 +72,7 @@ pub(crate) struct Snapshot<S, P: Policy> {
     pub(crate) shares: Shares,
     /// Those that one request at a time may find out about.
     pub(crate) half_open: Box<[(Endpoint, S)]>,
-    /// Those that take nothing new, and go on with the sessions they have.
+    /// Those that take nothing new, or little as they are degraded, and go on with the sessions they have.
     pub(crate) draining: Members<S>,
     /// Those of whom there is more to say than that they are in a group and well.
     pub(crate) noted: Box<[Listed]>,

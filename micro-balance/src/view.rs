@@ -18,6 +18,9 @@ pub enum State {
     Connecting,
     /// It takes requests.
     Ready,
+    /// It takes requests where those that are well do not suffice, see
+    /// [`Attributes::degraded`](crate::Attributes::degraded).
+    Degraded,
     /// Active checks find it unwell, and it takes no requests unless too few others are left.
     Unhealthy,
     /// It did too badly, and takes no requests unless too few others are left.
@@ -31,10 +34,11 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Idle,
         Self::Connecting,
         Self::Ready,
+        Self::Degraded,
         Self::Unhealthy,
         Self::Ejected,
         Self::Draining,
@@ -47,6 +51,7 @@ impl State {
             Self::Idle => "idle",
             Self::Connecting => "connecting",
             Self::Ready => "ready",
+            Self::Degraded => "degraded",
             Self::Unhealthy => "unhealthy",
             Self::Ejected => "ejected",
             Self::Draining => "draining",

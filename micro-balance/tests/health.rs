@@ -103,7 +103,7 @@ async fn an_endpoint_that_does_not_answer_the_check_in_time_is_unwell() {
 #[tokio::test(start_paused = true)]
 async fn when_checks_find_everybody_unwell_requests_are_sent_all_the_same() {
     let (_fakes, _hand, changes) = fakes(["a", "b"], FAST);
-    let check = |_: Fake| async { Err("the check itself is broken".into()) };
+    let check = |_: Fake| async { Err::<(), _>("the check itself is broken".into()) };
     let balance = Balance::builder(changes).health_check(schedule(), check).build();
     settle().await;
     assert_eq!(states(&balance), [State::Unhealthy; 2]);
@@ -263,6 +263,44 @@ async fn a_page_with_the_expected_status_means_that_the_endpoint_is_well() {
     status.store(200, Relaxed);
     sleep(ms(2_010)).await;
     assert_eq!(states(&strict), [State::Ready]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_says_that_an_endpoint_is_unwell_at_once_unless_its_status_may_be_chance_and_that_it_is_degraded()
+ {
+    let (status, degraded) = (Arc::new(AtomicU16::new(200)), Arc::new(AtomicUsize::new(0)));
+    let (answers, says) = (status.clone(), degraded.clone());
+    let server = service_fn(move |_: Request<Full<bytes::Bytes>>| {
+        let mut response = Response::new(Full::<bytes::Bytes>::default());
+        *response.status_mut() = StatusCode::from_u16(answers.load(Relaxed)).unwrap();
+        if says.load(Relaxed) > 0 {
+            response.headers_mut().insert("x-envoy-degraded", "".parse().unwrap());
+        }
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let check = HttpCheck::new("/healthz").unwrap().retriable([500..=502]);
+    let balance = Balance::<_, Request<Full<bytes::Bytes>>>::builder(ServiceList::new(vec![server]))
+        .protocol(Http)
+        .health_check(schedule(), check)
+        .build();
+    settle().await;
+    let state = async || {
+        sleep(ms(1_000)).await;
+        states(&balance)[0]
+    };
+    assert_eq!(state().await, State::Ready);
+    degraded.store(1, Relaxed);
+    assert_eq!(state().await, State::Degraded);
+    status.store(502, Relaxed);
+    assert_eq!(
+        (state().await, state().await, state().await),
+        (State::Degraded, State::Degraded, State::Unhealthy)
+    );
+    degraded.store(0, Relaxed);
+    status.store(200, Relaxed);
+    assert_eq!((state().await, state().await), (State::Unhealthy, State::Ready));
+    status.store(503, Relaxed);
+    assert_eq!(state().await, State::Unhealthy, "its own word");
 }
 
 #[tokio::test]

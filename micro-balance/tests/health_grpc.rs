@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -39,6 +39,7 @@ struct Scripted {
     mouth: Arc<Mutex<Option<Mouth>>>,
     first: Arc<Mutex<Vec<Result<ServingStatus, Status>>>>,
     watched: Arc<AtomicUsize>,
+    degraded: Arc<AtomicBool>,
 }
 
 fn word(status: ServingStatus) -> HealthCheckResponse {
@@ -57,6 +58,15 @@ impl Scripted {
         self.mouth.lock().unwrap().as_ref().unwrap().send(Ok(word(status))).unwrap();
     }
 
+    /// The answer, with the header that says it is degraded if it is.
+    fn answer<T>(&self, answer: T) -> Response<T> {
+        let mut response = Response::new(answer);
+        if self.degraded.load(Relaxed) {
+            response.metadata_mut().insert("x-envoy-degraded", "1".parse().unwrap());
+        }
+        response
+    }
+
     fn hang_up(&self) {
         *self.mouth.lock().unwrap() = None;
     }
@@ -70,7 +80,7 @@ impl Health for Scripted {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         self.watched.fetch_add(1, Relaxed);
         assert_eq!(request.get_ref().service, "greeter.Greeter");
-        self.first.lock().unwrap()[0].clone().map(|status| Response::new(word(status)))
+        self.first.lock().unwrap()[0].clone().map(|status| self.answer(word(status)))
     }
 
     type WatchStream = Words;
@@ -84,7 +94,7 @@ impl Health for Scripted {
         }
         let (sender, words) = mpsc::unbounded_channel();
         *self.mouth.lock().unwrap() = Some(sender);
-        Ok(Response::new(stream::iter(first).chain(UnboundedReceiverStream::new(words)).boxed()))
+        Ok(self.answer(stream::iter(first).chain(UnboundedReceiverStream::new(words)).boxed()))
     }
 }
 
@@ -170,6 +180,24 @@ async fn a_server_that_opens_the_stream_and_says_nothing_is_unwell_after_the_tim
     let balance = balance(&server, greeter());
     sleep(Duration::from_millis(1_010)).await;
     assert_eq!(state(&balance).await, State::Unhealthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_may_say_that_the_endpoint_is_degraded() {
+    for check in [greeter(), greeter().unary()] {
+        let server = Scripted::saying([Ok(ServingStatus::Serving)]);
+        server.degraded.store(true, Relaxed);
+        let balance = balance(&server, check);
+        assert_eq!(state(&balance).await, State::Degraded);
+        server.degraded.store(false, Relaxed);
+        server.hang_up();
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(state(&balance).await, State::Ready);
+        *server.first.lock().unwrap() = vec![Ok(ServingStatus::NotServing)];
+        server.hang_up();
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(state(&balance).await, State::Unhealthy, "what it says counts at once");
+    }
 }
 
 #[tokio::test(start_paused = true)]

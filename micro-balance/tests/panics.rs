@@ -23,7 +23,7 @@ use futures_util::{
 use micro_balance::{
     Attributes, Balance, Ejection, Reconnect, State,
     failfast::FailfastLayer,
-    health::{Check, HealthCheck},
+    health::{Check, Condition, HealthCheck},
     hedge::HedgeLayer,
     policy::{Load, Policy, Prequal, RoundRobin},
 };
@@ -71,13 +71,13 @@ struct Says<F>(F);
 
 impl<F> Check<Fake> for Says<F>
 where
-    F: Fn() -> BoxStream<'static, Result<bool, BoxError>> + Send + Sync + 'static,
+    F: Fn() -> BoxStream<'static, Result<Condition, BoxError>> + Send + Sync + 'static,
 {
-    fn ask(&self, _: Fake) -> BoxFuture<'static, Result<(), BoxError>> {
+    fn ask(&self, _: Fake) -> BoxFuture<'static, Result<Condition, BoxError>> {
         Box::pin(ready(Err("it is followed".into())))
     }
 
-    fn follow(&self, _: Fake) -> Option<BoxStream<'static, Result<bool, BoxError>>> {
+    fn follow(&self, _: Fake) -> Option<BoxStream<'static, Result<Condition, BoxError>>> {
         Some((self.0)())
     }
 }
@@ -102,7 +102,7 @@ async fn words_that_end_in_a_panic_are_listened_to_again() {
     let check = Says(move || match asked.fetch_add(1, Relaxed) {
         0 => panic!("no words at all"),
         1 => stream::once(broken("none that can be read")).boxed(),
-        _ => stream::iter([Ok(true)]).chain(stream::pending()).boxed(),
+        _ => stream::iter([Ok(Condition::Well)]).chain(stream::pending()).boxed(),
     });
     let balance: Balance<_, ()> =
         Balance::builder(changes).health_check(HealthCheck::default(), check).build();

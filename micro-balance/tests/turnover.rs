@@ -84,7 +84,8 @@ impl Policy for Compared {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Insert(usize, u32),
+    /// With this weight, and degraded or not.
+    Insert(usize, u32, bool),
     Remove(usize),
     Fails(usize),
     Recovers(usize),
@@ -95,7 +96,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => (0..MOST, 1_u32..3).prop_map(|(which, weight)| Step::Insert(which, weight)),
+        4 => (0..MOST, 1_u32..3, 0..8).prop_map(|(which, weight, n)| Step::Insert(which, weight, n == 0)),
         3 => (0..MOST).prop_map(Step::Remove),
         2 => (0..MOST).prop_map(Step::Fails),
         2 => (0..MOST).prop_map(Step::Recovers),
@@ -109,14 +110,14 @@ async fn live(names: &[&'static str], steps: &[Step], updates: &AtomicUsize) {
     let (hand, changes) = discovery();
     let fakes: Vec<_> = names.iter().map(|name| Fake::new(name, FAST)).collect();
     let policy = Compared::new();
-    let weights = Arc::new(Mutex::new(vec![1_u32; MOST]));
-    let described = weights.clone();
+    let said = Arc::new(Mutex::new(vec![(1_u32, false); MOST]));
+    let described = said.clone();
     let balance: Balance<_, (), _> = Balance::builder(changes)
         .policy(policy.clone())
         .ejection(Ejection::off())
         .attributes(move |name: &&'static str, _: &Fake| {
-            let weight = described.lock().unwrap()[name[1..].parse::<usize>().unwrap()];
-            Attributes { weight, ..Attributes::default() }
+            let (weight, degraded) = described.lock().unwrap()[name[1..].parse::<usize>().unwrap()];
+            Attributes { weight, degraded, ..Attributes::default() }
         })
         .seed(1)
         .build();
@@ -127,9 +128,9 @@ async fn live(names: &[&'static str], steps: &[Step], updates: &AtomicUsize) {
     let mut handles = Vec::new();
     for step in steps {
         match *step {
-            Step::Insert(index, weight) => {
+            Step::Insert(index, weight, degraded) => {
                 present.insert(index);
-                weights.lock().unwrap()[index] = weight;
+                said.lock().unwrap()[index] = (weight, degraded);
                 hand.insert(names[index], &fakes[index]);
             }
             Step::Remove(index) => {
@@ -160,9 +161,12 @@ async fn live(names: &[&'static str], steps: &[Step], updates: &AtomicUsize) {
     // Longer than any wait between attempts to connect.
     sleep(Duration::from_secs(5)).await;
     let seen: Vec<_> = balance.endpoints().iter().map(|view| (view.id.to_string(), view.state)).collect();
-    let expected: Vec<_> = present.iter().map(|&index| (names[index].to_owned(), State::Ready)).collect();
+    let state = |index: usize| if said.lock().unwrap()[index].1 { State::Degraded } else { State::Ready };
+    let expected: Vec<_> = present.iter().map(|&index| (names[index].to_owned(), state(index))).collect();
     assert_eq!(seen, expected);
-    assert_eq!(balance.ready_endpoints(), present.len());
+    let well = expected.iter().filter(|(_, state)| *state == State::Ready).count();
+    let suffice = well * 140 >= present.len() * 100;
+    assert_eq!(balance.ready_endpoints(), if suffice { well } else { present.len() });
     assert_eq!(*policy.wrong.lock().unwrap(), Vec::<String>::new());
     updates.fetch_add(policy.updates.load(Relaxed), Relaxed);
 }

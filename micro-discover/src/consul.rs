@@ -124,7 +124,7 @@ impl ConsulBuilder {
         self
     }
 
-    /// Leaves out endpoints with a check in the state `warning`, too.
+    /// Leaves out endpoints with a check in the state `warning`, too, which are [degraded](crate::Endpoint::degraded) else.
     pub fn passing_only(mut self) -> Self {
         self.passing_only = true;
         self

@@ -8,6 +8,10 @@ use crate::address::Address;
 use crate::invalid::{Invalid, check_name, quoted};
 use crate::labels::Labels;
 
+/// The label that says how an endpoint is, and what it says where others go first.
+const HEALTH: &str = "health";
+const DEGRADED: &str = "degraded";
+
 /// Names an endpoint within its service, across versions. Two endpoints of a service never share one.
 pub type EndpointId = String;
 
@@ -231,6 +235,17 @@ impl Endpoint {
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
         self
+    }
+
+    /// Labels it as taking only what the others cannot: `health` is `degraded`. Consul's `warning` is read as that.
+    pub fn degraded(self) -> Self {
+        self.metadata(HEALTH, DEGRADED)
+    }
+
+    /// Whether it is labelled so.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.metadata.get(HEALTH).is_some_and(|health| health.eq_ignore_ascii_case(DEGRADED))
     }
 
     fn check(&self) -> Result<(), Invalid> {

@@ -215,6 +215,8 @@ async fn a_warning_counts_as_well_unless_only_passing_does() {
         fake.plays(answer("200 OK", "x-consul-index: 5\r\n", &ONE.replace("passing", state)));
         assert_eq!(lenient.get("greeter").await.unwrap().len(), is_lenient, "{state}");
         assert_eq!(strict.get("greeter").await.unwrap().len(), is_strict, "{state}");
+        let degraded = lenient.get("greeter").await.unwrap().iter().any(|it| it.endpoints[0].is_degraded());
+        assert_eq!(degraded, state == "warning", "others go first");
     }
 }
 

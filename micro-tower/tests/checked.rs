@@ -11,7 +11,7 @@ use http::{Request, Response};
 use micro_balance::{
     State,
     health::{GrpcCheck, HealthCheck, HttpCheck, TcpCheck},
-    policy::RoundRobin,
+    policy::{Policy, RoundRobin},
     retry::RetryLayer,
 };
 use micro_discover::{Endpoint, Endpoints, Service};
@@ -33,7 +33,7 @@ fn often() -> HealthCheck {
     HealthCheck::default().interval(Duration::from_millis(20)).unhealthy_threshold(1).healthy_threshold(1)
 }
 
-async fn become_state(client: &Client, number: usize, state: State) {
+async fn become_state<P: Policy>(client: &Client<P>, number: usize, state: State) {
     for _ in 0..1_000 {
         if client.endpoints().get(number).is_some_and(|view| view.state == state) {
             return;
@@ -82,6 +82,41 @@ async fn an_endpoint_is_asked_for_a_page_or_for_a_connection() {
     let check = TcpCheck::new(|connection: &Connection<_>| connection.tcp_address());
     let client = Client::builder_over("greeter", set()).health_check(often(), check).build();
     become_state(&client, 0, State::Ready).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_degraded_by_its_record_or_its_page_is_spared_while_others_suffice() {
+    let page = |degraded: &'static str| async move {
+        let answer = move |request: Request<_>| async move {
+            let mut response = Response::new(Body::default());
+            if request.uri().path() == "/healthz" && degraded == "page" {
+                response.headers_mut().insert("x-envoy-degraded", "1".parse().unwrap());
+            }
+            response
+        };
+        serve(answer).await.to_string()
+    };
+    for how in ["record", "page"] {
+        let mut service = Service::new("greeter");
+        for (number, degraded) in ["", "", "", how].into_iter().enumerate() {
+            let endpoint = Endpoint::new(number.to_string(), page(degraded).await.parse().unwrap());
+            service = service.endpoint(if degraded == "record" { endpoint.degraded() } else { endpoint });
+        }
+        let set = futures_util::stream::iter([vec![service]]).chain(futures_util::stream::pending());
+        let client = Client::builder_over("greeter", Endpoints::new(set))
+            .policy(RoundRobin::new())
+            .health_check(often(), HttpCheck::new("/healthz").unwrap())
+            .build();
+        for number in 0..3 {
+            become_state(&client, number, State::Ready).await;
+        }
+        become_state(&client, 3, State::Degraded).await;
+        for _ in 0..12 {
+            client.send(Request::get("/").body(Body::default()).unwrap()).await.unwrap();
+        }
+        let picks: Vec<_> = client.endpoints().iter().map(|view| view.picks).collect();
+        assert_eq!(picks, [4, 4, 4, 0], "{how}");
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use super::{
     slot::{Checked, Health},
 };
 use crate::{
+    condition::Condition,
     policy::Policy,
     snapshot::AbortOnDrop,
     stats::{Stats, UNWELL},
@@ -25,7 +26,7 @@ where
     pub(super) fn check(&mut self, serial: u64) {
         let Some(supervisor) = &self.driver.supervisor else { return };
         let Some(slot) = self.slots.get_mut(serial) else { return };
-        if slot.affairs().checker.is_some() && slot.checked != Checked::Unwell {
+        if slot.affairs().checker.is_some() && !slot.checked.is_unwell() {
             return;
         }
         let stats = slot.endpoint.stats().clone();
@@ -45,21 +46,22 @@ where
     }
 
     /// An endpoint's health has changed.
-    pub(super) fn on_checked(&mut self, serial: u64, well: bool) {
+    pub(super) fn on_checked(&mut self, serial: u64, condition: Condition) {
         let Some(slot) = self.slots.get_mut(serial).filter(|slot| slot.checked != Checked::Off) else {
             return;
         };
         let readmits =
             self.driver.supervisor.as_ref().is_some_and(|checks| checks.schedule().is_readmitting());
-        let said = std::mem::replace(&mut slot.checked, if well { Checked::Well } else { Checked::Unwell });
-        if well && said != Checked::Well && self.driver.eligibility.slow_start.is_some() {
+        let well = condition != Condition::Unwell;
+        let before = std::mem::replace(&mut slot.checked, Checked::Said(condition));
+        if well && !before.is_well() && self.driver.eligibility.slow_start.is_some() {
             // However long it was connected and had no requests, only now it begins to warm up.
             slot.affairs_mut().since = Some(Instant::now());
         }
         let stats = slot.endpoint.stats();
         let mark = if well { Stats::unbar } else { Stats::bar };
         mark(stats, UNWELL);
-        tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, well, "endpoint checked");
+        tracing::info!(service = self.driver.name.as_deref(), endpoint = ?slot.key, ?condition, "endpoint checked");
         if well && readmits && slot.health() != Health::Well {
             self.readmit(serial);
         }

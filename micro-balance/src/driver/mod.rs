@@ -299,7 +299,7 @@ where
                 self.touch(serial);
             }
             Report::Failing(serial, reason) => self.on_failing(serial, reason),
-            Report::Checked(serial, well) => self.on_checked(serial, well),
+            Report::Checked(serial, condition) => self.on_checked(serial, condition),
             Report::Probed(serial, well) => {
                 if let Some(slot) = self.slots.get(serial) {
                     slot.endpoint.stats().release_probe();

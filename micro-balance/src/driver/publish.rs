@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{
     Event, State,
     roster::Place,
-    slot::{Checked, Health, Slot},
+    slot::{Health, Slot},
 };
 use crate::{
     eligible::{Candidate, Marks, Panic, SlowStart, Standing},
@@ -102,7 +102,7 @@ where
         let amended = self.roster.amend(&mut self.slots, |level| {
             let panic = self.driver.settings.ejection.panic_threshold();
             let loads = self.driver.eligibility.priority.loads(&[level], panic);
-            loads.iter().all(|load| !load.panic && load.healthy > 0)
+            loads.iter().all(|load| !load.panic && load.healthy > 0 && load.degraded == 0)
         })?;
         let group = amended.before.groups.first()?;
         let turnover = Turnover::new(
@@ -118,7 +118,10 @@ where
             groups: [Group { members: amended.members, table, mask: CALM, marks: Marks::default() }].into(),
             shares: Shares::new([1].into_iter()),
             half_open: noted().filter_map(half_open).collect(),
-            draining: Members::default(),
+            draining: noted()
+                .filter(|slot| slot.standing() == Standing::Degraded)
+                .filter_map(member)
+                .collect(),
             noted: noted().map(Slot::listed).collect(),
             known: self.slots.len(),
             resolved: true,
@@ -166,10 +169,13 @@ where
             (Shares::new(eligible.groups.iter().map(|plan| plan.share)), out.filter_map(half_open).collect());
         // They are in no group unless there is nobody else.
         let apart = !groups.iter().any(|group| group.marks.has(Marks::DRAINED));
-        let drained = slots.iter().copied().filter(|slot| apart && slot.placed().drained);
-        let draining = drained.chain(self.leaving.values()).filter(|slot| slot.standing() == Standing::Well);
-        let draining =
-            draining.filter_map(|slot| Some((slot.endpoint.clone(), slot.service.clone()?))).collect();
+        let is_drained =
+            |slot: &Slot<K, S>| apart && slot.placed().drained && slot.standing() == Standing::Well;
+        // So are degraded ones, or else have a part of the requests.
+        let drained =
+            slots.iter().copied().filter(|slot| is_drained(slot) || slot.standing() == Standing::Degraded);
+        let leaving = self.leaving.values().filter(|slot| slot.is_connected() && slot.is_well());
+        let draining = drained.chain(leaving).filter_map(member).collect();
         let plain = matches!(&*eligible.groups, [only] if !only.panic && only.marks.is_empty());
         self.roster.count(&mut self.slots, &groups, plain && eligibility.is_plain());
         Snapshot {
@@ -202,9 +208,14 @@ fn table<S, P: Policy>(policy: &P, before: Option<&Group<S, P>>, endpoints: &[En
     before.and_then(update).unwrap_or_else(|| policy.table(endpoints))
 }
 
+/// An endpoint and its service.
+fn member<K, S: Clone>(slot: &Slot<K, S>) -> Option<(Endpoint, S)> {
+    Some((slot.endpoint.clone(), slot.service.clone()?))
+}
+
 /// Who may be found out about by one request at a time.
 fn half_open<K, S: Clone>(slot: &Slot<K, S>) -> Option<(Endpoint, S)> {
-    let open = slot.health() == Health::HalfOpen && slot.checked != Checked::Unwell && slot.is_connected();
+    let open = slot.health() == Health::HalfOpen && !slot.checked.is_unwell() && slot.is_connected();
     Some((slot.endpoint.clone(), slot.service.clone().filter(|_| open)?))
 }
 
@@ -230,6 +241,7 @@ impl<K, S> Slot<K, S> {
 
     fn standing(&self) -> Standing {
         match (self.is_connected(), self.is_well()) {
+            (true, true) if self.is_degraded() => Standing::Degraded,
             (true, true) => Standing::Well,
             (true, false) => Standing::Out,
             (false, _) if self.service.is_none() && self.affairs().failures == 0 => Standing::New,

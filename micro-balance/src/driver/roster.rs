@@ -278,7 +278,7 @@ fn insert<T>(list: &mut Vec<T>, at: usize, one: T) {
 /// How many endpoints stand how.
 #[derive(Debug, Default)]
 struct Census {
-    standings: [u32; 4],
+    standings: [u32; 5],
     drained: u32,
     priorities: BTreeMap<u32, u32>,
 }
@@ -309,7 +309,7 @@ impl Census {
         (self.drained == 0 && self.priorities.len() == 1).then(|| Level {
             hosts: self.standings.iter().sum(),
             healthy: of(Standing::Well),
-            degraded: 0,
+            degraded: of(Standing::Degraded),
             excluded: of(Standing::New),
         })
     }

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 pub(super) use super::affairs::Health;
 use super::{affairs::Affairs, roster::Place};
 use crate::{
+    condition::Condition,
     eject::{Reason, Window},
     eligible::SlowStart,
     endpoint::Endpoint,
@@ -53,8 +54,17 @@ pub(super) enum Checked {
     Off,
     /// It has not said a word yet.
     Pending,
-    Well,
-    Unwell,
+    Said(Condition),
+}
+
+impl Checked {
+    pub(super) fn is_well(self) -> bool {
+        matches!(self, Self::Said(Condition::Well | Condition::Degraded))
+    }
+
+    pub(super) fn is_unwell(self) -> bool {
+        self == Self::Said(Condition::Unwell)
+    }
 }
 
 impl<K, S> Slot<K, S> {
@@ -136,7 +146,12 @@ impl<K, S> Slot<K, S> {
 
     /// Whether it should take requests, if they reach it.
     pub(super) fn is_well(&self) -> bool {
-        self.health() == Health::Well && self.checked != Checked::Unwell
+        self.health() == Health::Well && !self.checked.is_unwell()
+    }
+
+    /// Whether others should take requests before it, by its own word or that of discovery.
+    pub(super) fn is_degraded(&self) -> bool {
+        self.endpoint.attributes().degraded || self.checked == Checked::Said(Condition::Degraded)
     }
 
     pub(super) fn listed(&self) -> Listed {
@@ -145,7 +160,8 @@ impl<K, S> Slot<K, S> {
             _ if self.stay == Stay::Leaving => State::Draining,
             _ if self.stay == Stay::Spare => State::Idle,
             _ if !self.is_connected() => State::Connecting,
-            _ if self.checked == Checked::Unwell => State::Unhealthy,
+            _ if self.checked.is_unwell() => State::Unhealthy,
+            Health::Well if self.is_degraded() => State::Degraded,
             Health::Well => State::Ready,
             Health::Ejected => State::Ejected,
             Health::HalfOpen => State::HalfOpen,

@@ -12,6 +12,7 @@ impl Marks {
     pub(crate) const PANIC: Self = Self(4);
     pub(crate) const LOCALITY: Self = Self(8);
     pub(crate) const TRIED: Self = Self(16);
+    pub(crate) const DEGRADED: Self = Self(32);
 
     pub(crate) fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -39,6 +40,7 @@ pub(crate) struct Counters {
     panic: AtomicU64,
     locality: AtomicU64,
     tried: AtomicU64,
+    degraded: AtomicU64,
 }
 
 impl Counters {
@@ -50,6 +52,7 @@ impl Counters {
             (Marks::PANIC, &self.panic),
             (Marks::LOCALITY, &self.locality),
             (Marks::TRIED, &self.tried),
+            (Marks::DEGRADED, &self.degraded),
         ];
         for (_, counter) in counters.iter().filter(|(mark, _)| marks.has(*mark)) {
             counter.fetch_add(1, Relaxed);
@@ -63,6 +66,7 @@ impl Counters {
             panic: self.panic.load(Relaxed),
             locality: self.locality.load(Relaxed),
             tried: self.tried.load(Relaxed),
+            degraded: self.degraded.load(Relaxed),
         }
     }
 }
@@ -81,4 +85,6 @@ pub struct Fallbacks {
     pub locality: u64,
     /// Sent once more to an endpoint that they had been to, as no other could take them.
     pub tried: u64,
+    /// Sent to endpoints that are degraded, as those that are well do not suffice.
+    pub degraded: u64,
 }

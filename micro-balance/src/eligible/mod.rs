@@ -8,7 +8,7 @@
 //! | [`Subset`] | a part of all endpoints, for each client its own; the others are not even connected |
 //! | weight 0 | those that are not drained, unless all are |
 //! | [`Priority`] | the first level that is well, or shares of several |
-//! | health | those that are connected and not ejected, or all in [panic](crate::Ejection::panic_percent) |
+//! | health | those that are connected and not ejected, degraded ones where the others are too few, or all in [panic](crate::Ejection::panic_percent) |
 //! | [`Locality`] | those nearby, or shares of zones |
 //! | [`SlowStart`] | all, those that are new with less weight |
 //!

@@ -23,6 +23,8 @@ pub(crate) struct Candidate<'a> {
 pub(crate) enum Standing {
     /// They can, and should.
     Well,
+    /// They can, where those that are well do not suffice.
+    Degraded,
     /// They can, but should not: it is ejected.
     Out,
     /// They cannot, and nobody knows yet whether they will.
@@ -33,7 +35,7 @@ pub(crate) enum Standing {
 
 impl Standing {
     fn is_reached(self) -> bool {
-        matches!(self, Self::Well | Self::Out)
+        matches!(self, Self::Well | Self::Degraded | Self::Out)
     }
 }
 
@@ -116,30 +118,64 @@ impl Eligibility {
         marks: Marks,
         eligible: &mut Eligible,
     ) {
-        let panic = load.panic;
-        let standing = |index: &usize| candidates[*index].standing;
-        let takes =
-            |index: &usize| standing(index) == Standing::Well || (panic && standing(index).is_reached());
-        let members: Vec<_> = level.iter().copied().filter(takes).collect();
-        let out: Vec<_> = level.iter().copied().filter(|index| standing(index) == Standing::Out).collect();
+        let of = |is: &dyn Fn(Standing) -> bool| -> Vec<usize> {
+            level.iter().copied().filter(|&index| is(candidates[index].standing)).collect()
+        };
+        let (all, out) = (load.healthy + load.degraded, of(&|it| it == Standing::Out));
+        let mut add = |members, load, panic, marks| {
+            eligible.groups.extend(self.zones(candidates, level, members, Part { load, panic, marks }));
+        };
+        if load.panic {
+            let marks = marks.with(Marks::PANIC.when(!out.is_empty()));
+            return add(of(&Standing::is_reached), all, true, marks);
+        }
+        let (well, degraded) = (of(&|it| it == Standing::Well), of(&|it| it == Standing::Degraded));
+        // Where there is nobody of one kind, the other takes it all.
+        let spared = match (well.is_empty(), degraded.is_empty()) {
+            (_, true) => all,
+            (true, false) => 0,
+            (false, false) => load.healthy,
+        };
+        if spared > 0 {
+            add(well, spared, false, marks);
+        }
+        if spared < all {
+            add(degraded, all - spared, false, marks.with(Marks::DEGRADED));
+        }
+        eligible.out.extend(out);
+    }
+
+    /// Those of `level` who take a part of the requests, by zone.
+    fn zones(
+        &self,
+        candidates: &[Candidate<'_>],
+        level: &[usize],
+        members: Vec<usize>,
+        Part { load, panic, marks }: Part,
+    ) -> impl Iterator<Item = Plan> + use<> {
         let parted = match self.locality.is_any() {
             true => None,
             false => self.locality.part(&by_zone(candidates, level, &members), panic),
         };
-        let marks = marks
-            .with(Marks::PANIC.when(panic && !out.is_empty()))
-            .with(Marks::LOCALITY.when(parted.is_none() && !self.locality.is_any()));
+        let marks = marks.with(Marks::LOCALITY.when(parted.is_none() && !self.locality.is_any()));
         let shares: Shares = parted.unwrap_or_else(|| vec![(1, members)]);
         let total = shares.iter().map(|(share, _)| u128::from(*share)).sum::<u128>().max(1);
-        let level_share = u128::from(load.healthy + load.degraded) * FINE;
-        eligible.groups.extend(shares.into_iter().map(|(part, members)| Plan {
+        let load = u128::from(load) * FINE;
+        shares.into_iter().map(move |(part, members)| Plan {
             members,
-            share: ((level_share * u128::from(part) / total) as u64).max(1),
+            share: ((load * u128::from(part) / total) as u64).max(1),
             panic,
             marks,
-        }));
-        eligible.out.extend(out.into_iter().filter(|_| !panic));
+        })
     }
+}
+
+/// What some of one level take.
+struct Part {
+    /// In percent of all requests.
+    load: u32,
+    panic: bool,
+    marks: Marks,
 }
 
 /// Into how many parts a percent of the requests is divided between zones.
@@ -167,7 +203,12 @@ fn by_priority(candidates: &[Candidate<'_>], kept: &[usize]) -> BTreeMap<u32, Ve
 
 fn count(candidates: &[Candidate<'_>], level: &[usize]) -> Level {
     let of = |standing| level.iter().filter(|&&index| candidates[index].standing == standing).count() as u32;
-    Level { hosts: level.len() as u32, healthy: of(Standing::Well), degraded: 0, excluded: of(Standing::New) }
+    Level {
+        hosts: level.len() as u32,
+        healthy: of(Standing::Well),
+        degraded: of(Standing::Degraded),
+        excluded: of(Standing::New),
+    }
 }
 
 fn by_zone(candidates: &[Candidate<'_>], level: &[usize], members: &[usize]) -> ByZone {

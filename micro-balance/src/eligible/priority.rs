@@ -6,6 +6,9 @@ use tokio::time::Instant;
 
 use super::panic::panics;
 
+/// How many percent of what is needed a level has, as Envoy has it.
+const USUAL: u32 = 140;
+
 /// How endpoints of a higher priority number stand in for those of a lower one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -25,7 +28,8 @@ impl Default for Priority {
 
 impl Priority {
     /// The lowest number that has an endpoint ready takes all requests, and the next one none until then;
-    /// the default. gRPC's priority policy,
+    /// the default. Endpoints that are [degraded](crate::Attributes::degraded) are left for when no level has a better one,
+    /// or too few in its own. gRPC's priority policy,
     /// <https://github.com/grpc/proposal/blob/master/A56-priority-lb-policy.md>, but without a wait: while
     /// the first level is still connecting, the next one serves.
     pub fn failover() -> Self {
@@ -50,7 +54,7 @@ impl Priority {
     /// while 1 / 1.4 of its endpoints are. Envoy's priority levels,
     /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/priority>.
     pub fn proportional() -> Self {
-        Self(Rule::Proportional { overprovisioning: 140 })
+        Self(Rule::Proportional { overprovisioning: USUAL })
     }
 
     /// How many percent of what is needed a level is taken to have; 140 unless given. Only for
@@ -101,7 +105,7 @@ impl Waits {
         now: Instant,
     ) -> bool {
         let Rule::Failover { patience } = rule.0 else { return false };
-        if level.healthy > 0 {
+        if level.healthy + level.degraded > 0 {
             self.since.remove(&priority);
             return false;
         }
@@ -149,6 +153,20 @@ impl Level {
         percent.checked_div(u64::from(self.counted())).unwrap_or(0).min(100) as u32
     }
 
+    /// What those who are well take of all requests, and the degraded ones of what is too much for them, as in
+    /// [`Priority::proportional`] where there is one level.
+    fn divided(&self) -> Load {
+        let healthy = self.percent(self.healthy, USUAL);
+        let degraded = self.percent(self.degraded, USUAL).min(100 - healthy);
+        let healthy = match (self.healthy, self.degraded) {
+            (_, 0) => 100,
+            (0, _) => 0,
+            _ if healthy + degraded == 0 => 100,
+            _ => (healthy * 100).div_ceil(healthy + degraded),
+        };
+        Load { healthy, degraded: 100 - healthy, panic: false }
+    }
+
     fn panics(&self, threshold: u32) -> bool {
         panics(self.healthy + self.degraded, self.counted(), threshold)
     }
@@ -168,12 +186,12 @@ pub struct Load {
 fn failover(levels: &[Level], waited_for: &[bool], panic: u32) -> Vec<Load> {
     let mut loads = vec![Load::default(); levels.len()];
     let waits = |index: usize| waited_for.get(index).copied().unwrap_or_default();
-    let serves = |(index, level): (usize, &Level)| level.healthy + level.degraded > 0 || waits(index);
-    let well = levels.iter().enumerate().position(serves);
-    let chosen = well.or_else(|| levels.iter().position(|level| level.hosts > 0));
+    let first = |serves: &dyn Fn(&Level) -> bool| levels.iter().position(serves);
+    let well = levels.iter().enumerate().position(|(index, level)| level.healthy > 0 || waits(index));
+    let chosen =
+        well.or_else(|| first(&|level| level.degraded > 0)).or_else(|| first(&|level| level.hosts > 0));
     if let Some((load, level)) = chosen.and_then(|index| loads.get_mut(index).zip(levels.get(index))) {
-        let healthy = if level.healthy > 0 || level.degraded == 0 { 100 } else { 0 };
-        *load = Load { healthy, degraded: 100 - healthy, panic: level.panics(panic) };
+        *load = Load { panic: level.panics(panic), ..level.divided() };
     }
     loads
 }

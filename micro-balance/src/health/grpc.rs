@@ -17,7 +17,7 @@ use futures_util::{
 };
 use http::{Request, Response};
 use http_body::Body;
-use tonic::{Code, Status, body::Body as TonicBody};
+use tonic::{Code, Status, body::Body as TonicBody, metadata::MetadataMap};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
     health_client::HealthClient,
@@ -25,11 +25,13 @@ use tonic_health::pb::{
 use tower::{BoxError, ServiceExt, util::MapRequest};
 use tower_service::Service;
 
-use super::check::Check;
+use super::check::{Check, DEGRADED};
+use crate::condition::Condition;
 
 /// Listens to an endpoint by `grpc.health.v1.Health/Watch`, or asks it by `Check`.
 ///
-/// It is well while it says SERVING. Any other word, that it does not know the service, and a broken stream
+/// It is well while it says SERVING, or degraded if the answer, or the stream, began with the header `x-envoy-degraded`.
+/// Any other word, that it does not know the service, and a broken stream
 /// mean that it is not; a broken stream is opened again after a growing wait. An endpoint that does not speak the
 /// protocol at all (UNIMPLEMENTED) counts as well, and a warning says so once.
 pub struct GrpcCheck<B> {
@@ -80,21 +82,18 @@ where
     C: Body<Data = Bytes> + Send + 'static,
     C::Error: Into<BoxError> + Send,
 {
-    fn ask(&self, service: S) -> BoxFuture<'static, Result<(), BoxError>> {
+    fn ask(&self, service: S) -> BoxFuture<'static, Result<Condition, BoxError>> {
         let (mut client, request, warned) = (client(service), self.request(), self.warned.clone());
         Box::pin(async move {
             match client.check(request).await {
-                Ok(answer) => match said(answer.get_ref()) {
-                    true => Ok(()),
-                    false => Err(format!("the endpoint is {:?}", answer.get_ref().status()).into()),
-                },
-                Err(status) if unimplemented(&status, &warned) => Ok(()),
+                Ok(answer) => Ok(said(answer.get_ref(), is_degraded(answer.metadata()))),
+                Err(status) if unimplemented(&status, &warned) => Ok(Condition::Well),
                 Err(status) => Err(status.into()),
             }
         })
     }
 
-    fn follow(&self, service: S) -> Option<BoxStream<'static, Result<bool, BoxError>>> {
+    fn follow(&self, service: S) -> Option<BoxStream<'static, Result<Condition, BoxError>>> {
         if self.unary {
             return None;
         }
@@ -102,15 +101,19 @@ where
         let words = async move {
             match client.watch(request).await {
                 // The client lives as long as its stream.
-                Ok(words) => words.into_inner().map(move |word| (word, &client).0).boxed(),
+                Ok(words) => {
+                    let degraded = is_degraded(words.metadata());
+                    let said = move |word: HealthCheckResponse| said(&word, degraded);
+                    words.into_inner().map(move |word| (word.map(said), &client).0).boxed()
+                }
                 Err(status) => stream::iter([Err(status)]).boxed(),
             }
         };
         let words = words.flatten_stream().flat_map(move |word| match word {
-            Ok(answer) => stream::iter([Ok(said(&answer))]).boxed(),
+            Ok(condition) => stream::iter([Ok(condition)]).boxed(),
             // There is nothing to follow; a connection to another server is asked anew.
             Err(status) if unimplemented(&status, &warned) => {
-                stream::iter([Ok(true)]).chain(stream::pending()).boxed()
+                stream::iter([Ok(Condition::Well)]).chain(stream::pending()).boxed()
             }
             Err(status) => stream::iter([Err(status.into())]).boxed(),
         });
@@ -118,8 +121,16 @@ where
     }
 }
 
-fn said(answer: &HealthCheckResponse) -> bool {
-    answer.status() == ServingStatus::Serving
+fn said(answer: &HealthCheckResponse, degraded: bool) -> Condition {
+    match answer.status() {
+        ServingStatus::Serving if degraded => Condition::Degraded,
+        ServingStatus::Serving => Condition::Well,
+        _ => Condition::Unwell,
+    }
+}
+
+fn is_degraded(metadata: &MetadataMap) -> bool {
+    metadata.contains_key(DEGRADED.as_str())
 }
 
 /// Whether the endpoint does not speak the protocol; warns the first time.

@@ -3,23 +3,28 @@
 use std::{fmt, marker::PhantomData, ops::RangeInclusive, pin::pin};
 
 use futures_util::future::{BoxFuture, poll_fn};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body::Body;
 use tower::BoxError;
 use tower_service::Service;
 
-use super::check::Check;
+use super::check::{Check, DEGRADED};
+use crate::condition::Condition;
 
 /// How much of an answer is read, so that its connection can be used again.
 const READ: usize = 64 << 10;
 
-/// Asks for a page by `GET`; the endpoint is well if the status is as expected, 200 unless given.
+/// Asks for a page by `GET`; the endpoint is well if the status is as expected, 200 unless given. Another status is its own
+/// word that it is not, which counts at once unless it is among the [`retriable`](Self::retriable). No answer counts as a
+/// failure.
 ///
 /// `B` is the body of the service's requests, which is found out from where the check is used.
 pub struct HttpCheck<B> {
     path: Uri,
     headers: HeaderMap,
     expected: Vec<RangeInclusive<u16>>,
+    retriable: Vec<RangeInclusive<u16>>,
+    degraded: HeaderName,
     body: PhantomData<fn() -> B>,
 }
 
@@ -34,6 +39,8 @@ impl<B> HttpCheck<B> {
             path: path.parse()?,
             headers: HeaderMap::new(),
             expected: vec![200..=200],
+            retriable: Vec::new(),
+            degraded: DEGRADED,
             body: PhantomData,
         })
     }
@@ -58,8 +65,35 @@ impl<B> HttpCheck<B> {
         self
     }
 
-    fn is_expected(&self, status: StatusCode) -> bool {
-        self.expected.iter().any(|range| range.contains(&status.as_u16()))
+    /// Takes one of these statuses for a failure, of which it takes
+    /// [several in a row](super::HealthCheck::unhealthy_threshold), and not for the endpoint's word.
+    #[must_use]
+    pub fn retriable(mut self, statuses: impl IntoIterator<Item = RangeInclusive<u16>>) -> Self {
+        self.retriable = statuses.into_iter().collect();
+        self
+    }
+
+    /// Takes an endpoint for [degraded](Condition::Degraded) whose answer has this header, in place of Envoy's
+    /// `x-envoy-degraded`.
+    #[must_use]
+    pub fn degraded(mut self, header: HeaderName) -> Self {
+        self.degraded = header;
+        self
+    }
+
+    fn read<C>(&self, response: &Response<C>) -> Result<Condition, BoxError> {
+        let status = response.status();
+        let among =
+            |ranges: &[RangeInclusive<u16>]| ranges.iter().any(|range| range.contains(&status.as_u16()));
+        if among(&self.expected) {
+            let degraded = response.headers().contains_key(&self.degraded);
+            return Ok(if degraded { Condition::Degraded } else { Condition::Well });
+        }
+        if among(&self.retriable) {
+            return Err(format!("GET {} is {status}", self.path).into());
+        }
+        tracing::debug!(path = %self.path, %status, "an endpoint says that it is not well");
+        Ok(Condition::Unwell)
     }
 }
 
@@ -69,6 +103,8 @@ impl<B> Clone for HttpCheck<B> {
             path: self.path.clone(),
             headers: self.headers.clone(),
             expected: self.expected.clone(),
+            retriable: self.retriable.clone(),
+            degraded: self.degraded.clone(),
             body: PhantomData,
         }
     }
@@ -83,7 +119,7 @@ where
     C: Body + Send + 'static,
     C::Data: Send,
 {
-    fn ask(&self, mut service: S) -> BoxFuture<'static, Result<(), BoxError>> {
+    fn ask(&self, mut service: S) -> BoxFuture<'static, Result<Condition, BoxError>> {
         let mut request = Request::new(B::default());
         *request.uri_mut() = self.path.clone();
         *request.headers_mut() = self.headers.clone();
@@ -91,13 +127,9 @@ where
         Box::pin(async move {
             poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
             let response = service.call(request).await.map_err(Into::into)?;
-            let status = response.status();
+            let said = check.read(&response);
             drain(response.into_body()).await;
-            if check.is_expected(status) {
-                Ok(())
-            } else {
-                Err(format!("GET {} is {status}", check.path).into())
-            }
+            said
         })
     }
 }

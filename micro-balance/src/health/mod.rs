@@ -1,7 +1,8 @@
 //! Active health checks: endpoints are asked, beside the requests, whether they are well.
 //!
 //! An endpoint that is checked takes no request before its first word, takes them at once when that is good,
-//! and is left out while it says, or shows, that it is not well. [`GrpcCheck`] speaks gRPC's health protocol,
+//! and is left out while it says, or shows, that it is not well. One that says that it is
+//! [degraded](Condition::Degraded) takes what the others cannot. [`GrpcCheck`] speaks gRPC's health protocol,
 //! [`HttpCheck`] asks for a page, [`TcpCheck`] connects, and any closure that takes the endpoint's service and
 //! answers a `Result` is a [`Check`] too.
 //!
@@ -36,3 +37,4 @@ mod tcp;
 pub use self::grpc::GrpcCheck;
 pub(crate) use self::supervise::Supervisor;
 pub use self::{check::Check, http::HttpCheck, schedule::HealthCheck, tcp::TcpCheck};
+pub use crate::condition::Condition;

@@ -8,7 +8,8 @@ use crate::saturating::scale;
 /// When endpoints are asked, and how many answers it takes.
 ///
 /// Every 2 s unless given, up to a tenth more or less by chance; three failures in a row make an endpoint
-/// unhealthy, and two successes make it healthy again. The very first answer counts alone.
+/// unhealthy, and two successes make it healthy again. The very first answer counts alone, and so does one by which the
+/// endpoint [says](super::Condition) that it is not well.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
 pub struct HealthCheck {
@@ -146,6 +147,7 @@ impl HealthCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::condition::Condition;
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -172,7 +174,7 @@ mod tests {
         let schedule =
             HealthCheck::default().jitter(0.0).unhealthy_interval(ms(100)).idle_interval(ms(60_000));
         let mut unhealthy = Standing::default();
-        unhealthy.take(false, &schedule);
+        unhealthy.take(&Ok(Condition::Unwell), &schedule);
         assert_eq!(schedule.wait(unhealthy, false, true, 0.5), ms(100));
         assert_eq!(schedule.wait(Standing::default(), false, true, 0.5), ms(60_000));
         assert_eq!(schedule.wait(Standing::default(), false, false, 0.5), ms(2_000));
@@ -182,8 +184,8 @@ mod tests {
     fn who_changes_sides_may_be_asked_again_sooner() {
         let schedule = HealthCheck::default().jitter(0.0).unhealthy_interval(ms(5_000));
         let (mut healthy, mut unhealthy) = (Standing::default(), Standing::default());
-        healthy.take(true, &schedule);
-        unhealthy.take(false, &schedule);
+        healthy.take(&Ok(Condition::Well), &schedule);
+        unhealthy.take(&Ok(Condition::Unwell), &schedule);
         let waits = |schedule: &HealthCheck| {
             [(healthy, true), (healthy, false), (unhealthy, true), (unhealthy, false)]
                 .map(|(standing, changed)| schedule.wait(standing, changed, false, 0.5).as_millis())

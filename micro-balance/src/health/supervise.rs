@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use tower::BoxError;
 
 use super::{check::Check, schedule::HealthCheck, standing::Standing};
-use crate::{caught, chance::Chance, error::chain, stats::Stats};
+use crate::{caught, chance::Chance, condition::Condition, error::chain, stats::Stats};
 
 /// Who is to blame for a panic.
 const CHECK: &str = "the health check";
@@ -49,7 +49,7 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
         let (mut standing, mut picks) = (Standing::default(), stats.picks());
         loop {
             let answer = self.answer(&service).await;
-            let changed = standing.take(answer.is_ok(), &self.schedule);
+            let changed = standing.take(&answer, &self.schedule);
             if changed {
                 self.report(stats, &answer);
             }
@@ -59,7 +59,7 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
     }
 
     /// One answer, in time.
-    async fn answer(&self, service: &S) -> Result<(), BoxError> {
+    async fn answer(&self, service: &S) -> Result<Condition, BoxError> {
         let asked = caught::answer(CHECK, || self.check.ask(service.clone()));
         match timeout(self.schedule.patience(), asked).await {
             Ok(answer) => answer,
@@ -68,7 +68,7 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
     }
 
     /// What the endpoint says of itself, where it is not to be asked.
-    fn words(&self, service: &S) -> Option<BoxStream<'static, Result<bool, BoxError>>> {
+    fn words(&self, service: &S) -> Option<BoxStream<'static, Result<Condition, BoxError>>> {
         match caught::at_once(CHECK, || self.check.follow(service.clone())) {
             Ok(words) => words.map(|words| caught::words(CHECK, words)),
             Err(panicked) => Some(stream::iter([Err(panicked)]).boxed()),
@@ -77,7 +77,7 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
 
     async fn follow(
         &self,
-        mut words: BoxStream<'static, Result<bool, BoxError>>,
+        mut words: BoxStream<'static, Result<Condition, BoxError>>,
         service: S,
         stats: &Stats,
         chance: &Chance,
@@ -88,9 +88,9 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
             let mut next = timeout(self.schedule.patience(), words.next()).await.unwrap_or_else(|_| {
                 Some(Err(format!("not a word within {:?}", self.schedule.patience()).into()))
             });
-            while let Some(Ok(well)) = next {
+            while let Some(Ok(condition)) = next {
                 failures = 0;
-                self.report(stats, &if well { Ok(()) } else { Err("the endpoint says so".into()) });
+                self.report(stats, &Ok(condition));
                 next = words.next().await;
             }
             let ended = next.and_then(Result::err).unwrap_or_else(|| "the stream of words ended".into());
@@ -105,11 +105,11 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
         }
     }
 
-    fn report(&self, stats: &Stats, answer: &Result<(), BoxError>) {
+    fn report(&self, stats: &Stats, answer: &Result<Condition, BoxError>) {
         if let Err(error) = answer {
             tracing::debug!(serial = stats.serial(), error = %chain(error.as_ref()), "endpoint is not well");
         }
-        stats.checked(answer.is_ok());
+        stats.checked(*answer.as_ref().unwrap_or(&Condition::Unwell));
     }
 }
 

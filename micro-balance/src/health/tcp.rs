@@ -11,6 +11,7 @@ use tokio::{
 use tower::BoxError;
 
 use super::check::Check;
+use crate::condition::Condition;
 
 /// Opens a TCP connection of its own; the endpoint is well if that succeeds, and if what it sends begins as
 /// expected.
@@ -48,7 +49,7 @@ impl<S, F> Check<S> for TcpCheck<F>
 where
     F: Fn(&S) -> Option<String> + Send + Sync + 'static,
 {
-    fn ask(&self, service: S) -> BoxFuture<'static, Result<(), BoxError>> {
+    fn ask(&self, service: S) -> BoxFuture<'static, Result<Condition, BoxError>> {
         let address = (self.address)(&service);
         let (send, expect) = (self.send.clone(), self.expect.clone());
         Box::pin(async move {
@@ -57,7 +58,11 @@ where
             stream.write_all(&send).await?;
             let mut answer = vec![0; expect.len()];
             stream.read_exact(&mut answer).await?;
-            if answer == expect { Ok(()) } else { Err("the endpoint says something else".into()) }
+            if answer == expect {
+                Ok(Condition::Well)
+            } else {
+                Err("the endpoint says something else".into())
+            }
         })
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use crate::{eject::Reason, settings::Settings};
+use crate::{condition::Condition, eject::Reason, settings::Settings};
 
 /// What the endpoints of one balancer have in common.
 pub(crate) struct Home {
@@ -26,8 +26,8 @@ pub(crate) enum Report {
     Lost(u64),
     /// It failed as often in a row as is allowed.
     Failing(u64, Reason),
-    /// Active checks find it well, or not well, from now on.
-    Checked(u64, bool),
+    /// Active checks find it so from now on.
+    Checked(u64, Condition),
     /// The one request let through while it is half open ended, well or not.
     Probed(u64, bool),
 }

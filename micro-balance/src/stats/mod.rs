@@ -27,7 +27,7 @@ use self::{
     record::Record,
     seldom::Seldom,
 };
-use crate::{clock::Moment, ewma::Ewma};
+use crate::{clock::Moment, condition::Condition, ewma::Ewma};
 
 /// The figures of one endpoint, written by requests and read by policies.
 ///
@@ -165,8 +165,8 @@ impl Stats {
         self.home.report(Report::Probed(self.serial, well));
     }
 
-    pub(crate) fn checked(&self, well: bool) {
-        self.home.report(Report::Checked(self.serial, well));
+    pub(crate) fn checked(&self, condition: Condition) {
+        self.home.report(Report::Checked(self.serial, condition));
     }
 
     /// Starts over with a clean record, as after ejection.

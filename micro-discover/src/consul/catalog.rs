@@ -155,7 +155,14 @@ impl Catalog {
             entry.service.service == name && all(entry, &|check| well(check) || check.has_expired())
         });
         let (well, expired): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| all(entry, &well));
-        let read = |entry: Entry| entry.service.record(&entry.node.address);
+        let read = |entry: Entry| {
+            let warns = entry.checks.iter().flatten().any(|check| check.status == "warning");
+            let mut record = entry.service.record(&entry.node.address)?;
+            if warns {
+                record.endpoints = record.endpoints.into_iter().map(Endpoint::degraded).collect();
+            }
+            Some(record)
+        };
         let records = well.into_iter().filter_map(read).collect();
         let expired = expired.into_iter().filter_map(|entry| {
             let ran_out = entry.checks.iter().flatten().any(Check::has_run_out);

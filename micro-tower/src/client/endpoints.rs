@@ -49,6 +49,7 @@ where
             weight: endpoint.weight,
             zone: endpoint.zone.as_deref().map(Into::into),
             priority: endpoint.priority,
+            degraded: endpoint.is_degraded(),
             metadata: endpoint.metadata.shared(),
         };
         self.labels.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), attributes);
