@@ -15,8 +15,9 @@ use std::{
 
 use http::{Request, Response};
 use micro_balance::{
-    Repeatable, Tried,
+    NotSent, Repeatable, Tried,
     hedge::{Hedge, HedgeLayer},
+    limit::LimitLayer,
     retry::{Budget, ReplayBody, When},
 };
 use scripted::*;
@@ -251,6 +252,39 @@ async fn where_failures_are_not_fatal_one_has_the_next_attempt_sent_at_once() {
     let inner = Scripted::new([grpc(14, &[])]);
     poor.budget(Budget::endless()).layer(inner.clone()).oneshot(call(&["x"])).await.unwrap();
     assert_eq!(inner.attempts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_no_server_has_looked_at_does_not_end_the_race() {
+    let turned_away = || LimitLayer::new(0).layer(Scripted::default()).oneshot(get("/"));
+    let overloaded = turned_away().await.unwrap_err();
+    for (error, attempts) in [
+        (BoxError::from(NotSent::new("connection refused")), 3),
+        (NotSent::refused("REFUSED_STREAM").into(), 3),
+        (overloaded, 2),
+    ] {
+        let inner = Scripted::new([Answer::Wait(30 * MS), fail(error), Answer::Hang]);
+        let hedge = layer().attempts(3).non_fatal(When::default()).layer(inner.clone());
+        let began = Instant::now();
+        hedge.oneshot(get("/")).await.unwrap();
+        assert_eq!((began.elapsed(), inner.attempts().len(), inner.open()), (30 * MS, attempts, 0));
+    }
+    // With nobody else in the race it is the answer.
+    let inner = Scripted::new([fail(turned_away().await.unwrap_err())]);
+    let hedge = layer().non_fatal(When::default()).layer(inner.clone());
+    assert!(hedge.oneshot(get("/")).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_delay_all_attempts_start_at_once() {
+    let inner = Scripted::new([Answer::Hang, Answer::Hang, Answer::Wait(5 * MS)]);
+    let layer = HedgeLayer::after(Duration::ZERO).attempts(3).budget(Budget::endless());
+    // A timer goes off at whole milliseconds.
+    advance(MS / 2).await;
+    let mut answer = start(&layer, &inner, get("/"));
+    assert_pending!(answer.poll());
+    assert_eq!(inner.attempts().len(), 3);
+    answer.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

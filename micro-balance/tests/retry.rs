@@ -323,6 +323,37 @@ async fn the_other_rows_of_grpc_go_hold() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_forbids_retries_costs_a_token_whatever_its_code() {
+    for (code, pushback, left) in [(3, "-1", 9), (14, "-1", 9), (3, "100", 10), (0, "-1", 10)] {
+        let budget = Budget::throttle(10, 0.1).unwrap();
+        let inner = Scripted::new([grpc(code, &[("grpc-retry-pushback-ms", pushback)])]);
+        send(&layer().budget(budget.clone()), &inner, call(&[])).await.unwrap();
+        assert_eq!((budget.balance(), inner.attempts().len()), (left, 1), "{code} {pushback}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_call_is_one_retry_at_a_time_to_a_concurrent_budget() {
+    let budget = Budget::concurrent(0.0, 1).unwrap();
+    let inner = Scripted::new((0..3).map(|_| grpc(14, &[])));
+    send(&layer().attempts(3).budget(budget.clone()), &inner, call(&[])).await.unwrap();
+    assert_eq!((inner.attempts().len(), budget.balance()), (3, 1));
+    // And a call that has one may not have what another has meanwhile.
+    inner.push(grpc(14, &[]));
+    inner.push(Answer::Hang);
+    let layer = layer().attempts(3).budget(budget.clone());
+    let mut first = task::spawn(send(&layer, &inner, call(&[])));
+    assert_pending!(first.poll());
+    advance(Duration::from_secs(1)).await;
+    assert_pending!(first.poll());
+    inner.push(grpc(14, &[]));
+    send(&layer, &inner, call(&[])).await.unwrap();
+    assert_eq!((inner.attempts().len(), budget.balance()), (6, 0));
+    drop(first);
+    assert_eq!(budget.balance(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn pushback_starts_the_waits_over() {
     let backoff = Backoff::custom(|retry| Duration::from_secs(1 + u64::from(retry)));
     let inner = Scripted::new([

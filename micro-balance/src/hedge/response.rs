@@ -85,7 +85,7 @@ where
                     }
                 }
             }
-            let over = this.first.is_none() && this.hedges.is_empty();
+            let over = !this.is_racing();
             if over && this.is_last() {
                 this.end();
                 return Poll::Ready(this.failure.take().expect("no future is polled after it was ready"));
@@ -106,7 +106,7 @@ impl<S, F, B, R> Race<'_, S, F, B, R> {
         let verdict = self.call.verdict(&answer);
         let config = &self.call.config;
         match verdict {
-            Verdict::Retry(_) | Verdict::Refused => config.budget.failed(),
+            Verdict::Retry(_) | Verdict::Refused | Verdict::Fatal => config.budget.failed(),
             Verdict::Success | Verdict::Look => config.budget.succeeded(),
             Verdict::Failure | Verdict::Unsent | Verdict::Unread => {}
         }
@@ -115,6 +115,10 @@ impl<S, F, B, R> Race<'_, S, F, B, R> {
             Verdict::Retry(None) if config.non_fatal.is_none() => {}
             Verdict::Retry(wait) => self.next_after(wait.unwrap_or_default()),
             Verdict::Refused => self.stop(),
+            // Nobody has looked at it: another endpoint may.
+            Verdict::Unsent | Verdict::Unread => self.next_after(Duration::ZERO),
+            // What is turned away on this side says nothing of those that are under way.
+            Verdict::Failure if answer.is_err() && self.is_racing() => {}
             _ => {
                 config.record(self.call.began.elapsed());
                 self.end();
@@ -129,9 +133,14 @@ impl<S, F, B, R> Race<'_, S, F, B, R> {
     fn next_after(&mut self, wait: Duration) {
         if self.has_next() {
             self.call.refund();
-            let next = if wait.is_zero() { self.due() } else { Next::Waiting(sleep(wait)) };
+            let next = self.after(wait);
             self.next.set(next);
         }
+    }
+
+    /// What comes where a hedge is due after `wait`; no timer is quick enough for none.
+    fn after(&mut self, wait: Duration) -> Next {
+        if wait.is_zero() { self.due() } else { Next::Waiting(sleep(wait)) }
     }
 
     /// What comes when it is time for a hedge.
@@ -153,6 +162,10 @@ impl<S, F, B, R> Race<'_, S, F, B, R> {
         self.call.plan = None;
     }
 
+    fn is_racing(&self) -> bool {
+        self.first.is_some() || !self.hedges.is_empty()
+    }
+
     fn has_next(&mut self) -> bool {
         !matches!(self.next.as_mut().project(), NextNow::Never)
     }
@@ -172,6 +185,7 @@ impl<S, F, B, R> Race<'_, S, F, B, R> {
         loop {
             let next = match self.next.as_mut().project() {
                 NextNow::Never => return Poll::Ready(None),
+                NextNow::Start(delay) if delay.is_zero() => self.due(),
                 NextNow::Start(delay) => Next::Waiting(sleep_until(end(self.call.began, *delay))),
                 NextNow::Waiting(sleep) => {
                     ready!(sleep.poll(cx));
@@ -179,7 +193,8 @@ impl<S, F, B, R> Race<'_, S, F, B, R> {
                 }
                 NextNow::Readying => match ready!(self.call.poll_send(cx)) {
                     Some((hedge, wait)) => {
-                        self.next.set(wait.map_or(Next::Never, |wait| Next::Waiting(sleep(wait))));
+                        let next = wait.map_or(Next::Never, |wait| self.after(wait));
+                        self.next.set(next);
                         return Poll::Ready(Some(Box::pin(hedge)));
                     }
                     None => Next::Never,

@@ -72,8 +72,8 @@ pub(crate) struct Call<S, B> {
     waits: u32,
     /// The last of them.
     waited: Duration,
-    /// Retries the budget has paid for, and whether the last was not sent yet.
-    paid: u32,
+    /// Whether the budget has paid for a retry, and whether that was not sent yet.
+    paid: bool,
     owed: bool,
 }
 
@@ -109,7 +109,7 @@ where
             unread: false,
             waits: 0,
             waited: Duration::ZERO,
-            paid: 0,
+            paid: false,
             owed: false,
         };
         call.share(&mut first);
@@ -208,7 +208,7 @@ where
                 return None;
             }
             Verdict::Failure => return None,
-            Verdict::Refused => {
+            Verdict::Refused | Verdict::Fatal => {
                 config.budget.failed();
                 return None;
             }
@@ -225,7 +225,9 @@ where
             config.budget.failed();
             return None;
         }
-        if !config.budget.withdraw() {
+        // The retry before has ended, and this one takes its place.
+        let afforded = if self.paid { config.budget.withdraw_next() } else { config.budget.withdraw() };
+        if !afforded {
             if let Some(figures) = &config.figures {
                 figures.refused(&config.budget);
             }
@@ -235,7 +237,7 @@ where
         if let Some(figures) = &config.figures {
             figures.retried(&config.budget);
         }
-        self.paid += 1;
+        self.paid = true;
         self.owed = true;
         self.attempts += 1;
         self.waits = if asked.is_some() { 0 } else { self.waits + 1 };
@@ -303,8 +305,8 @@ impl<S, B> Drop for Call<S, B> {
     fn drop(&mut self) {
         if self.owed {
             self.config.budget.refund();
-            self.paid -= 1;
+            self.paid = false;
         }
-        self.config.budget.close(self.paid);
+        self.config.budget.close(self.paid.into());
     }
 }

@@ -113,13 +113,15 @@ impl When {
     }
 
     fn grpc(&self, code: u16, headers: &HeaderMap) -> Verdict {
-        if !self.has_code(code) {
-            return if code == 0 { Verdict::Success } else { Verdict::Failure };
+        if code == 0 && !self.has_code(0) {
+            return Verdict::Success;
         }
-        match Pushback::of(headers) {
-            None => Verdict::Retry(None),
-            Some(Pushback::After(wait)) => Verdict::Retry(Some(wait)),
-            Some(Pushback::Never) => Verdict::Refused,
+        match (self.has_code(code), Pushback::of(headers)) {
+            (true, None) => Verdict::Retry(None),
+            (true, Some(Pushback::After(wait))) => Verdict::Retry(Some(wait)),
+            (true, Some(Pushback::Never)) => Verdict::Refused,
+            (false, Some(Pushback::Never)) => Verdict::Fatal,
+            (false, _) => Verdict::Failure,
         }
     }
 
@@ -160,6 +162,8 @@ pub(crate) enum Verdict {
     Failure,
     /// Deliver it: the server asks not to be tried again.
     Refused,
+    /// Both.
+    Fatal,
     /// Look at the first frame of the body.
     Look,
     /// Try again, after this wait if the server names one.

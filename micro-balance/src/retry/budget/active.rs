@@ -45,6 +45,11 @@ impl Active {
             .is_ok()
     }
 
+    /// Starts a retry in place of one that has ended.
+    pub(super) fn retry_next(&self) -> bool {
+        self.retries.load(Relaxed) <= self.limit()
+    }
+
     pub(super) fn end(&self, retries: u32) {
         if retries > 0 {
             self.retries.fetch_sub(retries, Relaxed);

@@ -119,6 +119,14 @@ impl Budget {
         }
     }
 
+    /// Takes what one more retry costs of a request whose last one has ended, or says that there is not enough.
+    pub(crate) fn withdraw_next(&self) -> bool {
+        match &*self.kind {
+            Kind::Active(active) => active.retry_next(),
+            Kind::Window(_) | Kind::Tokens(_) | Kind::Endless => self.withdraw(),
+        }
+    }
+
     /// Takes what a request costs that is sent before any other has failed, or says that there is not enough.
     ///
     /// The throttle takes nothing beforehand: whichever attempts fail cost a token each.
