@@ -203,6 +203,29 @@ async fn more_connections_than_allowed_wait_their_turn() {
 }
 
 #[tokio::test]
+async fn a_request_with_too_many_headers_is_answered_and_ends_nobody_elses() {
+    let server = run(Server::new(), service_fn(hello)).await;
+    let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut ask = |headers: usize, content_type: &'static str| {
+        let mut request = Request::get("http://a/").header("content-type", content_type);
+        for number in 0..headers {
+            request = request.header(format!("x-{number}"), format!("{number:01000}"));
+        }
+        sender.send_request(request.body(()).unwrap(), true).unwrap().0
+    };
+    let asked = [0, 10, 20, 100, 0].map(|headers| ask(headers, "text/plain"));
+    let grpc = ask(20, "application/grpc");
+    let mut said = Vec::new();
+    for answer in asked {
+        said.push(answer.await.unwrap().status().as_u16());
+    }
+    assert_eq!(said, [200, 200, 431, 431, 200]);
+    assert_eq!(grpc.await.unwrap().headers()["grpc-status"], "8");
+}
+
+#[tokio::test]
 async fn a_connection_on_which_nothing_is_said_is_closed() {
     use tokio::io::AsyncReadExt as _;
     let running = run(Server::new().header_timeout(Duration::from_millis(30)), service_fn(hello)).await;

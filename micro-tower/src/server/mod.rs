@@ -12,6 +12,7 @@ mod checks;
 mod clients;
 mod connections;
 pub(crate) mod guard;
+mod heads;
 mod health;
 mod hooks;
 mod listener;

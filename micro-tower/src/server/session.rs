@@ -27,6 +27,7 @@ use tower_service::Service;
 use super::{
     calls::{Calls, Fetching},
     guard::{Guard, Spoken},
+    heads::{Heads, readable},
     health::Served,
     pace::Pace,
     prompt::Prompt,
@@ -129,9 +130,10 @@ where
     builder
         .timer(timer.clone())
         .max_concurrent_streams(streams)
-        .max_header_list_size(header_bytes)
+        .max_header_list_size(readable(header_bytes))
         .keep_alive_interval(ping_interval)
         .keep_alive_timeout(ping_timeout);
+    let service = Heads::new(service, header_bytes);
     let connection = pin!(timer.over(builder.serve_connection(io, service)));
     course.run(connection, |connection| connection.project().connection.graceful_shutdown()).await
 }

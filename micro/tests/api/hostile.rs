@@ -64,6 +64,9 @@ fn what_is_too_large_is_refused_and_others_are_served() {
     let face = Face::start(&place, &[]);
     let many = "X: y\r\n".repeat(1000);
     let long = format!("X: {}\r\n", "y".repeat(1 << 20));
+    let cookies = format!("X: {}\r\n", "y".repeat(40_000));
+    let answer = face.say(format!("GET /foo/x HTTP/1.1\r\nHost: a\r\n{cookies}\r\n"));
+    assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
     for headers in [many, long] {
         let answer = face.say(format!("GET /foo/x HTTP/1.1\r\nHost: a\r\n{headers}\r\n"));
         assert!(

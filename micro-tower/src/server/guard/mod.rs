@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::{
     patience::Patience,
-    state::{State, Verdict},
+    state::{State, TOO_LONG, Verdict},
 };
 use super::settings::Limits;
 
@@ -31,6 +31,8 @@ use super::settings::Limits;
 const ROOM: usize = 64;
 /// What hyper gets instead of a request that is none: it answers 400.
 const NONSENSE: &[u8] = b"\0\r\n\r\n";
+/// How many headers hyper reads in one request: to one more it answers 431.
+const MOST_HEADERS: usize = 100;
 
 /// A client's byte stream, of which only what is well said comes through.
 pub(super) struct Guard<I> {
@@ -123,6 +125,7 @@ impl<I> Guard<I> {
         self.held.clear();
         self.ready = match self.state {
             State::Http2(_) => first,
+            _ if why == TOO_LONG => too_much().into(),
             _ => [&first, NONSENSE].concat().into(),
         };
     }
@@ -141,6 +144,11 @@ impl<I> Guard<I> {
             waiting.wake();
         }
     }
+}
+
+/// What hyper gets instead of a head that is too long.
+fn too_much() -> Vec<u8> {
+    [b"GET / HTTP/1.1\r\n", &*b"a:\r\n".repeat(MOST_HEADERS + 1), NONSENSE].concat()
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Guard<I> {
@@ -363,7 +371,7 @@ mod tests {
         let seen = passed(format!("{head}1\r\nx\r\n1\ny\r\n0\r\n\r\n{good}").as_bytes(), 10, 500).await;
         assert_eq!(seen, [head.as_bytes(), b"1\r\nx\r\n1", NONSENSE].concat());
         let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(100_000));
-        assert_eq!(passed(long.as_bytes(), 1000, 500).await, NONSENSE);
+        assert_eq!(passed(long.as_bytes(), 1000, 500).await, too_much());
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,9 @@ use super::{
     head::{self, Framing, Head},
 };
 
+/// Why a head is refused that does not end.
+pub(super) const TOO_LONG: &str = "the head is too long";
+
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Where the next bytes are.
@@ -60,7 +63,7 @@ impl State {
                 let Some(end) = head::end(bytes, *from) else {
                     *from = bytes.len();
                     if *from > longest_head {
-                        return Verdict::Refuse(0, "the head is too long");
+                        return Verdict::Refuse(0, TOO_LONG);
                     }
                     return Verdict::Wait;
                 };
