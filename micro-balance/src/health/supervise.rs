@@ -6,7 +6,7 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::BoxError;
 
 use super::{check::Check, schedule::HealthCheck, standing::Standing};
@@ -84,20 +84,25 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
     ) {
         let mut failures = 0;
         loop {
+            let (began, mut heard) = (Instant::now(), false);
             // Whoever connects and says nothing is not waited for; later on, silence means that nothing changed.
             let mut next = timeout(self.schedule.patience(), words.next()).await.unwrap_or_else(|_| {
                 Some(Err(format!("not a word within {:?}", self.schedule.patience()).into()))
             });
             while let Some(Ok(condition)) = next {
-                failures = 0;
+                (failures, heard) = (0, true);
                 self.report(stats, &Ok(condition));
                 next = words.next().await;
             }
             let ended = next.and_then(Result::err).unwrap_or_else(|| "the stream of words ended".into());
             self.report(stats, &Err(ended));
             let wait = Duration::from_secs_f64(1.6_f64.powi(failures.min(16))).min(MOST);
+            let wait = wait.mul_f64(0.8 + 0.4 * chance.fraction());
+            // One that was of use and has lasted as long as that is opened again at once, as gRPC does: there are proxies
+            // that end every stream after a while.
+            let lasted = if heard { began.elapsed() } else { Duration::ZERO };
             failures += 1;
-            sleep(wait.mul_f64(0.8 + 0.4 * chance.fraction())).await;
+            sleep(wait.saturating_sub(lasted)).await;
             match self.words(&service) {
                 Some(again) => words = again,
                 None => return,
