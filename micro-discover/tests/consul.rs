@@ -300,6 +300,24 @@ async fn a_ttl_that_ran_out_while_the_agent_was_silent_is_doubted_for_a_while_an
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_registered_where_nobody_listens_hides_no_other() {
+    let Some(server) = servers::consul::Consul::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let record = Service::new("greeter").endpoint(Endpoint::new("a", "127.0.0.1:80".parse().unwrap()));
+    registry.announce(&record, Duration::ZERO).await.unwrap();
+    for port in [-1, 70_000] {
+        let body = format!(r#"{{"ID":"none{port}","Name":"greeter","Address":"127.0.0.1","Port":{port}}}"#);
+        servers::gateway::send(server.port, "PUT /v1/agent/service/register", "", &body);
+    }
+    let known = || servers::answers(server.port, "/v1/health/service/greeter", "none70000");
+    servers::wait_until("the servers know of them", known);
+    assert_eq!(registry.get("greeter").await.unwrap(), std::slice::from_ref(&record));
+    assert_eq!(registry.list().await.unwrap(), [record]);
+    let (sets, _) = watch(registry.clone());
+    until("seen", || sets.lock().unwrap().last().is_some_and(|set| set == &["a"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_is_frozen_for_longer_than_a_ttl_hides_nothing() {
     let Some(server) = servers::consul::Consul::start() else { return };
     let registry = open(&server.url()).unwrap();

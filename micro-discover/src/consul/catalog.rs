@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::agents::{Agents, Answer, Trouble, escape};
 use super::tags;
 use crate::gomicro::{dialled, in_a_path};
+use crate::invalid::Invalid;
 use crate::merge::merge;
 use crate::record::{Endpoint, Service};
 
@@ -64,8 +65,9 @@ pub(super) struct Registered {
     meta: Option<BTreeMap<String, String>>,
     #[serde(default)]
     address: String,
+    /// Any number: Consul takes what it is given.
     #[serde(default)]
-    port: u32,
+    port: i64,
 }
 
 #[derive(Deserialize)]
@@ -195,7 +197,8 @@ impl Registered {
         let mut labels = tags::labels(&tags);
         labels.extend(self.meta.unwrap_or_default());
         let host = if self.address.is_empty() { node } else { &self.address };
-        let endpoint = dialled(host, self.port, &labels).map(|address| {
+        let port = u32::try_from(self.port).map_err(|_| Invalid::new(format!("port {} is none", self.port)));
+        let endpoint = port.and_then(|port| dialled(host, port, &labels)).map(|address| {
             let mut endpoint = Endpoint::new(in_a_path(&self.id), address);
             endpoint.metadata = labels;
             endpoint
