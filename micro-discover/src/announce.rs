@@ -76,6 +76,7 @@ impl Announce {
             withdraw_within: self.withdraw_within,
             report,
             failing: false,
+            taken: false,
             current: None,
             leftovers: Vec::new(),
         };
@@ -138,7 +139,7 @@ impl Announcement {
     }
 
     /// Stops the renewals and withdraws the endpoints, trying again within the limit of
-    /// [`Announce::withdraw_within`]. A caller that stops waiting stops nothing.
+    /// [`Announce::withdraw_within`] where the registry has ever taken them. A caller that stops waiting stops nothing.
     ///
     /// # Errors
     ///
@@ -168,6 +169,8 @@ struct Keeper {
     report: watch::Sender<bool>,
     /// Whether the last try has failed, and the log knows.
     failing: bool,
+    /// Whether the registry has taken anything.
+    taken: bool,
     current: Option<Service>,
     /// Records whose endpoints are to be withdrawn, once what replaces them is announced.
     leftovers: Vec<Service>,
@@ -247,6 +250,7 @@ impl Keeper {
         }
         self.failing = tried.is_err();
         tried?;
+        self.taken = true;
         self.backoff.reset();
         self.clear_leftovers().await;
         // Never later than the beat, and not in step with everyone who started at the same moment.
@@ -256,23 +260,27 @@ impl Keeper {
     async fn clear_leftovers(&mut self) {
         let mut remaining = Vec::new();
         for record in std::mem::take(&mut self.leftovers) {
-            if self.take_back(&record).await.is_err_and(|error| error.is_retryable()) {
+            if self.take_back(&record, true).await.is_err_and(|error| error.is_retryable()) {
                 remaining.push(record);
             }
         }
         self.leftovers = remaining;
     }
 
-    /// Withdraws everything, again and again until the registry confirms it or the time is up.
+    /// Withdraws everything, again and again until the registry confirms it or the time is up; once where it never took
+    /// anything, and is most likely not there at all.
     async fn withdraw(mut self) -> Result<(), Error> {
         let (begun, within) = (Instant::now(), self.withdraw_within);
         let left = || within.saturating_sub(begun.elapsed());
         self.leftovers.extend(self.current.take());
+        let again = self.taken || self.ttl.is_zero();
         let mut done = Ok(());
         for record in std::mem::take(&mut self.leftovers) {
+            let mut first = true;
             done = loop {
-                match self.take_back(&record).await {
-                    Err(error) if error.is_retryable() && !left().is_zero() => {
+                match self.take_back(&record, first).await {
+                    Err(error) if error.is_retryable() && again && !left().is_zero() => {
+                        first = false;
                         sleep(self.backoff.wait().min(left())).await;
                     }
                     tried => break done.and(tried),
@@ -282,7 +290,7 @@ impl Keeper {
         done
     }
 
-    async fn take_back(&self, record: &Service) -> Result<(), Error> {
+    async fn take_back(&self, record: &Service, first: bool) -> Result<(), Error> {
         let (registry, backend) = (&self.registry, self.registry.backend());
         let limit = self.withdraw_within;
         let tried = attempt(backend, "withdraw", limit, async { registry.withdraw(record).await }).await;
@@ -291,7 +299,17 @@ impl Keeper {
             Ok(()) => tracing::info!(service, endpoints = ids, registry = backend, "withdrawn"),
             Err(error) => {
                 let error = error.report();
-                tracing::warn!(service, endpoints = ids, registry = backend, error, "cannot withdraw");
+                if first {
+                    tracing::warn!(service, endpoints = ids, registry = backend, error, "cannot withdraw");
+                } else {
+                    tracing::debug!(
+                        service,
+                        endpoints = ids,
+                        registry = backend,
+                        error,
+                        "still cannot withdraw"
+                    );
+                }
             }
         }
         tried

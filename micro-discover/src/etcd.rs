@@ -79,7 +79,8 @@ impl Etcd {
             seen.read(page, only.as_deref(), found, reader);
         };
         let scanned = self.members.scan(&table::prefixes(name), read, |_, _| ready(Ok(()))).await;
-        let ((found, _), ()) = scanned.map_err(|trouble| trouble.cannot("read the records"))?;
+        let ((found, _), ()) =
+            scanned.map_err(|trouble| trouble.cannot("read the records", &self.members))?;
         Ok(Table::from(found).services())
     }
 

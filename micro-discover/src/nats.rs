@@ -100,7 +100,7 @@ impl Registry for Nats {
                 let client = shared.link.client().await?;
                 shared.owned.put(&client, &shared.subjects, &service, ttl).await
             };
-            put.await.map_err(|trouble| trouble.cannot("announce"))
+            put.await.map_err(|trouble| trouble.cannot("announce", &shared.link))
         })
     }
 
@@ -114,14 +114,14 @@ impl Registry for Nats {
                 let client = shared.link.client().await?;
                 shared.owned.say_gone(&client, &shared.subjects, &service).await
             };
-            remove.await.map_err(|trouble| trouble.cannot("withdraw"))
+            remove.await.map_err(|trouble| trouble.cannot("withdraw", &shared.link))
         })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
         Box::pin(async {
             let found = ask(&self.shared, None).await;
-            Ok(found.map_err(|trouble| trouble.cannot("ask for services"))?.services())
+            Ok(found.map_err(|trouble| trouble.cannot("ask for services", &self.shared.link))?.services())
         })
     }
 
@@ -130,7 +130,9 @@ impl Registry for Nats {
         Box::pin(async move {
             check_service_name(&name).map_err(invalid)?;
             let found = ask(&self.shared, Some(&name)).await;
-            Ok(found.map_err(|trouble| trouble.cannot("ask for the endpoints"))?.services())
+            Ok(found
+                .map_err(|trouble| trouble.cannot("ask for the endpoints", &self.shared.link))?
+                .services())
         })
     }
 

@@ -227,6 +227,16 @@ async fn a_withdrawal_that_fails_at_first_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_never_taken_is_withdrawn_once_and_holds_nobody_up() {
+    let moody = Moody::default();
+    moody.is(Mood::Down);
+    let announcement = announce(&moody, "a").start().await.unwrap();
+    let begun = Instant::now();
+    assert!(announcement.withdraw().await.unwrap_err().is_retryable());
+    assert_eq!((moody.withdrawn.load(SeqCst), begun.elapsed()), (1, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_update_puts_what_is_new_and_then_takes_back_what_is_gone() {
     let moody = Moody::default();
     let announcement = announce(&moody, "a b").start().await.unwrap();

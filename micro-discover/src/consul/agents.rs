@@ -60,12 +60,12 @@ pub(super) struct Answer {
 /// Why an agent did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
-    #[error("the agent did not answer in time")]
-    Late,
-    #[error("the agent cannot be reached")]
-    Connection(#[source] BoxError),
-    #[error("the agent answered {status}: {reason}")]
-    Refused { status: StatusCode, reason: String },
+    #[error("the agent {agent} did not answer within {limit:?}")]
+    Late { agent: String, limit: Duration },
+    #[error("the agent {agent} cannot be reached")]
+    Connection { agent: String, source: BoxError },
+    #[error("the agent {agent} answered {status}: {reason}")]
+    Refused { agent: String, status: StatusCode, reason: String },
     #[error("the agent answered something else than its protocol says: {0}")]
     Junk(String),
 }
@@ -79,6 +79,14 @@ impl Trouble {
             }
             _ => true,
         }
+    }
+
+    fn late(agent: &str, limit: Duration) -> Self {
+        Self::Late { agent: agent.to_owned(), limit }
+    }
+
+    fn connection(agent: &str, source: impl Into<BoxError>) -> Self {
+        Self::Connection { agent: agent.to_owned(), source: source.into() }
     }
 
     pub(super) fn cannot(self, what: &str) -> Error {
@@ -162,36 +170,38 @@ impl Agents {
         body: Bytes,
     ) -> Result<Answer, Trouble> {
         let host = &self.hosts[turn % self.hosts.len()];
-        timeout(limit, self.once(host, method, path, body)).await.unwrap_or(Err(Trouble::Late))
+        let asked = timeout(limit, self.once(host, method, path, body)).await;
+        asked.unwrap_or_else(|_| Err(Trouble::late(host, limit)))
     }
 
     async fn connect(&self, host: &str) -> Result<Box<dyn Stream>, Trouble> {
-        let broken = |error: std::io::Error| Trouble::Connection(error.into());
+        let broken = |error: std::io::Error| Trouble::connection(host, error);
         let stream = TcpStream::connect(host).await.map_err(broken)?;
         let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-        let name =
-            ServerName::try_from(name.to_owned()).map_err(|error| Trouble::Connection(error.into()))?;
+        let name = ServerName::try_from(name.to_owned()).map_err(|error| Trouble::connection(host, error))?;
         Ok(Box::new(tls.connect(name, stream).await.map_err(broken)?))
     }
 
     async fn once(&self, host: &str, method: Method, path: &str, body: Bytes) -> Result<Answer, Trouble> {
-        let broken = |error: hyper::Error| Trouble::Connection(error.into());
-        let stream = timeout(CONNECT, self.connect(host)).await.unwrap_or(Err(Trouble::Late))?;
+        let broken = |error: hyper::Error| Trouble::connection(host, error);
+        let connected = timeout(CONNECT, self.connect(host)).await;
+        let stream = connected.unwrap_or_else(|_| Err(Trouble::late(host, CONNECT)))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", host)
             .body(Full::new(body))
-            .map_err(|error| Trouble::Connection(error.into()))?;
+            .map_err(|error| Trouble::connection(host, error))?;
         if let Some(token) = &self.token {
             request.headers_mut().insert("x-consul-token", token.clone());
         }
         let exchange = async {
             let answer = sender.send_request(request).await.map_err(broken)?;
             let (head, body) = answer.into_parts();
-            let body = Limited::new(body, LARGEST).collect().await.map_err(Trouble::Connection)?.to_bytes();
+            let body = Limited::new(body, LARGEST).collect().await;
+            let body = body.map_err(|error| Trouble::connection(host, error))?.to_bytes();
             Ok::<_, Trouble>((head, body))
         };
         // The connection lives and ends with this exchange, which learns itself of what goes wrong with it.
@@ -207,7 +217,7 @@ impl Agents {
         if !head.status.is_success() {
             let text = String::from_utf8_lossy(&body);
             let reason = text.trim().chars().take(LONGEST_REASON).collect();
-            return Err(Trouble::Refused { status: head.status, reason });
+            return Err(Trouble::Refused { agent: host.to_owned(), status: head.status, reason });
         }
         if header("x-consul-knownleader") == Some("false") {
             return Err(Trouble::Junk("it knows no leader".to_owned()));

@@ -71,7 +71,7 @@ impl Checks {
         match renewed {
             Ok(_) => Ok(true),
             // Consul says 404 or, before 1.13, 500 for a check it does not know.
-            Err(Trouble::Refused { status, reason }) if forgot(status, &reason) => Ok(false),
+            Err(Trouble::Refused { status, reason, .. }) if forgot(status, &reason) => Ok(false),
             Err(trouble) => Err(trouble),
         }
     }

@@ -86,7 +86,7 @@ impl Watcher {
             match asked {
                 None => self.kept.retain(|_, kept| kept.until > Instant::now()),
                 // Nobody said that nothing has changed: somebody is asked what is, at once.
-                Some(Err(Trouble::Late)) if self.index > 0 => (self.index, self.silent) = (0, true),
+                Some(Err(Trouble::Late { .. })) if self.index > 0 => (self.index, self.silent) = (0, true),
                 Some(Err(trouble)) => {
                     self.failed = true;
                     if let Some(last) = self.catalog.seen().get_mut(&self.name) {

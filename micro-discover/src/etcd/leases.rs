@@ -69,7 +69,7 @@ impl Leases {
             self.hold(members, &wanted, lease).await;
             Ok(())
         };
-        put.await.map_err(|trouble: Trouble| trouble.cannot("announce"))
+        put.await.map_err(|trouble: Trouble| trouble.cannot("announce", members))
     }
 
     /// The lease that all of these are on, if it is one.
@@ -111,7 +111,7 @@ impl Leases {
     pub(super) async fn remove(&self, members: &Members, service: &Service) -> Result<(), Error> {
         let keys: Vec<_> = service.endpoints.iter().map(|e| self.layout.key(&service.name, &e.id)).collect();
         for keys in keys.chunks(KEYS_AT_ONCE) {
-            delete(members, keys, service).await.map_err(|trouble| trouble.cannot("withdraw"))?;
+            delete(members, keys, service).await.map_err(|trouble| trouble.cannot("withdraw", members))?;
         }
         let before: Vec<_> = {
             let mut held = self.held.lock().expect(NO_PANIC);

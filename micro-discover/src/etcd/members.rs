@@ -33,8 +33,8 @@ struct Used {
 /// Why a member did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
-    #[error("it did not answer in time")]
-    Late,
+    #[error("it did not answer within {0:?}")]
+    Late(Duration),
     #[error("{}", answer(.0))]
     Refused(Status),
     #[error("it ended the watch: {0}")]
@@ -72,14 +72,14 @@ impl Trouble {
                     | Code::OutOfRange
             ),
             Self::LostLease => false,
-            Self::Late | Self::Ended(_) => true,
+            Self::Late(_) | Self::Ended(_) => true,
         }
     }
 
     /// Whether this looks like a cluster that has no leader, so that leases could not be renewed.
     pub(super) fn is_leaderless(&self) -> bool {
         let text = self.to_string();
-        matches!(self, Self::Late)
+        matches!(self, Self::Late(_))
             || ["no leader", "leader changed", "timed out"].iter().any(|t| text.contains(t))
     }
 
@@ -105,12 +105,13 @@ impl Trouble {
         match self {
             Self::LostLease => true,
             Self::Refused(status) => status.message().contains("requested lease not found"),
-            Self::Late | Self::Ended(_) => false,
+            Self::Late(_) | Self::Ended(_) => false,
         }
     }
 
-    pub(super) fn cannot(self, what: &str) -> Error {
-        Error::Unavailable { backend: BACKEND, what: what.to_owned(), source: BoxError::from(self) }
+    pub(super) fn cannot(self, what: &str, members: &Members) -> Error {
+        let what = format!("{what} at {}", members.endpoints.join(", "));
+        Error::Unavailable { backend: BACKEND, what, source: BoxError::from(self) }
     }
 }
 
@@ -134,7 +135,7 @@ impl Members {
         let connecting = Client::connect(endpoint, &self.options);
         let connected = match timeout(ANSWER, connecting).await {
             Ok(connected) => connected.map_err(Trouble::from),
-            Err(_) => Err(Trouble::Late),
+            Err(_) => Err(Trouble::Late(ANSWER)),
         };
         match connected {
             Ok(client) => {
@@ -167,7 +168,7 @@ impl Members {
                 Ok((client, turn)) => match timeout(ANSWER, request(client)).await {
                     Ok(Ok(answer)) => return Ok((answer, turn)),
                     Ok(Err(trouble)) => (trouble, turn),
-                    Err(_) => (Trouble::Late, turn),
+                    Err(_) => (Trouble::Late(ANSWER), turn),
                 },
             };
             if !trouble.is_of_member() {

@@ -127,7 +127,7 @@ impl Watcher {
             self.members.give_up(live.turn).await;
         }
         self.seen.lose(&self.name, live.map(|live| live.believed()), trouble.is_leaderless());
-        trouble.cannot("watch")
+        trouble.cannot("watch", &self.members)
     }
 }
 
@@ -147,7 +147,7 @@ async fn follow(live: &mut Live, seen: &Seen, name: &str) -> Result<News, Troubl
             }
         };
         let message = match message {
-            Err(_) if asked => return Err(Trouble::Late),
+            Err(_) if asked => return Err(Trouble::Late(wait)),
             Err(_) => {
                 let progress = WatchRequest { watch: Some(Watch::Progress(WatchProgress {})) };
                 live.stream.requests.try_send(progress).map_err(|error| Trouble::Ended(error.to_string()))?;

@@ -74,7 +74,7 @@ impl NatsBucket {
     async fn found(&self, name: Option<&str>) -> Result<Vec<Service>, Error> {
         let mut beliefs = Beliefs::default();
         let reading = read(&self.shared, name, &mut beliefs).await;
-        reading.map_err(|trouble| trouble.cannot("read the records"))?;
+        reading.map_err(|trouble| trouble.cannot("read the records", &self.shared.link))?;
         Ok(beliefs.services())
     }
 }
@@ -181,7 +181,10 @@ impl Registry for NatsBucket {
         let service = service.clone();
         Box::pin(async move {
             check_announced(super::BACKEND, &service)?;
-            self.shared.put(&service, ttl).await.map_err(|trouble| trouble.cannot("announce"))
+            self.shared
+                .put(&service, ttl)
+                .await
+                .map_err(|trouble| trouble.cannot("announce", &self.shared.link))
         })
     }
 
@@ -189,7 +192,10 @@ impl Registry for NatsBucket {
         let service = service.clone();
         Box::pin(async move {
             check_announced(super::BACKEND, &service)?;
-            self.shared.remove(&service).await.map_err(|trouble| trouble.cannot("withdraw"))
+            self.shared
+                .remove(&service)
+                .await
+                .map_err(|trouble| trouble.cannot("withdraw", &self.shared.link))
         })
     }
 

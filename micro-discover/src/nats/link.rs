@@ -61,7 +61,7 @@ pub(super) enum Trouble {
     Connection(#[source] BoxError),
     #[error("the connection is lost: {0}")]
     Lost(String),
-    #[error("the server did not answer in time")]
+    #[error("the server did not answer within {ANSWER:?}")]
     Late,
     #[error("the server refused")]
     Refused(#[source] BoxError),
@@ -72,8 +72,8 @@ impl Trouble {
         Self::Refused(source.into())
     }
 
-    pub(super) fn cannot(self, what: &str) -> Error {
-        Error::Unavailable { backend: BACKEND, what: what.to_owned(), source: self.into() }
+    pub(super) fn cannot(self, what: &str, link: &Link) -> Error {
+        Error::Unavailable { backend: BACKEND, what: format!("{what} at {link}"), source: self.into() }
     }
 }
 
@@ -247,9 +247,21 @@ impl Standing {
     }
 }
 
+impl Link {
+    /// Without the passwords.
+    fn places(&self) -> impl Iterator<Item = String> {
+        self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port()))
+    }
+}
+
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port()));
-        f.debug_list().entries(places).finish()
+        f.debug_list().entries(self.places()).finish()
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.places().collect::<Vec<_>>().join(", "))
     }
 }

@@ -146,7 +146,7 @@ impl Watcher {
 
 impl Source for Watcher {
     async fn start(&mut self) -> Result<Beliefs, Error> {
-        self.begin().await.map_err(|trouble| trouble.cannot("watch"))
+        self.begin().await.map_err(|trouble| trouble.cannot("watch", &self.shared.link))
     }
 
     async fn follow(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
@@ -154,13 +154,13 @@ impl Source for Watcher {
             Some(live) => live.follow(&self.shared, &self.name, beliefs).await,
             None => Err(Trouble::Lost("never made".to_owned())),
         }
-        .map_err(|trouble| trouble.cannot("watch"))
+        .map_err(|trouble| trouble.cannot("watch", &self.shared.link))
     }
 
     async fn make_sure(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
         let Some(live) = &mut self.live else { return Ok(()) };
         let asking = ask_through(&self.shared, &live.client, &mut live.inbox, Some(&self.name), beliefs);
-        asking.await.map_err(|trouble| trouble.cannot("watch"))
+        asking.await.map_err(|trouble| trouble.cannot("watch", &self.shared.link))
     }
 
     fn lose(&mut self, beliefs: Beliefs) {

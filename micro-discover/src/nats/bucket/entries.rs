@@ -196,7 +196,7 @@ impl Source for Watcher {
     async fn start(&mut self) -> Result<Beliefs, Error> {
         let mut beliefs = self.shared.memory.recall(&self.name);
         let reading = read(&self.shared, Some(&self.name), &mut beliefs).await;
-        self.entries = Some(reading.map_err(|trouble| trouble.cannot("watch"))?);
+        self.entries = Some(reading.map_err(|trouble| trouble.cannot("watch", &self.shared.link))?);
         Ok(beliefs)
     }
 
@@ -205,12 +205,14 @@ impl Source for Watcher {
             Some(entries) => entries.follow(beliefs).await,
             None => Err(Trouble::Lost("never made".to_owned())),
         }
-        .map_err(|trouble| trouble.cannot("watch"))
+        .map_err(|trouble| trouble.cannot("watch", &self.shared.link))
     }
 
     async fn make_sure(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
         let reading = timeout(ANSWER, read(&self.shared, Some(&self.name), beliefs)).await;
-        let read = reading.unwrap_or(Err(Trouble::Late)).map_err(|trouble| trouble.cannot("watch"));
+        let read = reading
+            .unwrap_or(Err(Trouble::Late))
+            .map_err(|trouble| trouble.cannot("watch", &self.shared.link));
         read.map(drop)
     }
 
