@@ -22,6 +22,12 @@ impl Id {
         Self(Repr::Random(fastrand::u128(..)))
     }
 
+    /// The id that a message names. Nothing names none: all events without a name would be one and the same.
+    #[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self::from(text))
+    }
+
     /// Another id for where this one does not fit: this one as Rust writes text.
     #[cfg(any(feature = "http", feature = "nats"))]
     pub(crate) fn fitted(&self, fits: impl Fn(&str) -> bool) -> Option<Self> {
@@ -76,6 +82,8 @@ mod tests {
     #[test]
     fn an_id_survives_being_written_and_read() {
         let random = Id::random();
+        assert_eq!(Id::named(&random.to_string()), Some(random.clone()));
+        assert_eq!(Id::named(""), None);
         assert_eq!(Id::from(random.to_string()), random);
         assert_eq!(Id::from("0".repeat(32)).to_string(), "0".repeat(32));
         assert_eq!(Id::from("order-7").to_string(), "order-7");

@@ -1,9 +1,12 @@
 //! A broker on RabbitMQ: kept in durable queues, at least once.
 
+mod connect;
 mod consume;
 mod held;
 mod link;
+mod mend;
 mod publish;
+mod stream;
 mod topology;
 mod wire;
 

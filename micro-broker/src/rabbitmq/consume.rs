@@ -25,6 +25,9 @@ use crate::subscription::{Incoming, Report};
 /// up the others.
 const WAITING: usize = 32;
 
+/// A connection that lasts for so long was worth it: the next is made at once.
+const STEADY: Duration = Duration::from_secs(5);
+
 /// One subscriber of a queue.
 #[derive(Debug)]
 pub(super) struct Consuming {
@@ -34,6 +37,9 @@ pub(super) struct Consuming {
     prefetch: u16,
     // `None` while the connection is lost.
     current: Option<(Arc<Channel>, Consumer)>,
+    /// When it was last restored, and how often in a row that was soon lost.
+    since: Instant,
+    attempts: u32,
     /// Events tried again within this process, because the queue does not count. The prefetch bounds them.
     retries: mpsc::UnboundedReceiver<Incoming>,
     again: mpsc::UnboundedSender<Incoming>,
@@ -50,7 +56,8 @@ impl Consuming {
         let (again, retries) = mpsc::unbounded_channel();
         let prefetch = u16::try_from(subscribe.in_flight.saturating_add(WAITING)).unwrap_or(u16::MAX);
         let reader = Reader::new(&subscribe.topic, queue.counts());
-        Self { link, queue, reader, prefetch, current: None, retries, again, report }
+        let (since, attempts) = (Instant::now(), 0);
+        Self { link, queue, reader, prefetch, current: None, since, attempts, retries, again, report }
     }
 
     /// Declares what is needed and begins to consume.
@@ -141,6 +148,9 @@ impl Consuming {
 
     fn lost(&mut self, trouble: &str) {
         self.current = None;
+        if self.since.elapsed() > STEADY {
+            self.attempts = 0;
+        }
         // What waits for another try belongs to the lost connection: the server delivers it again.
         while self.retries.try_recv().is_ok() {}
         tracing::debug!(queue = self.queue.name, trouble, "subscription lost; it will be restored");
@@ -153,13 +163,17 @@ impl Consuming {
     /// Tries until it consumes again.
     async fn restore(&mut self) {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-        for attempt in 1.. {
+        loop {
+            if self.attempts > 0 {
+                tokio::time::sleep(backoff.wait(self.attempts, fastrand::f64())).await;
+            }
+            self.attempts = self.attempts.saturating_add(1);
             match self.begin(ANSWER).await {
                 Ok(()) => break,
                 Err(error) => self.report.send_modify(|report| report.trouble = Some(error.to_string())),
             }
-            tokio::time::sleep(backoff.wait(attempt, fastrand::f64())).await;
         }
+        self.since = Instant::now();
         self.report.send_modify(|report| {
             report.connected = true;
             report.restored += 1;

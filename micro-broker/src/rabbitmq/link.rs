@@ -11,6 +11,7 @@ use tower::BoxError;
 
 use crate::backoff::Backoff;
 use crate::error::Error;
+use crate::rabbitmq::connect::connect;
 use crate::rabbitmq::{ANSWER, BACKEND};
 
 /// Seconds between heartbeats: a connection that is silent for twice as long is given up.
@@ -49,7 +50,7 @@ impl Link {
             *slot = None;
             let properties = ConnectionProperties::default().with_connection_name(self.name.into());
             let one = Instant::now() + ANSWER;
-            match timeout_at(deadline.min(one), Connection::connect_uri(self.uri.clone(), properties)).await {
+            match timeout_at(deadline.min(one), connect(self.uri.clone(), properties)).await {
                 Ok(Ok(connection)) => return Ok(slot.insert(Arc::new(connection)).clone()),
                 Ok(Err(error)) => trouble = error.into(),
                 Err(late) => trouble = format!("the server does not answer: {late}").into(),

@@ -44,15 +44,18 @@ mod quorum {
 }
 
 mod kept_whatever_fails {
+    use std::collections::HashSet;
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use bytes::Bytes;
-    use micro_broker::{Broker, Error, Event, RabbitMq};
+    use futures_util::StreamExt;
+    use micro_broker::{Broker, Error, Event, RabbitMq, Subscribe};
+    use tokio::time::timeout;
 
     use crate::faults;
     use crate::proxy::Proxy;
-    use crate::server::{RabbitServer, Server};
+    use crate::server::{RabbitServer, Server, publish_raw};
     use crate::suite::PATIENCE;
 
     /// One server for all, because it takes ten seconds to start.
@@ -65,10 +68,55 @@ mod kept_whatever_fails {
         faults::a_publisher_far_ahead_does_not_fill_its_consumer(&server).await;
         faults::a_faster_publisher_does_not_fill_its_consumer(&server.url(), Duration::from_secs(6)).await;
         a_server_that_takes_nothing_does_not_fill_its_publisher(&server).await;
+        what_no_client_reads_is_handled_like_any_other(&server).await;
         faults::a_frozen_broker_loses_nothing(&server).await;
         faults::a_cut_connection_loses_nothing(&server).await;
         faults::a_killed_and_restarted_broker_loses_nothing(&mut server).await;
         faults::what_a_dead_broker_did_not_confirm_is_not_reported_published(&mut server).await;
+    }
+
+    /// lapin ends its connection over names that are not UTF-8, and overflows its stack over tables in tables: either would
+    /// come again on every connection.
+    async fn what_no_client_reads_is_handled_like_any_other(server: &RabbitServer) {
+        let broker = RabbitMq::new(&server.url()).unwrap();
+        let mut events = broker.subscribe(Subscribe::to("strange.*").group("g")).await.unwrap();
+        let deep = (0..10_000u32).fold(Vec::new(), |inner: Vec<u8>, level| {
+            [&b"\x01aF"[..], &(level * 7).to_be_bytes(), &inner].concat()
+        });
+        let table = |table: &[u8]| {
+            [&b"\x20\0"[..], &u32::try_from(table.len()).unwrap().to_be_bytes(), table].concat()
+        };
+        let strange = [
+            (&b"strange.a"[..], b"\x80\0\x02\xff\xfe".to_vec()),
+            (b"strange.a", b"\0\x80\x06J\xfcrgen".to_vec()),
+            (b"strange.a", table(b"\x02\xfcaS\0\0\0\x01x\x03x-bS\0\0\0\x01y")),
+            (b"strange.a", table(&[&deep[..], b"\x03x-bS\0\0\0\x01y"].concat())),
+            (b"strange.\xfc", b"\0\0".to_vec()),
+            // Two without a name are two.
+            (b"strange.a", b"\0\x80\0".to_vec()),
+            (b"strange.a", b"\0\x80\0".to_vec()),
+        ];
+        for (key, properties) in &strange {
+            publish_raw(server.port(), "micro.events", key, properties, b"strange");
+        }
+        let mut ids = HashSet::new();
+        for (key, properties) in &strange {
+            let delivery = timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+            let event = delivery.event();
+            assert_eq!(
+                (&*event.topic, &event.body[..]),
+                (&*String::from_utf8_lossy(key).replace('\u{fffd}', "?"), &b"strange"[..])
+            );
+            if properties.ends_with(b"y") {
+                assert_eq!(event.headers["x-b"], "y");
+            }
+            if properties.ends_with(b"rgen") {
+                assert_eq!(event.id.to_string(), "J?rgen");
+            }
+            assert!(ids.insert(event.id.clone()));
+            delivery.ack().await.unwrap();
+        }
+        assert_eq!(events.health().report().restored, 0, "the connection stood");
     }
 
     /// 150 MB are tried to be published; what may be on its way is less than half of that.

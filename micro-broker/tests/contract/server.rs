@@ -234,6 +234,41 @@ impl RabbitServer {
     }
 }
 
+/// Publishes what no client would, and returns once the server has it: `properties` begin with their flags.
+pub(crate) fn publish_raw(port: u16, exchange: &str, key: &[u8], properties: &[u8], body: &[u8]) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let frame = |kind: u8, channel: u8, payload: &[&[u8]]| {
+        let payload = payload.concat();
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&[kind, 0, channel][..], &length, &payload, b"\xce"].concat()
+    };
+    let answer = |stream: &mut TcpStream, question: Vec<u8>| {
+        stream.write_all(&question).unwrap();
+        let mut head = [0; 7];
+        stream.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; u32::from_be_bytes(head[3..].try_into().unwrap()) as usize + 1];
+        stream.read_exact(&mut payload).unwrap();
+        payload
+    };
+    let short = |text: &[u8]| [&[u8::try_from(text.len()).unwrap()][..], text].concat();
+    answer(&mut stream, b"AMQP\0\0\x09\x01".to_vec());
+    let login = frame(1, 0, &[b"\0\x0a\0\x0b\0\0\0\0\x05PLAIN\0\0\0\x0c\0guest\0guest\x05en_US"]);
+    let limits = answer(&mut stream, login);
+    let limits = frame(1, 0, &[b"\0\x0a\0\x1f", &limits[4..10], b"\0\0"]);
+    let open = frame(1, 0, &[b"\0\x0a\0\x28\x01/\0\0"]);
+    answer(&mut stream, [limits, open].concat());
+    answer(&mut stream, frame(1, 1, &[b"\0\x14\0\x0a\0"]));
+    let length = u64::try_from(body.len()).unwrap().to_be_bytes();
+    let published = [
+        frame(1, 1, &[b"\0\x3c\0\x28\0\0", &short(exchange.as_bytes()), &short(key), b"\0"]),
+        frame(2, 1, &[b"\0\x3c\0\0", &length, properties]),
+        frame(3, 1, &[body]),
+        frame(1, 1, &[b"\0\x14\0\x28\0\xc8\0\0\0\0\0"]),
+    ];
+    // A channel that was closed in peace, and not by the server.
+    assert_eq!(answer(&mut stream, published.concat())[..4], *b"\0\x14\0\x29");
+}
+
 impl Server for RabbitServer {
     fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
