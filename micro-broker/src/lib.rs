@@ -104,6 +104,9 @@ pub use policy::DeadLetters;
 pub use publisher::Publisher;
 #[cfg(feature = "rabbitmq")]
 pub use rabbitmq::RabbitMq;
+#[cfg(feature = "rabbitmq")]
+#[doc(hidden)]
+pub use rabbitmq::connect::connect as connect_rabbitmq;
 pub use settle::Settle;
 pub use subscribe::Subscribe;
 pub use subscription::{Health, Incoming, Report, Subscription};

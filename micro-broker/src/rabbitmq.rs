@@ -1,6 +1,6 @@
 //! A broker on RabbitMQ: kept in durable queues, at least once.
 
-mod connect;
+pub(crate) mod connect;
 mod consume;
 mod held;
 mod link;

@@ -15,7 +15,8 @@ use lapin::{Connection, ConnectionProperties};
 
 use crate::rabbitmq::stream::Mending;
 
-pub(super) async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> lapin::Result<Connection> {
+/// Connects; what is read goes through [`mend`](crate::rabbitmq::mend).
+pub async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> lapin::Result<Connection> {
     let kit = RuntimeParts::new(Tokio::current(), Mended(Tokio::current()));
     let stream = async |uri: AMQPUri, _| {
         let stream = uri.connect_async(&Runtime::tokio_current()).await?;

@@ -262,7 +262,7 @@ pub(crate) fn publish_raw(port: u16, exchange: &str, key: &[u8], properties: &[u
     let published = [
         frame(1, 1, &[b"\0\x3c\0\x28\0\0", &short(exchange.as_bytes()), &short(key), b"\0"]),
         frame(2, 1, &[b"\0\x3c\0\0", &length, properties]),
-        frame(3, 1, &[body]),
+        if body.is_empty() { Vec::new() } else { frame(3, 1, &[body]) },
         frame(1, 1, &[b"\0\x14\0\x28\0\xc8\0\0\0\0\0"]),
     ];
     // A channel that was closed in peace, and not by the server.

@@ -23,6 +23,7 @@ use lapin::{
     types::{FieldTable, ShortString},
     uri::AMQPUri,
 };
+use micro_broker::connect_rabbitmq;
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     task::AbortHandle,
@@ -132,7 +133,7 @@ fn uri(url: &str) -> Result<AMQPUri, BoxError> {
 
 async fn connect(uri: &AMQPUri) -> Result<Arc<Connection>, BoxError> {
     let properties = ConnectionProperties::default().with_connection_name("micro".into());
-    Ok(Arc::new(timeout(ANSWER, Connection::connect_uri(uri.clone(), properties)).await??))
+    Ok(Arc::new(timeout(ANSWER, connect_rabbitmq(uri.clone(), properties)).await??))
 }
 
 /// The number of the chunk that a message was about, as [`Outlet::send`] gave it.

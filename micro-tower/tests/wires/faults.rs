@@ -114,6 +114,30 @@ pub(crate) async fn a_broker_that_restarts_answers_nothing_twice(broker: &mut (i
     until("no handler is left", || server.counts.is_idle()).await;
 }
 
+/// Whoever may publish can send names that lapin ends its connection over, and tables that its stack overflows over.
+#[cfg(feature = "rabbitmq")]
+pub(crate) async fn properties_that_cannot_be_read_disturb_no_transport(
+    broker: &crate::server::RabbitServer,
+) {
+    let registry = Memory::default();
+    let _server = Running::start(&broker.url(), &registry).await;
+    let client = client(&registry);
+    let name = registry.get("echo").await.unwrap()[0].endpoints[0].address.authority().to_owned();
+    let deep = (0..10_000u32).fold(Vec::new(), |inner: Vec<u8>, level| {
+        [&b"\x01aF"[..], &(level * 7).to_be_bytes(), &inner].concat()
+    });
+    let table = [&b"\x20\0"[..], &70_000u32.to_be_bytes(), &deep].concat();
+    for properties in [&b"\0\x80\x06J\xfcrgen"[..], &table] {
+        for key in ["micro.rpc.echo", &name] {
+            crate::server::publish_raw(broker.port(), "", key.as_bytes(), properties, b"");
+            for _ in 0..20 {
+                let answered = timeout(Duration::from_secs(10), client.send(post("/echo", text("x")))).await;
+                assert!(answered.expect("a call ends within its bound").is_ok());
+            }
+        }
+    }
+}
+
 /// Whoever may publish can send headers that async-nats gives its connection up over, or panics at: whatever end they are
 /// sent to, calls go on.
 #[cfg(feature = "nats")]

@@ -52,6 +52,7 @@ async fn rabbitmq_behaves() {
     faults::nobody_listens_at("rabbitmq://micro.rpc.nobody", &broker.url()).await;
     faults::the_name_of_the_service_reaches_any_of_its_replicas("rabbitmq", &broker.url()).await;
     faults::one_comes_while_the_last_goes(&broker.url()).await;
+    faults::properties_that_cannot_be_read_disturb_no_transport(&broker).await;
     faults::a_broker_that_restarts_answers_nothing_twice(&mut broker).await;
 }
 
