@@ -105,7 +105,6 @@ pub use publisher::Publisher;
 #[cfg(feature = "rabbitmq")]
 pub use rabbitmq::RabbitMq;
 #[cfg(feature = "rabbitmq")]
-#[doc(hidden)]
 pub use rabbitmq::connect::connect as connect_rabbitmq;
 pub use settle::Settle;
 pub use subscribe::Subscribe;

@@ -16,6 +16,9 @@ use lapin::{Connection, ConnectionProperties};
 use crate::rabbitmq::stream::Mending;
 
 /// Connects; what is read goes through [`mend`](crate::rabbitmq::mend).
+///
+/// For `micro-tower`, whose calls over RabbitMQ go by it as well, and nobody else: it shows the client.
+#[doc(hidden)]
 pub async fn connect(uri: AMQPUri, properties: ConnectionProperties) -> lapin::Result<Connection> {
     let kit = RuntimeParts::new(Tokio::current(), Mended(Tokio::current()));
     let stream = async |uri: AMQPUri, _| {
