@@ -16,6 +16,7 @@ use tracing::Span;
 use crate::{
     chance::Chance,
     classify::Outcome,
+    clock::Moment,
     eligible::Marks,
     endpoint::Endpoint,
     in_flight::InFlight,
@@ -23,7 +24,7 @@ use crate::{
     protocol::Protocol,
     search::Search,
     sent::Unsent,
-    snapshot::{Shared, Snapshot, Wish},
+    snapshot::{Member, Shared, Snapshot, Wish},
     tried::Tried,
 };
 
@@ -69,7 +70,7 @@ where
         let started = shared.now();
         let tried = shared.protocol.tried(&request);
         let probe = if !snapshot.half_open.is_empty() && shared.protocol.may_probe(&request) {
-            snapshot.probe(tried)
+            probe(shared, snapshot, &request, started, chance)
         } else {
             None
         };
@@ -180,6 +181,25 @@ where
         self.set(Self { state: State::Searching(Box::new(search)), span: None });
         self.poll_step(cx)
     }
+}
+
+/// The endpoint that the request is to find out about, if there is one.
+#[cold]
+fn probe<'a, S, Req, P, T>(
+    shared: &Shared<S, P, T>,
+    snapshot: &'a Snapshot<S, P>,
+    request: &Req,
+    now: Option<Moment>,
+    chance: &Chance,
+) -> Option<Member<'a, S>>
+where
+    S: Service<Req>,
+    P: Policy,
+    T: Protocol<Req, S::Response>,
+{
+    let protocol = &shared.protocol;
+    let (tried, hash, parts) = (protocol.tried(request), protocol.hash(request), protocol.parts(request));
+    snapshot.probe(&shared.policy, Wish { tried, avoid: None, hash, now, parts }, chance)
 }
 
 /// What the caller gets; once, as a future that gave its answer is not polled again.

@@ -260,12 +260,18 @@ impl<S, P: Policy> Snapshot<S, P> {
         listed.iter().map(Listed::view).collect()
     }
 
-    /// Takes the permit of a half-open endpoint, if there is one to be had.
-    pub(crate) fn probe(&self, tried: Option<&Tried>) -> Option<Member<'_, S>> {
+    /// Takes the permit of a half-open endpoint that the request may go to, if there is one to be had.
+    pub(crate) fn probe(&self, policy: &P, wish: Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
+        let admits = |endpoint: &Endpoint| {
+            let admits = |group: &Group<S, P>| policy.admits(&group.table, endpoint, &wish.context(chance));
+            self.groups.is_empty() || self.groups.iter().any(admits)
+        };
+        if !self.draining.endpoints.is_empty() && self.kept(policy, wish, chance).is_some() {
+            return None;
+        }
         let (endpoint, service) = self.half_open.iter().find(|(endpoint, _)| {
             let stats = endpoint.stats();
-            let fresh = tried.is_none_or(|tried| !tried.contains(stats.serial()));
-            fresh && stats.is_open(LOST) && stats.try_probe()
+            wish.is_new(endpoint) && stats.is_open(LOST) && admits(endpoint) && stats.try_probe()
         })?;
         Some((endpoint, service))
     }
@@ -315,7 +321,7 @@ impl<S, P: Policy> Group<S, P> {
         match index.and_then(|index| self.member(index)) {
             Some(member) if self.is_fresh(member.0, wish) => Some(member),
             Some(_) => self.pick_again(policy, *wish, chance),
-            None => self.any(*wish, chance),
+            None => self.any(policy, *wish, chance),
         }
     }
 
@@ -330,7 +336,7 @@ impl<S, P: Policy> Group<S, P> {
                 return Some(member);
             }
         }
-        self.any(wish, chance)
+        self.any(policy, wish, chance)
     }
 
     #[inline]
@@ -343,11 +349,14 @@ impl<S, P: Policy> Group<S, P> {
         Some((self.members.endpoints.get(index)?, self.members.services.get(index)?))
     }
 
-    /// The first fresh endpoint from a random place on, or the first that is open at all.
+    /// The first fresh endpoint from a random place on, or the first that is open at all, of those the policy admits.
     #[cold]
-    fn any(&self, wish: Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
+    fn any(&self, policy: &P, wish: Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
         let start = chance.below(self.len());
-        let around = || (start..self.len()).chain(0..start).filter_map(|index| self.member(index));
+        let context = Context { attempt: REPICKS, ..wish.context(chance) };
+        let admits = |(endpoint, _): &Member<'_, S>| policy.admits(&self.table, endpoint, &context);
+        let around =
+            || (start..self.len()).chain(0..start).filter_map(|index| self.member(index)).filter(admits);
         around()
             .find(|(endpoint, _)| self.is_fresh(endpoint, &wish))
             .or_else(|| around().find(|(endpoint, _)| endpoint.stats().is_open(self.mask)))

@@ -6,52 +6,25 @@ mod support;
 use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Empty;
+use http::Request;
 use micro_balance::{
     Attributes, Balance, Http, State,
     policy::{OverrideHost, RoundRobin, Source},
 };
-use support::{FAST, Fake, Hand, discovery, settle};
+use support::{FAST, Fake, Hand, Page, discovery, pages, settle};
 use tokio::time::sleep;
-use tower::{BoxError, ServiceExt};
+use tower::ServiceExt;
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
-}
-
-/// An HTTP service of a fake.
-#[derive(Clone)]
-struct Page(Fake);
-
-impl tower::Service<Request<()>> for Page {
-    type Response = Response<Empty<Bytes>>;
-    type Error = BoxError;
-    type Future = futures_util::future::BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
-        tower::Service::<()>::poll_ready(&mut self.0, cx)
-    }
-
-    fn call(&mut self, _: Request<()>) -> Self::Future {
-        let answer = tower::Service::<()>::call(&mut self.0, ());
-        Box::pin(async move { Ok(Response::builder().header("from", answer.await?).body(Empty::new())?) })
-    }
 }
 
 type Sticky = Balance<Page, Request<()>, OverrideHost<RoundRobin>, Http>;
 
 fn sticky(drain: Duration) -> (Hand, Sticky) {
     let (hand, changes) = discovery();
-    let changes = futures_util::StreamExt::map(changes, |change| {
-        change.map(|change| match change {
-            tower::discover::Change::Insert(name, fake) => tower::discover::Change::Insert(name, Page(fake)),
-            tower::discover::Change::Remove(name) => tower::discover::Change::Remove(name),
-        })
-    });
     let policy = OverrideHost::new(RoundRobin::starting_at(0)).by(Source::cookie("session"));
-    let balance = Balance::builder(changes)
+    let balance = Balance::builder(pages(changes))
         .protocol(Http)
         .policy(policy)
         .drain(drain)

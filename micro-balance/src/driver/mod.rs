@@ -270,13 +270,7 @@ where
             Event::Connected { serial, attempt, result } => self.on_connected(serial, attempt, result),
             Event::Slow(turn) => self.on_slow(turn),
             Event::EjectionOver(serial, turn) => self.on_ejection_over(serial, turn),
-            Event::Untried(serial, turn) => {
-                let untried =
-                    |slot: &Slot<K, S>| slot.affairs().turn == turn && slot.health() == Health::HalfOpen;
-                if self.slots.get(serial).is_some_and(untried) {
-                    self.readmit(serial);
-                }
-            }
+            Event::Untried(serial, turn) => self.on_untried(serial, turn),
             Event::Drained(serial) => self.on_drained(serial),
             Event::Probed(serial, result) => self.decide(serial, result.is_ok()),
             Event::LetGo => self.roster.let_go(),

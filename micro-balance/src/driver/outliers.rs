@@ -114,6 +114,18 @@ where
         }
     }
 
+    /// Takes an endpoint that nobody came to try for well, unless somebody still waits for it.
+    pub(super) fn on_untried(&mut self, serial: u64, turn: u64) {
+        let is_it = |slot: &&Slot<K, S>| slot.affairs().turn == turn && slot.health() == Health::HalfOpen;
+        let Some(slot) = self.slots.get(serial).filter(is_it) else { return };
+        if slot.endpoint.stats().is_probed() {
+            let time = self.driver.settings.ejection.time(1);
+            self.after(time, Event::Untried(serial, turn));
+        } else {
+            self.readmit(serial);
+        }
+    }
+
     /// Takes what a probe, or the one request let through, has found out.
     pub(super) fn decide(&mut self, serial: u64, well: bool) {
         let Some(slot) = self.slots.get(serial).filter(|slot| slot.health() != Health::Well) else { return };

@@ -27,6 +27,7 @@ trait AnyPolicy: Send + Sync {
     fn table(&self, endpoints: &[Endpoint]) -> AnyTable;
     fn update(&self, before: &AnyTable, turnover: &Turnover<'_>) -> Option<AnyTable>;
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
+    fn admits(&self, table: &AnyTable, endpoint: &Endpoint, context: &Context<'_>) -> bool;
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize>;
     fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns>;
     fn refresh(&self) -> Option<Duration>;
@@ -47,6 +48,10 @@ impl<P: Policy> AnyPolicy for P {
 
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         Policy::pick(self, (**table).downcast_ref()?, endpoints, context)
+    }
+
+    fn admits(&self, table: &AnyTable, endpoint: &Endpoint, context: &Context<'_>) -> bool {
+        (**table).downcast_ref().is_none_or(|table| Policy::admits(self, table, endpoint, context))
     }
 
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
@@ -101,6 +106,10 @@ impl Policy for Boxed {
     #[inline]
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         self.policy.pick(table, endpoints, context)
+    }
+
+    fn admits(&self, table: &AnyTable, endpoint: &Endpoint, context: &Context<'_>) -> bool {
+        self.policy.admits(table, endpoint, context)
     }
 
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {

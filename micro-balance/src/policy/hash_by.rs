@@ -134,6 +134,10 @@ impl<P: Policy> Policy for HashBy<P> {
         self.policy.pick(table, endpoints, &context)
     }
 
+    fn admits(&self, table: &P::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
+        self.policy.admits(table, endpoint, context)
+    }
+
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         self.policy.keeps(draining, context)
     }

@@ -139,8 +139,7 @@ impl<P: Policy> LabelSubset<P> {
     /// The part that a request asks for, or else the one that it falls back to by fewer keys.
     fn asked<'a>(&self, table: &'a Subsets<P::Table>, wanted: &Wanted) -> Option<&'a Part<P::Table>> {
         let mut part = table.by_labels.get(&digest(wanted.0.iter()));
-        let is_asked = |selector: &&Selector| selector.keys.iter().eq(wanted.0.keys());
-        let mut selector = if part.is_none() { self.selectors.iter().find(is_asked) } else { None };
+        let mut selector = if part.is_none() { self.selector(wanted) } else { None };
         while let (None, Some(fewer)) = (part, selector.and_then(|selector| selector.fewer.as_ref())) {
             part = table.by_labels.get(&digest(wanted.0.iter().filter(|(key, _)| fewer.contains(*key))));
             selector = self.selectors.iter().find(|selector| selector.keys == *fewer);
@@ -148,20 +147,27 @@ impl<P: Policy> LabelSubset<P> {
         part
     }
 
+    /// What is asked for, if it may be.
+    fn selector(&self, wanted: &Wanted) -> Option<&Selector> {
+        self.selectors.iter().find(|selector| selector.keys.iter().eq(wanted.0.keys()))
+    }
+
     fn otherwise_part(&self, endpoints: &[Endpoint]) -> Option<Part<P::Table>> {
         let indexes = match &self.otherwise {
             Otherwise::Nobody => return None,
             Otherwise::Anybody => (0..endpoints.len()).collect(),
             Otherwise::Those(labels) => {
-                let has = |&index: &usize| {
-                    let metadata = &endpoints[index].attributes().metadata;
-                    labels.iter().all(|(key, value)| metadata.get(key) == Some(value))
-                };
+                let has = |&index: &usize| has_all(&endpoints[index], labels.iter());
                 (0..endpoints.len()).filter(has).collect::<Vec<_>>()
             }
         };
         Some(self.part(endpoints, indexes)).filter(|part| !part.indexes.is_empty())
     }
+}
+
+fn has_all<'a>(endpoint: &Endpoint, mut labels: impl Iterator<Item = (&'a String, &'a String)>) -> bool {
+    let metadata = &endpoint.attributes().metadata;
+    labels.all(|(key, value)| metadata.get(key) == Some(value))
 }
 
 fn in_order<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Vec<String> {
@@ -208,6 +214,30 @@ impl<P: Policy> Policy for LabelSubset<P> {
             _ => self.policy.pick(&part.table, &part.endpoints, context)?,
         };
         part.indexes.get(within).copied()
+    }
+
+    fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
+        let within = |part: &Part<P::Table>| self.policy.admits(&part.table, endpoint, context);
+        let wanted = context.extension::<Wanted>();
+        let mut selector = wanted.and_then(|wanted| self.selector(wanted));
+        while let (Some(Selector { keys, fewer }), Some(wanted)) = (selector, wanted) {
+            let labels = || wanted.0.iter().filter(|(key, _)| keys.contains(*key));
+            let (part, belongs) = (table.by_labels.get(&digest(labels())), has_all(endpoint, labels()));
+            if belongs || part.is_some() {
+                return belongs && part.is_none_or(within);
+            }
+            selector = fewer.as_ref().and_then(|fewer| self.selectors.iter().find(|it| it.keys == *fewer));
+        }
+        table.otherwise.as_ref().is_none_or(within)
+            && match &self.otherwise {
+                Otherwise::Anybody => true,
+                Otherwise::Nobody => false,
+                Otherwise::Those(labels) => has_all(endpoint, labels.iter()),
+            }
+    }
+
+    fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        self.policy.keeps(draining, context)
     }
 
     fn refresh(&self) -> Option<Duration> {

@@ -115,6 +115,13 @@ pub trait Policy: Send + Sync + 'static {
     /// the request has been to is asked for again, with `context.attempt` one higher.
     fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
 
+    /// Whether a request may go to `endpoint` though it was not picked: as it is to find out whether that one, which is not
+    /// among those of `table`, is well again, or as those that were picked are not ready. Any may unless given.
+    fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
+        let _ = (table, endpoint, context);
+        true
+    }
+
     /// Which of `draining` a request belongs to, if any: endpoints that take nothing new, but go on with the
     /// sessions they have. None unless given.
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {

@@ -170,6 +170,16 @@ impl<P: Policy> Policy for OverrideHost<P> {
         picked
     }
 
+    fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
+        let names = |source: &Source| source.names(endpoint.id(), context);
+        // A session goes to its endpoint first.
+        let is_elsewhere = || self.sources.iter().any(|source| table.named(source, context).is_some());
+        if context.attempt == 0 && !self.sources.iter().any(names) && (self.strict || is_elsewhere()) {
+            return false;
+        }
+        self.policy.admits(&table.table, endpoint, context)
+    }
+
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         let names =
             |source: &Source| draining.iter().position(|endpoint| source.names(endpoint.id(), context));

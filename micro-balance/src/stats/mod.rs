@@ -157,6 +157,11 @@ impl Stats {
         self.load.bar(PROBING)
     }
 
+    /// Whether a request has it.
+    pub(crate) fn is_probed(&self) -> bool {
+        !self.load.is_open(PROBING)
+    }
+
     pub(crate) fn release_probe(&self) {
         self.load.unbar(PROBING);
     }

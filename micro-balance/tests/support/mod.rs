@@ -12,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use http::{Request, Response};
+use http_body_util::Empty;
 use micro_balance::Unsent;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -193,6 +197,35 @@ pub fn fakes<const N: usize>(names: [&'static str; N], mood: Mood) -> ([Fake; N]
         hand.insert(name, fake);
     }
     (fakes, hand, changes)
+}
+
+/// An HTTP service of a fake.
+#[derive(Clone)]
+pub struct Page(pub Fake);
+
+impl Service<Request<()>> for Page {
+    type Response = Response<Empty<Bytes>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Service::<()>::poll_ready(&mut self.0, cx)
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        let answer = Service::<()>::call(&mut self.0, ());
+        Box::pin(async move { Ok(Response::builder().header("from", answer.await?).body(Empty::new())?) })
+    }
+}
+
+/// The same discovery, of HTTP services.
+pub fn pages(changes: Changes) -> impl Stream<Item = Result<Change<&'static str, Page>, Infallible>> + Unpin {
+    changes.map(|change| {
+        change.map(|change| match change {
+            Change::Insert(name, fake) => Change::Insert(name, Page(fake)),
+            Change::Remove(name) => Change::Remove(name),
+        })
+    })
 }
 
 /// How many answers each endpoint gave.

@@ -1,0 +1,153 @@
+//! Which requests find out whether an ejected endpoint is well again, and where a request goes that may not go anywhere.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use http::Request;
+use micro_balance::{
+    Attributes, Balance, Ejection, Http, State, Tried,
+    policy::{LabelSubset, Override, OverrideHost, Policy, RoundRobin, Source, Wanted},
+};
+use support::{FAST, Fake, Hand, Mood, Page, discovery, fakes, pages, settle};
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn ejection() -> Ejection {
+    Ejection::default().consecutive_failures(1).base(ms(1_000)).max(ms(1_000))
+}
+
+fn states<S, Req, P: Policy, T>(balance: &Balance<S, Req, P, T>) -> Vec<State> {
+    balance.endpoints().iter().map(|view| view.state).collect()
+}
+
+type Pages<P> = Balance<Page, Request<()>, P, Http>;
+
+/// Endpoints whose version is their last letter.
+fn versions<P: Policy, const N: usize>(names: [&'static str; N], policy: P) -> ([Fake; N], Hand, Pages<P>) {
+    let (hand, changes) = discovery();
+    let fakes = names.map(|name| Fake::new(name, FAST));
+    names.iter().zip(&fakes).for_each(|(name, fake)| hand.insert(name, fake));
+    let balance = Balance::builder(pages(changes))
+        .protocol(Http)
+        .policy(policy)
+        .ejection(ejection())
+        .attributes(|name: &&'static str, _: &Page| {
+            let version = name[name.len() - 1..].to_owned();
+            Attributes {
+                metadata: Arc::new([("version".to_owned(), version)].into()),
+                ..Attributes::default()
+            }
+        })
+        .seed(1)
+        .build();
+    (fakes, hand, balance)
+}
+
+fn wanting(version: &str) -> Request<()> {
+    let mut request = Request::new(());
+    request.extensions_mut().insert(Wanted::new([("version", version)]));
+    request
+}
+
+async fn visit<P: Policy>(balance: &Pages<P>, request: Request<()>) -> String {
+    let answer = balance.clone().oneshot(request).await.unwrap();
+    answer.headers()["from"].to_str().unwrap().to_owned()
+}
+
+/// Has `fake` ejected by `request`, which it fails, and waits until it is half open and well.
+async fn eject<P: Policy>(balance: &Pages<P>, fake: &Fake, request: Request<()>) {
+    fake.set(Mood::Fails(ms(0)));
+    balance.clone().oneshot(request).await.unwrap_err();
+    fake.set(FAST);
+    sleep(ms(1_010)).await;
+    assert!(states(balance).contains(&State::HalfOpen), "{:?}", balance.endpoints());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ejected_endpoint_is_tried_by_a_request_that_asks_for_its_labels_and_by_no_other() {
+    let policy = LabelSubset::new(RoundRobin::starting_at(0)).by(["version"]);
+    let ([_v1, v2], _hand, balance) = versions(["v1", "v2"], policy);
+    settle().await;
+    eject(&balance, &v2, wanting("2")).await;
+    assert_eq!(visit(&balance, wanting("1")).await, "v1");
+    assert_eq!(visit(&balance, wanting("2")).await, "v2");
+    settle().await;
+    assert_eq!(states(&balance), [State::Ready; 2]);
+    // Who asks for nothing, or for what nobody has, may try any.
+    eject(&balance, &v2, wanting("2")).await;
+    assert_eq!(visit(&balance, wanting("3")).await, "v2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_not_taken_away_to_try_another_endpoint() {
+    for strict in [false, true] {
+        let policy = OverrideHost::new(RoundRobin::starting_at(0)).by(Source::Extension);
+        let policy = if strict { policy.strict() } else { policy };
+        let ([_a, b], _hand, balance) = versions(["a", "b"], policy);
+        let named = |id: &str| {
+            let mut request = Request::new(());
+            request.extensions_mut().insert(Override::new(id.to_owned()));
+            request
+        };
+        settle().await;
+        eject(&balance, &b, named("b")).await;
+        assert_eq!(visit(&balance, named("a")).await, "a");
+        assert_eq!(visit(&balance, named("b")).await, "b");
+        settle().await;
+        assert_eq!(states(&balance), [State::Ready; 2]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_attempt_stays_among_those_that_have_the_labels_even_if_there_is_but_one() {
+    let policy = LabelSubset::new(RoundRobin::starting_at(0)).by(["version"]);
+    let (_fakes, _hand, balance) = versions(["a1", "b1", "c2"], policy);
+    settle().await;
+    let tried = Tried::default();
+    for _ in 0..3 {
+        let mut request = wanting("2");
+        request.extensions_mut().insert(tried.clone());
+        assert_eq!(visit(&balance, request).await, "c2");
+    }
+    let tried = Tried::default();
+    let mut visited = Vec::new();
+    for _ in 0..2 {
+        let mut request = wanting("1");
+        request.extensions_mut().insert(tried.clone());
+        visited.push(visit(&balance, request).await);
+    }
+    visited.sort();
+    assert_eq!(visited, ["a1", "b1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_is_not_readmitted_while_it_keeps_the_request_waiting_that_tries_it() {
+    let ([a, b], _hand, changes) = fakes(["a", "b"], Mood::Fails(ms(0)));
+    let balance: Balance<_, (), _> =
+        Balance::builder(changes).policy(RoundRobin::starting_at(0)).ejection(ejection()).build();
+    settle().await;
+    balance.clone().oneshot(()).await.unwrap_err();
+    a.set(Mood::Silent);
+    b.set(FAST);
+    sleep(ms(1_010)).await;
+    assert_eq!(states(&balance), [State::HalfOpen, State::Ready]);
+    let trying = tokio::spawn(timeout(ms(5_000), balance.clone().oneshot(())));
+    for _ in 0..48 {
+        sleep(ms(100)).await;
+        let answer = timeout(ms(50), balance.clone().oneshot(())).await;
+        assert_eq!(answer.unwrap().unwrap(), "b");
+    }
+    assert_eq!(states(&balance), [State::HalfOpen, State::Ready]);
+    assert!(trying.await.unwrap().is_err());
+    settle().await;
+    assert_eq!(states(&balance), [State::Ejected, State::Ready]);
+    // One that nobody has come to try is readmitted.
+    sleep(ms(2_500)).await;
+    assert_eq!(states(&balance), [State::Ready; 2]);
+}
