@@ -21,6 +21,10 @@ const NO_PANIC: &str = "nothing under this lock can panic";
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Beliefs {
     known: BTreeMap<(String, EndpointId), Belief>,
+    /// Whether the set may be another one than when it was last asked for. Most news are renewals, which change nothing.
+    changed: bool,
+    /// Nothing is over before this.
+    end: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,8 +62,11 @@ impl Beliefs {
     fn put(&mut self, said: &Said, end: Option<Instant>) {
         for record in split(&said.service) {
             let key = (record.name.clone(), record.endpoints[0].id.clone());
-            let grace = self.known.get(&key).and_then(|known| known.grace);
-            self.known.insert(key, Belief { record, ttl: said.ttl, end, grace });
+            let known = self.known.get(&key);
+            self.changed |= known.is_none_or(|known| known.record != record);
+            let belief = Belief { record, ttl: said.ttl, end, grace: known.and_then(|known| known.grace) };
+            self.end = self.end.into_iter().chain(belief.over()).min();
+            self.known.insert(key, belief);
         }
     }
 
@@ -69,6 +76,7 @@ impl Beliefs {
             let key = (gone.name.clone(), id.clone());
             if self.known.get(&key).is_some_and(|known| is_gone(gone, &known.record)) {
                 self.known.remove(&key);
+                self.changed = true;
             }
         }
     }
@@ -76,7 +84,7 @@ impl Beliefs {
     /// Stops believing in an endpoint, whatever it was.
     #[cfg(feature = "nats")]
     pub(crate) fn forget_id(&mut self, service: &str, id: &str) {
-        self.known.remove(&(service.to_owned(), id.to_owned()));
+        self.changed |= self.known.remove(&(service.to_owned(), id.to_owned())).is_some();
     }
 
     /// How many endpoints are believed in.
@@ -85,15 +93,41 @@ impl Beliefs {
         self.known.len()
     }
 
-    /// When the next endpoint stops being believed in.
+    /// When the next endpoint may stop being believed in: not before.
     pub(crate) fn next_end(&self) -> Option<Instant> {
-        self.known.values().filter_map(Belief::over).min()
+        self.end
+    }
+
+    /// Whether an endpoint has stopped being believed in.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let past = |end: Option<Instant>| end.is_some_and(|end| end <= Instant::now());
+        if past(self.end) {
+            self.end = self.known.values().filter_map(Belief::over).min();
+        }
+        past(self.end)
     }
 
     /// The whole set, without what is over.
     pub(crate) fn services(&mut self) -> Vec<Service> {
-        let now = Instant::now();
+        self.end_what_is_over();
+        self.believed()
+    }
+
+    /// The whole set, if it may be another one than it was.
+    pub(crate) fn changed(&mut self) -> Option<Vec<Service>> {
+        self.changed.then(|| self.believed())
+    }
+
+    /// Stops believing in what is over.
+    pub(crate) fn end_what_is_over(&mut self) {
+        let (now, before) = (Instant::now(), self.known.len());
         self.known.retain(|_, belief| belief.over().is_none_or(|over| over > now));
+        self.end = self.known.values().filter_map(Belief::over).min();
+        self.changed |= self.known.len() < before;
+    }
+
+    fn believed(&mut self) -> Vec<Service> {
+        self.changed = false;
         merge(self.known.values().map(|belief| &belief.record))
     }
 
@@ -104,6 +138,9 @@ impl Beliefs {
             let grace = now + belief.ttl.unwrap_or(UNASKED).clamp(GRACE, UNASKED);
             (belief.end, belief.grace) = (Some(grace), Some(grace));
         }
+        // Whoever is told of them now was told of nothing yet.
+        (self.changed, self.end) = (true, None);
+        self.end = self.known.values().filter_map(Belief::over).min();
         self
     }
 }
@@ -172,6 +209,26 @@ mod tests {
         assert_eq!(ids(&mut beliefs), "go");
         tokio::time::advance(UNASKED).await;
         assert_eq!(ids(&mut beliefs), "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_changes_nothing_and_postpones_the_end() {
+        let mut beliefs = Beliefs::default();
+        beliefs.hear(&said("a", Some(10)));
+        assert!(beliefs.changed().is_some() && beliefs.changed().is_none());
+        tokio::time::advance(Duration::from_secs(6)).await;
+        beliefs.hear(&said("a", Some(10)));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(!beliefs.is_over() && beliefs.changed().is_none());
+        assert_eq!(beliefs.next_end(), Some(Instant::now() + Duration::from_secs(4)));
+        let mut other = said("a", Some(10));
+        other.service.version = "2".to_owned();
+        beliefs.hear(&other);
+        assert!(beliefs.changed().is_some() && beliefs.changed().is_none());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(beliefs.is_over() && beliefs.changed().is_none());
+        beliefs.end_what_is_over();
+        assert_eq!(beliefs.changed(), Some(Vec::new()));
     }
 
     #[cfg(feature = "nats")]

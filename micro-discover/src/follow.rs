@@ -50,8 +50,9 @@ impl<S: Source> Following<S> {
                 }
                 return Some((Err(error), self));
             }
-            let set = self.beliefs.as_mut().map(Beliefs::services);
-            if set != self.last {
+            let Some(beliefs) = &mut self.beliefs else { continue };
+            let set = if self.last.is_none() { Some(beliefs.services()) } else { beliefs.changed() };
+            if set.is_some() && set != self.last {
                 self.last.clone_from(&set);
                 return set.map(|set| (Ok(set), self));
             }
@@ -68,8 +69,65 @@ impl<S: Source> Following<S> {
             None => self.source.follow(beliefs).await,
             Some(end) => tokio::select! {
                 news = self.source.follow(beliefs) => news,
-                () = sleep_until(end) => self.source.make_sure(beliefs).await,
+                () = sleep_until(end) => {
+                    if beliefs.is_over() {
+                        self.source.make_sure(beliefs).await?;
+                        beliefs.end_what_is_over();
+                    }
+                    Ok(())
+                }
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+    use crate::record::Endpoint;
+    use crate::said::Said;
+
+    /// Hears of somebody else all the time, and of `a` when it asks.
+    struct Busy;
+
+    impl Busy {
+        fn hear(beliefs: &mut Beliefs, id: &str) {
+            let service = Service::new("greeter").endpoint(Endpoint::new(id, "h:1".parse().unwrap()));
+            beliefs.hear(&Said { service, ttl: Some(Duration::from_secs(10)), owner: None });
+        }
+    }
+
+    impl Source for Busy {
+        async fn start(&mut self) -> Result<Beliefs, Error> {
+            let mut beliefs = Beliefs::default();
+            Self::hear(&mut beliefs, "a");
+            Ok(beliefs)
+        }
+
+        async fn follow(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
+            sleep(Duration::from_millis(1)).await;
+            Self::hear(beliefs, "b");
+            Ok(())
+        }
+
+        async fn make_sure(&mut self, beliefs: &mut Beliefs) -> Result<(), Error> {
+            Self::hear(beliefs, "a");
+            Ok(())
+        }
+
+        fn lose(&mut self, _: Beliefs) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_given_up_unasked_however_much_there_is_to_hear() {
+        let mut sets = sets(Busy);
+        for many in [1, 2] {
+            assert_eq!(sets.next().await.unwrap().unwrap()[0].endpoints.len(), many);
+        }
+        assert!(timeout(Duration::from_secs(60), sets.next()).await.is_err(), "nothing changes");
     }
 }
