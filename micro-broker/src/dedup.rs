@@ -35,7 +35,8 @@ impl<S> Layer<S> for DedupLayer {
 
 /// Answers `None` for an event whose id was handled before, and the handler's answer for others. An event that failed
 /// was not handled, and comes through again. A delivery of an event that is being handled, as after a lost connection,
-/// waits for what becomes of the other: it must not use up attempts and end among the dead letters meanwhile.
+/// waits for what becomes of the other: it must not use up attempts and end among the dead letters meanwhile. Events whose
+/// sender left their id empty are not one and the same, and all come through.
 #[derive(Clone, Debug)]
 pub struct Dedup<S> {
     inner: S,
@@ -73,6 +74,9 @@ where
 
     fn call(&mut self, event: Event) -> Self::Future {
         let id = event.id.clone();
+        if id.is_empty() {
+            return self.inner.call(event).map(|handled| handled.map(Some).map_err(Into::into)).boxed();
+        }
         {
             let mut memory = lock(&self.memory);
             if memory.handled.contains(&id) {

@@ -59,7 +59,7 @@ pub(crate) fn from_names(names: BTreeMap<String, String>, body: Bytes, topic: Op
     for (name, value) in names {
         match name.to_ascii_lowercase().as_str() {
             ":topic" | "micro-topic" => found = Some(value),
-            "micro-id" => id = Id::named(&value),
+            "micro-id" => id = Some(Id::from(value)),
             name => {
                 if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
                     headers.append(name, value);

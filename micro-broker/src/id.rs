@@ -22,10 +22,8 @@ impl Id {
         Self(Repr::Random(fastrand::u128(..)))
     }
 
-    /// The id that a message names. Nothing names none: all events without a name would be one and the same.
-    #[cfg(any(feature = "http", feature = "nats", feature = "rabbitmq"))]
-    pub(crate) fn named(text: &str) -> Option<Self> {
-        (!text.is_empty()).then(|| Self::from(text))
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(&self.0, Repr::Text(text) if text.is_empty())
     }
 
     /// Another id for where this one does not fit: this one as Rust writes text.
@@ -82,8 +80,6 @@ mod tests {
     #[test]
     fn an_id_survives_being_written_and_read() {
         let random = Id::random();
-        assert_eq!(Id::named(&random.to_string()), Some(random.clone()));
-        assert_eq!(Id::named(""), None);
         assert_eq!(Id::from(random.to_string()), random);
         assert_eq!(Id::from("0".repeat(32)).to_string(), "0".repeat(32));
         assert_eq!(Id::from("order-7").to_string(), "order-7");

@@ -26,7 +26,7 @@ use crate::id::Id;
 use crate::rabbitmq::consume::Consuming;
 use crate::rabbitmq::link::Link;
 use crate::rabbitmq::publish::Outlet;
-use crate::rabbitmq::topology::{Queue, Topology};
+use crate::rabbitmq::topology::{LONGEST_NAME, Queue, Topology};
 use crate::subscribe::Subscribe;
 use crate::subscription::{Health, Subscription};
 use crate::topic;
@@ -114,6 +114,11 @@ impl Broker for RabbitMq {
         if let Some(fault) = topic::fault(&event.topic) {
             return Confirm::known(Err(invalid(&format!("topic {:?}: {fault}", event.topic))));
         }
+        if let Some(name) = event.headers.keys().find(|name| name.as_str().len() > LONGEST_NAME) {
+            let length = name.as_str().len();
+            let what = format!("a header's name of {length} bytes: AMQP has room for {LONGEST_NAME}");
+            return Confirm::known(Err(invalid(&what)));
+        }
         Confirm::awaited(self.outlet.clone().publish(event, self.topology, within))
     }
 
@@ -126,6 +131,9 @@ impl Broker for RabbitMq {
                 Some(group) => Queue::of_group(&subscribe.topic, group, self.topology),
                 None => Queue::of_one(&subscribe.topic, &Id::random(), self.topology),
             };
+            if let Some(fault) = queue.fault() {
+                return Err(invalid(&format!("topic {:?}: {fault}", subscribe.topic)));
+            }
             let (report, health) = Health::new();
             let mut consuming = Consuming::new(self.consuming.clone(), queue, &subscribe, report);
             consuming.begin(ANSWER).await?;
@@ -137,6 +145,9 @@ impl Broker for RabbitMq {
     fn forget<'a>(&'a self, topic: &'a str, group: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let queue = Queue::of_group(topic, group, self.topology);
+            if let Some(fault) = queue.fault() {
+                return Err(invalid(&format!("topic {topic:?}: {fault}")));
+            }
             let deleted = async {
                 let channel = self.consuming.connection(ANSWER).await?.create_channel().await;
                 let channel = channel.map_err(|error| self.consuming.unavailable(error))?;

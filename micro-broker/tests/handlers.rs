@@ -75,6 +75,8 @@ async fn an_event_is_handled_once_however_often_it_is_delivered() {
     assert_eq!(handle("3", "x").await.unwrap(), Some(()));
     assert_eq!(handle("1", "x").await.unwrap(), Some(()), "two ids are remembered");
     assert_eq!(times.load(Ordering::Relaxed), 5);
+    assert_eq!(handle("", "x").await.unwrap(), Some(()));
+    assert_eq!(handle("", "x").await.unwrap(), Some(()), "without a name it may be any");
 
     let mut at_once = |body: &'static str| service.call(Event::new("t", body).id("4"));
     let (first, second) = tokio::join!(at_once("bad"), at_once("x"));

@@ -66,7 +66,7 @@ pub(super) fn read(parts: Parts, body: Bytes) -> Result<Event, BoxError> {
         Some(topic) => {
             let mut event = Event::new(std::str::from_utf8(topic.as_bytes())?, body);
             if let Some(id) = headers.remove(ID) {
-                event.id = Id::named(std::str::from_utf8(id.as_bytes())?).unwrap_or(event.id);
+                event.id = Id::from(std::str::from_utf8(id.as_bytes())?);
             }
             HOP.iter().for_each(|name| drop(headers.remove(*name)));
             event.headers = headers;

@@ -115,13 +115,12 @@ impl Reader {
                 }
             }
         }
-        let id = id.and_then(|id| {
+        let id = id.map_or_else(Id::random, |id| {
             let id = id.as_str();
             let (topic, between) = scope(&self.topic);
             let own = id.strip_prefix(topic).and_then(|rest| rest.strip_prefix(between));
-            Id::named(own.unwrap_or(id))
+            Id::from(own.unwrap_or(id))
         });
-        let id = id.unwrap_or_else(Id::random);
         Event { topic: self.topic.clone(), id, headers: kept, body: message.payload, attempt: 0 }
     }
 }

@@ -17,6 +17,9 @@ const DEAD: &str = "micro.dead";
 /// How long a broadcast subscriber's queue outlives its connection, in milliseconds.
 const ABSENCE: i32 = 300_000;
 
+/// How many bytes AMQP has for a name, of a queue or a header: the client panics at more.
+pub(super) const LONGEST_NAME: usize = 255;
+
 /// What a broker's exchanges and queues are like.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Topology {
@@ -69,7 +72,24 @@ impl Queue {
     }
 
     pub(super) fn of_one(topic: &str, id: &Id, topology: Topology) -> Self {
-        Self { name: format!("each-{id}:{topic}"), topic: topic.to_owned(), topology, lasts: false }
+        let name = format!("each-{id}:{topic}");
+        // The topic is there for people, not for the server.
+        let name = name[..name.floor_char_boundary(LONGEST_NAME)].to_owned();
+        Self { name, topic: topic.to_owned(), topology, lasts: false }
+    }
+
+    /// Where its dead letters wait for whoever comes to read them.
+    fn of_dead(&self) -> Self {
+        Self::of_group(&format!("{DEAD_PREFIX}{}", self.topic), DEAD_GROUP, self.topology)
+    }
+
+    /// What is wrong with the names it needs, if anything.
+    pub(super) fn fault(&self) -> Option<String> {
+        let dead = if self.topic.starts_with(DEAD_PREFIX) { 0 } else { self.of_dead().name.len() };
+        let longest = self.name.len().max(dead);
+        (longest > LONGEST_NAME).then(|| {
+            format!("its queues would have names of {longest} bytes, and AMQP has room for {LONGEST_NAME}")
+        })
     }
 
     /// Whether the server counts how often it delivered an event.
@@ -83,9 +103,7 @@ impl Queue {
         declare_exchange(channel, DEAD).await?;
         if exchange != DEAD {
             declare_exchange(channel, exchange).await?;
-            // Dead letters wait for whoever comes to read them.
-            let dead = Self::of_group(&format!("{DEAD_PREFIX}{}", self.topic), DEAD_GROUP, self.topology);
-            dead.declare_bound(channel, DEAD, key).await?;
+            self.of_dead().declare_bound(channel, DEAD, key).await?;
         }
         self.declare_bound(channel, exchange, key).await
     }

@@ -68,8 +68,7 @@ impl Reader {
     pub(super) fn read(&mut self, delivery: Delivery) -> (Event, Acker) {
         let Delivery { exchange, routing_key, redelivered, properties, data, acker, .. } = delivery;
         self.topic = topology::topic(exchange.as_str(), routing_key.as_str(), &self.topic);
-        let id = properties.message_id().as_ref().and_then(|id| Id::named(id.as_str()));
-        let id = id.unwrap_or_else(Id::random);
+        let id = properties.message_id().as_ref().map_or_else(Id::random, |id| Id::from(id.as_str()));
         let (topic, body) = (self.topic.clone(), data.into());
         let mut event = Event { topic, id, headers: HeaderMap::new(), body, attempt: 0 };
         let mut earlier = None;
@@ -110,11 +109,7 @@ fn read_headers(table: &BTreeMap<ShortString, AMQPValue>, event: &mut Event) {
             // The server's own: how it delivered, and where a dead letter has been.
             ("x-delivery-count" | "x-death", _) => {}
             (name, _) if name.starts_with("x-first-death") => {}
-            (LONG_ID, id) => {
-                if let Some(id) = text(id).as_deref().and_then(Id::named) {
-                    event.id = id;
-                }
-            }
+            (LONG_ID, id) => event.id = text(id).map_or_else(|| event.id.clone(), Id::from),
             (name, AMQPValue::FieldArray(values)) => {
                 values.as_slice().iter().for_each(|value| add(&mut event.headers, name, value));
             }

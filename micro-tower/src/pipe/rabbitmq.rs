@@ -64,6 +64,7 @@ impl RabbitMq {
 
     /// Opens a pipe to whoever consumes the queue `name`. May take for ever.
     pub(crate) async fn dial(&self, connection: &Connection, name: &str) -> Result<Pipe, BoxError> {
+        let to = ShortString::try_new(name)?;
         let channel = Arc::new(connection.create_channel().await?);
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let consume = BasicConsumeOptions { no_ack: true, ..Default::default() };
@@ -75,7 +76,7 @@ impl RabbitMq {
         // It ends when the outlet and all that it sends do, so that the channel is closed before its consumer is gone:
         // the other way about, RabbitMQ closes the whole connection.
         tokio::spawn(receive(channel.clone(), replies, confirms, self.table.clone(), entry.id));
-        let mut outlet = ClientOutlet { channel, to: name.into(), pipe: "0".into(), sent };
+        let mut outlet = ClientOutlet { channel, to, pipe: "0".into(), sent };
         outlet.send(Packet::Open { version: VERSION }.encode(), 0).await?;
         let accepted = opened.await??;
         outlet.pipe = accepted.pipe.to_string().into();
@@ -97,6 +98,8 @@ impl RabbitMq {
     pub(crate) async fn listen(url: &str, name: &str) -> Result<Incoming, BoxError> {
         let uri = uri(url)?;
         let own = format!("{name}.{:016x}", fastrand::u64(..));
+        // Both are made into queues, whose names the client takes for granted.
+        ShortString::try_new(own.as_str())?;
         let (sender, pipes) = mpsc::channel(BACKLOG);
         let (close, closing) = watch::channel(false);
         let mut server = Listening {
