@@ -157,6 +157,24 @@ async fn http_is_sent_again_only_if_it_may_be_carried_out_twice() {
 
 /// What its client retries, and how often, are settings.
 #[tokio::test(start_paused = true)]
+async fn an_answer_may_be_told_from_others_by_more_than_its_status() {
+    let when =
+        When::default().also(|status, headers| status == 409 && headers.contains_key("x-should-retry"));
+    let asks = || status(409, &[("x-should-retry", "1")]);
+    for (answer, request, attempts) in [
+        (asks(), get("/"), 2),
+        (asks(), call(&[]), 1),
+        (status(409, &[]), get("/"), 1),
+        (status(503, &[]), get("/"), 2),
+        (status(200, &[("x-should-retry", "1")]), get("/"), 1),
+    ] {
+        let inner = Scripted::new([answer, status(200, &[])]);
+        send(&layer().when(when), &inner, request).await.unwrap();
+        assert_eq!(inner.attempts().len(), attempts);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn go_micros_client_is_a_layer_of_ours() {
     let table = include_str!("data/gomicro_selectors.json");
     let table = serde_json::from_str::<Value>(table).unwrap()["client"].take();

@@ -142,6 +142,8 @@ enum Mode {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Slots {
+    #[serde(deserialize_with = "bound")]
+    bound: Option<f64>,
     #[serde(deserialize_with = "size")]
     size: Option<u64>,
     #[serde(deserialize_with = "header")]
@@ -249,7 +251,9 @@ impl Named {
             Self::PickFirst(first) => Boxed::new(first.build()),
             Self::RingHash(ring) => ring.boxed()?,
             Self::Maglev(slots) => {
-                hashed(Maglev::with_size(slots.size.unwrap_or(65_537))?, slots.header.as_deref())?
+                let maglev = Maglev::with_size(slots.size.unwrap_or(65_537))?;
+                let maglev = slots.bound.map_or(Ok(maglev.clone()), |bound| maglev.bounded(bound))?;
+                hashed(maglev, slots.header.as_deref())?
             }
             Self::Rendezvous(keyed) => hashed(Rendezvous, keyed.header.as_deref())?,
             Self::Modulo(Keyed { header: Some(name) }) => {

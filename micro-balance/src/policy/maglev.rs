@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh64::xxh64;
 
-use super::{Context, Policy, Turnover, hash_key::hash_key};
+use super::{Context, Policy, Turnover, hash_key::hash_key, relief};
 use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 
 /// Keeps each key on one endpoint by a table that all endpoints share as evenly as can be.
@@ -26,12 +26,13 @@ use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 #[must_use]
 pub struct Maglev {
     size: u64,
+    bound: Option<f64>,
 }
 
 impl Maglev {
     /// A table of 65 537 slots: 256 KiB, and even for up to some hundreds of endpoints.
     pub fn new() -> Self {
-        Self { size: 65_537 }
+        Self { size: 65_537, bound: None }
     }
 
     /// A table of `size` slots. A hundred for each endpoint keep shares within a hundredth; with fewer slots
@@ -43,7 +44,19 @@ impl Maglev {
     pub fn with_size(size: u64) -> Result<Self, InvalidSetting> {
         let prime = size >= 2 && (2..).take_while(|n| n * n <= size).all(|n| !size.is_multiple_of(n));
         let error = || InvalidSetting::new("the size of the table", size, "a prime of at most 5000011");
-        (prime && size <= 5_000_011).then_some(Self { size }).ok_or_else(error)
+        (prime && size <= 5_000_011).then_some(Self { size, bound: None }).ok_or_else(error)
+    }
+
+    /// Passes over an endpoint that has more than `bound` times its share of the requests in flight, by weight; at least
+    /// 1.0. Whom Envoy gives the request to takes it: its `hash_balance_factor` is this in percent. A pick then adds up the
+    /// requests of all endpoints, unless the first choice is idle.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] when `bound` is below 1 or no number.
+    pub fn bounded(mut self, bound: f64) -> Result<Self, InvalidSetting> {
+        self.bound = Some(relief::bound(bound)?);
+        Ok(self)
     }
 
     /// The hash of a key, by XXH64 as Envoy's.
@@ -59,8 +72,12 @@ impl Default for Maglev {
 }
 
 /// Who has which slot of [`Maglev`].
-#[derive(Clone, Debug)]
-pub struct Slots(Arc<[u32]>);
+#[derive(Clone, Debug, Default)]
+pub struct Slots {
+    slots: Arc<[u32]>,
+    /// Of all endpoints.
+    weight: f64,
+}
 
 /// An endpoint that claims slots in an order of its own.
 struct Claimant {
@@ -76,7 +93,7 @@ impl Policy for Maglev {
 
     fn table(&self, endpoints: &[Endpoint]) -> Slots {
         if endpoints.is_empty() {
-            return Slots(Arc::default());
+            return Slots::default();
         }
         let claimant = |endpoint: &Endpoint| {
             let key = hash_key(endpoint).as_bytes();
@@ -86,6 +103,7 @@ impl Policy for Maglev {
         };
         let mut claimants: Vec<_> = endpoints.iter().map(claimant).collect();
         let largest = claimants.iter().map(|claimant| claimant.weight).max().unwrap_or(1);
+        let made = |slots: Vec<u32>| Slots { slots: slots.into(), weight: relief::weight(endpoints) };
         let mut slots = vec![0; self.size as usize];
         let mut taken = vec![0_u64; slots.len().div_ceil(64)];
         let mut free = slots.len();
@@ -105,11 +123,11 @@ impl Policy for Maglev {
                 slots[claimant.slot as usize] = index as u32;
                 free -= 1;
                 if free == 0 {
-                    return Slots(slots.into());
+                    return made(slots);
                 }
             }
         }
-        Slots(slots.into())
+        made(slots)
     }
 
     fn update(&self, before: &Slots, turnover: &Turnover<'_>) -> Option<Slots> {
@@ -117,13 +135,19 @@ impl Policy for Maglev {
     }
 
     #[inline]
-    fn pick(&self, table: &Slots, _: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+    fn pick(&self, table: &Slots, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         let mut hash = context.hash.unwrap_or_else(|| context.chance.next());
         if context.attempt > 0 {
             // Envoy's rule for another slot that each key finds again.
             hash ^= u64::MAX - u64::from(context.attempt) + 1;
         }
-        let slot = hash.checked_rem(table.0.len() as u64)?;
-        table.0.get(slot as usize).map(|&index| index as usize)
+        let slot = hash.checked_rem(table.slots.len() as u64)?;
+        let first = *table.slots.get(slot as usize)? as usize;
+        match self.bound {
+            Some(bound) if context.attempt == 0 && endpoints.get(first)?.in_flight() > 0 => {
+                Some(relief::as_envoy(endpoints, table.weight, hash, first, bound))
+            }
+            _ => Some(first),
+        }
     }
 }

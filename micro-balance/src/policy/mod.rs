@@ -47,6 +47,7 @@ mod pick_first;
 mod prequal;
 mod random;
 mod random_aperture;
+mod relief;
 mod rendezvous;
 mod request_bias;
 mod ring_hash;

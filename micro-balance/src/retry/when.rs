@@ -32,6 +32,7 @@ pub struct When {
     statuses: [u64; 8],
     /// One bit a code.
     codes: u32,
+    also: Option<fn(StatusCode, &HeaderMap) -> bool>,
 }
 
 impl Default for When {
@@ -45,7 +46,7 @@ impl Default for When {
 impl When {
     /// No answer calls for another attempt; broken connections still do.
     pub fn never() -> Self {
-        Self { statuses: [0; 8], codes: 0 }
+        Self { statuses: [0; 8], codes: 0, also: None }
     }
 
     /// Repeats on this HTTP status too; those above 599 do not exist.
@@ -60,6 +61,19 @@ impl When {
     /// Repeats on this gRPC code too; those above 16 do not exist.
     pub fn code(mut self, code: u16) -> Self {
         self.codes |= 1_u32.checked_shl(code.into()).unwrap_or(0);
+        self
+    }
+
+    /// Repeats an HTTP request also on an answer of which `tells` says so, by a header of your own for one; it is asked where
+    /// the status is none of those given.
+    ///
+    /// ```
+    /// use micro_balance::retry::When;
+    ///
+    /// let when = When::default().also(|_, headers| headers.contains_key("x-should-retry"));
+    /// ```
+    pub fn also(mut self, tells: fn(StatusCode, &HeaderMap) -> bool) -> Self {
+        self.also = Some(tells);
         self
     }
 
@@ -78,7 +92,8 @@ impl When {
                 return Verdict::Retry(retry_after(headers, SystemTime::now));
             }
         }
-        if request.repeatable && self.has_status(status) {
+        let also = || self.also.is_some_and(|tells| tells(status, headers));
+        if request.repeatable && (self.has_status(status) || also()) {
             return Verdict::Retry(match status.as_u16() {
                 429 | 503 => retry_after(headers, SystemTime::now),
                 _ => None,

@@ -242,9 +242,14 @@ async fn a_bounded_ring_gives_no_endpoint_more_than_its_bound() {
 
 /// The order in which Envoy shuffles five by the hash 2.
 #[tokio::test(start_paused = true)]
-async fn a_bounded_ring_like_envoys_is_relieved_as_envoys_is() {
+async fn a_bounded_ring_like_envoys_and_maglev_are_relieved_as_envoys_are() {
+    relieved_as_envoys_is(RingHash::envoy(1024, 8_388_608).unwrap().bounded(1.25).unwrap()).await;
+    relieved_as_envoys_is(Maglev::new().bounded(1.25).unwrap()).await;
+    assert!(Maglev::new().bounded(0.9).is_err() && Maglev::new().bounded(f64::NAN).is_err());
+}
+
+async fn relieved_as_envoys_is(policy: impl Policy) {
     let mut set = Set::named(sorted(5)).await;
-    let policy = RingHash::envoy(1024, 8_388_608).unwrap().bounded(1.25).unwrap();
     let table = policy.table(&set.endpoints);
     let first = set.pick(&policy, &table, 2, 0);
     let others: Vec<_> = [2, 1, 0, 4, 3].into_iter().filter(|&index| index != first).collect();

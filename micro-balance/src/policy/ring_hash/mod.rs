@@ -2,14 +2,13 @@
 
 mod part;
 mod points;
-mod relief;
 mod ring;
 
 use xxhash_rust::xxh64::xxh64;
 
 use self::ring::Place;
 pub use self::ring::Ring;
-use super::{Context, Policy, Turnover};
+use super::{Context, Policy, Turnover, relief};
 use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 
 /// How many different endpoints are told apart on a walk around the ring.
@@ -103,10 +102,7 @@ impl RingHash {
     ///
     /// [`InvalidSetting`] when `bound` is below 1 or no number.
     pub fn bounded(mut self, bound: f64) -> Result<Self, InvalidSetting> {
-        if !(bound >= 1.0 && bound.is_finite()) {
-            return Err(InvalidSetting::new("the bound of an endpoint's load", bound, "1 or more"));
-        }
-        self.bound = Some(bound);
+        self.bound = Some(relief::bound(bound)?);
         Ok(self)
     }
 
@@ -121,41 +117,15 @@ impl RingHash {
     /// The first endpoint from `place` on that may take another request.
     #[cold]
     fn relieve(&self, ring: &Ring, endpoints: &[Endpoint], place: Place, bound: f64) -> Option<usize> {
-        let total = ((in_flight(endpoints) + 1) as f64 * bound).ceil();
+        let total = ((relief::in_flight(endpoints) + 1) as f64 * bound).ceil();
         let has_room = |&index: &usize| {
-            let room = |endpoint: &Endpoint| (endpoint.in_flight() as f64) < slots(ring, endpoint, total);
+            let room = |endpoint: &Endpoint| {
+                (endpoint.in_flight() as f64) < relief::slots(ring.weight, endpoint, total)
+            };
             endpoints.get(index).is_some_and(room)
         };
         ring.walk(place).find(has_room)
     }
-
-    /// The endpoint that Envoy gives a request to whose own is `first`; its bound is in percent.
-    #[cold]
-    fn relieve_as_envoy(
-        &self,
-        ring: &Ring,
-        endpoints: &[Endpoint],
-        hash: u64,
-        first: usize,
-        bound: f64,
-    ) -> usize {
-        let percent = (bound * 100.0).round() as u64;
-        let total = (in_flight(endpoints) + 1).saturating_mul(percent).div_ceil(100) as f64;
-        let load = |index: usize| {
-            let load = |endpoint: &Endpoint| endpoint.in_flight() as f64 / slots(ring, endpoint, total);
-            endpoints.get(index).map_or(f64::INFINITY, load)
-        };
-        if load(first) <= 1.0 { first } else { relief::shuffled(hash, first, endpoints.len(), load) }
-    }
-}
-
-fn in_flight(endpoints: &[Endpoint]) -> u64 {
-    endpoints.iter().map(Endpoint::in_flight).sum()
-}
-
-/// How many of `total` requests an endpoint may have.
-fn slots(ring: &Ring, endpoint: &Endpoint, total: f64) -> f64 {
-    (total * (f64::from(endpoint.attributes().weight.max(1)) / ring.weight)).ceil().max(1.0)
 }
 
 impl Default for RingHash {
@@ -174,7 +144,6 @@ impl Policy for RingHash {
     type Table = Ring;
 
     fn table(&self, endpoints: &[Endpoint]) -> Ring {
-        let weight = endpoints.iter().map(|endpoint| f64::from(endpoint.attributes().weight.max(1))).sum();
         let mut points = match self.mode {
             Mode::Stable { points } => points::stable(endpoints, points),
             Mode::Envoy { least, most } | Mode::Grpc { least, most } => {
@@ -187,7 +156,7 @@ impl Policy for RingHash {
             // Of two points in one place the endpoint that stands first has it.
             points.dedup_by_key(|point| point.0);
         }
-        Ring::new(&points, endpoints.len(), weight)
+        Ring::new(&points, endpoints.len(), relief::weight(endpoints))
     }
 
     fn update(&self, before: &Ring, turnover: &Turnover<'_>) -> Option<Ring> {
@@ -219,7 +188,7 @@ impl Policy for RingHash {
         let first = ring.owner(place)?;
         match self.bound {
             Some(bound) if endpoints.get(first)?.in_flight() > 0 => match self.mode {
-                Mode::Envoy { .. } => Some(self.relieve_as_envoy(ring, endpoints, hash, first, bound)),
+                Mode::Envoy { .. } => Some(relief::as_envoy(endpoints, ring.weight, hash, first, bound)),
                 _ => self.relieve(ring, endpoints, place, bound).or(Some(first)),
             },
             _ => Some(first),

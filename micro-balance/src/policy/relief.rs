@@ -1,11 +1,46 @@
-//! Who takes a request whose own endpoint has too many, as Envoy has it.
+//! Who takes a request whose own endpoint has too many.
+
+use crate::{endpoint::Endpoint, setting::InvalidSetting};
+
+/// How many times its share of the requests an endpoint may have.
+pub(super) fn bound(bound: f64) -> Result<f64, InvalidSetting> {
+    let valid = bound >= 1.0 && bound.is_finite();
+    valid
+        .then_some(bound)
+        .ok_or_else(|| InvalidSetting::new("the bound of an endpoint's load", bound, "1 or more"))
+}
+
+pub(super) fn in_flight(endpoints: &[Endpoint]) -> u64 {
+    endpoints.iter().map(Endpoint::in_flight).sum()
+}
+
+pub(super) fn weight(endpoints: &[Endpoint]) -> f64 {
+    endpoints.iter().map(|endpoint| f64::from(endpoint.attributes().weight.max(1))).sum()
+}
+
+/// How many of `total` requests an endpoint may have, where all together weigh `weight`.
+pub(super) fn slots(weight: f64, endpoint: &Endpoint, total: f64) -> f64 {
+    (total * (f64::from(endpoint.attributes().weight.max(1)) / weight)).ceil().max(1.0)
+}
+
+/// The endpoint that Envoy gives a request to whose own is `first`; its bound is in percent.
+#[cold]
+pub(super) fn as_envoy(endpoints: &[Endpoint], weight: f64, hash: u64, first: usize, bound: f64) -> usize {
+    let percent = (bound * 100.0).round() as u64;
+    let total = (in_flight(endpoints) + 1).saturating_mul(percent).div_ceil(100) as f64;
+    let load = |index: usize| {
+        let load = |endpoint: &Endpoint| endpoint.in_flight() as f64 / slots(weight, endpoint, total);
+        endpoints.get(index).map_or(f64::INFINITY, load)
+    };
+    if load(first) <= 1.0 { first } else { shuffled(hash, first, endpoints.len(), load) }
+}
 
 /// The first endpoint that has no more than it may, in an order that the request's hash shuffles, or else the one that
 /// has the least too many: Envoy's rule, so that what one endpoint is relieved of is not all its neighbour's,
 /// <https://arxiv.org/abs/1908.08762>.
 ///
 /// `load` is what an endpoint has as a part of what it may have; `first` is the request's own, and has too many.
-pub(super) fn shuffled(hash: u64, first: usize, count: usize, load: impl Fn(usize) -> f64) -> usize {
+fn shuffled(hash: u64, first: usize, count: usize, load: impl Fn(usize) -> f64) -> usize {
     let (mut best, mut least) = (first, load(first));
     let mut random = Twister::new(hash as u32);
     let mut order: Vec<usize> = (0..count).collect();
@@ -85,7 +120,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_with_too_many_is_relieved_by_whom_envoy_has_relieve_it() {
-        let table = include_str!("../../../tests/data/envoy_bounded_load.json");
+        let table = include_str!("../../tests/data/envoy_bounded_load.json");
         for case in serde_json::from_str::<Value>(table).unwrap()["cases"].as_array().unwrap() {
             let number = |name: &str| case[name].as_u64().unwrap();
             let loads: Vec<_> =
