@@ -4,6 +4,7 @@ mod client;
 mod directory;
 mod outbox;
 mod receive;
+mod unreached;
 mod wire;
 
 use std::net::SocketAddr;
@@ -43,7 +44,8 @@ const TTL: Duration = Duration::from_secs(60);
 /// has none; a broadcast subscriber that leaves the registry takes its outbox with it. A publisher's events arrive in
 /// order where the subscriber has one [in flight](Subscribe::in_flight). Nothing is durable. A handler that takes longer
 /// than [`ack_wait`](Subscribe::ack_wait) is taken for dead, and the event is posted again. Dead letters wait in the
-/// outbox of the process that put them aside.
+/// outbox of the process that put them aside. Closing waits up to 5 s for what is in an outbox, unless none of its
+/// subscribers took what was posted last.
 ///
 /// Records, paths and envelopes are those of go-micro's HTTP broker, so both find and reach each other.
 #[derive(Clone, Debug)]

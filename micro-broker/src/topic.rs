@@ -59,12 +59,16 @@ pub(crate) fn pattern_fault(pattern: &str) -> Option<&'static str> {
     if pattern.len() > 255 - DEAD_PREFIX.len() {
         return Some("it is longer than 250 bytes");
     }
-    let mut last = b'.';
+    let (mut last, mut rest) = (b'.', false);
     for &byte in pattern.as_bytes() {
         match byte {
             b'.' if last == b'.' => return Some("a word is empty"),
+            b'.' if rest => return Some("the wildcard > stands for all that follow, and is the last word"),
             0..=b' ' | 0x7f => return Some("it holds white space or a control character"),
-            _ => last = byte,
+            _ => {
+                rest = byte == b'>' && last == b'.';
+                last = byte;
+            }
         }
     }
     (last == b'.').then_some("a word is empty")
@@ -105,7 +109,10 @@ mod tests {
         assert_eq!(fault("orders..created"), Some("a word is empty"));
         assert_eq!(fault(""), Some("a word is empty"));
         assert_eq!(fault("orders.*"), Some("a wildcard names no single topic"));
-        assert_eq!(pattern_fault("orders.*"), None);
+        for pattern in ["orders.*", "a.>", ">", "a>.b", "a.#.b", ">a.b", "a.>>.b"] {
+            assert_eq!(pattern_fault(pattern), None, "{pattern}");
+        }
+        assert!(pattern_fault("a.>.b").is_some() && pattern_fault(">.b").is_some());
         assert!(pattern_fault("a b").is_some());
         assert!(pattern_fault(&"a".repeat(251)).is_some());
     }

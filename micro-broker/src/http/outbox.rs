@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::http::BACKEND;
 use crate::http::client::{Answer, Client};
 use crate::http::directory::{Directory, FRESH, Target};
+use crate::http::unreached::Unreached;
 use crate::member::Member;
 use crate::queue::Queue;
 use crate::settle::Settle;
@@ -34,6 +35,7 @@ pub(super) struct Outboxes {
     /// How many events each subscriber has in hand.
     busy: Mutex<HashMap<String, usize>>,
     freed: Notify,
+    unreached: Unreached<Key>,
 }
 
 /// Where an event goes.
@@ -91,7 +93,8 @@ impl Outboxes {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         let client = Client::new();
         let (queues, busy, freed) = (Mutex::default(), Mutex::default(), Notify::new());
-        Arc::new(Self { directory, client, queues, backoff, busy, freed })
+        let unreached = Unreached::default();
+        Arc::new(Self { directory, client, queues, backoff, busy, freed, unreached })
     }
 
     pub(super) async fn publish(self: &Arc<Self>, event: Event, within: Duration) -> Result<(), Error> {
@@ -132,7 +135,8 @@ impl Outboxes {
             subscribe = subscribe.group(group.as_str());
         }
         let queue = Arc::new(Queue::new(&subscribe));
-        tokio::spawn(empty(Arc::downgrade(self), key.clone(), Member::new(queue.clone(), CAPACITY, ())));
+        let events = Member::new(queue.clone(), CAPACITY, ());
+        tokio::spawn(empty(Arc::downgrade(self), Arc::new(key.clone()), events));
         queues.insert(key, queue);
     }
 
@@ -147,7 +151,8 @@ impl Outboxes {
         let mut busy = self.busy();
         let hands = |target: &Target| busy.get(&target.id).copied().unwrap_or_default();
         let free = members.into_iter().filter(|target| hands(target) < target.in_flight);
-        let target = free.min_by_key(|target| hands(target))?.clone();
+        // One that took nothing is tried again where there is nobody else.
+        let target = free.min_by_key(|target| (self.unreached.contains(&target.id), hands(target)))?.clone();
         *busy.entry(target.id.clone()).or_default() += 1;
         Some(Place::With(Hand { target, outboxes: self.clone() }))
     }
@@ -157,9 +162,14 @@ impl Outboxes {
     }
 
     /// Posts one event, and settles it with its outbox.
-    async fn post(&self, hand: Hand, (event, settle): (Event, Arc<impl Settle>)) {
+    async fn post(&self, key: &Key, hand: Hand, (event, settle): (Event, Arc<impl Settle>)) {
         let later = self.backoff.wait(event.attempt, fastrand::f64());
-        let settled = match self.client.post(&hand.target, &event).await {
+        let answer = self.client.post(&hand.target, &event).await;
+        match answer {
+            Answer::Unsent => self.not_reached(key, &hand.target, &event.topic).await,
+            _ => self.unreached.reached(&hand.target.id, key),
+        }
+        let settled = match answer {
             Answer::Handled => settle.ack(),
             Answer::Again(after) => settle.nack(event, after),
             Answer::Lost => settle.nack(event, later),
@@ -173,6 +183,15 @@ impl Outboxes {
         let _ = settled.await;
     }
 
+    async fn not_reached(&self, key: &Key, target: &Target, topic: &str) {
+        self.unreached.not_reached(&target.id);
+        let Ok(targets) = self.directory.subscribers(topic, FAREWELL).await else { return };
+        let mut members = targets.iter().filter(|target| key.covers(target));
+        if members.all(|member| self.unreached.contains(&member.id)) {
+            self.unreached.has_nobody(key);
+        }
+    }
+
     pub(super) fn forget(&self, topic: &str, group: &str) {
         let mut queues = self.queues.lock().expect("no user code runs under this lock");
         queues.retain(|key, queue| {
@@ -184,23 +203,24 @@ impl Outboxes {
         });
     }
 
-    /// Tries so long to empty the outboxes, then closes them.
+    /// Tries so long to empty the outboxes, then closes them. One whose subscribers all took nothing is not waited for: who
+    /// comes instead of them has another id.
     pub(super) async fn close(&self, within: Duration) {
-        let queues: Vec<_> =
-            self.queues.lock().expect("no user code runs under this lock").values().cloned().collect();
+        let queues = self.queues.lock().expect("no user code runs under this lock").clone();
+        let is_due = |(key, queue): (&Key, &Arc<Queue>)| !queue.is_idle() && self.unreached.is_read(key);
         let emptied = async {
-            while queues.iter().any(|queue| !queue.is_idle()) {
+            while queues.iter().any(is_due) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         let _ = tokio::time::timeout(within, emptied).await;
-        queues.iter().for_each(|queue| queue.close());
+        queues.values().for_each(|queue| queue.close());
     }
 }
 
 /// Empties one outbox for as long as the broker lives. Places are taken in the order of the events; the places there
 /// are bound what is posted at once.
-async fn empty(outboxes: Weak<Outboxes>, key: Key, mut events: Member<()>) {
+async fn empty(outboxes: Weak<Outboxes>, key: Arc<Key>, mut events: Member<()>) {
     while let Some((event, settle)) = events.next().await {
         let place = loop {
             let Some(outboxes) = outboxes.upgrade() else { return };
@@ -214,13 +234,14 @@ async fn empty(outboxes: Weak<Outboxes>, key: Key, mut events: Member<()>) {
         match place {
             Place::Gone => {
                 if let Some(outboxes) = outboxes.upgrade() {
-                    outboxes.queues.lock().expect("no user code runs under this lock").remove(&key);
+                    outboxes.queues.lock().expect("no user code runs under this lock").remove(&*key);
+                    outboxes.unreached.forget(&key);
                 }
                 return;
             }
             Place::With(hand) => {
-                let outboxes = hand.outboxes.clone();
-                tokio::spawn(async move { outboxes.post(hand, (event, settle)).await });
+                let (outboxes, key) = (hand.outboxes.clone(), key.clone());
+                tokio::spawn(async move { outboxes.post(&key, hand, (event, settle)).await });
             }
         }
     }

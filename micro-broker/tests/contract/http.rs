@@ -44,6 +44,35 @@ fn quick(topic: &str) -> Subscribe {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_left_without_a_word_is_not_waited_for_and_takes_nothing_from_others() {
+    let registry = registry();
+    let left = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for (id, version) in [("t-1", "ff.http.broadcast"), ("t-2", "g")] {
+        let endpoint = Endpoint::new(id, left.try_into().unwrap()).metadata("topic", "t");
+        let record = Service::new("micro.http.broker").version(version);
+        let record = record.endpoint(endpoint.metadata("broker", "http"));
+        registry.announce(&record, Duration::from_secs(600)).await.unwrap();
+    }
+    let publisher = Http::new(registry.clone());
+    let began = std::time::Instant::now();
+    publisher.publish(Event::new("t", "nobody hears it"), PATIENCE).await.unwrap();
+    publisher.close().await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+
+    let subscriber = Http::new(registry.clone());
+    let mut member = subscriber.subscribe(quick("t")).await.unwrap();
+    let publisher = Http::new(registry);
+    for i in 0..20 {
+        publisher.publish(Event::new("t", i.to_string()), PATIENCE).await.unwrap();
+    }
+    let closing = tokio::spawn(async move { publisher.close().await });
+    for _ in 0..20 {
+        tokio::time::timeout(PATIENCE, member.next()).await.unwrap().unwrap().ack().await.unwrap();
+    }
+    tokio::time::timeout(Duration::from_secs(2), closing).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_known_group_gets_what_was_published_while_it_had_no_member() {
     let registry = registry();
     let subscriber = Http::new(registry.clone());

@@ -43,6 +43,7 @@ fn what_is_no_topic_or_no_message_is_a_usage_error() {
     for (arguments, why) in [
         (&["publish", "orders"][..], "error: require topic and message"),
         (&["publish", "a..b", "x"], "topic"),
+        (&["subscribe", "a.>.b"], "is the last word"),
         (&["publish", "a", "x", "--broker", "nosuch:"], "nosuch"),
     ] {
         let run = place.run(arguments);
