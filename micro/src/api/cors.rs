@@ -81,15 +81,23 @@ impl Cors {
         }
         answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         answer.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-        self.admit(answer, origin);
+        self.admit(answer, Some(origin));
         Some(response)
     }
 
-    /// Lets the page `origin` read an answer with `headers`.
-    pub(crate) fn admit(&self, headers: &mut HeaderMap, origin: HeaderValue) {
-        if origin != "*" {
+    /// Whether any page is let in.
+    pub(crate) fn lets_in(&self) -> bool {
+        self.any || !self.origins.is_empty()
+    }
+
+    /// Lets the page `origin` read an answer with `headers`, if there is such a page. A cache must give that answer to no
+    /// other page, nor to this one what others were told.
+    pub(crate) fn admit(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+        let varies = headers.get_all(header::VARY).iter().any(|varying| varying == "origin");
+        if !self.origins.is_empty() && !varies {
             headers.append(header::VARY, HeaderValue::from_static("origin"));
         }
+        let Some(origin) = origin else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         if self.credentials {
@@ -121,6 +129,20 @@ mod tests {
         for other in ["https://b.example", "http://a.example", "https://a.example.b", "null"] {
             assert!(preflight(&cors, other).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn a_cache_is_told_once_that_pages_are_answered_differently() {
+        let varies = |cors: &Cors, origin: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            for _ in 0..2 {
+                cors.admit(&mut headers, origin.map(HeaderValue::from_static));
+            }
+            headers.get_all("vary").iter().count()
+        };
+        let cors = Cors::new(["https://a.example"], false).unwrap();
+        assert_eq!((varies(&cors, Some("https://a.example")), varies(&cors, None)), (1, 1));
+        assert_eq!(varies(&Cors::new(["*"], false).unwrap(), Some("*")), 0);
     }
 
     #[test]

@@ -176,7 +176,10 @@ where
         (peer.tls, peer.trusted) = (settings.tls, settings.trust_forwarded);
         let finish = Finish {
             id: request_id(request.headers_mut()),
-            page: live.cors.allowed(request.headers()).map(|origin| Box::new((live.cors.clone(), origin))),
+            page: live.cors.lets_in().then(|| {
+                let origin = live.cors.allowed(request.headers());
+                Box::new((live.cors.clone(), origin))
+            }),
             entry: settings.access_log.as_ref().map(|log| Box::new(log.begin(&request, &peer))),
             observed: settings.observer.as_ref().map(|observer| observer.begin(&mut request, &peer)),
             stats: parts.own.stats.clone(),

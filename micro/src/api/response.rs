@@ -36,7 +36,7 @@ pub(super) enum Answer {
 /// What is done to an answer.
 pub(super) struct Finish {
     pub(super) id: HeaderValue,
-    pub(super) page: Option<Box<(Cors, HeaderValue)>>,
+    pub(super) page: Option<Box<(Cors, Option<HeaderValue>)>>,
     pub(super) entry: Option<Box<Entry>>,
     pub(super) observed: Option<Box<dyn Observed>>,
     pub(super) stats: Stats,

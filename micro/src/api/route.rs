@@ -31,6 +31,8 @@ pub fn api_route(path: &str) -> Option<ApiRoute> {
     let parts = parts(path);
     let (service, method) = match parts.as_slice() {
         [] => return None,
+        // As go-micro's gateway has it since v5: `/foo/Foo.Bar`.
+        [service @ .., method] if method.contains('.') => (service.to_vec(), vec![*method]),
         [one] => (vec![*one], vec![*one]),
         [first, _] => (vec![*first], parts.clone()),
         [version, name, last] if is_version(version) => (vec![*version, *name], vec![*name, *last]),
@@ -134,6 +136,8 @@ mod tests {
             ("/v1/foo/bar/baz", "v1.foo", "Bar.Baz"),
             ("/v1/foo/bar/baz/cat", "v1.foo.bar", "Baz.Cat"),
             ("/foo//bar/", "foo", "Foo.Bar"),
+            ("/foo/Bar.Baz", "foo", "Bar.Baz"),
+            ("/v1/foo/Bar.Baz", "v1.foo", "Bar.Baz"),
         ];
         for (path, service, method) in cases {
             let route = ApiRoute { service: service.to_owned(), method: method.to_owned() };

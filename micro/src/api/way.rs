@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, TryStreamExt as _};
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use micro_balance::classify::is_grpc;
@@ -201,7 +201,8 @@ impl Inner {
             return self.publish(policy, request);
         }
         if aim.names.is_empty() {
-            return refuse(StatusCode::NOT_FOUND, "the path names no service");
+            let fault = Fault::new(ID, StatusCode::NOT_FOUND, "the path names no service");
+            return Answer::own(self.nowhere(path, &fault));
         }
         if let Some(upstream) = self.parts.directory.first_known(&aim.names) {
             return self.hand(policy, &upstream, &aim, request, peer);
@@ -210,10 +211,25 @@ impl Inner {
         let answer = async move {
             match gateway.parts.directory.first(&aim.names).await {
                 Ok(upstream) => gateway.hand(&policy, &upstream, &aim, request, peer).into_response().await,
-                Err(unreachable) => fault(&unreachable).response(),
+                Err(unreachable) => gateway.nowhere(request.uri().path(), &fault(&unreachable)),
             }
         };
         Answer::Boxed(answer.boxed())
+    }
+
+    /// What a request is told that leads nowhere: with which verbs its path would mean a method, if there are any.
+    fn nowhere(&self, path: &str, fault: &Fault) -> Response<Body> {
+        let routes = self.parts.catalog.routes();
+        let verbs = routes.verbs(path).join(", ");
+        match HeaderValue::from_str(&verbs) {
+            Ok(allow) if !verbs.is_empty() && fault.status() == StatusCode::NOT_FOUND => {
+                let detail = format!("this path is for {verbs}");
+                let mut response = Fault::new(ID, StatusCode::METHOD_NOT_ALLOWED, detail).response();
+                response.headers_mut().insert(header::ALLOW, allow);
+                response
+            }
+            _ => fault.response(),
+        }
     }
 
     /// What a path means, where `policy` does not say it.

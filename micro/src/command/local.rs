@@ -11,8 +11,8 @@ use tower::BoxError;
 use super::failure::{Failure, Kind};
 use crate::call::Documents;
 
-/// What is read at once is 4 MiB at most.
-const LARGEST: u64 = 4 << 20;
+/// What is read at once, at most: a message of 64 MiB, which is what a call may take, in base64 and some more.
+const LARGEST: u64 = 96 << 20;
 
 /// Where an argument points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,8 +25,8 @@ pub(super) async fn guard(State(inner): State<Arc<Inner>>, request: Request, nex
     }
     let page = inner.cors.allowed(request.headers());
     let mut response = known(&inner, request, next).await;
-    if let Some(origin) = page {
-        inner.cors.admit(response.headers_mut(), origin);
+    if inner.cors.lets_in() {
+        inner.cors.admit(response.headers_mut(), page);
     }
     response
 }

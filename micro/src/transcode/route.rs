@@ -93,6 +93,16 @@ impl<T: Clone + std::fmt::Display> Routes<T> {
         })
     }
 
+    /// The verbs with which `path` means a method, in order.
+    pub fn verbs(&self, path: &str) -> Vec<&str> {
+        let there = self.routes.iter().filter(|route| route.binding.template.matches(path).is_some());
+        let mut verbs: Vec<_> =
+            there.filter_map(|route| Some(route.binding.verb.as_ref()?.as_str())).collect();
+        verbs.sort_unstable();
+        verbs.dedup();
+        verbs
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.routes.is_empty()

@@ -51,6 +51,7 @@ fn paths_queries_and_bodies_become_messages() {
         ("SEARCH", "/v1/items", "", json!({})),
         ("POST", "/shop.v1.Shop/Plain", r#"{"count":"3"}"#, json!({"count": "3"})),
         ("POST", "/shop/shop/plain", r#"{"count":"3"}"#, json!({"count": "3"})),
+        ("POST", "/shop/Shop.Plain", r#"{"count":"3"}"#, json!({"count": "3"})),
         ("GET", "/shop/shop/plain?count=3", "", json!({"count": "3"})),
     ];
     for (method, path, body, expected) in cases {
@@ -59,6 +60,16 @@ fn paths_queries_and_bodies_become_messages() {
         assert_eq!(answer.header("content-type"), Some("application/json"));
         assert_eq!(answer.json(), expected, "{method} {path}");
     }
+}
+
+#[test]
+fn another_verb_is_told_which_ones_the_path_is_for() {
+    let (_place, _services, face) = shop::behind_a_gateway();
+    for verb in ["HEAD", "DELETE", "OPTIONS"] {
+        let answer = face.ask(verb, "/v1/items/a", "", b"");
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("get, patch, put")), "{answer:?}");
+    }
+    assert_eq!(face.get("/v1/nothing/a/b/c").status, 404);
 }
 
 #[test]
