@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use prost_reflect::{
     Cardinality, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
-    ServiceDescriptor,
+    ServiceDescriptor, Syntax,
 };
 
 /// The service, its methods and their kinds.
@@ -85,9 +85,42 @@ fn field(field: &FieldDescriptor) -> String {
         Cardinality::Repeated if !field.is_map() => "repeated ",
         Cardinality::Required => "required ",
         _ if field.containing_oneof().is_some_and(|oneof| oneof.is_synthetic()) => "optional ",
+        Cardinality::Optional if is_proto2(field) && field.containing_oneof().is_none() => "optional ",
         _ => "",
     };
-    format!("{label}{kind} {} = {};", field.name(), field.number())
+    format!("{label}{kind} {} = {}{};", field.name(), field.number(), options(field))
+}
+
+fn is_proto2(field: &FieldDescriptor) -> bool {
+    field.parent_file().syntax() == Syntax::Proto2
+}
+
+/// What a caller has to know besides: a name in JSON that is not that of the field, and what it is if it is left out.
+fn options(field: &FieldDescriptor) -> String {
+    let mut options = Vec::new();
+    if let Some(default) = &field.field_descriptor_proto().default_value {
+        options.push(match field.kind() {
+            Kind::String => format!("default = {default:?}"),
+            // It is escaped already.
+            Kind::Bytes => format!("default = \"{default}\""),
+            _ => format!("default = {default}"),
+        });
+    }
+    if field.json_name() != camel(field.name()) {
+        options.push(format!("json_name = {:?}", field.json_name()));
+    }
+    if options.is_empty() { String::new() } else { format!(" [{}]", options.join(", ")) }
+}
+
+/// The name in JSON of a field that says none.
+fn camel(name: &str) -> String {
+    let mut parts = name.split('_');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |camel, part| {
+        let mut letters = part.chars();
+        let upper = letters.next().map(|first| first.to_ascii_uppercase());
+        camel + &upper.into_iter().chain(letters).collect::<String>()
+    })
 }
 
 fn kind(kind: &Kind) -> String {
@@ -143,5 +176,23 @@ service S {
         let printed =
             message(&schema.pool().get_message_by_name("M").unwrap()) + &service(&schema.services()[0]);
         assert_eq!(format!("syntax = \"proto3\";\n{printed}"), proto);
+    }
+
+    #[test]
+    fn what_json_calls_a_field_and_takes_for_it_is_said() {
+        let proto = "syntax = \"proto2\";
+message M {
+  oneof o {
+    string in_one = 5;
+  }
+  required string a_name = 1;
+  optional int32 b = 2 [default = 7];
+  optional string _c_2d = 3 [default = \"x \\\"y\\\"\", json_name = \"see\"];
+  repeated bytes d = 4;
+}
+";
+        let schema = schema(proto);
+        let printed = message(&schema.pool().get_message_by_name("M").unwrap());
+        assert_eq!(format!("syntax = \"proto2\";\n{printed}"), proto);
     }
 }
