@@ -24,6 +24,7 @@ fn a_path_leads_to_its_service() {
         ("/foo", "go.micro.api.foo: get /foo\n"),
         ("/foo/bar?a=b&c=%2F", "go.micro.api.foo: get /foo/bar?a=b&c=%2f\n"),
         ("/foo/bar/baz/cat/car", "go.micro.api.foo: get /foo/bar/baz/cat/car\n"),
+        ("/foo/queues/%2F/a%2fb", "go.micro.api.foo: get /foo/queues/%2f/a%2fb\n"),
         ("/v1/foo/bar/baz", "go.micro.api.v1.foo: get /v1/foo/bar/baz\n"),
         ("/foo-bar/x", "go.micro.api.foo-bar: get /foo-bar/x\n"),
         ("/bar/x", "bar: get /bar/x\n"),
@@ -53,6 +54,7 @@ fn who_is_not_there_is_said_in_go_micros_words() {
         ("/slow/x", 504, "Gateway Timeout"),
         ("/a/../slow", 400, "Bad Request"),
         ("/a/%2e%2e/slow", 400, "Bad Request"),
+        ("/a/x%2F..%2Fslow", 400, "Bad Request"),
     ] {
         let answer = face.get(path);
         assert_eq!(answer.status, code, "{path}: {answer:?}");
