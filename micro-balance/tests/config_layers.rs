@@ -78,7 +78,20 @@ fn a_health_check_says_when_and_how() {
         .health_check
         .unwrap();
     assert_eq!(checks.schedule, HealthCheck::default().interval(Duration::from_secs(3)));
-    assert_eq!(checks.ask, Ask::Http { path: "/healthz".into() });
+    let Ask::Http(page) = checks.ask else { panic!("{checks:?}") };
+    assert_eq!((&*page.path, &*page.expected), ("/healthz", &[200..=200][..]));
+    assert!(page.host.is_none() && page.retriable.is_empty() && page.degraded.is_none());
+    let text = r#"
+        [health_check]
+        ask.http = { path = "/a?b", host = "greeter", expected = [204, "300-399"], retriable = ["500-502"], degraded = "x-tired" }
+    "#;
+    let Ask::Http(page) = read(text).unwrap().health_check.unwrap().ask else { panic!("{text}") };
+    assert_eq!(
+        (page.expected.clone(), page.retriable.clone()),
+        (vec![204..=204, 300..=399], vec![500..=502])
+    );
+    assert!(page.host.as_ref().unwrap() == "greeter" && page.degraded.as_ref().unwrap() == "x-tired");
+    assert!(page.check::<()>().is_ok());
     let text = r#"
         [health_check]
         ask.grpc = { service = "greeter.Greeter", unary = true }
@@ -91,6 +104,7 @@ fn a_health_check_says_when_and_how() {
         initial_jitter = "8s"
         jitter = 0.5
         healthy_threshold = 9
+        readmits = false
         unhealthy_threshold = 10
     "#;
     let schedule = HealthCheck::default()
@@ -103,6 +117,7 @@ fn a_health_check_says_when_and_how() {
         .initial_jitter(Duration::from_secs(8))
         .jitter(0.5)
         .healthy_threshold(9)
+        .readmits(false)
         .unhealthy_threshold(10);
     let checks = read(text).unwrap().health_check.unwrap();
     assert_eq!(checks.schedule, schedule);
@@ -204,6 +219,21 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("health_check.ask.http.page = \"/\"", "health_check.ask.http.page", "unknown field"),
         ("health_check.ask.http.path = \"healthz\"", "health_check.ask.http.path", "/healthz"),
         ("health_check.ask.http.path = \"/a b\"", "health_check.ask.http.path", "/healthz"),
+        (
+            "health_check.ask.http = { path = \"/\", expected = [\"9-99\"] }",
+            "health_check.ask.http.expected[0]",
+            "200-299",
+        ),
+        (
+            "health_check.ask.http = { path = \"/\", retriable = [500, 600] }",
+            "health_check.ask.http.retriable[1]",
+            "200-299",
+        ),
+        (
+            "health_check.ask.http = { path = \"/\", degraded = \"a b\" }",
+            "health_check.ask.http.degraded",
+            "header",
+        ),
         ("health_check.ask.grpc.name = \"\"", "health_check.ask.grpc.name", "unknown field"),
         ("health_check.jitter = 2.0\nhealth_check.ask = \"tcp\"", "health_check.jitter", "0 to 1"),
         ("timeout.call = 5", "timeout.call", "string"),

@@ -43,7 +43,7 @@ use self::value::some_time;
 pub use self::{
     balancing::Balancing,
     choice::choice,
-    layers::{Ask, HealthChecks, Layers, Timeouts},
+    layers::{Ask, HealthChecks, Layers, Page, Timeouts},
     policy::PolicyConfig,
     value::{checked, duration, maybe_duration, percent},
 };

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use super::{part, some, some_time};
+use super::{page::Page, part, some, some_time};
 use crate::{
-    config::{checked, choice, maybe_duration},
+    config::{choice, maybe_duration},
     health::HealthCheck,
 };
 
@@ -29,10 +28,7 @@ pub enum Ask {
     /// By a TCP connection.
     Tcp,
     /// For a page, as by [`HttpCheck`](crate::health::HttpCheck).
-    Http {
-        /// The page.
-        path: String,
-    },
+    Http(Page),
     /// By gRPC's health protocol, for this service or the whole server.
     Grpc {
         /// The full name of the service.
@@ -65,6 +61,7 @@ struct Checks {
     healthy_threshold: Option<u32>,
     #[serde(default, deserialize_with = "some")]
     unhealthy_threshold: Option<u32>,
+    readmits: Option<bool>,
     #[serde(deserialize_with = "choice")]
     ask: Kind,
 }
@@ -80,20 +77,6 @@ enum Kind {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tcp {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Page {
-    #[serde(deserialize_with = "path")]
-    path: String,
-}
-
-fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    checked(from, |path: &String| match path.parse::<PathAndQuery>() {
-        Ok(_) if path.starts_with('/') => Ok(()),
-        _ => Err("no path such as \"/healthz\""),
-    })
-}
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -121,9 +104,10 @@ impl From<Checks> for HealthChecks {
         schedule = checks.jitter.map_or(schedule, |part| schedule.jitter(part));
         schedule = checks.healthy_threshold.map_or(schedule, |count| schedule.healthy_threshold(count));
         schedule = checks.unhealthy_threshold.map_or(schedule, |count| schedule.unhealthy_threshold(count));
+        schedule = checks.readmits.map_or(schedule, |readmits| schedule.readmits(readmits));
         let ask = match checks.ask {
             Kind::Tcp(Tcp {}) => Ask::Tcp,
-            Kind::Http(Page { path }) => Ask::Http { path },
+            Kind::Http(page) => Ask::Http(page),
             Kind::Grpc(Named { service, unary }) => Ask::Grpc { service, unary },
         };
         Self { schedule, ask }

@@ -7,6 +7,7 @@ mod gradient;
 mod health;
 mod hedge;
 mod limit;
+mod page;
 mod retry;
 mod shed;
 
@@ -14,13 +15,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-pub use self::health::{Ask, HealthChecks};
 use self::{
     ejection::ejection,
     hedge::hedge,
     limit::limit,
     retry::retry,
     shed::{failfast, throttle},
+};
+pub use self::{
+    health::{Ask, HealthChecks},
+    page::Page,
 };
 use super::checked;
 use crate::{
