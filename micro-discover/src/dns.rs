@@ -116,9 +116,10 @@ impl Dns {
 
     /// The set of `name`, and how long it holds.
     async fn ask(&self, name: &str, domain: &str) -> Result<(Vec<Service>, Duration), Error> {
+        let at = self.server.map(|server| format!(" at {server}")).unwrap_or_default();
         let failed = |failure: Failure| Error::Unavailable {
             backend: BACKEND,
-            what: format!("resolve {domain}"),
+            what: format!("resolve {domain}{at}"),
             source: failure.into(),
         };
         let resolver = self.resolver().map_err(failed)?;

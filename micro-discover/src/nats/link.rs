@@ -57,8 +57,8 @@ const NO_PANIC: &str = "nothing under this lock can panic";
 /// Why NATS did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
-    #[error("the server cannot be reached")]
-    Connection(#[source] BoxError),
+    #[error("the server cannot be reached: {0}")]
+    Connection(String),
     #[error("the connection is lost: {0}")]
     Lost(String),
     #[error("the server did not answer within {ANSWER:?}")]
@@ -133,7 +133,7 @@ impl Link {
             return Ok(client);
         }
         let connecting = self.options().connect(self.servers.as_slice());
-        let client = connecting.await.map_err(|error| Trouble::Connection(error.into()))?;
+        let client = connecting.await.map_err(|error| Trouble::Connection(error.to_string()))?;
         Ok(self.client.lock().expect(NO_PANIC).insert(client).clone())
     }
 
