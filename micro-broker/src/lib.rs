@@ -47,6 +47,7 @@ mod backoff;
 mod broker;
 mod codec;
 mod confirm;
+mod deadline;
 mod dedup;
 mod deliver;
 mod delivery;

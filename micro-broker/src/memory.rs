@@ -8,10 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use futures_util::future::{BoxFuture, FutureExt};
-use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::confirm::Confirm;
+use crate::deadline;
 use crate::error::Error;
 use crate::event::Event;
 use crate::member::Member;
@@ -157,7 +157,7 @@ impl Broker for Memory {
             Err(Refused::Full(full)) => full,
             Err(refused) => return Confirm::known(Err(refused.error())),
         };
-        let (this, deadline) = (self.clone(), Instant::now() + within);
+        let (this, deadline) = (self.clone(), deadline::after(within));
         Confirm::awaited(async move {
             loop {
                 let space = full.space();

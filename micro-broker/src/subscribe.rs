@@ -66,9 +66,10 @@ impl Subscribe {
     }
 
     /// How long the broker waits for an answer before it delivers an event again, where it counts that time
-    /// (JetStream, http); 10 s unless told. While [`deliver`](crate::deliver) runs a handler the wait is renewed.
+    /// (JetStream, http); 10 s unless told, between a millisecond and a year. While [`deliver`](crate::deliver) runs a
+    /// handler the wait is renewed.
     pub fn ack_wait(mut self, ack_wait: Duration) -> Self {
-        self.ack_wait = ack_wait;
+        self.ack_wait = ack_wait.clamp(Duration::from_millis(1), Duration::from_secs(365 * 86_400));
         self
     }
 

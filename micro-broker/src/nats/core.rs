@@ -10,10 +10,11 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, unconstrained};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::broker::Broker;
 use crate::confirm::Confirm;
+use crate::deadline;
 use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::event::Event;
@@ -77,7 +78,7 @@ impl Broker for Nats {
         {
             return Confirm::known(sent);
         }
-        let (this, deadline) = (self.clone(), Instant::now() + within);
+        let (this, deadline) = (self.clone(), deadline::after(within));
         Confirm::awaited(async move {
             let client = this.link.client(within).await?;
             let late = |late| this.link.unavailable(late);

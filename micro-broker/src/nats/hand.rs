@@ -85,7 +85,9 @@ impl Settle for Held {
     }
 
     fn nack(&self, _: Event, after: Duration) -> Confirm {
-        self.tell(format!(r#"-NAK {{"delay":{}}}"#, after.as_nanos()))
+        // Go's durations end after 292 years.
+        let delay = i64::try_from(after.as_nanos()).unwrap_or(i64::MAX);
+        self.tell(format!(r#"-NAK {{"delay":{delay}}}"#))
     }
 
     fn release(&self, _: Event) {

@@ -11,9 +11,10 @@ use async_nats::jetstream::context::ContextBuilder;
 use async_nats::{Client, ConnectOptions, Event as ClientEvent, ServerAddr, Subscriber};
 use futures_util::StreamExt;
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 
 use crate::backoff::Backoff;
+use crate::deadline;
 use crate::error::Error;
 
 /// How long the server may take to answer what is not a publication.
@@ -74,7 +75,7 @@ impl Link {
 
     /// The client, once the connection stands.
     pub(super) async fn client(&self, within: Duration) -> Result<Arc<Client>, Error> {
-        let deadline = Instant::now() + within;
+        let deadline = deadline::after(within);
         let mut status = self.status.subscribe();
         loop {
             let Status { up, closed, .. } = *status.borrow_and_update();

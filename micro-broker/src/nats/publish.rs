@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
+use crate::deadline;
 use crate::envelope::Envelope;
 use crate::error::Error;
 use crate::event::Event;
@@ -28,7 +29,7 @@ impl JetStream {
     /// stored already. The last thing heard is the error.
     pub(super) async fn send(&self, event: Event, within: Duration) -> Result<(), Error> {
         let begun = Instant::now();
-        let (deadline, mut failures, mut unheard) = (begun + within, 0, false);
+        let (deadline, mut failures, mut unheard) = (deadline::after(within), 0, false);
         loop {
             let Err(error) = self.attempt(&event, deadline).await else { return Ok(()) };
             failures += 1;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::backoff::Backoff;
+use crate::deadline;
 use crate::error::Error;
 use crate::rabbitmq::ANSWER;
 use crate::rabbitmq::held::{Held, REQUEUE};
@@ -62,7 +63,7 @@ impl Consuming {
 
     /// Declares what is needed and begins to consume.
     pub(super) async fn begin(&mut self, within: Duration) -> Result<(), Error> {
-        let deadline = Instant::now() + within;
+        let deadline = deadline::after(within);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let connection = self.link.connection(left).await?;

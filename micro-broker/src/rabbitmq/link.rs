@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tower::BoxError;
 
 use crate::backoff::Backoff;
+use crate::deadline;
 use crate::error::Error;
 use crate::rabbitmq::connect::connect;
 use crate::rabbitmq::{ANSWER, BACKEND};
@@ -36,7 +37,7 @@ impl Link {
 
     /// The connection, once it stands.
     pub(super) async fn connection(&self, within: Duration) -> Result<Arc<Connection>, Error> {
-        let deadline = Instant::now() + within;
+        let deadline = deadline::after(within);
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         let mut trouble: BoxError = "another task is still connecting".into();
         for attempt in 1.. {

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tower::BoxError;
 
+use crate::deadline;
 use crate::error::Error;
 use crate::event::Event;
 use crate::rabbitmq::link::Link;
@@ -55,7 +56,7 @@ impl Outlet {
         topology: Topology,
         within: Duration,
     ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
-        let deadline = Instant::now() + within;
+        let deadline = deadline::after(within);
         async move {
             let (exchange, key) = topology::route(&event.topic, topology);
             let channel = match self.current(exchange) {

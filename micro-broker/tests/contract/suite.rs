@@ -60,6 +60,7 @@ macro_rules! promises {
             nothing_is_lost_whenever_a_future_is_dropped
             an_expired_event_is_put_aside_unseen
             a_forgotten_group_is_gone
+            the_longest_of_waits_are_taken
         );
     };
     (@each $backend:ty: $($promise:ident)*) => {
@@ -325,6 +326,17 @@ pub(crate) async fn odd_topics_and_ids_arrive_as_sent_or_are_refused<B: Backend>
         }
     }
     assert!(arrived.starts_with(&["ä", ""]) && arrived.ends_with(&["last one"]), "{arrived:?}");
+}
+
+pub(crate) async fn the_longest_of_waits_are_taken<B: Backend>(server: &B::Server) {
+    let (broker, topic) = (B::open(server), topic("long"));
+    let subscribe = Subscribe::to(topic.as_str()).group("g").ack_wait(Duration::MAX);
+    let mut subscription = broker.subscribe(subscribe).await.unwrap();
+    let publisher = Publisher::new(B::open(server)).within(Duration::MAX);
+    within(publisher.publish(Event::new(topic.as_str(), "x"))).await.unwrap();
+    let delivery = next(&mut subscription).await;
+    assert_eq!(delivery.event().body, "x");
+    within(delivery.ack()).await.unwrap();
 }
 
 /// R27 of go-micro: publishing writes the topic and the content type into the metadata of whoever publishes, so that they

@@ -86,7 +86,8 @@ pub(super) async fn call(
     if let Some(sent_to) = call.sent_to {
         client = client.sent_to(sent_to);
     }
-    let end = call.timeout.map(|timeout| Instant::now() + timeout);
+    // One that is longer than the clock lasts is none.
+    let end = call.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     if !streams {
         let request = single(documents, &call.method).await?;
         // Its own JSON is read by the server alone: that it is JSON is known before.
