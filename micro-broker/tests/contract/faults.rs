@@ -202,7 +202,9 @@ pub(crate) async fn a_faster_publisher_does_not_fill_its_consumer(url: &str, len
     let body = bytes::Bytes::from(vec![7; 10_000]);
     let (begun, mut published, mut refused) = (Instant::now(), 0, 0);
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
-    while begun.elapsed() < length {
+    // A machine that is busy with something else needs longer for enough of them.
+    while begun.elapsed() < length || published < 100 {
+        assert!(begun.elapsed() < length + PATIENCE, "{published} published, {refused} refused");
         ticks.tick().await;
         let ten = (0..10).map(|_| publisher.publish(Event::new(topic.as_str(), body.clone())));
         for told in futures_util::future::join_all(ten).await {
@@ -216,7 +218,6 @@ pub(crate) async fn a_faster_publisher_does_not_fill_its_consumer(url: &str, len
         assert!(grown < 100_000, "the consumer grew by {grown} KiB after {published} events");
     }
     println!("{published} events of 10 kB were published in {length:?}, {refused} refused");
-    assert!(published >= 100, "{published} published, {refused} refused");
     publisher_forgets(url, &topic).await;
 }
 
