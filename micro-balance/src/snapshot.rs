@@ -202,7 +202,8 @@ impl<S, P: Policy> Snapshot<S, P> {
         Some((endpoint, self.draining.services.get(index)?)).filter(|_| takes)
     }
 
-    /// Picks from the group that the request falls to, or from the next one with somebody it has not been to.
+    /// Picks from the group that the request falls to, or from the next one with somebody it has not been to; from one it
+    /// belongs to first, if there is such a one.
     #[cold]
     fn pick_group(
         &self,
@@ -214,15 +215,30 @@ impl<S, P: Policy> Snapshot<S, P> {
         // A key stays in its group as well, but not by the bits that choose within it.
         let draw = wish.hash.map_or_else(|| chance.next(), |hash| Chance::new(hash).next());
         let first = self.shares.at(draw);
+        let again = Context { attempt: REPICKS, ..wish.context(chance) };
+        let claims = |group: &&Group<S, P>| policy.claims(&group.table, &wish.context(chance));
+        let admits = |(endpoint, _): &Member<'_, S>| self.admits(policy, endpoint, &again);
+        let around = || self.groups.iter().cycle().skip(first).take(self.groups.len());
         let mut tried = None;
-        for index in (first..self.groups.len()).chain(0..first) {
-            let picked = self.groups[index].pick(policy, &wish, chance, fallbacks);
+        for group in around().filter(claims).chain(around().filter(|group| !claims(group))) {
+            let picked = group.pick(policy, &wish, chance, fallbacks).filter(admits);
             match picked {
                 Some((endpoint, _)) if wish.is_new(endpoint) => return picked,
                 _ => tried = tried.or(picked),
             }
         }
         tried
+    }
+
+    /// Whether the request may go to an endpoint that was not picked: as those say that it belongs to, or else any.
+    fn admits(&self, policy: &P, endpoint: &Endpoint, context: &Context<'_>) -> bool {
+        let first = Context { attempt: 0, ..*context };
+        let admits = |group: &Group<S, P>| policy.admits(&group.table, endpoint, context);
+        let mut claimants = self.groups.iter().filter(|group| policy.claims(&group.table, &first)).peekable();
+        match claimants.peek() {
+            Some(_) => claimants.all(admits),
+            None => self.groups.is_empty() || self.groups.iter().any(admits),
+        }
     }
 
     /// Whether the policy is strict, and wants none of those that are there for this request.
@@ -262,10 +278,7 @@ impl<S, P: Policy> Snapshot<S, P> {
 
     /// Takes the permit of a half-open endpoint that the request may go to, if there is one to be had.
     pub(crate) fn probe(&self, policy: &P, wish: Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
-        let admits = |endpoint: &Endpoint| {
-            let admits = |group: &Group<S, P>| policy.admits(&group.table, endpoint, &wish.context(chance));
-            self.groups.is_empty() || self.groups.iter().any(admits)
-        };
+        let admits = |endpoint: &Endpoint| self.admits(policy, endpoint, &wish.context(chance));
         if !self.draining.endpoints.is_empty() && self.kept(policy, wish, chance).is_some() {
             return None;
         }

@@ -27,6 +27,7 @@ trait AnyPolicy: Send + Sync {
     fn table(&self, endpoints: &[Endpoint]) -> AnyTable;
     fn update(&self, before: &AnyTable, turnover: &Turnover<'_>) -> Option<AnyTable>;
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
+    fn claims(&self, table: &AnyTable, context: &Context<'_>) -> bool;
     fn admits(&self, table: &AnyTable, endpoint: &Endpoint, context: &Context<'_>) -> bool;
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize>;
     fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns>;
@@ -48,6 +49,10 @@ impl<P: Policy> AnyPolicy for P {
 
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         Policy::pick(self, (**table).downcast_ref()?, endpoints, context)
+    }
+
+    fn claims(&self, table: &AnyTable, context: &Context<'_>) -> bool {
+        (**table).downcast_ref().is_some_and(|table| Policy::claims(self, table, context))
     }
 
     fn admits(&self, table: &AnyTable, endpoint: &Endpoint, context: &Context<'_>) -> bool {
@@ -106,6 +111,10 @@ impl Policy for Boxed {
     #[inline]
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         self.policy.pick(table, endpoints, context)
+    }
+
+    fn claims(&self, table: &AnyTable, context: &Context<'_>) -> bool {
+        self.policy.claims(table, context)
     }
 
     fn admits(&self, table: &AnyTable, endpoint: &Endpoint, context: &Context<'_>) -> bool {

@@ -134,6 +134,10 @@ impl<P: Policy> Policy for HashBy<P> {
         self.policy.pick(table, endpoints, &context)
     }
 
+    fn claims(&self, table: &P::Table, context: &Context<'_>) -> bool {
+        self.policy.claims(table, context)
+    }
+
     fn admits(&self, table: &P::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
         self.policy.admits(table, endpoint, context)
     }

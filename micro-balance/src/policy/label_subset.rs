@@ -216,6 +216,11 @@ impl<P: Policy> Policy for LabelSubset<P> {
         part.indexes.get(within).copied()
     }
 
+    fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
+        let wanted = context.extension::<Wanted>();
+        wanted.is_some_and(|wanted| table.by_labels.contains_key(&digest(wanted.0.iter())))
+    }
+
     fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
         let within = |part: &Part<P::Table>| self.policy.admits(&part.table, endpoint, context);
         let wanted = context.extension::<Wanted>();

@@ -116,6 +116,13 @@ pub trait Policy: Send + Sync + 'static {
     /// the request has been to is asked for again, with `context.attempt` one higher.
     fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
 
+    /// Whether a request belongs with the endpoints of `table`, where others stand apart from them, by zone or by priority:
+    /// then it goes to these first, whichever its turn is. None does unless given.
+    fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
+        let _ = (table, context);
+        false
+    }
+
     /// Whether a request may go to `endpoint` though it was not picked: as it is to find out whether that one, which is not
     /// among those of `table`, is well again, or as those that were picked are not ready. Any may unless given.
     fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {

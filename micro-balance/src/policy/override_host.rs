@@ -170,6 +170,11 @@ impl<P: Policy> Policy for OverrideHost<P> {
         picked
     }
 
+    fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
+        self.sources.iter().any(|source| table.named(source, context).is_some())
+            || self.policy.claims(&table.table, context)
+    }
+
     fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
         let names = |source: &Source| source.names(endpoint.id(), context);
         // A session goes to its endpoint first.

@@ -1,0 +1,111 @@
+//! Requests that belong to some endpoints, where these stand apart from others by zone.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use http::Request;
+use micro_balance::{
+    Attributes, Balance, Ejection, Http, State, Tried,
+    eligible::{Locality, locality::ZoneWeights},
+    policy::{Boxed, LabelSubset, Override, OverrideHost, Policy, RoundRobin, Source, Wanted},
+};
+use support::{FAST, Fake, Hand, Mood, Page, count, discovery, pages, settle};
+use tokio::time::sleep;
+use tower::ServiceExt;
+
+type Pages<P> = Balance<Page, Request<()>, P, Http>;
+
+/// Endpoints such as `near1` and `far2`: zones, and versions. Each zone has as much weight.
+fn apart<P: Policy, const N: usize>(names: [&'static str; N], policy: P) -> ([Fake; N], Hand, Pages<P>) {
+    let (hand, changes) = discovery();
+    let fakes = names.map(|name| Fake::new(name, FAST));
+    names.iter().zip(&fakes).for_each(|(name, fake)| hand.insert(name, fake));
+    let second = Duration::from_secs(1);
+    let balance = Balance::builder(pages(changes))
+        .protocol(Http)
+        .policy(policy)
+        .ejection(Ejection::default().consecutive_failures(1).base(second).max(second))
+        .locality(Locality::Weighted(ZoneWeights::new([("near", 1), ("far", 1)])))
+        .attributes(|name: &&'static str, _: &Page| {
+            let (zone, version) = name.split_at(name.len() - 1);
+            let metadata = Arc::new([("version".to_owned(), version.to_owned())].into());
+            Attributes { zone: Some(zone.into()), metadata, ..Attributes::default() }
+        })
+        .seed(1)
+        .build();
+    (fakes, hand, balance)
+}
+
+fn with<X: Clone + Send + Sync + 'static>(extension: X) -> Request<()> {
+    let mut request = Request::new(());
+    request.extensions_mut().insert(extension);
+    request
+}
+
+async fn visits<P: Policy>(balance: &Pages<P>, request: impl Fn() -> Request<()>) -> BTreeMap<String, usize> {
+    let mut visits = Vec::new();
+    for _ in 0..100 {
+        let answer = balance.clone().oneshot(request()).await.unwrap();
+        visits.push(answer.headers()["from"].to_str().unwrap().to_owned());
+    }
+    count(visits.iter().map(String::as_str)).into_iter().map(|(name, n)| (name.to_owned(), n)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_stays_with_its_endpoint_whichever_zone_the_others_go_to() {
+    let policy = OverrideHost::new(RoundRobin::starting_at(0)).by(Source::Extension);
+    let ([near1, ..], _hand, balance) = apart(["near1", "near2", "far1", "far2"], Boxed::new(policy));
+    settle().await;
+    for id in ["near1", "far2"] {
+        assert_eq!(visits(&balance, || with(Override::new(id))).await, [(id.to_owned(), 100)].into());
+    }
+    let others = visits(&balance, || with(Override::new("gone"))).await;
+    assert!(others.len() == 4 && others.values().all(|&n| n > 10), "{others:?}");
+    // Another attempt goes elsewhere.
+    let tried = Tried::default();
+    let again = || {
+        let mut request = with(Override::new("far2"));
+        request.extensions_mut().insert(tried.clone());
+        request
+    };
+    for wanted in [true, false, false, false] {
+        let answer = balance.clone().oneshot(again()).await.unwrap();
+        assert_eq!(answer.headers()["from"] == "far2", wanted);
+    }
+    half_open(&balance, &near1).await;
+    assert_eq!(visits(&balance, || with(Override::new("far2"))).await, [("far2".to_owned(), 100)].into());
+}
+
+/// Has an endpoint ejected, and waits until a request may try it.
+async fn half_open<P: Policy>(balance: &Pages<P>, fake: &Fake) {
+    fake.set(Mood::Fails(Duration::ZERO));
+    while balance.clone().oneshot(Request::new(())).await.is_ok() {}
+    fake.set(FAST);
+    sleep(Duration::from_millis(1_010)).await;
+    assert!(balance.endpoints().iter().any(|view| view.state == State::HalfOpen));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_one_zone_has_alone_is_found_there_and_one_that_all_have_is_shared() {
+    let policy = LabelSubset::new(RoundRobin::starting_at(0)).by(["version"]);
+    let ([near1, ..], _hand, balance) = apart(["near1", "near2", "far1", "far3"], policy);
+    settle().await;
+    let version = |version: &'static str| move || with(Wanted::new([("version", version)]));
+    assert_eq!(visits(&balance, version("2")).await, [("near2".to_owned(), 100)].into());
+    assert_eq!(visits(&balance, version("3")).await, [("far3".to_owned(), 100)].into());
+    let shared = visits(&balance, version("1")).await;
+    assert!(shared.len() == 2 && shared.values().all(|&n| n > 30), "{shared:?}");
+    assert_eq!(visits(&balance, version("4")).await.len(), 4);
+    // However often it is tried.
+    let tried = Tried::default();
+    for _ in 0..3 {
+        let mut request = version("3")();
+        request.extensions_mut().insert(tried.clone());
+        let answer = balance.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.headers()["from"], "far3");
+    }
+    half_open(&balance, &near1).await;
+    assert_eq!(visits(&balance, version("3")).await, [("far3".to_owned(), 100)].into());
+}
