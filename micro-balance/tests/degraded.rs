@@ -22,7 +22,7 @@ use micro_balance::{
     policy::{Context, Policy, RoundRobin},
 };
 use support::{FAST, Fake, Mood, count, fakes, settle};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tower::{BoxError, ServiceExt};
 
 fn ms(n: u64) -> Duration {
@@ -98,6 +98,23 @@ async fn a_second_priority_that_is_well_goes_before_a_first_that_is_degraded() {
         settle().await;
         assert_eq!(answers(&balance, 10).await, [("d", 10)].into(), "{priority:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_degraded_first_priority_serves_while_the_second_has_yet_to_connect() {
+    let ([_d, b], _hand, changes) = fakes(["d", "b1"], FAST);
+    b.set(Mood::Connecting);
+    let balance: Balance<_, (), _> = Balance::builder(changes)
+        .policy(RoundRobin::new())
+        .priority(Priority::grpc())
+        .attributes(by_name)
+        .build();
+    settle().await;
+    let answer = timeout(ms(100), balance.clone().oneshot(())).await;
+    assert_eq!(answer.unwrap().unwrap(), "d");
+    b.set(FAST);
+    settle().await;
+    assert_eq!(answers(&balance, 10).await, [("b1", 10)].into());
 }
 
 /// One level is divided by failover as Envoy divides it, by the same numbers.

@@ -188,8 +188,12 @@ fn failover(levels: &[Level], waited_for: &[bool], panic: u32) -> Vec<Load> {
     let waits = |index: usize| waited_for.get(index).copied().unwrap_or_default();
     let first = |serves: &dyn Fn(&Level) -> bool| levels.iter().position(serves);
     let well = levels.iter().enumerate().position(|(index, level)| level.healthy > 0 || waits(index));
-    let chosen =
-        well.or_else(|| first(&|level| level.degraded > 0)).or_else(|| first(&|level| level.hosts > 0));
+    let degraded = first(&|level| level.degraded > 0);
+    let chosen = match (well, degraded) {
+        // Nobody waits for a second choice while a first one is there.
+        (Some(well), Some(degraded)) if degraded < well && levels[well].healthy == 0 => Some(degraded),
+        _ => well.or(degraded).or_else(|| first(&|level| level.hosts > 0)),
+    };
     if let Some((load, level)) = chosen.and_then(|index| loads.get_mut(index).zip(levels.get(index))) {
         *load = Load { panic: level.panics(panic), ..level.divided() };
     }
