@@ -6,6 +6,7 @@
 //! | [`AnswerErrorsLayer`] | around a server: its callers get an answer where a limit or a timeout inside has none |
 
 mod answer;
+mod foreign;
 
 use std::{
     error::Error as StdError,
@@ -139,8 +140,8 @@ impl<S> Layer<S> for GrpcErrorsLayer {
     }
 }
 
-/// Makes every error of a gRPC call a [`Status`], in the head as in the body, as generated clients expect.
-/// Errors of other requests stay what they are.
+/// Makes every error of a gRPC call a [`Status`], in the head as in the body, as generated clients expect, and what a
+/// server or a proxy answers that speaks no gRPC. Errors of other requests stay what they are.
 #[derive(Clone, Copy, Debug)]
 pub struct GrpcErrors<S> {
     inner: S,
@@ -185,6 +186,7 @@ where
         let this = self.project();
         let grpc = *this.grpc;
         Poll::Ready(match ready!(this.inner.poll(cx)) {
+            Ok(response) if grpc && foreign::is_foreign(&response) => Err(foreign::status(&response).into()),
             Ok(response) => Ok(response.map(|inner| GrpcErrorsBody { inner, grpc })),
             Err(error) => Err(named(error.into(), grpc)),
         })

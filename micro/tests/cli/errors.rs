@@ -54,6 +54,22 @@ fn an_address_where_nobody_speaks_grpc_is_told_at_once_and_why() {
 }
 
 #[test]
+fn a_web_server_of_http2_is_told_from_one_of_grpc() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let bound = runtime.block_on(micro_tower::Server::new().bind()).unwrap();
+    let address = bound.local_address().to_string();
+    let page = tower::service_fn(|_: http::Request<tonic::body::Body>| async {
+        let page = http::Response::builder().status(404).header("content-type", "text/html");
+        Ok::<_, std::convert::Infallible>(page.body("<html>no</html>".to_owned()).unwrap())
+    });
+    runtime.spawn(bound.serve_until(page, std::future::pending()));
+    let run = Place::new().run(&["call", &address, "Greeter.Hello", "{}"]);
+    assert_eq!(run.code, Some(76), "{run:?}");
+    let why = "UNIMPLEMENTED: the server does not speak gRPC: it answered with HTTP 404 Not Found and the content-type \"text/html\"";
+    assert!(run.err.contains(why), "{run:?}");
+}
+
+#[test]
 fn a_mistyped_endpoint_is_not_found_and_the_one_meant_is_suggested() {
     let place = Place::new();
     place.ok(&["register", "greeter", "-a", "127.0.0.1:1", "--id", "greeter-1", "--ttl", "0"]);
