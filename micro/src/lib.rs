@@ -20,6 +20,7 @@
 //! ```
 
 mod causes;
+mod codes;
 mod near;
 mod this_machine;
 mod time_limit;

@@ -4,6 +4,7 @@ use tonic::{Code, Status};
 use tower::BoxError;
 
 use crate::causes::chain;
+use crate::codes::name;
 use crate::schema;
 
 /// Why a call failed.
@@ -59,28 +60,5 @@ pub(crate) fn said(status: &Status) -> String {
     match status.message() {
         "" => name.to_owned(),
         message => format!("{name}: {message}"),
-    }
-}
-
-/// As the specification writes it, such as `NOT_FOUND`.
-pub(crate) fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }

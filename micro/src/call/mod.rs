@@ -39,7 +39,6 @@ pub use answer::{Answer, Answers};
 pub use caller::Caller;
 pub use codec::DynamicCodec;
 pub use error::Error;
-pub(crate) use error::name as code_name;
 pub(crate) use error::what;
 pub(crate) use go_micro::{ask_one, is_go_micro};
 pub use input::{Documents, documents, one};

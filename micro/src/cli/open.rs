@@ -28,7 +28,8 @@ pub(super) fn context(settings: &Settings, insecure: bool) -> Result<Context, Fa
             let sidecar = Sidecar::new(address)
                 .map_err(|error| Failure::new(Kind::Usage, "--proxy is no address").source(error))?;
             let shared = Arc::new(sidecar.clone());
-            let context = Context::over(shared.clone(), &format!("http://{address}"));
+            let scheme = if address.contains("://") { "" } else { "http://" };
+            let context = Context::over(shared.clone(), &format!("{scheme}{address}"));
             let caller = context.caller().clone().through(sidecar);
             context.with_caller(caller).with_broker(shared)
         }

@@ -8,7 +8,7 @@ use micro_balance::classify::{grpc_status, is_grpc};
 use tonic::Code;
 
 use super::peer::REQUEST_ID;
-use crate::call::code_name;
+use crate::codes::name;
 use crate::traffic::{Exchange, Recorder};
 
 /// The header by which a caller names itself.
@@ -73,7 +73,7 @@ impl Note {
                 | Code::Unavailable
                 | Code::DataLoss
         );
-        code_name(code).clone_into(&mut self.exchange.status);
+        name(code).clone_into(&mut self.exchange.status);
     }
 
     /// The answer broke off.

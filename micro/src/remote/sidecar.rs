@@ -19,6 +19,7 @@ use tower::BoxError;
 use super::http::{Http, escaped, lines, request, whole};
 use super::record;
 use crate::causes::chain;
+use crate::codes::named;
 
 /// A sidecar, by its address. Clones share its connections.
 #[derive(Clone, Debug)]
@@ -132,7 +133,7 @@ impl Sidecar {
     pub(super) async fn names(&self) -> Result<Vec<String>, BoxError> {
         let (status, answer) = self.get("/registry").await?;
         done(status, &answer)?;
-        let each: Vec<Value> = serde_json::from_slice(&answer)?;
+        let each: Vec<Value> = serde_json::from_slice(&answer).map_err(|error| no_sidecar(&error))?;
         // Some list the records, some their names.
         let name = |each: Value| match each {
             Value::String(name) => Some(name),
@@ -148,7 +149,7 @@ impl Sidecar {
             return Ok(Vec::new());
         }
         done(status, &answer)?;
-        let records: Vec<Value> = serde_json::from_slice(&answer)?;
+        let records: Vec<Value> = serde_json::from_slice(&answer).map_err(|error| no_sidecar(&error))?;
         records.into_iter().map(record::read).collect()
     }
 
@@ -193,6 +194,10 @@ fn done(status: StatusCode, answer: &Bytes) -> Result<(), BoxError> {
     if status.is_success() { Ok(()) } else { Err(refused(status, answer)) }
 }
 
+fn no_sidecar(error: &serde_json::Error) -> BoxError {
+    format!("what answers there is no sidecar: its answer is not JSON, {error}").into()
+}
+
 fn refused(status: StatusCode, answer: &Bytes) -> BoxError {
     format!("the sidecar answers {status}: {}", detail(answer)).into()
 }
@@ -210,6 +215,13 @@ fn answer_of_line(line: Result<Bytes, BoxError>) -> Result<Value, Status> {
 
 /// The error that the sidecar gave, in gRPC's words: from its JSON where it says one, or else by its HTTP status.
 fn failed(status: StatusCode, answer: &Bytes) -> Status {
+    let said = detail(answer);
+    let status_said = said.strip_prefix("error during request: ").and_then(|said| said.split_once(": "));
+    if let Some((name, message)) = status_said
+        && let Some(code) = named(name)
+    {
+        return Status::new(code, message);
+    }
     let code = match status.as_u16() {
         400 => Code::InvalidArgument,
         401 => Code::Unauthenticated,
@@ -224,7 +236,7 @@ fn failed(status: StatusCode, answer: &Bytes) -> Status {
         502 | 503 => Code::Unavailable,
         _ => Code::Unknown,
     };
-    Status::new(code, detail(answer))
+    Status::new(code, said)
 }
 
 /// What an error says: `detail` of go-micro's JSON, `message` of gRPC's, or the text.

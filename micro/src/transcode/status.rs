@@ -44,7 +44,7 @@ impl Problem {
         let details: Vec<_> = details.iter().map(|detail| written(detail, pool)).collect();
         let json = json!({
             "code": status.code() as i32,
-            "status": crate::call::code_name(status.code()),
+            "status": crate::codes::name(status.code()),
             "message": status.message(),
             "details": details,
         });

@@ -70,6 +70,11 @@ fn answer(
             StatusCode::OK,
             json!({"msg": format!("Hello {}", json()["request"]["name"].as_str().unwrap())}).to_string(),
         ),
+        ("POST", "/rpc", _) if json()["method"] == "Greeter.Busy" => {
+            let detail = "error during request: ABORTED: try again";
+            let error = json!({"id": "go.micro.rpc", "code": 409, "detail": detail, "status": "Conflict"});
+            (StatusCode::CONFLICT, error.to_string())
+        }
         ("POST", "/rpc", _) => {
             let error = json!({"id": "go.micro.client", "code": 404, "detail": "no such method", "status": "Not Found"});
             (StatusCode::NOT_FOUND, error.to_string())
@@ -101,12 +106,30 @@ fn every_command_goes_through_the_sidecar() {
     let run = place.run(&["call", "greeter", "Greeter.Bye", "--proxy", &address]);
     assert_eq!(run.code, Some(69), "{run:?}");
     assert!(run.err.contains("NOT_FOUND: no such method"), "{run:?}");
+    let run = place.run(&["call", "greeter", "Greeter.Busy", "--proxy", &format!("http://{address}")]);
+    assert_eq!(run.code, Some(74), "{run:?}");
+    assert!(run.err.starts_with("error: ABORTED: try again\n"), "{run:?}");
+    assert!(run.err.contains(&format!("in the registry http://{address}\n")), "{run:?}");
     let run = place.run(&["get", "nobody", "--proxy", &address]);
     assert_eq!(run.code, Some(3), "{run:?}");
     let mut variable = place.command(&["list", "services"]);
     assert_eq!(variable.env("MICRO_PROXY_ADDRESS", &address).output().unwrap().stdout, b"greeter\n");
     ok(&["deregister", "greeter", "--all"]);
     assert_eq!(ok(&["list", "services"]), "");
+}
+
+#[test]
+fn a_web_server_is_told_from_a_sidecar() {
+    let runtime = Runtime::new().unwrap();
+    let bound = runtime.block_on(micro_tower::Server::new().bind()).unwrap();
+    let address = bound.local_address().to_string();
+    let page = service_fn(|_: Request<Body>| async {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("<html>"))))
+    });
+    runtime.spawn(bound.serve_until(page, std::future::pending()));
+    let run = Place::new().run(&["list", "--proxy", &address]);
+    assert_eq!(run.code, Some(6), "{run:?}");
+    assert!(run.err.contains("what answers there is no sidecar"), "{run:?}");
 }
 
 #[test]

@@ -202,7 +202,7 @@ async fn run(
     let empty = asked.request.trim().is_empty();
     let request = documents(if empty { "{}" } else { &asked.request });
     let failed =
-        |error: crate::call::Error| (crate::call::code_name(error.code()), format!("{}\n", chain(&error)));
+        |error: crate::call::Error| (crate::codes::name(error.code()), format!("{}\n", chain(&error)));
     let mut answers = match view.caller.call(call, request).await.map_err(failed) {
         Ok(answers) => answers,
         Err((code, text)) => {
