@@ -7,8 +7,10 @@ use tonic::{Code, Status};
 /// Whether `response` is no answer of gRPC's. A server that only forgot to say so is taken at its word.
 pub(super) fn is_foreign<B>(response: &Response<B>) -> bool {
     let headers = response.headers();
-    let says_other = response.status() != StatusCode::OK || headers.contains_key(header::CONTENT_TYPE);
-    says_other && !is_grpc(headers) && grpc_status(headers).is_none()
+    // First what nearly all are told by.
+    !is_grpc(headers)
+        && (response.status() != StatusCode::OK || headers.contains_key(header::CONTENT_TYPE))
+        && grpc_status(headers).is_none()
 }
 
 /// What it means for the call.
