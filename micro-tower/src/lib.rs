@@ -62,6 +62,7 @@ pub mod probe;
 #[cfg(test)]
 mod simulation;
 
+mod endless;
 mod error;
 mod fault;
 pub mod status;

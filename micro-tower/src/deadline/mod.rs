@@ -54,9 +54,7 @@ pub use self::{
     expired::Expired,
     server::{ServerDeadline, ServerDeadlineLayer, ServerFuture},
 };
-
-/// Longer than anybody waits, and short enough to be added to any instant: thirty years.
-const ENDLESS: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+use crate::endless::bounded;
 
 tokio::task_local! {
     static CURRENT: Deadline;
@@ -73,7 +71,7 @@ impl Deadline {
     }
 
     fn after_from(now: Instant, timeout: Duration) -> Self {
-        Self(now + timeout.min(ENDLESS))
+        Self(now + bounded(timeout))
     }
 
     /// This very instant.

@@ -32,7 +32,7 @@ use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 use micro_discover::{Address, Endpoint, Registry, Service as Record};
 use tower::BoxError;
 
-use crate::gomicro::ask;
+use crate::{endless::bounded, gomicro::ask};
 
 pub use self::bound::BoundServer;
 pub(crate) use self::hooks::Hooks;
@@ -245,7 +245,7 @@ impl Server {
 
     /// How long a client may take to say what it wants; 10 s unless set. Counts for TLS too.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.header_timeout = timeout;
+        self.limits.header_timeout = bounded(timeout);
         self
     }
 
@@ -258,20 +258,20 @@ impl Server {
 
     /// How long a client may take nothing of an answer that is there for it; 10 s unless set.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.stall_timeout = timeout;
+        self.limits.stall_timeout = bounded(timeout);
         self
     }
 
     /// How long a connection may be without a request; 60 s unless set.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.idle_timeout = timeout;
+        self.limits.idle_timeout = bounded(timeout);
         self
     }
 
     /// How often an HTTP/2 client is asked whether it is still there, 60 s unless set, and how long it may
     /// take to answer, 20 s unless set.
     pub fn ping(mut self, interval: Option<Duration>, timeout: Duration) -> Self {
-        (self.limits.ping_interval, self.limits.ping_timeout) = (interval, timeout);
+        (self.limits.ping_interval, self.limits.ping_timeout) = (interval.map(bounded), bounded(timeout));
         self
     }
 

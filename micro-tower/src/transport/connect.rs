@@ -14,7 +14,7 @@ use super::{
 };
 #[cfg(feature = "tls")]
 use super::{foreign::Foreign, tls::Tls};
-use crate::pipe::memory;
+use crate::{endless::bounded, pipe::memory};
 
 /// Which HTTP an endpoint is spoken to in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Connector {
 
     /// The longest that connecting may take, up to the peer's first words in HTTP/2; 1 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = bounded(timeout);
         self
     }
 
@@ -127,13 +127,13 @@ impl Connector {
     /// within [`connect_timeout`](Self::connect_timeout), the endpoint is connected to anew, and what is under way on
     /// the old connection still has its time. `None` sends no PINGs at all.
     pub fn ping_interval(mut self, interval: Option<Duration>) -> Self {
-        self.ping_interval = interval;
+        self.ping_interval = interval.map(bounded);
         self
     }
 
     /// How long the answer to a PING may take before the connection is given up; 10 s unless set.
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
-        self.ping_timeout = timeout;
+        self.ping_timeout = bounded(timeout);
         self
     }
 
@@ -154,7 +154,7 @@ impl Connector {
 
     /// How long an idle HTTP/1 connection may be used again; 60 s unless set.
     pub fn http1_idle_timeout(mut self, timeout: Duration) -> Self {
-        self.http1_idle_timeout = timeout;
+        self.http1_idle_timeout = bounded(timeout);
         self
     }
 
