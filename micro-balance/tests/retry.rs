@@ -342,7 +342,7 @@ async fn the_other_rows_of_grpc_go_hold() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_forbids_retries_costs_a_token_whatever_its_code() {
-    for (code, pushback, left) in [(3, "-1", 9), (14, "-1", 9), (3, "100", 10), (0, "-1", 10)] {
+    for (code, pushback, left) in [(3, "-1", 3), (14, "-1", 3), (3, "100", 4), (0, "-1", 4)] {
         let budget = Budget::throttle(10, 0.1).unwrap();
         let inner = Scripted::new([grpc(code, &[("grpc-retry-pushback-ms", pushback)])]);
         send(&layer().budget(budget.clone()), &inner, call(&[])).await.unwrap();

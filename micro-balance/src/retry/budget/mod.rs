@@ -173,7 +173,7 @@ impl Budget {
         match &*self.kind {
             Kind::Window(window) => window.balance(),
             Kind::Active(active) => active.balance().into(),
-            Kind::Tokens(tokens) => tokens.left() as u64,
+            Kind::Tokens(tokens) => tokens.balance(),
             Kind::Endless => u64::MAX,
         }
     }
@@ -296,6 +296,16 @@ mod tests {
                 (call - 1.0, throttle.left()),
                 (number(&result["last_call_index"]), number(&result["tokens_after"]))
             );
+        }
+    }
+
+    #[test]
+    fn a_balance_is_how_many_retries_are_afforded() {
+        for (max, failed) in [(1, 0), (2, 0), (3, 0), (9, 0), (10, 0), (10, 3), (10, 5), (10, 9), (1000, 1)] {
+            let budget = Budget::throttle(max, 0.1).unwrap();
+            (0..failed).for_each(|_| budget.failed());
+            let balance = budget.balance();
+            assert_eq!(balance, u64::from(withdrawals(&budget)), "{failed} of {max}");
         }
     }
 

@@ -44,6 +44,13 @@ impl Tokens {
         self.left.load(Relaxed) > self.max / 2
     }
 
+    /// How many failures in a row may be followed by a retry each.
+    pub(super) fn balance(&self) -> u64 {
+        let spare = self.left.load(Relaxed) - self.max / 2;
+        (spare - 1).max(0) as u64 / TOKEN as u64
+    }
+
+    #[cfg(test)]
     pub(super) fn left(&self) -> f64 {
         self.left.load(Relaxed) as f64 / TOKEN as f64
     }
