@@ -7,8 +7,9 @@ use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use micro_broker::{Broker, Confirm, Error, Event, Health, Settle, Subscribe, Subscription};
 use tokio::time::sleep;
+use tower::BoxError;
 
-use super::sidecar::Sidecar;
+use super::sidecar::{Refused, Sidecar};
 
 const BACKEND: &str = "sidecar";
 /// How long to wait before a subscription that broke off is opened anew.
@@ -18,7 +19,8 @@ impl Broker for Sidecar {
     fn publish(&self, event: Event, within: Duration) -> Confirm {
         let sidecar = self.clone();
         Confirm::awaited(async move {
-            let unconfirmed = |source| Error::Unconfirmed { backend: BACKEND, source };
+            let unconfirmed =
+                |source| wrong(&source).unwrap_or(Error::Unconfirmed { backend: BACKEND, source });
             sidecar.publish(&event.topic, event.headers, event.body, within).await.map_err(unconfirmed)
         })
     }
@@ -27,7 +29,8 @@ impl Broker for Sidecar {
         Box::pin(async move {
             let sidecar = self.clone();
             let (topic, queue) = (subscribe.topic().to_owned(), subscribe.group_name().map(str::to_owned));
-            let unavailable = |source| Error::Unavailable { backend: BACKEND, source };
+            let unavailable =
+                |source| wrong(&source).unwrap_or(Error::Unavailable { backend: BACKEND, source });
             let first = self.events(&topic, queue.as_deref()).await.map_err(unavailable)?;
             let (tell, health) = Health::new();
             let reopened = stream::unfold(tell, move |tell| {
@@ -63,6 +66,12 @@ impl Broker for Sidecar {
     fn backend(&self) -> &'static str {
         BACKEND
     }
+}
+
+/// What the sidecar rejects, if `error` says so: it would again.
+fn wrong(error: &BoxError) -> Option<Error> {
+    let what = error.downcast_ref::<Refused>()?.wrong()?.to_owned();
+    Some(Error::Invalid { backend: BACKEND, what })
 }
 
 /// The sidecar has said that an event was handled as soon as the next one is read.

@@ -198,8 +198,24 @@ fn no_sidecar(error: &serde_json::Error) -> BoxError {
     format!("what answers there is no sidecar: its answer is not JSON, {error}").into()
 }
 
+/// What the sidecar answered where it did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the sidecar answers {status}: {detail}")]
+pub(super) struct Refused {
+    status: StatusCode,
+    detail: String,
+}
+
+impl Refused {
+    /// What is wrong with what was asked, if it is that.
+    pub(super) fn wrong(&self) -> Option<&str> {
+        let what = self.detail.split_once(" rejects ").map_or(&*self.detail, |(_, what)| what);
+        (self.status == StatusCode::BAD_REQUEST).then_some(what)
+    }
+}
+
 fn refused(status: StatusCode, answer: &Bytes) -> BoxError {
-    format!("the sidecar answers {status}: {}", detail(answer)).into()
+    Refused { status, detail: detail(answer) }.into()
 }
 
 /// What a line of several answers says: `{"result":…}`, or `{"error":…}` as the last of them.

@@ -79,6 +79,12 @@ fn answer(
             let error = json!({"id": "go.micro.client", "code": 404, "detail": "no such method", "status": "Not Found"});
             (StatusCode::NOT_FOUND, error.to_string())
         }
+        ("GET", "/broker", "topic=a.%3E.b") => {
+            let detail = "the http broker rejects topic \"a.>.b\": it is none";
+            let error =
+                json!({"id": "go.micro.sidecar", "code": 400, "detail": detail, "status": "Bad Request"});
+            (StatusCode::BAD_REQUEST, error.to_string())
+        }
         ("POST", "/broker", query) => {
             heard.lock().unwrap().push(format!("{query} {}", String::from_utf8_lossy(body)));
             (StatusCode::OK, String::new())
@@ -102,6 +108,12 @@ fn every_command_goes_through_the_sidecar() {
     assert_eq!(ok(&["publish", "orders.created", "7"]), "ok\n");
     assert_eq!(*heard.lock().unwrap(), ["topic=orders.created 7"]);
     assert_eq!(place.ok(&["list"]), "", "nothing of it is in the registry here");
+    let run = place.run(&["subscribe", "a.>.b", "--proxy", &address]);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(
+        run.err.starts_with("error: the sidecar broker rejects topic \"a.>.b\": it is none\n"),
+        "{run:?}"
+    );
 
     let run = place.run(&["call", "greeter", "Greeter.Bye", "--proxy", &address]);
     assert_eq!(run.code, Some(69), "{run:?}");
