@@ -77,7 +77,7 @@ impl HealthCheck {
 
     /// How long an answer may take, at most an interval; 1 s unless given.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.max(Duration::from_millis(1));
         self
     }
 
@@ -167,6 +167,7 @@ mod tests {
     fn an_answer_is_not_waited_for_longer_than_an_interval() {
         let schedule = HealthCheck::default().interval(ms(300)).timeout(ms(900));
         assert_eq!(schedule.patience(), ms(300));
+        assert_eq!(schedule.timeout(ms(0)).patience(), ms(1), "nobody could answer in no time");
     }
 
     #[test]
