@@ -1,0 +1,190 @@
+//! Settings that nobody should choose: whatever they are, nothing panics, and where calls may go, they go.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    future::Future,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::Full;
+use micro_balance::{
+    Balance, Ejection, FailurePercentage, Http, Latency, Reconnect, SuccessRate,
+    eligible::{Priority, SlowStart, Subset},
+    failfast::FailfastLayer,
+    hedge::HedgeLayer,
+    limit::{Aimd, Gradient, Gradient2, LimitLayer, Vegas},
+    policy::{LeastRequest, OrcaWeighted, PeakEwma, PickFirst, Policy, Prequal, RoundRobin},
+    retry::{Backoff, Budget, Jitter, RetryLayer},
+    session::SessionLayer,
+    throttle::ThrottleLayer,
+    timeout::{IdleTimeoutLayer, TimeoutLayer},
+};
+use tokio::time::{sleep, timeout};
+use tower::{BoxError, ServiceExt, discover::ServiceList};
+use tower_layer::Layer;
+use tower_service::Service;
+
+type Text = Full<Bytes>;
+
+const WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
+const PARTS: [f64; 7] = [f64::NAN, -1.0, 0.0, f64::MIN_POSITIVE, 0.5, 1e300, f64::INFINITY];
+const COUNTS: [u32; 3] = [0, 1, u32::MAX];
+
+/// Every second answer is an error of the server's.
+#[derive(Clone, Debug)]
+struct Answers;
+
+impl<B> Service<Request<B>> for Answers {
+    type Response = Response<Text>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<Text>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let status = if request.uri().path() == "/bad" { 503 } else { 200 };
+        Box::pin(async move {
+            sleep(Duration::from_millis(1)).await;
+            Ok(Response::builder().status(status).body(Text::default()).unwrap())
+        })
+    }
+}
+
+fn request(number: u32) -> Request<Text> {
+    Request::get(if number.is_multiple_of(2) { "/good" } else { "/bad" }).body(Text::default()).unwrap()
+}
+
+/// A few calls, each of which ends within a year or is given up.
+async fn calls<F, R, E>(mut call: impl FnMut(Request<Text>) -> F)
+where
+    F: Future<Output = Result<R, E>>,
+{
+    for number in 0..6 {
+        let _ = timeout(Duration::from_secs(31_536_000), call(request(number))).await;
+    }
+}
+
+async fn through<L, S>(layer: L)
+where
+    L: Layer<Answers, Service = S>,
+    S: Service<Request<Text>> + Clone,
+{
+    let service = layer.layer(Answers);
+    calls(|request| service.clone().oneshot(request)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_layer_panics_over_a_wait() {
+    for wait in WAITS {
+        through(TimeoutLayer::per_call(wait)).await;
+        through(TimeoutLayer::per_attempt(wait)).await;
+        through(IdleTimeoutLayer::new(wait)).await;
+        through(HedgeLayer::after(wait)).await;
+        through(FailfastLayer::new(wait)).await;
+        through(LimitLayer::new(1).queue(1, wait)).await;
+        through(LimitLayer::adaptive(Aimd::default().timeout(wait)).window(wait)).await;
+        through(LimitLayer::adaptive(Gradient::default().interval(wait).fastest(wait).probe(1, wait, 0.1)))
+            .await;
+        through(ThrottleLayer::new().http().window(wait)).await;
+        through(SessionLayer::new("s").max_age(wait)).await;
+        for other in WAITS {
+            let backoffs = [
+                Backoff::exponential(wait, 2.0, other),
+                Backoff::decorrelated(wait, other),
+                Ok(Backoff::linear(wait, other, Duration::MAX)),
+                Ok(Backoff::constant(wait)),
+            ];
+            for backoff in backoffs.into_iter().flatten() {
+                for jitter in [Jitter::None, Jitter::Full] {
+                    through(RetryLayer::new().backoff(backoff.clone().jitter(jitter)).look(wait)).await;
+                }
+            }
+            if let Ok(budget) = Budget::new(0.5, 1, wait) {
+                through(RetryLayer::new().budget(budget).attempt_timeout(other)).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_layer_panics_over_a_number() {
+    for (part, count) in PARTS.into_iter().flat_map(|part| COUNTS.map(|count| (part, count))) {
+        let budgets = [
+            Budget::new(part, count, Duration::from_secs(1)),
+            Budget::throttle(count, part),
+            Budget::concurrent(part, count),
+        ];
+        for budget in budgets.into_iter().flatten() {
+            through(RetryLayer::new().attempts(count.min(4)).budget(budget)).await;
+        }
+        if let Ok(backoff) = Backoff::exponential(Duration::from_millis(1), part, Duration::from_secs(1)) {
+            through(RetryLayer::new().attempts(count.min(4)).backoff(backoff)).await;
+        }
+        if let Ok(hedge) = HedgeLayer::percentile(part) {
+            through(hedge.attempts(count.min(4))).await;
+        }
+        if let Ok(throttle) = ThrottleLayer::new().k(part) {
+            through(throttle.http()).await;
+        }
+        through(LimitLayer::new(count).queue(count, Duration::from_millis(1))).await;
+        through(LimitLayer::adaptive(Aimd::default().initial(count).range(count, 1).backoff_ratio(part)))
+            .await;
+        let vegas = Vegas::default().initial(count).max(count).alpha(count).beta(count).smoothing(part);
+        through(LimitLayer::adaptive(vegas)).await;
+        let gradient = Gradient2::default().initial(count).range(count, 1).smoothing(part).queue(count);
+        through(LimitLayer::adaptive(gradient.tolerance(part))).await;
+        let gradient = Gradient::default().range(count, 1).buffer(part).percentile(part);
+        through(LimitLayer::adaptive(gradient.probe(count, Duration::from_secs(1), part))).await;
+    }
+}
+
+async fn over(wait: Duration, count: u32, policy: impl Policy) {
+    let list = ServiceList::new::<Request<Text>>(vec![Answers, Answers, Answers]);
+    let ejection = Ejection::default()
+        .interval(wait)
+        .base(wait)
+        .max(wait)
+        .jitter(wait)
+        .consecutive_failures(count)
+        .gateway_failures(count)
+        .local_failures(count)
+        .success_rate(SuccessRate::default())
+        .failure_percentage(FailurePercentage::default())
+        .latency(Latency::default())
+        .max_percent(count)
+        .panic_percent(count);
+    let balance = Balance::builder(list)
+        .protocol(Http)
+        .policy(policy)
+        .ejection(ejection)
+        .priority(Priority::failover().patience(wait).overprovisioning(count))
+        .subset(Subset::random(count as usize))
+        .slow_start(SlowStart::new(wait).min_percent(count))
+        .reconnect(Reconnect::new(wait, wait))
+        .connecting(count as usize)
+        .drain(wait)
+        .failfast(wait)
+        .metrics(wait)
+        .seed(7)
+        .build();
+    calls(|request| balance.clone().oneshot(request)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_balancer_panics() {
+    for (wait, count) in WAITS.into_iter().flat_map(|wait| COUNTS.map(|count| (wait, count))) {
+        over(wait, count, RoundRobin::new()).await;
+        over(wait, count, LeastRequest::default()).await;
+        over(wait, count, PeakEwma::new().decay(wait).default_latency(wait).penalty(wait)).await;
+        over(wait, count, OrcaWeighted::new().blackout(wait).expiration(wait).update(wait)).await;
+        over(wait, count, PickFirst::new().delay(wait)).await;
+        over(wait, count, Prequal::new()).await;
+    }
+}
