@@ -103,7 +103,7 @@ async fn no_layer_panics_over_a_wait() {
             ];
             for backoff in backoffs.into_iter().flatten() {
                 for jitter in [Jitter::None, Jitter::Full] {
-                    through(RetryLayer::new().backoff(backoff.clone().jitter(jitter)).look(wait)).await;
+                    through(RetryLayer::new().backoff(backoff.jitter(jitter)).look(wait)).await;
                 }
             }
             if let Ok(budget) = Budget::new(0.5, 1, wait) {
@@ -181,7 +181,7 @@ async fn over(wait: Duration, count: u32, policy: impl Policy) {
 async fn no_balancer_panics() {
     for (wait, count) in WAITS.into_iter().flat_map(|wait| COUNTS.map(|count| (wait, count))) {
         over(wait, count, RoundRobin::new()).await;
-        over(wait, count, LeastRequest::default()).await;
+        over(wait, count, LeastRequest).await;
         over(wait, count, PeakEwma::new().decay(wait).default_latency(wait).penalty(wait)).await;
         over(wait, count, OrcaWeighted::new().blackout(wait).expiration(wait).update(wait)).await;
         over(wait, count, PickFirst::new().delay(wait)).await;
