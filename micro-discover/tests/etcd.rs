@@ -189,6 +189,18 @@ async fn what_was_compacted_away_while_cut_off_is_read_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoints_that_say_much_of_themselves_are_announced_in_several_requests() {
+    let Some(server) = Etcd::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let many = (0..60).map(|n| Endpoint::new(format!("e{n}"), "127.0.0.1:80".parse().unwrap()));
+    let service = many.fold(Service::new("greeter"), Service::endpoint).metadata("much", "x".repeat(40_000));
+    registry.announce(&service, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(registry.get("greeter").await.unwrap()[0].endpoints.len(), 60);
+    registry.withdraw(&service).await.unwrap();
+    assert_eq!(registry.get("greeter").await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_renewing_is_gone_after_the_ttl_and_who_withdraws_at_once() {
     let Some(server) = Etcd::start() else { return };
     let registry = open(&server.url()).unwrap();

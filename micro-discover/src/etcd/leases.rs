@@ -34,6 +34,8 @@ struct Lease {
 
 /// etcd takes 128 operations in a transaction; each key needs two comparisons.
 const KEYS_AT_ONCE: usize = 60;
+/// It takes 1.5 MB in a request, and each value goes there twice.
+const BYTES_AT_ONCE: usize = 1 << 20;
 const TXN: &str = "/etcdserverpb.KV/Txn";
 const NO_PANIC: &str = "nothing under this lock can panic";
 
@@ -149,7 +151,10 @@ async fn renew(members: &Members, lease: Lease) -> Result<(), Trouble> {
 
 /// Puts what is not there, on the lease; writes nothing where all is as wanted.
 async fn ensure(members: &Members, wanted: &[Wanted], lease: Lease) -> Result<(), Trouble> {
-    for wanted in wanted.chunks(KEYS_AT_ONCE) {
+    let mut rest = wanted;
+    while !rest.is_empty() {
+        let (wanted, later) = rest.split_at(at_once(rest));
+        rest = later;
         let as_wanted = wanted.iter().flat_map(|(key, value)| {
             [Equal::Value(value.clone()), Equal::Lease(lease.id)]
                 .map(|equal| Compare::new(key.as_str(), equal))
@@ -163,6 +168,16 @@ async fn ensure(members: &Members, wanted: &[Wanted], lease: Lease) -> Result<()
         members.say::<_, TxnResponse>(TXN, &txn).await?;
     }
     Ok(())
+}
+
+/// How many of these go into one transaction, at least one.
+fn at_once(wanted: &[Wanted]) -> usize {
+    let mut bytes = 0;
+    let fits = |(key, value): &&Wanted| {
+        bytes += 2 * (key.len() + value.len());
+        bytes <= BYTES_AT_ONCE
+    };
+    wanted.iter().take(KEYS_AT_ONCE).take_while(fits).count().max(1)
 }
 
 /// Deletes those of `keys` that hold an endpoint of `service` unchanged, even while others write.
