@@ -4,6 +4,10 @@
 
 use std::{
     future::Future,
+    sync::{
+        Once,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -34,6 +38,20 @@ type Text = Full<Bytes>;
 const WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
 const PARTS: [f64; 7] = [f64::NAN, -1.0, 0.0, f64::MIN_POSITIVE, 0.5, 1e300, f64::INFINITY];
 const COUNTS: [u32; 3] = [0, 1, u32::MAX];
+
+/// Panics of any thread or task: those of a balancer's own would go unseen.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+fn count_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICS.fetch_add(1, SeqCst);
+            usual(panic);
+        }));
+    });
+}
 
 /// Every second answer is an error of the server's.
 #[derive(Clone, Debug)]
@@ -82,6 +100,7 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn no_layer_panics_over_a_wait() {
+    count_panics();
     for wait in WAITS {
         through(TimeoutLayer::per_call(wait)).await;
         through(TimeoutLayer::per_attempt(wait)).await;
@@ -111,10 +130,12 @@ async fn no_layer_panics_over_a_wait() {
             }
         }
     }
+    assert_eq!(PANICS.load(SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_layer_panics_over_a_number() {
+    count_panics();
     for (part, count) in PARTS.into_iter().flat_map(|part| COUNTS.map(|count| (part, count))) {
         let budgets = [
             Budget::new(part, count, Duration::from_secs(1)),
@@ -143,6 +164,7 @@ async fn no_layer_panics_over_a_number() {
         let gradient = Gradient::default().range(count, 1).buffer(part).percentile(part);
         through(LimitLayer::adaptive(gradient.probe(count, Duration::from_secs(1), part))).await;
     }
+    assert_eq!(PANICS.load(SeqCst), 0);
 }
 
 async fn over(wait: Duration, count: u32, policy: impl Policy) {
@@ -179,6 +201,7 @@ async fn over(wait: Duration, count: u32, policy: impl Policy) {
 
 #[tokio::test(start_paused = true)]
 async fn no_balancer_panics() {
+    count_panics();
     for (wait, count) in WAITS.into_iter().flat_map(|wait| COUNTS.map(|count| (wait, count))) {
         over(wait, count, RoundRobin::new()).await;
         over(wait, count, LeastRequest).await;
@@ -187,4 +210,5 @@ async fn no_balancer_panics() {
         over(wait, count, PickFirst::new().delay(wait)).await;
         over(wait, count, Prequal::new()).await;
     }
+    assert_eq!(PANICS.load(SeqCst), 0);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::endless::YEAR;
 use crate::gomicro::written;
 use crate::merge::{merge, split};
 use crate::record::{EndpointId, Service};
@@ -144,8 +145,6 @@ impl Beliefs {
         self
     }
 }
-
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Whether `record`, which has one endpoint, is among what is gone and still what it was.
 pub(crate) fn is_gone(gone: &Gone, record: &Service) -> bool {

@@ -19,6 +19,7 @@ use self::members::Members;
 use self::rpc::Options;
 use self::table::{Found, Layout, Seen, Table};
 use self::watcher::Watcher;
+use crate::endless::YEAR;
 use crate::gomicro::Reader;
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
@@ -158,7 +159,7 @@ impl EtcdBuilder {
 
     /// Sets for how long endpoints may be missing after the cluster had no leader: 10 s when nothing is said.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.grace = grace.min(YEAR);
         self
     }
 

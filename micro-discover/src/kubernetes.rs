@@ -38,6 +38,7 @@ use self::pool::Pool;
 use self::retry::Retry;
 use self::select::Wanted;
 use self::slice::{Metadata, SERVICE_NAME, Slice};
+use crate::endless::YEAR;
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry};
@@ -186,17 +187,17 @@ impl Kubernetes {
     }
 
     /// Sets how long an endpoint stays that has vanished from all slices without having been seen unready: 250 ms
-    /// when nothing is said; and `last` when no other would be left: 2 s. Zero removes at once.
+    /// when nothing is said; and `last` when no other would be left: 2 s. Zero removes at once; a year is the most.
     pub fn hold(mut self, missing: Duration, last: Duration) -> Self {
-        self.settings.hold = missing;
-        self.settings.hold_last = last;
+        self.settings.hold = missing.min(YEAR);
+        self.settings.hold_last = last.min(YEAR);
         self.apart()
     }
 
-    /// Sets how long one watch lasts, at least 1 s: 60 s when nothing is said. A dead connection is noticed within
+    /// Sets how long one watch lasts, from 1 s to a year: 60 s when nothing is said. A dead connection is noticed within
     /// 1.5 times that.
     pub fn watch_timeout(mut self, lasting: Duration) -> Self {
-        self.settings.lasting = lasting.max(Duration::from_secs(1));
+        self.settings.lasting = lasting.clamp(Duration::from_secs(1), YEAR);
         self.apart()
     }
 

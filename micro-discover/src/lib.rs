@@ -50,6 +50,7 @@ mod registry;
 // What keeps going when that fails.
 mod announce;
 mod backoff;
+mod endless;
 mod mark;
 mod watch;
 

@@ -10,6 +10,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::endless::YEAR;
 use crate::merge::{merge, split};
 use crate::record::{EndpointId, Service, check_service_name};
 use crate::registry::{Error, Registry, check_announced};
@@ -111,7 +112,6 @@ const NO_PANIC: &str = "nothing under this lock can panic";
 
 /// `now + ttl`, for any `ttl`.
 fn far(now: Instant, ttl: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     now + ttl.min(YEAR)
 }
 

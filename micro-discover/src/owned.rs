@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::beliefs::{is_gone, is_same};
+use crate::endless::YEAR;
 use crate::merge::{merge, split};
 use crate::record::{EndpointId, Service};
 use crate::said::{Gone, Said};
@@ -28,7 +29,6 @@ struct Lease {
 }
 
 const NO_PANIC: &str = "nothing under this lock can panic";
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Table {
     pub(crate) fn new() -> Self {

@@ -21,7 +21,7 @@ use crate::{
     eligible::{Candidate, Marks, Panic, SlowStart, Standing},
     endpoint::Endpoint,
     policy::{Policy, Turnover},
-    saturating::scale,
+    saturating::{end, scale},
     snapshot::{Group, Members, Shares, Snapshot},
     stats::{EJECTED, LOST, UNWELL},
 };
@@ -81,7 +81,7 @@ where
         // Clients that learnt of a change at the same moment are not to look at loads in step from then on.
         let refresh =
             shared.policy.refresh().map(|step| scale(step, 0.75 + 0.5 * self.driver.chance.fraction()));
-        let steps = self.warming().into_iter().chain(refresh).map(|step| self.published + step);
+        let steps = self.warming().into_iter().chain(refresh).map(|step| end(self.published, step));
         self.refresh = steps.chain(self.waits.next()).min();
         true
     }

@@ -14,8 +14,8 @@ use crate::pipe::table::Table;
 
 /// The longest wait between two attempts to connect again.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// The wait between two attempts to have a client again where one has ended.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The wait before there is a client again where one has ended: whoever ends one after another is not to keep us busy.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Connects; when the connection is lost, all pipes of the table break at once, and another is made for ever.
 pub(super) async fn connect(url: &str, table: &Arc<Table>) -> Result<Client, BoxError> {
@@ -55,6 +55,7 @@ impl Drop for Ending {
 /// Another client for an end whose client has ended, to be stored once it is subscribed. `None` once nobody needs it.
 pub(super) async fn renew(nats: &Weak<Nats>) -> Option<(Arc<Nats>, Client)> {
     loop {
+        sleep(PAUSE.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         let (url, table) = {
             let nats = nats.upgrade()?;
             (nats.url.clone(), nats.table.clone())
@@ -63,6 +64,5 @@ pub(super) async fn renew(nats: &Weak<Nats>) -> Option<(Arc<Nats>, Client)> {
             Ok(client) => return Some((nats.upgrade()?, client)),
             Err(error) => tracing::debug!(%error, "no other client for NATS yet"),
         }
-        sleep(PAUSE.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
     }
 }
