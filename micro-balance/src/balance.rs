@@ -34,9 +34,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Whatever the endpoint answers, [`NoEndpoints`](crate::NoEndpoints) when discovery knows of none or has not answered
-/// in time, and [`NotReady`](crate::NotReady) when none became ready in time; the last two inside
-/// [`NotSent`](crate::NotSent).
+/// Whatever the endpoint answers, [`NoEndpoints`](crate::NoEndpoints) when discovery knows of none, has ended or has
+/// not answered in time, and [`NotReady`](crate::NotReady) when none became ready in time, or the runtime is gone
+/// that the balancer was built on; the last two inside [`NotSent`](crate::NotSent).
 ///
 /// ```
 /// use micro_balance::{Balance, policy::RoundRobin};

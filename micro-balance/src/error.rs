@@ -6,11 +6,21 @@ use crate::sent::NotSent;
 
 /// Discovery knows of no endpoint of the service, or has not said of any in time.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{}no endpoint is known: {}", Prefix(.service), Unresolved(.waited))]
+#[error("{}no endpoint is known: {why}", Prefix(.service))]
 pub struct NoEndpoints {
     pub(crate) service: Option<Arc<str>>,
-    /// How long the request waited for discovery, where that has said nothing at all.
-    pub(crate) waited: Option<Duration>,
+    pub(crate) why: Nobody,
+}
+
+/// Why nobody is known.
+#[derive(Clone, Debug)]
+pub(crate) enum Nobody {
+    /// Discovery says so.
+    Announced,
+    /// It has said nothing for so long.
+    Silent(Duration),
+    /// Nothing more is to be heard of it, for this reason.
+    Over(Arc<str>),
 }
 
 /// The request asks for certain endpoints, and none of them is there.
@@ -27,13 +37,23 @@ pub struct NoMatch {
     "{}none of {known} known endpoints became ready{}{}",
     Prefix(.service),
     Within(.waited),
-    Last(.last)
+    Why(.why)
 )]
 pub struct NotReady {
     pub(crate) service: Option<Arc<str>>,
     pub(crate) known: usize,
     pub(crate) waited: Duration,
-    pub(crate) last: Option<Arc<str>>,
+    pub(crate) why: Unready,
+}
+
+/// Why nobody is ready, as far as that is known.
+#[derive(Clone, Debug)]
+pub(crate) enum Unready {
+    Unknown,
+    /// An attempt to connect ended so.
+    Attempt(Arc<str>),
+    /// Nobody is connected any more, for this reason.
+    Over(&'static str),
 }
 
 impl NotReady {
@@ -65,13 +85,12 @@ impl fmt::Display for Prefix<'_> {
     }
 }
 
-struct Unresolved<'a>(&'a Option<Duration>);
-
-impl fmt::Display for Unresolved<'_> {
+impl fmt::Display for Nobody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            None => f.write_str("is any instance running and announced?"),
-            Some(waited) => write!(f, "discovery has said nothing within {waited:?}"),
+        match self {
+            Self::Announced => f.write_str("is any instance running and announced?"),
+            Self::Silent(waited) => write!(f, "discovery has said nothing within {waited:?}"),
+            Self::Over(why) => f.write_str(why),
         }
     }
 }
@@ -84,11 +103,15 @@ impl fmt::Display for Within<'_> {
     }
 }
 
-struct Last<'a>(&'a Option<Arc<str>>);
+struct Why<'a>(&'a Unready);
 
-impl fmt::Display for Last<'_> {
+impl fmt::Display for Why<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.as_ref().map_or(Ok(()), |last| write!(f, "; the last attempt: {last}"))
+        match self.0 {
+            Unready::Unknown => Ok(()),
+            Unready::Attempt(error) => write!(f, "; the last attempt: {error}"),
+            Unready::Over(why) => write!(f, ": {why}"),
+        }
     }
 }
 

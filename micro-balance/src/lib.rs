@@ -45,6 +45,7 @@ pub mod health;
 mod condition;
 mod settings;
 mod error;
+mod over;
 mod sent;
 mod repeatable;
 mod parts;

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -18,7 +19,7 @@ use crate::{
     chance::Chance,
     eligible::Marks,
     endpoint::Endpoint,
-    error::{NoEndpoints, NoMatch, NotReady, TooFewWell, chain},
+    error::{NoEndpoints, NoMatch, Nobody, NotReady, TooFewWell, Unready, chain},
     policy::Policy,
     protocol::Protocol,
     saturating::end,
@@ -98,6 +99,8 @@ where
             let mut changed =
                 self.changed.take().unwrap_or_else(|| Box::pin(shared.changed.clone().notified_owned()));
             changed.as_mut().enable();
+            // Before the snapshot, which may be the last.
+            let (nobody, no_task) = (shared.over.nobody(), shared.over.task());
             let snapshot = shared.snapshot.load_full();
             if let Some((endpoint, service)) = self.ask(&snapshot, cx)
                 && let Some(request) = self.request.take()
@@ -108,7 +111,7 @@ where
                 }
                 return Poll::Ready(Ok((endpoint, service, request)));
             }
-            if let Some(error) = self.hopeless(&snapshot, cx) {
+            if let Some(error) = self.hopeless(&snapshot, (nobody, no_task), cx) {
                 return Poll::Ready(Err(NotSent::new(error).into()));
             }
             if changed.as_mut().poll(cx).is_pending() {
@@ -172,16 +175,30 @@ where
     }
 
     /// Why waiting any longer is of no use, if so.
-    fn hopeless(&mut self, snapshot: &Snapshot<S, P>, cx: &mut Context<'_>) -> Option<BoxError> {
+    fn hopeless(
+        &mut self,
+        snapshot: &Snapshot<S, P>,
+        (nobody, no_task): (Option<Nobody>, Option<&'static str>),
+        cx: &mut Context<'_>,
+    ) -> Option<BoxError> {
         let service = self.shared.name.clone();
-        if snapshot.resolved && snapshot.known == 0 {
-            return Some(NoEndpoints { service, waited: None }.into());
+        if snapshot.known == 0
+            && let Some(why) = nobody.or(snapshot.resolved.then_some(Nobody::Announced))
+        {
+            return Some(NoEndpoints { service, why }.into());
         }
         if snapshot.refuses && snapshot.groups.is_empty() {
             return Some(TooFewWell { service, known: snapshot.known }.into());
         }
         if self.wish().is_some_and(|wish| snapshot.rejects(&self.shared.policy, &wish, &self.chance)) {
             return Some(NoMatch { service, ready: snapshot.len() }.into());
+        }
+        // One that is only busy may still have time for it.
+        if let Some(why) = no_task
+            && self.candidate.is_none()
+        {
+            let (known, waited) = (snapshot.known, Duration::ZERO);
+            return Some(NotReady { service, known, waited, why: Unready::Over(why) }.into());
         }
         if self.shared.failfast.is_zero() && snapshot.may_yet_be_ready() {
             return None;
@@ -195,12 +212,13 @@ where
             self.sleep = Some(sleep);
             return None;
         }
-        let known = snapshot.known;
+        let (known, waited) = (snapshot.known, self.shared.failfast);
         if known == 0 {
-            return Some(NoEndpoints { service, waited: Some(self.shared.failfast) }.into());
+            return Some(NoEndpoints { service, why: Nobody::Silent(waited) }.into());
         }
         let last =
             snapshot.noted.iter().find_map(|listed| listed.last_error.clone()).or(self.last_error.take());
-        Some(NotReady { service, known, waited: self.shared.failfast, last }.into())
+        let why = last.map_or(Unready::Unknown, Unready::Attempt);
+        Some(NotReady { service, known, waited, why }.into())
     }
 }

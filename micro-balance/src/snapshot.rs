@@ -17,6 +17,7 @@ use crate::{
     clock::{Clock, Moment},
     eligible::{Counters, Marks},
     endpoint::Endpoint,
+    over::Over,
     parts::Parts,
     policy::{Context, Policy},
     settings::Settings,
@@ -39,6 +40,7 @@ pub(crate) struct Shared<S, P: Policy, T> {
     pub(crate) failfast: Duration,
     pub(crate) settings: Arc<Settings>,
     pub(crate) name: Option<Arc<str>>,
+    pub(crate) over: Over,
     /// Requests for which a step of eligibility gave way.
     pub(crate) fallbacks: Counters,
     /// Stops the driver with the last handle; the driver itself holds none.

@@ -4,8 +4,9 @@
 
 mod scripted;
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
+use futures_util::stream;
 use http::Request;
 use micro_balance::{
     Balance, Ejection, Http, NotSent,
@@ -17,7 +18,10 @@ use micro_balance::{
 };
 use scripted::*;
 use tokio::time::Instant;
-use tower::{ServiceBuilder, ServiceExt, discover::ServiceList};
+use tower::{
+    ServiceBuilder, ServiceExt,
+    discover::{Change, ServiceList},
+};
 use tower_layer::Layer;
 
 const MS: Duration = Duration::from_millis(1);
@@ -119,7 +123,9 @@ async fn an_endpoint_that_takes_no_more_hands_its_requests_to_another() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waited_for_an_endpoint_in_vain_does_not_wait_again() {
-    let client = retry().backoff(Backoff::constant(1000 * MS)).layer(balance(&[], RoundRobin::new()));
+    let silent = stream::pending::<Result<Change<usize, Scripted>, Infallible>>();
+    let balance: Balance<_, Attempt> = Balance::new(silent);
+    let client = retry().backoff(Backoff::constant(1000 * MS)).layer(balance);
     let began = Instant::now();
     let error = client.oneshot(get("/")).await.unwrap_err();
     assert!(NotSent::is(error.as_ref()));

@@ -24,7 +24,6 @@ where
     T: Send + Sync + 'static,
 {
     pub(super) fn on_change(&mut self, change: Change<K, S>) {
-        self.resolved = true;
         match change {
             Change::Insert(key, service) => self.insert(key, service),
             Change::Remove(key) => {
@@ -40,6 +39,26 @@ where
                     tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?key, "endpoint removed");
                 }
             }
+        }
+    }
+
+    /// Discovery says nothing any more.
+    pub(super) fn on_over(&mut self, error: Option<String>) {
+        let service = self.driver.name.as_deref();
+        let why = match error {
+            Some(error) => {
+                tracing::warn!(service, error, "discovery failed, its last answer stays");
+                format!("discovery failed: {error}")
+            }
+            None => {
+                tracing::debug!(service, "discovery ended, its last answer stays");
+                "discovery has ended".to_owned()
+            }
+        };
+        // Where somebody is known, nobody has to be told.
+        if self.slots.len() == 0 {
+            self.dirty.get_or_insert_with(Instant::now);
+            self.over = Some(why);
         }
     }
 

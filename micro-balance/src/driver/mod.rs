@@ -15,30 +15,22 @@ mod roster;
 mod slot;
 mod slots;
 mod affairs;
+mod step;
 
 use std::{
     collections::BTreeMap,
     fmt,
     hash::Hash,
-    pin::Pin,
     sync::{Arc, Weak},
-    task::Poll,
     time::Duration,
 };
 
-use futures_util::{
-    StreamExt,
-    future::{BoxFuture, poll_fn},
-    stream::FuturesUnordered,
-};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
 };
-use tower::{
-    BoxError,
-    discover::{Change, Discover},
-};
+use tower::{BoxError, discover::Discover};
 use tower_service::Service;
 
 pub(crate) use self::attempt::Places;
@@ -47,8 +39,9 @@ use self::{
     attempt::connect,
     race::Race,
     roster::Roster,
-    slot::{Health, Slot},
+    slot::Slot,
     slots::Slots,
+    step::{Step, next_change},
 };
 use crate::{
     caught,
@@ -127,7 +120,8 @@ struct State<K, S, P: Policy, T> {
     home: Arc<Home>,
     /// What discovery said of the endpoint that it found last.
     about: Arc<About>,
-    resolved: bool,
+    /// Why discovery says nothing any more, until that is published.
+    over: Option<String>,
     unready_since: Instant,
     /// Whether endpoints came or went since it was last worked out which are wanted.
     regroup: bool,
@@ -138,6 +132,16 @@ struct State<K, S, P: Policy, T> {
     dirty: Option<Instant>,
     had_ready: bool,
     published: Instant,
+}
+
+/// However the task ends, requests that wait are told.
+impl<K, S, P: Policy, T> Drop for Driver<K, S, P, T> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.over.end_task();
+            shared.changed.notify_waiters();
+        }
+    }
 }
 
 impl<K, S, P, T> Driver<K, S, P, T>
@@ -161,44 +165,33 @@ where
         state.await_interval();
         state.tell_figures();
         loop {
+            // Discovery that always has more to say is not to keep others from this thread.
+            tokio::task::consume_budget().await;
             // What is there already goes into one snapshot, but a stream that never pauses must not keep
             // what it says from being seen.
             let publish_at = state.published + BATCH;
-            tokio::select! {
+            let step = tokio::select! {
                 biased;
-                () = std::future::ready(()), if state.is_overdue() => if !state.publish() { return },
-                Some(report) = inbox.recv() => state.on_report(report),
-                Some(event) = state.events.next(), if !state.events.is_empty() => state.on_event(event),
+                () = std::future::ready(()), if state.is_overdue() => Step::Publish,
+                Some(report) = inbox.recv() => Step::Report(report),
+                Some(event) = state.events.next(), if !state.events.is_empty() => Step::Event(event),
                 change = next_change(&mut discover), if discover.is_some() => match change {
-                    Some(Ok(change)) => state.on_change(change),
-                    Some(Err(error)) => {
-                        tracing::warn!(service = state.driver.name.as_deref(), error, "discovery failed, its last answer stays");
+                    Some(Ok(change)) => Step::Change(change),
+                    end => {
                         discover = None;
-                    }
-                    None => {
-                        tracing::debug!(service = state.driver.name.as_deref(), "discovery ended, its last answer stays");
-                        discover = None;
+                        Step::Over(end.and_then(Result::err))
                     }
                 },
-                () = sleep_until(publish_at), if state.dirty.is_some() => if !state.publish() { return },
-                () = sleep_until(state.refresh.unwrap_or(publish_at)), if state.refresh.is_some() => state.touch_all(),
+                () = sleep_until(publish_at), if state.dirty.is_some() => Step::Publish,
+                () = sleep_until(state.refresh.unwrap_or(publish_at)), if state.refresh.is_some() => Step::Refresh,
+            };
+            match caught::at_once("an endpoint's service", || state.step(step)) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => state.panicked(&error),
             }
         }
     }
-}
-
-/// What discovery says next, or why it cannot go on.
-async fn next_change<D>(discover: &mut Option<D>) -> Option<Result<Change<D::Key, D::Service>, String>>
-where
-    D: Discover + Unpin,
-    D::Error: fmt::Display,
-{
-    let Some(discover) = discover else { return std::future::pending().await };
-    poll_fn(|cx| match caught::at_once("discovery", || Pin::new(&mut *discover).poll_discover(cx)) {
-        Ok(polled) => polled.map(|change| change.map(|change| change.map_err(|error| error.to_string()))),
-        Err(panicked) => Poll::Ready(Some(Err(panicked.to_string()))),
-    })
-    .await
 }
 
 impl<K, S, P, T> State<K, S, P, T>
@@ -221,7 +214,7 @@ where
             events: FuturesUnordered::new(),
             home,
             about: About::new(Attributes::default()),
-            resolved: false,
+            over: None,
             unready_since: now,
             regroup: false,
             race: None,
@@ -263,45 +256,5 @@ where
             sleep(delay).await;
             event
         }));
-    }
-
-    fn on_event(&mut self, event: Event) {
-        match event {
-            Event::Connected { serial, attempt, result } => self.on_connected(serial, attempt, result),
-            Event::Slow(turn) => self.on_slow(turn),
-            Event::EjectionOver(serial, turn) => self.on_ejection_over(serial, turn),
-            Event::Untried(serial, turn) => self.on_untried(serial, turn),
-            Event::Drained(serial) => self.on_drained(serial),
-            Event::Probed(serial, result) => self.decide(serial, result.is_ok()),
-            Event::LetGo => self.roster.let_go(),
-            Event::Interval => self.on_interval(),
-            Event::Figures => self.tell_figures(),
-        }
-    }
-
-    fn on_report(&mut self, report: Report) {
-        match report {
-            Report::Lost(serial) => {
-                if self
-                    .slots
-                    .get(serial)
-                    .is_some_and(|slot| slot.is_wanted() && slot.affairs().dialing.is_none())
-                {
-                    self.start(serial, Duration::ZERO);
-                    self.on_lost();
-                }
-                self.touch(serial);
-            }
-            Report::Failing(serial, reason) => self.on_failing(serial, reason),
-            Report::Checked(serial, condition) => self.on_checked(serial, condition),
-            Report::Probed(serial, well) => {
-                if let Some(slot) = self.slots.get(serial) {
-                    slot.endpoint.stats().release_probe();
-                    if slot.health() == Health::HalfOpen {
-                        self.decide(serial, well);
-                    }
-                }
-            }
-        }
     }
 }

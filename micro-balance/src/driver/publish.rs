@@ -73,6 +73,9 @@ where
         };
         let snapshot = Arc::new(snapshot);
         let before = shared.snapshot.swap(snapshot.clone());
+        if let Some(why) = self.over.take() {
+            shared.over.end_discovery(why);
+        }
         shared.version.fetch_add(1, Release);
         shared.changed.notify_waiters();
         if self.roster.published(snapshot, before) {
