@@ -49,7 +49,8 @@ impl<Req> fmt::Debug for Unsent<Req> {
 
 impl<Req> fmt::Display for Unsent<Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request was not sent")
+        // That it was not sent is what its source says.
+        f.write_str("the request came back")
     }
 }
 
