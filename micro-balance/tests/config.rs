@@ -113,6 +113,9 @@ fn every_policy_is_named_in_a_configuration() {
         ("[policy.label_subset]\nby_or = [[[\"version\", \"zone\"], [\"version\"]]]", "LabelSubset"),
         ("[priority.failover]\npatience = \"10s\"", "PeakEwma"),
         ("[policy.override_host]\ncookie = \"session\"\nstrict = true", "OverrideHost"),
+        ("policy = \"override_host\"", "OverrideHost"),
+        ("[policy.override_host]\nheader = \"x-host-bin\"", "OverrideHost"),
+        ("[policy.label_subset]\notherwise.those = { version = \"1\" }", "LabelSubset"),
         ("[policy.label_order]\nlabels = [[\"disk\", \"ssd\"]]", "LabelOrder"),
     ] {
         let built = format!("{:?}", balancing(text).unwrap().policy.build());
@@ -124,20 +127,30 @@ fn every_policy_is_named_in_a_configuration() {
 fn a_policy_that_cannot_work_is_refused_with_the_path_to_why() {
     for (text, key) in [
         ("policy = \"fastest\"", "policy"),
+        ("policy = {}", "policy"),
+        ("[policy.ring_hash]\npoints = 5\nmode = \"envoy\"", "policy.ring_hash"),
+        ("[policy.ring_hash]\npoints = 5\nmode = \"grpc\"", "policy.ring_hash"),
+        ("[policy.ring_hash]\nleast = 5", "policy.ring_hash"),
+        ("[policy.ring_hash]\nmost = 5\nmode = \"ketama\"", "policy.ring_hash"),
+        ("policy = \"label_subset\"", "policy"),
+        ("[policy.override_host]\nextension = false\nstrict = true", "policy.override_host"),
+        ("[policy.override_host]\ncookie = \"a=b; c\"", "policy.override_host.cookie"),
+        ("[policy.override_host]\ncookie = \"\"", "policy.override_host.cookie"),
+        ("[policy.override_host]\nheader = \"a b\"", "policy.override_host.header"),
         ("[policy.least_request]\nchoices = 1", "policy.least_request.choices"),
         ("[policy.ring_hash]\nbound = 0.5", "policy.ring_hash.bound"),
         ("[policy.ring_hash]\nmode = \"torus\"", "policy.ring_hash.mode"),
         ("[policy.ring_hash]\nheader = \"x-bin\"", "policy.ring_hash.header"),
-        ("[policy.ring_hash]\nmode = \"envoy\"\nleast = 9\nmost = 8", "policy"),
+        ("[policy.ring_hash]\nmode = \"envoy\"\nleast = 9\nmost = 8", "policy.ring_hash"),
         ("[policy.maglev]\nsize = 100", "policy.maglev.size"),
         ("[policy.maglev]\nbound = 0.5", "policy.maglev.bound"),
-        ("[policy.aperture]\ninstance = 3\npeers = 3", "policy"),
+        ("[policy.aperture]\ninstance = 3\npeers = 3", "policy.aperture"),
         ("[policy.orca_weighted]\npenalty = -1.0", "policy.orca_weighted.penalty"),
         ("[policy.prequal]\nprobes = 0", "policy.prequal.probes"),
         ("[policy.round_robin]\nstart = 1", "policy.round_robin.start"),
         ("[policy.peak_ewma]\ndecay = 5", "policy.peak_ewma.decay"),
         ("[policy.label_subset.policy.maglev]\nsize = 4", "policy.label_subset.policy.maglev.size"),
-        ("[policy.label_subset]\nby_or = [[[\"version\"], [\"zone\"]]]", "policy"),
+        ("[policy.label_subset]\nby_or = [[[\"version\"], [\"zone\"]]]", "policy.label_subset"),
         ("[priority.failover]\npatience = 10", "priority.failover.patience"),
         ("[subset.random]\nsize = 0", "subset.random.size"),
         ("[subset.random]\nsize = -3", "subset.random.size"),
@@ -166,6 +179,27 @@ fn a_policy_that_cannot_work_is_refused_with_the_path_to_why() {
     ] {
         let error = balancing(text).unwrap_err();
         assert!(error.key().starts_with(key), "{text}: {error}");
+    }
+}
+
+#[test]
+fn who_names_nobody_is_told_what_can_be_named() {
+    let error = balancing("policy = {}").unwrap_err().to_string();
+    assert!(error.contains("a name, or a table with one name and its settings"), "{error}");
+    let error = balancing("[policy.override_host]\nheader = \"a b\"").unwrap_err().to_string();
+    assert!(error.contains("the header that names an endpoint"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_override_host_of_which_nothing_is_said_asks_the_extension() {
+    let config = balancing("[policy.override_host]\npolicy = \"round_robin\"").unwrap();
+    let (_fakes, _hand, changes) = support::fakes(["a", "b", "c"], support::FAST);
+    let balance =
+        Balance::builder(support::pages(changes)).protocol(micro_balance::Http).configured(&config).build();
+    for _ in 0..9 {
+        let mut request = http::Request::new(());
+        request.extensions_mut().insert(micro_balance::policy::Override::new("b"));
+        assert_eq!(balance.clone().oneshot(request).await.unwrap().headers()["from"], "b");
     }
 }
 

@@ -138,6 +138,7 @@ fn every_layer_is_read() {
         attempts = 4
         codes = [8, 14]
         statuses = [503]
+        headers = ["x-should-retry"]
         whole = 1024
         attempt_timeout = "1s"
         share_time = true
@@ -205,8 +206,19 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("ejection.failure_percentage.volume = 5", "ejection.failure_percentage.volume", "unknown field"),
         ("ejection.latency.factor = 0.5", "ejection.latency.factor", "from 1 on"),
         ("ejection.latency.intervals = 0", "ejection.latency.intervals", "at least 1"),
+        ("ejection = \"off\"", "ejection", "preset"),
+        ("ejection.enforcing.latency = 50", "ejection", "enforcing latency, which is not looked for"),
+        ("ejection.enforcing.local_success_rate = 50", "ejection", "which is not looked for"),
+        ("ejection = { preset = \"off\", enforcing.success_rate = 9 }", "ejection", "not looked for"),
+        ("ejection.success_rate = true", "ejection.success_rate", "may be empty"),
         ("ejection.latency.median = 1", "ejection.latency.median", "unknown field"),
         ("health_check.interval = \"1s\"", "health_check", "ask"),
+        ("health_check = \"tcp\"", "health_check", "{ ask = "),
+        (
+            "health_check.ask.http = { path = \"/\", expected = [] }",
+            "health_check.ask.http.expected",
+            "at least one status",
+        ),
         ("health_check = { ask = \"tcp\", rise = 2 }", "health_check.rise", "unknown field"),
         ("health_check = { ask = \"icmp\" }", "health_check.ask", "unknown variant"),
         ("health_check = { ask = \"tcp\", interval = \"0s\" }", "health_check.interval", "more than no time"),
@@ -249,6 +261,8 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("retry.codes = [14, 17]", "retry.codes[1]", "17 is no gRPC code"),
         ("retry.codes = [0]", "retry.codes[0]", "no gRPC code"),
         ("retry.statuses = [600]", "retry.statuses[0]", "600 is no HTTP status"),
+        ("retry.headers = [\"a b\"]", "retry.headers[0]", "no name of a header"),
+        ("retry = 3", "retry", "{ attempts = 3 }"),
         ("retry.times = 3", "retry.times", "unknown field"),
         ("retry.budget.window.ratio = 11.0", "retry.budget.window.ratio", "between 0 and 10"),
         ("retry.budget.window.ratio = nan", "retry.budget.window.ratio", "between 0 and 10"),
@@ -317,7 +331,9 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("limit.aimd.alpha = 1", "limit.aimd.alpha", "unknown field"),
         ("limit.vegas = { initial = 20, max = 10 }", "limit", "not within 1 and 10"),
         ("limit.vegas = { alpha = 6, beta = 3 }", "limit", "over beta"),
-        ("limit.vegas.smoothing = 1.5", "limit.vegas.smoothing", "0 to 1"),
+        ("limit.vegas.smoothing = 1.5", "limit.vegas.smoothing", "up to 1"),
+        ("limit.vegas.smoothing = 0.0", "limit.vegas.smoothing", "over 0"),
+        ("limit.vegas.alpha = 9", "limit", "go together"),
         ("limit.vegas.min = 1", "limit.vegas.min", "unknown field"),
         ("limit.gradient = { min = 9, max = 3 }", "limit", "over max"),
         ("limit.gradient.buffer = -0.1", "limit.gradient.buffer", "at least 0"),
@@ -327,13 +343,15 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("limit.gradient = { fastest = \"5ms\", probe.requests = 9 }", "limit", "is not measured"),
         ("limit.gradient.initial = 5", "limit.gradient.initial", "unknown field"),
         ("limit.gradient2 = { initial = 500 }", "limit", "not within 20 and 200"),
-        ("limit.gradient2.smoothing = -0.1", "limit.gradient2.smoothing", "0 to 1"),
+        ("limit.gradient2.smoothing = -0.1", "limit.gradient2.smoothing", "over 0"),
         ("limit.gradient2.tolerance = 0.5", "limit.gradient2.tolerance", "at least 1"),
         ("limit.gradient2.long = 1", "limit.gradient2.long", "unknown field"),
         ("limit.cubic = {}", "limit.cubic", "unknown variant"),
         ("throttle.k = 0.5", "throttle.k", "at least 1"),
         ("throttle.window = \"0s\"", "throttle.window", "more than no time"),
         ("throttle.ratio = 0.5", "throttle.ratio", "unknown field"),
+        ("failfast = \"3s\"", "failfast", "{ limit = "),
+        ("timeout = \"5s\"", "timeout", "{ call = "),
         ("failfast.queue = 3", "failfast", "limit"),
         ("failfast = { limit = \"3s\", wait = \"1s\" }", "failfast.wait", "unknown field"),
     ] {

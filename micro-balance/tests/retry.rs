@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{Request, Response};
+use http::{HeaderName, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use micro_balance::{
     NotSent, Repeatable, Tried, Unsent,
@@ -169,7 +169,21 @@ async fn an_answer_may_be_told_from_others_by_more_than_its_status() {
         (status(200, &[("x-should-retry", "1")]), get("/"), 1),
     ] {
         let inner = Scripted::new([answer, status(200, &[])]);
-        send(&layer().when(when), &inner, request).await.unwrap();
+        send(&layer().when(when.clone()), &inner, request).await.unwrap();
+        assert_eq!(inner.attempts().len(), attempts);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_with_a_header_that_asks_for_it_is_repeated_whatever_its_status() {
+    let when = When::default().header(HeaderName::from_static("x-should-retry"));
+    for (answer, request, attempts) in [
+        (status(200, &[("x-should-retry", "")]), get("/"), 2),
+        (status(409, &[("x-should-retry", "1")]), call(&[]), 1),
+        (status(409, &[("x-retry", "1")]), get("/"), 1),
+    ] {
+        let inner = Scripted::new([answer, status(200, &[])]);
+        send(&layer().when(when.clone()), &inner, request).await.unwrap();
         assert_eq!(inner.attempts().len(), attempts);
     }
 }

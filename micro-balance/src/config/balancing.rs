@@ -26,7 +26,7 @@ use crate::eligible::{
 /// window = "30s"
 /// ```
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of settings")]
 #[non_exhaustive]
 pub struct Balancing {
     /// Which endpoint is next; `peak_ewma` unless given.
@@ -193,7 +193,7 @@ fn locality<'de, D: Deserializer<'de>>(from: D) -> Result<Locality, D::Error> {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of settings, { window = \"30s\" } for one")]
 struct Slow {
     #[serde(deserialize_with = "super::some_time")]
     window: Duration,

@@ -5,7 +5,7 @@ use std::{fmt, iter, marker::PhantomData};
 use serde::{
     Deserialize, Deserializer,
     de::{
-        Error, IgnoredAny, IntoDeserializer, MapAccess, Visitor,
+        DeserializeSeed, Error, IgnoredAny, IntoDeserializer, MapAccess, Visitor,
         value::{MapAccessDeserializer, MapDeserializer},
     },
     forward_to_deserialize_any,
@@ -36,11 +36,35 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Choice<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
-        let value = T::deserialize(MapAccessDeserializer::new(&mut map))?;
+        let mut any = false;
+        let value = T::deserialize(MapAccessDeserializer::new(Entries { map: &mut map, any: &mut any }));
+        let value = value.map_err(|error| if any { error } else { A::Error::invalid_length(0, &self) })?;
         match map.next_key::<IgnoredAny>()? {
             Some(_) => Err(A::Error::custom("more than one is named")),
             None => Ok(value),
         }
+    }
+}
+
+/// The entries of a table, and whether there was any.
+struct Entries<'a, A> {
+    map: &'a mut A,
+    any: &'a mut bool,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        // One that cannot be read is one as well.
+        *self.any = true;
+        let key = self.map.next_key_seed(seed)?;
+        *self.any = key.is_some();
+        Ok(key)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
     }
 }
 

@@ -1,13 +1,13 @@
 //! Policies by name.
 
-mod numbers;
+mod values;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use self::numbers::{bias, bound, choices, header, penalty, points, probes, quantile, size};
-use super::{choice, maybe_duration};
+use self::values::{bias, bound, choices, cookie, header, named, penalty, points, probes, quantile, size};
+use super::{checked, choice, maybe_duration};
 use crate::{
     policy::{
         Aperture, Boxed, EarliestDeadlineFirst, HashBy, LabelOrder, LabelSubset, LeastOf, LeastOfAll,
@@ -57,18 +57,34 @@ enum Named {
     RequestBias(Bias),
     PeakEwma(Latency),
     PickFirst(First),
-    RingHash(Ring),
+    RingHash(#[serde(deserialize_with = "ring")] Ring),
     Maglev(Slots),
     Rendezvous(Keyed),
     Modulo(Keyed),
     Shard(Nothing),
-    Aperture(Part),
+    Aperture(#[serde(deserialize_with = "part")] Part),
     RandomAperture(Few),
     OrcaWeighted(Reports),
     Prequal(Probes),
     LabelOrder(Order),
-    LabelSubset(Labels),
-    OverrideHost(Host),
+    LabelSubset(#[serde(deserialize_with = "labels")] Labels),
+    OverrideHost(#[serde(deserialize_with = "host")] Host),
+}
+
+fn ring<'de, D: Deserializer<'de>>(from: D) -> Result<Ring, D::Error> {
+    checked(from, Ring::boxed)
+}
+
+fn part<'de, D: Deserializer<'de>>(from: D) -> Result<Part, D::Error> {
+    checked(from, Part::build)
+}
+
+fn labels<'de, D: Deserializer<'de>>(from: D) -> Result<Labels, D::Error> {
+    checked(from, Labels::build)
+}
+
+fn host<'de, D: Deserializer<'de>>(from: D) -> Result<Host, D::Error> {
+    checked(from, Host::build)
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -224,9 +240,11 @@ enum Fallback {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Host {
-    extension: bool,
-    #[serde(deserialize_with = "header")]
+    /// Asked unless told otherwise where nothing else is.
+    extension: Option<bool>,
+    #[serde(deserialize_with = "named")]
     header: Option<String>,
+    #[serde(deserialize_with = "cookie")]
     cookie: Option<String>,
     strict: bool,
     policy: Box<PolicyConfig>,
@@ -261,9 +279,7 @@ impl Named {
             }
             Self::Modulo(_) => Boxed::new(Modulo),
             Self::Shard(_) => Boxed::new(Shard),
-            Self::Aperture(part) => {
-                Boxed::new(Aperture::new(part.instance, part.peers)?.least(part.least.unwrap_or(12)))
-            }
+            Self::Aperture(part) => Boxed::new(part.build()?),
             Self::RandomAperture(few) => Boxed::new(RandomAperture::new().least(few.least.unwrap_or(1))),
             Self::OrcaWeighted(reports) => Boxed::new(reports.build()?),
             Self::Prequal(probes) => Boxed::new(
@@ -324,6 +340,18 @@ impl Ring {
     }
 
     fn build(&self) -> Result<RingHash, InvalidSetting> {
+        let unused = match self.mode {
+            Mode::Stable => [None, self.least.map(|_| "least"), self.most.map(|_| "most")],
+            Mode::Envoy | Mode::Grpc => [self.points.map(|_| "points"), None, None],
+            Mode::Ketama => {
+                [self.points.map(|_| "points"), self.least.map(|_| "least"), self.most.map(|_| "most")]
+            }
+        };
+        if let Some(key) = unused.into_iter().flatten().next() {
+            let allowed =
+                "`points` of a stable ring, `least` and `most` of Envoy's and gRPC's, neither of ketama";
+            return Err(InvalidSetting::new("a setting of a ring", key, allowed));
+        }
         let size = |most| (self.least.unwrap_or(1_024), self.most.unwrap_or(most));
         let ring = match self.mode {
             Mode::Stable => RingHash::with_points(self.points.unwrap_or(160))?,
@@ -332,6 +360,12 @@ impl Ring {
             Mode::Ketama => RingHash::ketama(),
         };
         self.bound.map_or(Ok(ring.clone()), |bound| ring.bounded(bound))
+    }
+}
+
+impl Part {
+    fn build(&self) -> Result<Aperture, InvalidSetting> {
+        Ok(Aperture::new(self.instance, self.peers)?.least(self.least.unwrap_or(12)))
     }
 }
 
@@ -353,6 +387,10 @@ impl Reports {
 
 impl Labels {
     fn build(&self) -> Result<LabelSubset<Boxed>, InvalidSetting> {
+        if self.by.is_empty() && self.by_or.is_empty() && !matches!(self.otherwise, Fallback::Those(_)) {
+            let keys = "at least one set of keys, in `by` or `by_or`";
+            return Err(InvalidSetting::new("what requests may ask for", "nothing", keys));
+        }
         let policy = LabelSubset::new(self.policy.build()).otherwise(match &self.otherwise {
             Fallback::Anybody => Otherwise::Anybody,
             Fallback::Nobody => Otherwise::Nobody,
@@ -366,8 +404,15 @@ impl Labels {
 impl Host {
     fn build(&self) -> Result<OverrideHost<Boxed>, InvalidSetting> {
         let mut policy = OverrideHost::new(self.policy.build());
-        if self.extension {
-            policy = policy.by(Source::Extension);
+        let others = self.header.is_some() || self.cookie.is_some();
+        match self.extension {
+            Some(false) if !others => {
+                let sources = "one of `extension`, `header` and `cookie`";
+                return Err(InvalidSetting::new("what names the endpoint", "nobody", sources));
+            }
+            Some(false) => {}
+            None if others => {}
+            _ => policy = policy.by(Source::Extension),
         }
         if let Some(name) = &self.header {
             policy = policy.by(Source::header(name)?);

@@ -223,6 +223,20 @@ impl Ejection {
         (compares || counts).then_some(self.interval)
     }
 
+    /// Whether anything is ever found for `reason`.
+    #[cfg(feature = "config")]
+    pub(crate) fn detects(&self, reason: Reason) -> bool {
+        match reason {
+            Reason::Failures => self.consecutive > 0,
+            Reason::GatewayFailures => self.gateway > 0,
+            Reason::LocalFailures => self.apart && self.local > 0,
+            Reason::SuccessRate => self.success_rate.is_some(),
+            Reason::LocalSuccessRate => self.apart && self.success_rate.is_some(),
+            Reason::FailurePercentage => self.failure_percentage.is_some(),
+            Reason::Latency => self.latency.is_some(),
+        }
+    }
+
     /// Whether what fails on this side is counted apart.
     pub(crate) fn is_apart(&self) -> bool {
         self.apart

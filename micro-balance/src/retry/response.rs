@@ -180,7 +180,7 @@ where
     R: Body + Unpin,
 {
     let verdict = match &first {
-        Some(first) => judge::<R>(call.kind(), call.config().when, first),
+        Some(first) => judge::<R>(call.kind(), &call.config().when, first),
         None => Verdict::Success,
     };
     match call.again(verdict) {
@@ -210,7 +210,7 @@ where
 }
 
 /// What the first frame of a gRPC response's body says.
-fn judge<R: Body>(request: Kind, when: When, first: &Polled<R>) -> Verdict {
+fn judge<R: Body>(request: Kind, when: &When, first: &Polled<R>) -> Verdict {
     match first {
         Some(Ok(frame)) => match frame.trailers_ref() {
             Some(trailers) => when.trailers(trailers),

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use tower::BoxError;
 
 use crate::{
@@ -25,13 +25,14 @@ const UNAVAILABLE: u16 = 14;
 /// otherwise. HTTP requests are repeated on one of the statuses, 502, 503 and 504 unless told otherwise, if
 /// they may be repeated: their method is idempotent or they are marked [`Repeatable`]. So are requests of either kind whose
 /// connection failed; where it is proven that nothing was sent, every request is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct When {
     /// One bit a status, from 100 on.
     statuses: [u64; 8],
     /// One bit a code.
     codes: u32,
+    headers: Vec<HeaderName>,
     also: Option<fn(StatusCode, &HeaderMap) -> bool>,
 }
 
@@ -46,7 +47,7 @@ impl Default for When {
 impl When {
     /// No answer calls for another attempt; broken connections still do.
     pub fn never() -> Self {
-        Self { statuses: [0; 8], codes: 0, also: None }
+        Self { statuses: [0; 8], codes: 0, headers: Vec::new(), also: None }
     }
 
     /// Repeats on this HTTP status too; those above 599 do not exist.
@@ -64,13 +65,18 @@ impl When {
         self
     }
 
-    /// Repeats an HTTP request also on an answer of which `tells` says so, by a header of your own for one; it is asked where
-    /// the status is none of those given.
+    /// Repeats an HTTP request also on an answer that has this header, whatever its status.
+    pub fn header(mut self, name: HeaderName) -> Self {
+        self.headers.push(name);
+        self
+    }
+
+    /// Repeats an HTTP request also on an answer of which `tells` says so; it is asked where the status is none of those given.
     ///
     /// ```
     /// use micro_balance::retry::When;
     ///
-    /// let when = When::default().also(|_, headers| headers.contains_key("x-should-retry"));
+    /// let when = When::default().also(|_, headers| headers.get("x-should-retry").is_some_and(|told| told == "true"));
     /// ```
     pub fn also(mut self, tells: fn(StatusCode, &HeaderMap) -> bool) -> Self {
         self.also = Some(tells);
@@ -92,7 +98,10 @@ impl When {
                 return Verdict::Retry(retry_after(headers, SystemTime::now));
             }
         }
-        let also = || self.also.is_some_and(|tells| tells(status, headers));
+        let also = || {
+            self.headers.iter().any(|name| headers.contains_key(name))
+                || self.also.is_some_and(|tells| tells(status, headers))
+        };
         if request.repeatable && (self.has_status(status) || also()) {
             return Verdict::Retry(match status.as_u16() {
                 429 | 503 => retry_after(headers, SystemTime::now),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error};
 
 use super::some_time;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of settings, { preset = \"off\" } for one")]
 struct Settings {
     preset: Preset,
     consecutive_failures: Option<u32>,
@@ -48,7 +48,7 @@ enum Preset {
 
 /// The percentage by detector.
 #[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of percentages")]
 struct Enforcing {
     #[serde(deserialize_with = "percent")]
     consecutive_failures: Option<u32>,
@@ -81,7 +81,7 @@ impl Enforcing {
 }
 
 #[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of settings, which may be empty")]
 struct Rate {
     #[serde(deserialize_with = "from_0")]
     factor: f64,
@@ -98,7 +98,7 @@ impl Default for Rate {
 }
 
 #[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of settings, which may be empty")]
 struct Percentage {
     #[serde(deserialize_with = "points")]
     threshold: f64,
@@ -114,7 +114,7 @@ impl Default for Percentage {
 }
 
 #[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of settings, which may be empty")]
 struct Slow {
     #[serde(deserialize_with = "from_1")]
     factor: f64,
@@ -175,6 +175,9 @@ pub(super) fn ejection<'de, D: Deserializer<'de>>(from: D) -> Result<Ejection, D
     // Last, as a detector that is named is enforced otherwise.
     for reason in Reason::ALL {
         if let Some(percent) = settings.enforcing.of(reason) {
+            if percent > 0 && !ejection.detects(reason) {
+                return Err(D::Error::custom(format_args!("enforcing {reason}, which is not looked for")));
+            }
             ejection = ejection.enforcing(reason, percent as u8);
         }
     }

@@ -39,7 +39,7 @@ pub enum Ask {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of settings, { ask = \"tcp\" } for one")]
 struct Checks {
     #[serde(default, deserialize_with = "some_time")]
     interval: Option<Duration>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
     budget::budget,
-    retry::{Code, Status, when},
+    retry::{Code, Header, Status, when},
 };
 use crate::{
     config::{checked, maybe_duration},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of settings, { percentile = 0.95 } for one")]
 struct Hedges {
     #[serde(deserialize_with = "maybe_duration")]
     after: Option<Duration>,
@@ -35,6 +35,7 @@ struct Hedges {
 struct NonFatal {
     codes: Option<Vec<Code>>,
     statuses: Option<Vec<Status>>,
+    headers: Vec<Header>,
 }
 
 fn percentile<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
@@ -55,7 +56,7 @@ pub(super) fn hedge<'de, D: Deserializer<'de>>(from: D) -> Result<Option<HedgeLa
     layer = hedges.attempts.map_or(layer.clone(), |attempts| layer.attempts(attempts));
     layer = hedges.keep.map_or(layer.clone(), |bytes| layer.keep(bytes));
     layer = hedges.non_fatal.map_or(layer.clone(), |failures| {
-        layer.non_fatal(when(failures.codes, failures.statuses).unwrap_or_default())
+        layer.non_fatal(when(failures.codes, failures.statuses, failures.headers))
     });
     layer = hedges.budget.map_or(layer.clone(), |budget| layer.budget(budget));
     Ok(Some(layer))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
     gradient::{GradientSettings, gradient},
-    part, set, some, some_time,
+    set, some, some_time,
 };
 use crate::{
     config::{checked, choice, maybe_duration},
@@ -57,7 +57,7 @@ struct VegasSettings {
     max: Option<u32>,
     alpha: Option<u32>,
     beta: Option<u32>,
-    #[serde(deserialize_with = "part")]
+    #[serde(deserialize_with = "smoothing")]
     smoothing: Option<f64>,
 }
 
@@ -70,11 +70,17 @@ struct Gradient2Settings {
     min: Option<u32>,
     #[serde(deserialize_with = "some")]
     max: Option<u32>,
-    #[serde(deserialize_with = "part")]
+    #[serde(deserialize_with = "smoothing")]
     smoothing: Option<f64>,
     queue: Option<u32>,
     #[serde(deserialize_with = "tolerance")]
     tolerance: Option<f64>,
+}
+
+/// With nothing of a change made at once, the limit would never change.
+fn smoothing<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    let check = |part: &f64| if *part > 0.0 && *part <= 1.0 { Ok(()) } else { Err("over 0 and up to 1") };
+    checked(from, check).map(Some)
 }
 
 fn backoff_ratio<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
@@ -122,10 +128,12 @@ pub(super) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitLa
         }
         Kind::Vegas(settings) => {
             let (_, max, initial) = range(1, settings.max.unwrap_or(1000), settings.initial)?;
-            if let (Some(alpha), Some(beta)) = (settings.alpha, settings.beta)
-                && alpha > beta
-            {
-                return Err(D::Error::custom(format_args!("alpha {alpha} is over beta {beta}")));
+            match (settings.alpha, settings.beta) {
+                (Some(alpha), Some(beta)) if alpha > beta => {
+                    return Err(D::Error::custom(format_args!("alpha {alpha} is over beta {beta}")));
+                }
+                (None, None) | (Some(_), Some(_)) => {}
+                _ => return Err(D::Error::custom("`alpha` and `beta` go together")),
             }
             let mut vegas = Vegas::default().initial(initial).max(max);
             vegas = set(vegas, settings.alpha, Vegas::alpha);

@@ -54,7 +54,7 @@ use crate::{
 /// initial = 20
 /// ```
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of layers")]
 #[non_exhaustive]
 pub struct Layers {
     /// When an endpoint that does badly is left out.
@@ -83,7 +83,7 @@ pub struct Layers {
 
 /// Limits of time; none unless given.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of settings, { call = \"5s\" } for one")]
 #[non_exhaustive]
 pub struct Timeouts {
     /// Of a call with all its attempts.

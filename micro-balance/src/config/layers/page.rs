@@ -26,7 +26,7 @@ pub struct Page {
     #[serde(default, deserialize_with = "value")]
     pub host: Option<HeaderValue>,
     /// Statuses of who is well: numbers, or ranges as text, `"200-299"`.
-    #[serde(default = "ok", deserialize_with = "statuses")]
+    #[serde(default = "ok", deserialize_with = "some_statuses")]
     pub expected: Vec<RangeInclusive<u16>>,
     /// Those that may be chance: see [`HttpCheck::retriable`].
     #[serde(default, deserialize_with = "statuses")]
@@ -76,6 +76,12 @@ fn ok() -> Vec<RangeInclusive<u16>> {
 
 fn statuses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<RangeInclusive<u16>>, D::Error> {
     Ok(Vec::<Statuses>::deserialize(from)?.into_iter().map(|Statuses(range)| range).collect())
+}
+
+/// At least one: nobody would ever be well.
+fn some_statuses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<RangeInclusive<u16>>, D::Error> {
+    let ranges = statuses(from)?;
+    if ranges.is_empty() { Err(D::Error::custom("at least one status")) } else { Ok(ranges) }
 }
 
 /// One status or several.

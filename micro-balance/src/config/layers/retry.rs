@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use serde::{Deserialize, Deserializer};
 
 use super::{backoff::backoff, budget::budget, some, some_time};
@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of settings, { attempts = 3 } for one")]
 struct Retries {
     #[serde(deserialize_with = "some")]
     attempts: Option<u32>,
@@ -25,6 +25,7 @@ struct Retries {
     share_time: bool,
     codes: Option<Vec<Code>>,
     statuses: Option<Vec<Status>>,
+    headers: Vec<Header>,
     #[serde(deserialize_with = "budget")]
     budget: Option<Budget>,
     #[serde(deserialize_with = "backoff")]
@@ -45,20 +46,30 @@ pub(super) fn retry<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RetryLa
     layer = if retries.share_time { layer.share_time() } else { layer };
     layer = retries.budget.map_or(layer.clone(), |budget| layer.budget(budget));
     layer = retries.backoff.map_or(layer.clone(), |backoff| layer.backoff(backoff));
-    let when = when(retries.codes, retries.statuses);
-    Ok(Some(when.map_or(layer.clone(), |when| layer.when(when))))
+    Ok(Some(layer.when(when(retries.codes, retries.statuses, retries.headers))))
 }
 
-/// What these codes and statuses mean together; either has its default where only the other is given.
-pub(super) fn when(codes: Option<Vec<Code>>, statuses: Option<Vec<Status>>) -> Option<When> {
-    if codes.is_none() && statuses.is_none() {
-        return None;
-    }
+/// What these mean together; codes and statuses have their defaults where they are not given.
+pub(super) fn when(codes: Option<Vec<Code>>, statuses: Option<Vec<Status>>, headers: Vec<Header>) -> When {
     let codes = codes.unwrap_or_else(|| vec![Code(14)]);
     let unavailable = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
     let statuses = statuses.unwrap_or_else(|| unavailable.map(Status).into());
     let when = codes.into_iter().fold(When::never(), |when, Code(code)| when.code(code));
-    Some(statuses.into_iter().fold(when, |when, Status(status)| when.status(status)))
+    let when = statuses.into_iter().fold(when, |when, Status(status)| when.status(status));
+    headers.into_iter().fold(when, |when, Header(name)| when.header(name))
+}
+
+/// The name of a header.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Header(HeaderName);
+
+impl TryFrom<String> for Header {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        HeaderName::try_from(&name).map(Self).map_err(|_| format!("{name:?} is no name of a header"))
+    }
 }
 
 /// gRPC's code of a failure.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table of settings, which may be empty")]
 struct Throttling {
     #[serde(deserialize_with = "k")]
     k: Option<f64>,
@@ -31,7 +31,7 @@ pub(super) fn throttle<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Thro
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of settings, { limit = \"3s\" } for one")]
 struct Failfast {
     #[serde(deserialize_with = "duration")]
     limit: Duration,

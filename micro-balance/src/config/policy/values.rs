@@ -1,10 +1,11 @@
 //! The settings that only some values are right for, as the policies themselves say.
 
+use http::HeaderName;
 use serde::Deserializer;
 
 use crate::{
     config::value::checked,
-    policy::{HashBy, LeastOf, Maglev, OrcaWeighted, Prequal, Random, RequestBias, RingHash},
+    policy::{HashBy, LeastOf, Maglev, OrcaWeighted, Prequal, Random, RequestBias, RingHash, Source},
 };
 
 pub(super) fn choices<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
@@ -43,4 +44,16 @@ pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D:
 
 pub(super) fn header<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     checked(from, |name: &String| HashBy::header(name, Random)).map(Some)
+}
+
+/// A header that names an endpoint.
+pub(super) fn named<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    checked(from, |name: &String| Source::header(name)).map(Some)
+}
+
+/// The name of a cookie, which is made of the same characters as that of a header.
+pub(super) fn cookie<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let is_name =
+        |name: &String| HeaderName::try_from(name).map_err(|_| format!("{name:?} is no name of a cookie"));
+    checked(from, is_name).map(Some)
 }
