@@ -70,6 +70,7 @@ mod policy;
 pub mod probe;
 mod publisher;
 mod queue;
+mod queued;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod settle;

@@ -15,6 +15,7 @@ use tokio::task::coop;
 use crate::confirm::Confirm;
 use crate::event::Event;
 use crate::queue::Queue;
+use crate::queued::Queued;
 use crate::settle::Settle;
 
 /// So many events cost a task one unit of its budget, of which tokio gives it 128 until others have their turn: an event
@@ -65,7 +66,7 @@ impl<P> Member<P> {
 }
 
 impl<P> Stream for Member<P> {
-    type Item = (Event, Arc<Hand<P>>);
+    type Item = (Queued, Arc<Hand<P>>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let member = &mut *self;
@@ -119,7 +120,7 @@ impl<P: Debug + Send + Sync> Settle for Hand<P> {
         self.let_go();
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
-            queue.put_back(event);
+            queue.put_back(event.into());
         });
         Confirm::known(Ok(()))
     }
@@ -127,7 +128,7 @@ impl<P: Debug + Send + Sync> Settle for Hand<P> {
     fn release(&self, mut event: Event) {
         // Nobody looked at it, or nobody knows: the attempt counts, as it does with every broker.
         event.attempt = event.attempt.max(1);
-        self.queue.put_back(event);
+        self.queue.put_back(event.into());
         self.let_go();
     }
 }
@@ -143,7 +144,7 @@ mod tests {
     async fn a_taker_that_never_waits_lets_others_have_their_turn() {
         let queue = Arc::new(Queue::new(&Subscribe::to("t").buffer(10_000)));
         for _ in 0..10_000 {
-            assert!(queue.push(&mut Some(Event::new("t", ""))));
+            assert!(queue.push(&mut Some(Event::new("t", "").into())));
         }
         let mut member = Member::new(queue.clone(), 10_000, ());
         let taking = tokio::spawn(async move {

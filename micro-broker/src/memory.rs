@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::member::Member;
 use crate::policy::Policy;
 use crate::queue::Queue;
+use crate::queued::Queued;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Health, Subscription};
 use crate::topic::{self, DEAD_GROUP, DEAD_PREFIX};
@@ -58,7 +59,7 @@ impl Memory {
     }
 
     /// Takes the event there is into every queue, or into none and says why not.
-    fn offer(&self, event: &mut Option<Event>) -> Result<(), Refused> {
+    fn offer(&self, event: &mut Option<Queued>) -> Result<(), Refused> {
         if self.shared.closed.load(Ordering::Relaxed) {
             return Err(Refused::Closed);
         }
@@ -151,7 +152,7 @@ fn invalid(topic: &str, fault: &str) -> Error {
 
 impl Broker for Memory {
     fn publish(&self, event: Event, within: Duration) -> Confirm {
-        let mut event = Some(event);
+        let mut event = Some(event.into());
         let mut full = match self.offer(&mut event) {
             Ok(()) => return Confirm::known(Ok(())),
             Err(Refused::Full(full)) => full,

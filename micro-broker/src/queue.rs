@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-use crate::event::Event;
+use crate::queued::Queued;
 use crate::subscribe::Subscribe;
 
 /// How many bytes of bodies wait in one queue, unless a single body is larger.
@@ -29,7 +29,7 @@ pub(crate) struct Queue {
     capacity: usize,
     space: Arc<Notify>,
     // Locked before the tail, where both are.
-    head: Apart<Mutex<VecDeque<Event>>>,
+    head: Apart<Mutex<VecDeque<Queued>>>,
     gone: Apart<Gone>,
     tail: Apart<Mutex<Tail>>,
 }
@@ -52,7 +52,7 @@ struct Gone {
 
 #[derive(Debug, Default)]
 struct Tail {
-    ready: VecDeque<Event>,
+    ready: VecDeque<Queued>,
     /// Events ever appended, and the bytes of their bodies.
     events: usize,
     bytes: usize,
@@ -96,7 +96,7 @@ impl Queue {
 
     /// Takes the event there is and appends it, unless the queue is full: then it stays where it is. An event is moved once
     /// on its way: they are large.
-    pub(crate) fn push(&self, event: &mut Option<Event>) -> bool {
+    pub(crate) fn push(&self, event: &mut Option<Queued>) -> bool {
         let mut tail = self.tail();
         if !self.has_room_in(&mut tail) {
             return false;
@@ -111,7 +111,7 @@ impl Queue {
     /// Appends events for as long as there is room, drops the rest, and says how many those are. Members hear of all of
     /// them at once, instead of waking and sleeping between one and the next.
     #[cfg(feature = "nats")]
-    pub(crate) fn push_all(&self, events: impl Iterator<Item = Event>) -> u64 {
+    pub(crate) fn push_all(&self, events: impl Iterator<Item = Queued>) -> u64 {
         let (mut tail, mut dropped) = (self.tail(), 0);
         for event in events {
             if self.has_room_in(&mut tail) {
@@ -125,7 +125,7 @@ impl Queue {
     }
 
     /// Appends an event to a queue that had room a moment ago; publishers racing for it overshoot by one each.
-    pub(crate) fn push_anyway(&self, event: Event) {
+    pub(crate) fn push_anyway(&self, event: Queued) {
         let mut tail = self.tail();
         tail.append(event);
         wake(tail);
@@ -181,7 +181,7 @@ impl Queue {
     }
 
     /// The next event for the member `id`, which is woken when there is one. `None` when the queue is closed.
-    pub(crate) fn take(&self, id: u64, cx: &Context<'_>) -> Poll<Option<Event>> {
+    pub(crate) fn take(&self, id: u64, cx: &Context<'_>) -> Poll<Option<Queued>> {
         let mut head = self.head();
         if head.is_empty() {
             let mut tail = self.tail();
@@ -194,15 +194,16 @@ impl Queue {
             }
             std::mem::swap(&mut *head, &mut tail.ready);
         }
-        let event = head.pop_front();
-        if let Some(event) = &event {
-            self.count_taken(event.body.len());
+        let queued = head.pop_front();
+        if let Some(queued) = &queued {
+            self.count_taken(queued.body.len());
         }
-        Poll::Ready(event)
+        drop(head);
+        Poll::Ready(queued)
     }
 
     /// Puts an event back at the front: what failed is older than what waits.
-    pub(crate) fn put_back(&self, event: Event) {
+    pub(crate) fn put_back(&self, event: Queued) {
         let mut head = self.head();
         self.count_taken(event.body.len().wrapping_neg());
         let tail = self.tail();
@@ -235,7 +236,7 @@ impl Queue {
         self.tail().waiting.retain(|(other, _)| *other != id);
     }
 
-    fn head(&self) -> MutexGuard<'_, VecDeque<Event>> {
+    fn head(&self) -> MutexGuard<'_, VecDeque<Queued>> {
         self.head.0.lock().expect("no user code runs under this lock")
     }
 
@@ -245,7 +246,7 @@ impl Queue {
 }
 
 impl Tail {
-    fn append(&mut self, event: Event) {
+    fn append(&mut self, event: Queued) {
         self.events = self.events.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(event.body.len());
         self.room.events = self.room.events.saturating_sub(1);
@@ -284,23 +285,24 @@ fn wake(mut tail: MutexGuard<'_, Tail>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
 
     fn queue(capacity: usize) -> Queue {
         Queue::new(&Subscribe::to("t").buffer(capacity))
     }
 
-    fn take(queue: &Queue) -> Option<Event> {
+    fn take(queue: &Queue) -> Option<Queued> {
         match queue.take(0, &Context::from_waker(Waker::noop())) {
             Poll::Ready(event) => event,
             Poll::Pending => None,
         }
     }
 
-    fn event(body: &'static str) -> Event {
-        Event::new("t", body)
+    fn event(body: &'static str) -> Queued {
+        Event::new("t", body).into()
     }
 
-    fn push(queue: &Queue, event: Event) -> bool {
+    fn push(queue: &Queue, event: Queued) -> bool {
         queue.push(&mut Some(event))
     }
 
@@ -323,7 +325,7 @@ mod tests {
         let queue = queue(1_000);
         let large = bytes::Bytes::from(vec![0; MAX_BYTES / 2]);
         for _ in 0..2 {
-            assert!(push(&queue, Event::new("t", large.clone())));
+            assert!(push(&queue, Event::new("t", large.clone()).into()));
         }
         assert!(!queue.has_room());
         assert!(take(&queue).is_some());

@@ -77,7 +77,7 @@ impl Stream for Subscription {
         match &mut self.source {
             Source::Queue(member) => member
                 .poll_next_unpin(cx)
-                .map(|next| next.map(|(event, hand)| Delivery::new(event, Origin::Queue(hand)))),
+                .map(|next| next.map(|(queued, hand)| Delivery::new(queued.into(), Origin::Queue(hand)))),
             Source::Backend(incoming, policy) => incoming.poll_next_unpin(cx).map(|next| {
                 next.map(|(event, settle)| Delivery::new(event, Origin::Backend(settle, policy.clone())))
             }),

@@ -100,7 +100,7 @@ impl Outboxes {
     pub(super) async fn publish(self: &Arc<Self>, event: Event, within: Duration) -> Result<(), Error> {
         let targets = self.directory.subscribers(&event.topic, within).await?;
         for queue in self.queues_for(&event.topic, &targets) {
-            if !queue.push(&mut Some(event.clone())) {
+            if !queue.push(&mut Some(event.clone().into())) {
                 return Err(Error::Full { backend: BACKEND, queue: queue.name().to_owned() });
             }
         }
@@ -221,7 +221,8 @@ impl Outboxes {
 /// Empties one outbox for as long as the broker lives. Places are taken in the order of the events; the places there
 /// are bound what is posted at once.
 async fn empty(outboxes: Weak<Outboxes>, key: Arc<Key>, mut events: Member<()>) {
-    while let Some((event, settle)) = events.next().await {
+    while let Some((queued, settle)) = events.next().await {
+        let event = Event::from(queued);
         let place = loop {
             let Some(outboxes) = outboxes.upgrade() else { return };
             let freed = outboxes.freed.notified();

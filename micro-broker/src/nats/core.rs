@@ -20,9 +20,10 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::member::Member;
 use crate::nats::link::{ANSWER, KEPT, Link, PAUSE, Status};
-use crate::nats::wire::{self, Reader};
+use crate::nats::wire::{self, Reader, Topic};
 use crate::policy::Policy;
 use crate::queue::Queue;
+use crate::queued::Queued;
 use crate::subscribe::Subscribe;
 use crate::subscription::{Health, Report, Subscription};
 use crate::topic;
@@ -73,9 +74,8 @@ impl Broker for Nats {
             return Confirm::known(Err(invalid(&event.topic, fault)));
         }
         // Nearly always the connection stands and its queue has room, and nothing needs to wait.
-        if let Some(sent) =
-            self.link.connected().and_then(|client| send(&client, &event, self.envelope).now_or_never())
-        {
+        let sent = self.link.while_connected(|client| send(client, &event, self.envelope).now_or_never());
+        if let Some(sent) = sent.flatten() {
             return Confirm::known(sent);
         }
         let (this, deadline) = (self.clone(), deadline::after(within));
@@ -124,11 +124,12 @@ impl Broker for Nats {
 }
 
 async fn send(client: &Client, event: &Event, envelope: Envelope) -> Result<(), Error> {
-    let (subject, headers, payload) = wire::write(event, envelope, client.max_payload())
+    let (headers, payload) = wire::write(event, envelope, client.max_payload())
         .map_err(|what| Error::Invalid { backend: BACKEND, what })?;
+    let topic = Topic(&event.topic);
     let sent = match headers {
-        Some(headers) => client.publish_with_headers(subject, headers, payload).await,
-        None => client.publish(subject, payload).await,
+        Some(headers) => client.publish_with_headers(topic, headers, payload).await,
+        None => client.publish(topic, payload).await,
     };
     sent.map_err(|error| match error.kind() {
         PublishErrorKind::Send => Error::Unavailable { backend: BACKEND, source: error.into() },
@@ -221,11 +222,11 @@ async fn pump(
 
 /// Reads what has come, once something has. It is read before the queue is asked, so that nobody waits for that meanwhile.
 /// `false` when nothing comes any more.
-async fn gather(subscriber: &mut Subscriber, reader: &mut Reader, read: &mut Vec<Event>) -> bool {
+async fn gather(subscriber: &mut Subscriber, reader: &mut Reader, read: &mut Vec<Queued>) -> bool {
     let gathered = poll_fn(|cx| {
         while read.len() < CHUNK {
             match subscriber.poll_next_unpin(cx) {
-                Poll::Ready(Some(message)) => read.push(reader.read(message)),
+                Poll::Ready(Some(message)) => read.push(reader.read(message).into()),
                 Poll::Ready(None) => return Poll::Ready(false),
                 Poll::Pending if read.is_empty() => return Poll::Pending,
                 Poll::Pending => break,

@@ -68,6 +68,11 @@ impl Link {
         if self.standing() == 0 { None } else { self.client.load_full() }
     }
 
+    /// Uses the client without a share in it, if the connection stands now.
+    pub(super) fn while_connected<T>(&self, brief: impl FnOnce(&Client) -> T) -> Option<T> {
+        if self.standing() == 0 { None } else { self.client.load().as_deref().map(brief) }
+    }
+
     /// Which connection stands, counted from 1, or 0 for none: another number tells that one was lost.
     pub(super) fn standing(&self) -> u64 {
         self.standing.load(Ordering::Acquire)

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::nats::jetstream::{BACKEND, JetStream};
 use crate::nats::link::{ANSWER, context};
-use crate::nats::wire;
+use crate::nats::wire::{self, Topic};
 
 /// For how long a server recognises an event it has stored, unless its stream says otherwise.
 const RECOGNISED: Duration = Duration::from_secs(120);
@@ -74,11 +74,11 @@ impl JetStream {
     async fn ask(&self, client: &Client, event: &Event, deadline: Instant) -> Result<Message, Error> {
         let connection = self.link.standing();
         let patience = if self.is_recognised() { deadline.min(Instant::now() + ANSWER) } else { deadline };
-        let (subject, headers, payload) = wire::write(event, self.envelope, client.max_payload())
+        let (headers, payload) = wire::write(event, self.envelope, client.max_payload())
             .map_err(|what| Error::Invalid { backend: BACKEND, what })?;
         let mut request = async_nats::Request::new().payload(payload).timeout(None);
         request.headers = headers;
-        let mut answer = pin!(client.send_request(subject, request));
+        let mut answer = pin!(client.send_request(Topic(&event.topic), request));
         loop {
             let look = patience.min(Instant::now() + LOOK);
             match timeout_at(look, &mut answer).await {

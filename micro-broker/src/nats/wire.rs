@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::subject::ToSubject;
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -16,17 +18,25 @@ use crate::topic::DEAD_PREFIX;
 /// What subjects begin with where an event is acknowledged; only events come with one.
 pub(super) const ACK: &str = "$JS.ACK.";
 
-/// JetStream drops a message whose id it has seen in a stream within two minutes. The topic stands before the id,
-/// because one event may be published to several topics of a stream.
-const MESSAGE_ID: &str = "Nats-Msg-Id";
-
-/// What stands between topic and id; of a dead letter, between the topic it was published to and its id, so that its message
-/// id is no longer than the event's, which may have filled its message, and yet another one.
+/// What stands between topic and id in the id of a message, by which JetStream drops what it has seen in a stream within two
+/// minutes. The topic is in it because one event may be published to several topics of a stream; of a dead letter, the topic
+/// it was published to, so that its message id is no longer than the event's, which may have filled its message, and yet
+/// another one.
 const OF_EVENT: char = '/';
 const OF_LETTER: char = '|';
 
 /// What is sent for an event.
-type Written = (Subject, Option<HeaderMap>, Bytes);
+type Written = (Option<HeaderMap>, Bytes);
+
+/// An event's topic as the subject it is sent to. Asked for it, a [`Subject`] gives a copy of itself, for which it has to
+/// share its text first.
+pub(super) struct Topic<'a>(pub(super) &'a str);
+
+impl ToSubject for Topic<'_> {
+    fn to_subject(&self) -> Subject {
+        Subject::from(self.0)
+    }
+}
 
 /// Writes an event where messages are no larger than `most`. A dead letter for which go-micro's JSON leaves no room
 /// is written as ours, which is smaller by a quarter: its event filled a message, and would be tried for ever.
@@ -37,14 +47,13 @@ type Written = (Subject, Option<HeaderMap>, Bytes);
 /// it is a dead letter's, which a stranger may have named.
 pub(super) fn write(event: &Event, form: Envelope, most: usize) -> Result<Written, String> {
     let written = write_as(event, form)?;
-    if form != Envelope::Native && event.topic.starts_with(DEAD_PREFIX) && written.2.len() > most {
+    if form != Envelope::Native && event.topic.starts_with(DEAD_PREFIX) && written.1.len() > most {
         return write_as(event, Envelope::Native);
     }
     Ok(written)
 }
 
 fn write_as(event: &Event, form: Envelope) -> Result<Written, String> {
-    let subject = Subject::from(&*event.topic);
     let mut headers = HeaderMap::new();
     for (name, value) in &event.headers {
         let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
@@ -55,7 +64,7 @@ fn write_as(event: &Event, form: Envelope) -> Result<Written, String> {
         }
     }
     if form != Envelope::Native {
-        return Ok((subject, None, envelope_json::write(event, form)));
+        return Ok((None, envelope_json::write(event, form)));
     }
     // Headers are lines, and trimmed at the end.
     let other = event.id.fitted(|id| id.trim_end() == id && !id.contains(['\r', '\n']));
@@ -68,8 +77,8 @@ fn write_as(event: &Event, form: Envelope) -> Result<Written, String> {
     id.push(between);
     // Writing to a string cannot fail.
     let _ = write!(id, "{}", other.as_ref().unwrap_or(&event.id));
-    headers.insert(MESSAGE_ID, id);
-    Ok((subject, Some(headers), event.body.clone()))
+    headers.insert(NATS_MESSAGE_ID, id);
+    Ok((Some(headers), event.body.clone()))
 }
 
 /// What stands before the id in the message id of an event of `topic`.
@@ -105,7 +114,7 @@ impl Reader {
         let (mut id, mut kept) = (None, http::HeaderMap::new());
         for (name, values) in headers.iter() {
             let name: &str = name.as_ref();
-            if name.eq_ignore_ascii_case(MESSAGE_ID) {
+            if name.eq_ignore_ascii_case(NATS_MESSAGE_ID.as_ref()) {
                 id = values.first();
             } else if !name.starts_with("Nats-")
                 && let Ok(name) = HeaderName::try_from(name)
