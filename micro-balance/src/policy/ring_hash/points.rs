@@ -36,7 +36,8 @@ pub(super) fn scaled(endpoints: &[Endpoint], least: u64, most: u64) -> Vec<(u64,
     let mut due = 0.0;
     let mut name = String::new();
     for (index, endpoint) in endpoints.iter().enumerate() {
-        due += scale * weight(endpoint) / total;
+        // Divided first, as they do: else a rounding may be worth a point.
+        due += scale * (weight(endpoint) / total);
         for number in 0_u32.. {
             if points.len() as f64 >= due {
                 break;
