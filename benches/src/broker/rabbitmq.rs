@@ -29,7 +29,7 @@ pub(super) async fn group(url: &str) -> Result<Group, BoxError> {
         ours::case("ours: confirm, receive, acknowledge", Arc::new(RabbitMq::new(url)?), BUFFER, AT_ONCE)
             .await?,
     ];
-    Ok(Group { name: "rabbitmq", cases, events: 5_000, claim: Claim::Cpu(1.05) })
+    Ok(Group { name: "rabbitmq", cases, events: 20_000, claim: Claim::Cpu(1.05) })
 }
 
 async fn raw(url: &str) -> Result<Case, BoxError> {
