@@ -35,7 +35,8 @@ const ACCEPTED: usize = 1;
 ///
 /// A request is turned away with probability `max(0, (requests - k * accepted) / (requests + 1))`, over the
 /// last two minutes and with `k` = 2: adaptive throttling,
-/// <https://sre.google/sre-book/handling-overload/#eq2101>.
+/// <https://sre.google/sre-book/handling-overload/#eq2101>. A request counts once it has ended, as one that is under way
+/// has not been turned away.
 ///
 /// ```
 /// use micro_balance::throttle::ThrottleLayer;
@@ -114,12 +115,15 @@ impl<T> ThrottleLayer<T> {
         ((requests - self.k * accepted) / (requests + 1.0)).max(0.0)
     }
 
-    /// Counts a request and draws its lot.
+    /// Draws a request's lot, and counts it if it is turned away.
     fn admit(&self) -> bool {
-        self.counts.add(REQUESTS, 1, Instant::now());
-        // The request itself counts for those after it.
-        let rejection = self.part(self.counts.sum(REQUESTS) - 1, self.counts.sum(ACCEPTED));
-        rejection <= 0.0 || self.chance.fraction() >= rejection
+        self.counts.add(REQUESTS, 0, Instant::now());
+        let rejection = self.part(self.counts.sum(REQUESTS), self.counts.sum(ACCEPTED));
+        let admitted = rejection <= 0.0 || self.chance.fraction() >= rejection;
+        if !admitted {
+            self.counts.put(REQUESTS, 1);
+        }
+        admitted
     }
 }
 
@@ -163,12 +167,29 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let state = if self.layer.admit() {
+        let ThrottleLayer { counts, answer, .. } = &self.layer;
+        let (counts, answer, sent) = (counts.clone(), answer.clone(), self.layer.admit());
+        let state = if sent {
             State::Calling(self.inner.call(request))
         } else {
             State::Rejected(Some(Unsent::new(request, Overloaded(Reason::Throttled)).into()))
         };
-        ResponseFuture { state, layer: self.layer.clone() }
+        ResponseFuture { state, counted: Counted { counts, sent }, answer }
+    }
+}
+
+/// Counts a request that was sent once it has ended, by whomever.
+#[derive(Debug)]
+struct Counted {
+    counts: Arc<Sliding<2>>,
+    sent: bool,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.sent {
+            self.counts.put(REQUESTS, 1);
+        }
     }
 }
 
@@ -178,7 +199,8 @@ where
 pub struct ResponseFuture<F, T> {
     #[pin]
     state: State<F>,
-    layer: ThrottleLayer<T>,
+    counted: Counted,
+    answer: T,
 }
 
 #[pin_project(project = Now)]
@@ -204,12 +226,11 @@ where
                 return Poll::Ready(Err(error.take().expect("no future is polled after it was ready")));
             }
         };
-        let counts = &this.layer.counts;
         match &result {
-            Ok(answer) if this.layer.answer.is_overload(answer) => {}
-            Ok(_) => counts.put(ACCEPTED, 1),
+            Ok(answer) if this.answer.is_overload(answer) => {}
+            Ok(_) => this.counted.counts.put(ACCEPTED, 1),
             // Never sent, so never turned away by the service: it does not count as a request either.
-            Err(error) if NotSent::is(error.as_ref()) => counts.put(REQUESTS, -1),
+            Err(error) if NotSent::is(error.as_ref()) => this.counted.sent = false,
             Err(_) => {}
         }
         Poll::Ready(result)

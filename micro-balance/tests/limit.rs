@@ -370,6 +370,23 @@ async fn throttling_lets_through_what_has_a_chance() {
     assert!(service.oneshot(get("/")).await.is_ok());
 }
 
+/// Whoever has not answered yet has turned nobody away.
+#[tokio::test(start_paused = true)]
+async fn many_requests_at_once_before_the_first_answer_are_all_let_through() {
+    let layer = ThrottleLayer::new().seed(7).http();
+    let inner = Scripted::new((0..100).map(|_| Answer::Wait(20 * MS)));
+    let service = layer.layer(inner.clone());
+    let requests = (0..100).map(|_| service.clone().oneshot(get("/")));
+    let answers = futures_util::future::join_all(requests).await;
+    assert!(answers.iter().all(Result::is_ok) && layer.rejection() == 0.0, "{}", layer.rejection());
+    // Those that end without an answer count all the same.
+    for _ in 0..300 {
+        inner.push(Answer::Hang);
+        let _ = tokio::time::timeout(MS, service.clone().oneshot(get("/"))).await;
+    }
+    assert!(layer.rejection() > 0.0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn throttling_follows_its_formula_and_leaves_the_healthy_alone() {
     let layer = ThrottleLayer::new().seed(7).k(2.0).unwrap();
