@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use micro_balance::{
     Attributes, HashKey,
-    policy::{Maglev, Modulo, Policy, Rendezvous, RingHash, shard_order},
+    policy::{Maglev, Modulo, Policy, Rendezvous, RingHash, Turnover, shard_order},
 };
 use serde_json::Value;
 
@@ -196,6 +196,38 @@ async fn a_stable_ring_moves_no_key_it_need_not_and_is_even() {
         (0..200_000).for_each(|n| counts[set.pick(&policy, &table, key(n), 0)] += 1);
         let most = *counts.iter().max().unwrap() as f64 * count as f64 / 200_000.0;
         assert!(most <= 1.0 + 4.0 / 160_f64.sqrt(), "{count} endpoints: {most} of the mean");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn weights_of_any_size_keep_their_shares_of_a_ring_that_fits_into_memory() {
+    for (weights, policy) in [
+        (vec![u32::MAX, u32::MAX / 2, 1], RingHash::new()),
+        (vec![130, 65, 1], RingHash::new()),
+        (vec![65_535, 32_768, 1], RingHash::ketama()),
+    ] {
+        let set = Set::weighing(&weights).await;
+        let mut points = [0_usize; 3];
+        policy.table(&set.endpoints).points().for_each(|(_, owner)| points[owner] += 1);
+        let (count, twice) = (points.iter().sum::<usize>(), points[0] as f64 / points[1] as f64);
+        assert!(count <= 1 << 21 && points[2] > 0 && (1.98..2.02).contains(&twice), "{points:?}");
+    }
+}
+
+/// A heavy one that comes makes another ring, and so does one that goes.
+#[tokio::test(start_paused = true)]
+async fn a_ring_after_a_heavy_endpoint_came_or_went_is_as_if_it_were_made_anew() {
+    let policy = RingHash::new();
+    let (few, all) = (Set::weighing(&[3, 5]).await, Set::weighing(&[3, 5, 4_000]).await);
+    for (before, after) in [(&few, &all), (&all, &few)] {
+        let (left, joined): (&[usize], &[usize]) =
+            if after.endpoints.len() == 3 { (&[], &[2]) } else { (&[2], &[]) };
+        let turnover = Turnover::new(&before.endpoints, &after.endpoints, left, joined);
+        let updated = policy.update(&policy.table(&before.endpoints), &turnover);
+        let anew = policy.table(&after.endpoints);
+        if let Some(updated) = updated {
+            assert!(updated.points().eq(anew.points()));
+        }
     }
 }
 

@@ -18,8 +18,8 @@ const DISTINCT: usize = 16;
 /// request's own hash.
 ///
 /// An endpoint has 160 points for each unit of its weight, wherever it is and whoever is there beside it,
-/// so an endpoint that comes takes only the keys it keeps, and one that goes gives away only its own. A
-/// request that finds its endpoint unable goes to the next one around the ring. A request without a
+/// so an endpoint that comes takes only the keys it keeps, and one that goes gives away only its own. Where one weighs more
+/// than 64, the points of all are halved until none does. A request that finds its endpoint unable goes to the next one around the ring. A request without a
 /// [`HashKey`] goes anywhere.
 ///
 /// Endpoints are known by their id, or by a label `hash_key`. Karger and others' consistent hashing,
@@ -163,7 +163,11 @@ impl Policy for RingHash {
         match self.mode {
             _ if turnover.is_none() => Some(before.clone()),
             Mode::Stable { points } => {
-                before.update(turnover, |endpoint| points::stable_of(endpoint, points))
+                let halvings = points::halvings(turnover.after());
+                if halvings != points::halvings(turnover.before()) {
+                    return None;
+                }
+                before.update(turnover, |endpoint| points::stable_of(endpoint, points, halvings))
             }
             // Their points are not an endpoint's own affair.
             _ => None,

@@ -10,19 +10,34 @@ use crate::{
 /// Parts neighbouring numbers: 2⁶⁴ divided by the golden ratio.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// `points` times its weight for each endpoint, whoever else is there.
+/// For how much weight an endpoint has points, and how many a ring like nginx's has: all memory there is would be soon gone.
+const HEAVIEST: u32 = 64;
+const MOST: u64 = 1 << 21;
+
+/// `points` times its weight for each endpoint, whoever else is there, as long as nobody is too heavy.
 pub(super) fn stable(endpoints: &[Endpoint], points: u32) -> Vec<(u64, u32)> {
+    let halvings = halvings(endpoints);
     let points = |(index, endpoint): (usize, &Endpoint)| {
-        stable_of(endpoint, points).map(move |point| (point, index as u32))
+        stable_of(endpoint, points, halvings).map(move |point| (point, index as u32))
     };
     endpoints.iter().enumerate().flat_map(points).collect()
 }
 
+/// How often all weights are halved for the heaviest not to be too heavy.
+pub(super) fn halvings(endpoints: &[Endpoint]) -> u32 {
+    let heaviest = endpoints.iter().map(|endpoint| endpoint.attributes().weight).max().unwrap_or(1);
+    (heaviest.saturating_sub(1) / HEAVIEST).checked_ilog2().map_or(0, |halvings| halvings + 1)
+}
+
 /// The points of one endpoint.
-pub(super) fn stable_of(endpoint: &Endpoint, points: u32) -> impl Iterator<Item = u64> + use<> {
+pub(super) fn stable_of(
+    endpoint: &Endpoint,
+    points: u32,
+    halvings: u32,
+) -> impl Iterator<Item = u64> + use<> {
     let first = xxh64(hash_key(endpoint).as_bytes(), 0);
-    let count = u64::from(points) * u64::from(endpoint.attributes().weight.max(1));
-    (0..count).map(move |n| spread(first.wrapping_add(n.wrapping_mul(STEP))))
+    let count = (u64::from(points) * u64::from(endpoint.attributes().weight.max(1))) >> halvings;
+    (0..count.max(1)).map(move |n| spread(first.wrapping_add(n.wrapping_mul(STEP))))
 }
 
 /// As many for each as make the lightest endpoint's number whole, within `least..=most` in all: Envoy's and
@@ -53,8 +68,10 @@ pub(super) fn scaled(endpoints: &[Endpoint], least: u64, most: u64) -> Vec<(u64,
 }
 
 /// 160 times its weight for each endpoint, each point the CRC-32 of the endpoint and the point before:
-/// nginx's rule. The points are in the upper half of the number.
+/// nginx's rule, as long as that makes no more than there may be. The points are in the upper half of the number.
 pub(super) fn chained(endpoints: &[Endpoint]) -> Vec<(u64, u32)> {
+    let wanted = |endpoint: &Endpoint| 160 * u64::from(endpoint.attributes().weight.max(1));
+    let halvings = (endpoints.iter().map(wanted).sum::<u64>() / MOST).checked_ilog2().map_or(0, |n| n + 1);
     let points = |(index, endpoint): (usize, &Endpoint)| {
         let key = hash_key(endpoint);
         let mut base = crc32fast::Hasher::new();
@@ -70,7 +87,7 @@ pub(super) fn chained(endpoints: &[Endpoint]) -> Vec<(u64, u32)> {
             }
         }
         let mut before = 0_u32;
-        (0..160 * u64::from(endpoint.attributes().weight.max(1))).map(move |_| {
+        (0..(wanted(endpoint) >> halvings).max(1)).map(move |_| {
             let mut point = base.clone();
             point.update(&before.to_le_bytes());
             before = point.finalize();
