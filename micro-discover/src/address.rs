@@ -27,10 +27,10 @@ pub struct Address {
     kind: Kind,
 }
 
-/// What the text says; ranges are byte ranges of it.
+/// What the text says; ranges are byte ranges of it. In few bytes: there may be many.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Kind {
-    Net { tls: bool, authority: usize, host: (usize, usize), port: u16 },
+    Net { tls: bool, authority: u8, host: (u16, u16), port: u16 },
     Unix,
     Named { scheme: usize },
 }
@@ -54,7 +54,7 @@ impl Address {
     /// The host of an `http` or `https` address; an IPv6 address stands without its brackets.
     pub fn host(&self) -> Option<&str> {
         match self.kind {
-            Kind::Net { host: (start, end), .. } => Some(&self.text[start..end]),
+            Kind::Net { host: (start, end), .. } => Some(&self.text[start.into()..end.into()]),
             Kind::Unix | Kind::Named { .. } => None,
         }
     }
@@ -79,7 +79,7 @@ impl Address {
     /// `localhost` for a unix socket.
     pub fn authority(&self) -> &str {
         match self.kind {
-            Kind::Net { authority, .. } => &self.text[authority..],
+            Kind::Net { authority, .. } => &self.text[authority.into()..],
             Kind::Unix => "localhost",
             Kind::Named { scheme } => &self.text[scheme + "://".len()..],
         }
@@ -108,7 +108,7 @@ impl Address {
                 (text.into(), host)
             }
         };
-        Self { text, kind: Kind::Net { tls: false, authority: 0, host, port: at.port() } }
+        Self { text, kind: Kind::Net { tls: false, authority: 0, host: short(host), port: at.port() } }
     }
 }
 
@@ -135,7 +135,7 @@ impl FromStr for Address {
 fn plain(text: &str) -> Option<Address> {
     let port = text.parse::<SocketAddrV4>().ok()?.port();
     let host = (0, text.rfind(':')?);
-    let kind = Kind::Net { tls: false, authority: 0, host, port };
+    let kind = Kind::Net { tls: false, authority: 0, host: short(host), port };
     (port != 0).then(|| Address { text: text.into(), kind })
 }
 
@@ -245,9 +245,15 @@ fn net(text: &str, start: usize, implied: Option<u16>) -> Result<Address, Invali
         (None, Some(port)) => port,
         (None, None) => return Err(Invalid::new("it has no port, and no scheme that implies one")),
     };
-    let host = (start + host.start, start + host.end);
-    let tls = implied == Some(443);
-    Ok(Address { text: text.into(), kind: Kind::Net { tls, authority: start, host, port } })
+    let host = short((start + host.start, start + host.end));
+    let authority = u8::try_from(start).expect("https:// has eight bytes");
+    Ok(Address { text: text.into(), kind: Kind::Net { tls: implied == Some(443), authority, host, port } })
+}
+
+/// Where a host stands, which was checked.
+fn short((start, end): (usize, usize)) -> (u16, u16) {
+    let short = |place| u16::try_from(place).expect("a scheme and a host have a few hundred bytes");
+    (short(start), short(end))
 }
 
 fn check_port(port: &str) -> Result<u16, Invalid> {

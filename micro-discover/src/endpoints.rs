@@ -1,11 +1,12 @@
 //! Whole sets in, [`Change`]s out: the only place that computes a difference.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::vec;
 
 use foldhash::quality::RandomState;
 use futures_core::Stream;
@@ -33,7 +34,10 @@ pub struct Endpoints {
     turn: u64,
     marks: Marks,
     resolved: bool,
-    changes: VecDeque<Change<EndpointId, Endpoint>>,
+    /// The set that is being told, as far as it was not looked at.
+    coming: Option<vec::IntoIter<Endpoint>>,
+    /// Who was not in it.
+    gone: vec::IntoIter<EndpointId>,
     keep: Duration,
     /// Runs while the registry says that nobody is there, and that is not believed yet.
     emptied: Option<Pin<Box<Sleep>>>,
@@ -57,7 +61,8 @@ impl Endpoints {
             turn: 0,
             marks: Marks::default(),
             resolved: false,
-            changes: VecDeque::new(),
+            coming: None,
+            gone: Vec::new().into_iter(),
             keep: Duration::ZERO,
             emptied: None,
         }
@@ -101,39 +106,58 @@ impl Endpoints {
         }
     }
 
-    fn apply(&mut self, set: Vec<Service>) {
+    fn apply(&mut self, mut set: Vec<Service>) {
         self.turn += 1;
-        let turn = self.turn;
+        let endpoints = match &mut *set {
+            [one] => std::mem::take(&mut one.endpoints),
+            _ => set.into_iter().flat_map(|service| service.endpoints).collect(),
+        };
         if self.known.is_empty() {
-            let most = set.iter().map(|service| service.endpoints.len()).sum();
-            self.known.reserve(most);
-            self.changes.reserve(most);
+            self.known.reserve(endpoints.len());
         }
-        for endpoint in set.into_iter().flat_map(|service| service.endpoints) {
-            let mark = self.marks.endpoint(&endpoint);
-            match self.known.get_mut(&endpoint.id) {
-                Some(known) if known.turn == turn => {
-                    tracing::debug!(endpoint = endpoint.id, "found twice: the first version's stands");
-                    continue;
-                }
-                Some(known) => {
-                    let before = std::mem::replace(known, Known { mark, turn });
-                    if before.mark == mark {
-                        continue;
-                    }
-                }
-                None => drop(self.known.insert(endpoint.id.clone(), Known { mark, turn })),
+        self.coming = Some(endpoints.into_iter());
+    }
+
+    /// What changes next: worked out when it is asked for, since there may be ten thousand.
+    fn change(&mut self) -> Option<Change<EndpointId, Endpoint>> {
+        if let Some(coming) = &mut self.coming {
+            let (known, marks, turn) = (&mut self.known, &mut self.marks, self.turn);
+            let changed = coming.find(|endpoint| is_news(known, marks, turn, endpoint));
+            let first = !std::mem::replace(&mut self.resolved, true);
+            if let Some(endpoint) = changed {
+                return Some(Change::Insert(endpoint.id.clone(), endpoint));
             }
-            self.changes.push_back(Change::Insert(endpoint.id.clone(), endpoint));
+            self.coming = None;
+            let gone = self.known.extract_if(|_, known| known.turn != turn);
+            let mut gone: Vec<_> = gone.map(|(id, _)| id).collect();
+            gone.sort();
+            if first {
+                gone.push(EndpointId::new());
+            }
+            self.gone = gone.into_iter();
         }
-        let gone = self.known.extract_if(|_, known| known.turn != turn);
-        let mut gone: Vec<_> = gone.map(|(id, _)| id).collect();
-        gone.sort();
-        self.changes.extend(gone.into_iter().map(Change::Remove));
-        if !self.resolved && self.changes.is_empty() {
-            self.changes.push_back(Change::Remove(EndpointId::new()));
+        self.gone.next().map(Change::Remove)
+    }
+}
+
+/// Whether something is said of `endpoint` that was not, in the set of this `turn`. Then that is known.
+fn is_news(
+    known: &mut HashMap<EndpointId, Known, RandomState>,
+    marks: &mut Marks,
+    turn: u64,
+    endpoint: &Endpoint,
+) -> bool {
+    let mark = marks.endpoint(endpoint);
+    match known.get_mut(&endpoint.id) {
+        Some(known) if known.turn == turn => {
+            tracing::debug!(endpoint = endpoint.id, "found twice: the first version's stands");
+            false
         }
-        self.resolved = true;
+        Some(known) => std::mem::replace(known, Known { mark, turn }).mark != mark,
+        None => {
+            known.insert(endpoint.id.clone(), Known { mark, turn });
+            true
+        }
     }
 }
 
@@ -142,7 +166,7 @@ impl Stream for Endpoints {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Some(change) = self.changes.pop_front() {
+            if let Some(change) = self.change() {
                 return Poll::Ready(Some(Ok(change)));
             }
             match self.sets.poll_next_unpin(cx) {

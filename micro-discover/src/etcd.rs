@@ -14,20 +14,25 @@ use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
+use self::layout::Layout;
 use self::leases::Leases;
 use self::members::Members;
 use self::rpc::Options;
-use self::table::{Found, Layout, Seen, Table};
+use self::table::{Seen, Table};
 use self::watcher::Watcher;
 use crate::endless::YEAR;
-use crate::gomicro::Reader;
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry, check_announced};
 use crate::url::Url;
 
+mod answer;
+mod fields;
+mod layout;
 mod leases;
 mod members;
+mod page;
+mod record;
 mod rpc;
 mod scan;
 mod table;
@@ -75,13 +80,8 @@ impl Etcd {
 
     /// The records of `name`, or of all services.
     async fn read(&self, name: Option<&str>) -> Result<Vec<Service>, Error> {
-        let (seen, only) = (self.seen.clone(), name.map(str::to_owned));
-        let read = move |(found, reader): &mut (Found, Reader), page| {
-            seen.read(page, only.as_deref(), found, reader);
-        };
-        let scanned = self.members.scan(&table::prefixes(name), read, |_, _| ready(Ok(()))).await;
-        let ((found, _), ()) =
-            scanned.map_err(|trouble| trouble.cannot("read the records", &self.members))?;
+        let scanned = self.members.scan(&self.seen, name, |_, _| ready(Ok(()))).await;
+        let (found, ()) = scanned.map_err(|trouble| trouble.cannot("read the records", &self.members))?;
         Ok(Table::from(found).services())
     }
 

@@ -17,6 +17,8 @@ use crate::said::Said;
 
 mod decode;
 
+#[cfg(feature = "etcd")]
+pub(crate) use self::decode::Heard;
 pub(crate) use self::decode::Reader;
 
 /// A record as it is written.

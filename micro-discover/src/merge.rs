@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::Arc;
 
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+use crate::address::Address;
 use crate::labels::Labels;
 use crate::record::{Endpoint, Method, Service};
 
@@ -35,45 +37,73 @@ impl From<Replica> for Service {
     }
 }
 
-/// What is to be merged.
-#[derive(Clone, Copy)]
-pub(crate) struct Part<'a> {
-    head: &'a Service,
-    endpoints: &'a [Endpoint],
-}
-
-impl<'a> From<&'a Service> for Part<'a> {
-    fn from(record: &'a Service) -> Self {
-        Self { head: record, endpoints: &record.endpoints }
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+impl Replica {
+    /// Another of the same version, of one endpoint that says the same as the first one here.
+    pub(crate) fn with(&self, id: &str, address: Address) -> Self {
+        let endpoints = self.endpoints.first().map(|like| again(like, id, address)).into_iter().collect();
+        Self { head: self.head.clone(), endpoints }
     }
 }
 
-impl<'a> From<&'a Replica> for Part<'a> {
-    fn from(replica: &'a Replica) -> Self {
-        Self { head: &replica.head, endpoints: &replica.endpoints }
-    }
+/// An endpoint that says of itself what this one does.
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+pub(crate) fn again(like: &Endpoint, id: &str, address: Address) -> Endpoint {
+    let mut endpoint = Endpoint::new(id, address).weight(like.weight).priority(like.priority);
+    endpoint.zone.clone_from(&like.zone);
+    endpoint.metadata.clone_from(&like.metadata);
+    endpoint
 }
 
 /// One record per service and version, in that order.
 ///
 /// Endpoints keep the order they come in. Where replicas disagree about a label or a method the first one's
 /// word stands, so the answer does not depend on who renewed last.
-pub(crate) fn merge<'a, R: Into<Part<'a>>>(records: impl IntoIterator<Item = R>) -> Vec<Service> {
-    let mut merged: BTreeMap<(&str, &str), (Service, Option<&Service>)> = BTreeMap::new();
+pub(crate) fn merge<'a>(records: impl IntoIterator<Item = &'a Service>) -> Vec<Service> {
+    let mut merged = Merged::default();
     for record in records {
-        let Part { head, endpoints } = record.into();
-        let (whole, heard) = merged
-            .entry((&head.name, &head.version))
-            .or_insert_with(|| (Service::new(&head.name).version(&head.version), None));
-        // Most replicas share it with the one before.
-        if !heard.is_some_and(|heard| ptr::eq(heard, head)) {
-            add_labels(&mut whole.metadata, &head.metadata);
-            whole.methods.extend(unknown(&whole.methods, &head.methods));
-            *heard = Some(head);
-        }
-        whole.endpoints.extend_from_slice(endpoints);
+        merged.endpoints(record).extend_from_slice(&record.endpoints);
     }
-    merged.into_values().map(|(whole, _)| whole).collect()
+    merged.done()
+}
+
+/// What was [merged](merge) so far.
+#[derive(Default)]
+pub(crate) struct Merged<'a> {
+    versions: Vec<Service>,
+    /// Where each is.
+    places: BTreeMap<(&'a str, &'a str), usize>,
+    /// Who spoke last, and of which.
+    last: Option<(&'a Service, usize)>,
+}
+
+impl<'a> Merged<'a> {
+    /// Where to put the endpoints of a record, whose own are not looked at.
+    pub(crate) fn endpoints(&mut self, head: &'a Service) -> &mut Vec<Endpoint> {
+        let place = match self.last {
+            // Most replicas share it with the one before.
+            Some((last, place)) if ptr::eq(last, head) => place,
+            _ => self.hear(head),
+        };
+        &mut self.versions[place].endpoints
+    }
+
+    fn hear(&mut self, head: &'a Service) -> usize {
+        let place = *self.places.entry((&head.name, &head.version)).or_insert_with(|| {
+            self.versions.push(Service::new(&head.name).version(&head.version));
+            self.versions.len() - 1
+        });
+        let whole = &mut self.versions[place];
+        add_labels(&mut whole.metadata, &head.metadata);
+        whole.methods.extend(unknown(&whole.methods, &head.methods));
+        self.last = Some((head, place));
+        place
+    }
+
+    pub(crate) fn done(mut self) -> Vec<Service> {
+        self.versions.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
+        self.versions
+    }
 }
 
 fn add_labels(known: &mut Labels, more: &Labels) {

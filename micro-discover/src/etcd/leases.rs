@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures_util::stream;
 
+use super::layout::Layout;
 use super::members::{Members, Trouble};
 use super::rpc::Client;
-use super::table::Layout;
+
 use super::wire::{
     Compare, DeleteRequest, Equal, GrantRequest, GrantResponse, KeepAliveResponse, LeaseRequest, Op,
     PutRequest, RangeRequest, RequestOp, RevokeResponse, TxnRequest, TxnResponse,

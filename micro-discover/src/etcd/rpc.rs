@@ -1,5 +1,6 @@
 //! One member of the cluster, over gRPC.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -8,11 +9,15 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::metadata::{Ascii, MetadataValue};
+use tonic::codegen::http::{HeaderValue, Method, Version};
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
+use tower::Service;
 
+use super::answer::{self, LARGEST};
+use super::fields::Field;
 use super::wire::{AuthenticateRequest, AuthenticateResponse, WatchRequest, WatchResponse};
 
 /// How to connect to any member.
@@ -37,8 +42,6 @@ pub(super) struct Watching {
 
 /// How long a member may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(1);
-/// Ten thousand endpoints may change in one event.
-const LARGEST: usize = 64 << 20;
 
 /// What an error comes down to.
 fn cause(mut error: &dyn std::error::Error) -> &dyn std::error::Error {
@@ -84,6 +87,26 @@ impl Client {
         Ok(answer.into_inner())
     }
 
+    /// One question, and one answer whose fields `take` is given while they come.
+    pub(super) async fn read(
+        &self,
+        path: &'static str,
+        question: &impl Message,
+        take: impl FnMut(Field<'_>) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        let mut request = answer::sent(question);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = PathAndQuery::from_static(path).into();
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = self.metadata().into_headers();
+        request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
+        request.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+        let mut channel = self.channel.clone();
+        let failed = |error: tonic::transport::Error| Status::from_error(error.into());
+        poll_fn(|cx| channel.poll_ready(cx)).await.map_err(failed)?;
+        answer::read(channel.call(request).await.map_err(failed)?, take).await
+    }
+
     /// Questions as they come, answers as they come.
     pub(super) async fn talk<Q, A>(
         &self,
@@ -117,13 +140,19 @@ impl Client {
         Ok(grpc)
     }
 
-    /// A member without a leader is to say so at once: it would neither renew a lease nor tell of changes.
     fn request<Q>(&self, question: Q) -> Request<Q> {
         let mut request = Request::new(question);
-        request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
-        if let Some(token) = &self.token {
-            request.metadata_mut().insert("token", token.clone());
-        }
+        *request.metadata_mut() = self.metadata();
         request
+    }
+
+    /// A member without a leader is to say so at once: it would neither renew a lease nor tell of changes.
+    fn metadata(&self) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("hasleader", MetadataValue::from_static("true"));
+        if let Some(token) = &self.token {
+            metadata.insert("token", token.clone());
+        }
+        metadata
     }
 }

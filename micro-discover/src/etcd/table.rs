@@ -4,58 +4,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use super::wire::KeyValue;
-use crate::gomicro::{self, Reader};
-use crate::merge::{Replica, merge};
+use super::layout::ROOTS;
+use super::record::{Found, Record};
+use crate::gomicro::Reader;
+use crate::merge::Merged;
 use crate::record::Service;
-
-/// The layouts of go-micro: since v1.12, and before.
-const ROOTS: [&str; 2] = ["/micro/registry/", "/micro-registry/"];
-
-/// Where the records of `name`, or of all services, are.
-pub(super) fn prefixes(name: Option<&str>) -> [String; 2] {
-    ROOTS.map(|root| match name {
-        Some(name) => format!("{root}{name}/"),
-        None => root.to_owned(),
-    })
-}
-
-/// How endpoints are put: as one of go-micro's eras does. Both are read.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Layout {
-    #[default]
-    Current,
-    V0,
-}
-
-impl Layout {
-    /// Where an endpoint is put.
-    pub(super) fn key(self, service: &str, id: &str) -> String {
-        let root = match self {
-            Self::Current => ROOTS[0],
-            Self::V0 => ROOTS[1],
-        };
-        format!("{root}{service}/{id}")
-    }
-
-    /// What is put there.
-    pub(super) fn value(self, record: &Service) -> Vec<u8> {
-        match self {
-            Self::Current => gomicro::encode(record),
-            Self::V0 => gomicro::encode_v0(record),
-        }
-    }
-}
-
-/// Records as they are found, each with its key.
-pub(super) type Found = Vec<(Vec<u8>, Replica)>;
 
 /// One record per key.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Table(pub(super) BTreeMap<Vec<u8>, Replica>);
+pub(super) struct Table(pub(super) BTreeMap<Box<[u8]>, Record>);
 
 impl From<Found> for Table {
     fn from(found: Found) -> Self {
@@ -66,29 +25,33 @@ impl From<Found> for Table {
 impl Table {
     /// The set these keys are. An endpoint under both layouts counts once.
     pub(super) fn services(&self) -> Vec<Service> {
-        // The older layout's keys are the smaller ones.
-        let current = ROOTS[0].as_bytes().to_vec();
-        let (newer, older) = (self.0.range(current.clone()..), self.0.range(..current));
-        if older.clone().next().is_none() && newer.clone().all(|(key, replica)| is_own(key, replica)) {
-            return merge(self.0.values());
-        }
-        let mut ids = HashSet::with_capacity_and_hasher(self.0.len(), RandomState::default());
-        let mut replicas = Vec::with_capacity(self.0.len());
-        for (_, replica) in newer.chain(older) {
-            let name = replica.head.name.as_str();
-            if replica.endpoints.iter().all(|endpoint| ids.insert((name, endpoint.id.as_str()))) {
-                replicas.push(replica);
-            }
-        }
-        merge(replicas)
+        let own = self.0.values().all(|record| matches!(record, Record::Own(..)));
+        if own { self.merged() } else { self.without_twins() }
     }
-}
 
-/// Whether the endpoint is the one this key of the current layout is for: then no other key's has its id.
-fn is_own(key: &[u8], Replica { head, endpoints }: &Replica) -> bool {
-    let [endpoint] = &**endpoints else { return false };
-    let rest = key.strip_prefix(ROOTS[0].as_bytes()).and_then(|rest| rest.strip_prefix(head.name.as_bytes()));
-    rest.and_then(|rest| rest.strip_prefix(b"/")) == Some(endpoint.id.as_bytes())
+    fn merged(&self) -> Vec<Service> {
+        let mut merged = Merged::default();
+        for (key, record) in &self.0 {
+            record.add(key, merged.endpoints(record.head()));
+        }
+        merged.done()
+    }
+
+    fn without_twins(&self) -> Vec<Service> {
+        // The older layout's keys are the smaller ones.
+        let current: Box<[u8]> = ROOTS[0].as_bytes().into();
+        let (newer, older) = (self.0.range(current.clone()..), self.0.range(..current));
+        let (mut merged, mut ids, mut endpoints) = (Merged::default(), HashSet::new(), Vec::new());
+        for (key, record) in newer.chain(older) {
+            record.add(key, &mut endpoints);
+            let name = record.head().name.as_str();
+            if endpoints.iter().all(|endpoint| ids.insert((name, endpoint.id.clone()))) {
+                merged.endpoints(record.head()).append(&mut endpoints);
+            }
+            endpoints.clear();
+        }
+        merged.done()
+    }
 }
 
 /// What watchers of this registry saw when they lost it, by service; and which keys hold no record.
@@ -114,32 +77,16 @@ impl Seen {
         Self { grace, lost: Mutex::default(), junk: Mutex::default() }
     }
 
-    /// Adds the records among `page` to `found`. What is no record is said once and left out.
-    pub(super) fn read(
-        &self,
-        page: Vec<KeyValue>,
-        name: Option<&str>,
-        found: &mut Found,
-        reader: &mut Reader,
-    ) {
-        found.reserve(page.len());
-        found.extend(page.into_iter().filter_map(|kv| {
-            let record = self.record(&kv.key, &kv.value, name, reader)?;
-            Some((kv.key.to_vec(), record))
-        }));
-    }
-
+    /// The record of `value`. What is none, or not one of `name`'s, is said once and left out.
     pub(super) fn record(
         &self,
         key: &[u8],
         value: &[u8],
         name: Option<&str>,
         reader: &mut Reader,
-    ) -> Option<Replica> {
-        match reader.read(value) {
-            Ok(record)
-                if name.is_none_or(|name| name == record.head.name) && !record.endpoints.is_empty() =>
-            {
+    ) -> Option<Record> {
+        match reader.hear(value).map(|heard| Record::new(key, heard)) {
+            Ok(record) if name.is_none_or(|name| name == record.head().name) && !record.is_empty() => {
                 Some(record)
             }
             found => {
@@ -195,7 +142,8 @@ mod tests {
         let mut reader = Reader::default();
         let record = |(key, id): &(&str, &str)| {
             let json = format!(r#"{{"name":"s","nodes":[{{"id":"{id}","address":"10.0.0.1:80"}}]}}"#);
-            (key.as_bytes().to_vec(), reader.read(json.as_bytes()).unwrap())
+            let heard = reader.hear(json.as_bytes()).unwrap();
+            (key.as_bytes().into(), Record::new(key.as_bytes(), heard))
         };
         let set = Table(keys.iter().map(record).collect()).services();
         set.into_iter().flat_map(|service| service.endpoints).map(|endpoint| endpoint.id).collect()

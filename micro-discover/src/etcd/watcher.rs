@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::layout::end_of;
 use super::members::{Members, Trouble};
+use super::record::Record;
 use super::rpc::{Client, Watching};
-use super::scan::end_of;
-use super::table::{Found, Seen, Table, prefixes};
+use super::table::{Seen, Table};
 use super::wire::{Watch, WatchCreate, WatchProgress, WatchRequest, WatchResponse};
 use crate::gomicro::Reader;
-use crate::merge::Replica;
 use crate::record::Service;
 use crate::registry::Error;
 
@@ -94,11 +94,6 @@ impl Watcher {
     }
 
     async fn start(&mut self) -> Result<News, Trouble> {
-        let prefixes = prefixes(Some(&self.name));
-        let (seen, name) = (self.seen.clone(), self.name.clone());
-        let read = move |(found, reader): &mut (Found, Reader), page| {
-            seen.read(page, Some(&name), found, reader);
-        };
         // Whatever changes while the rest is read waits in the stream.
         let watching = |revision: i64, prefixes: Vec<String>| {
             let create = |prefix: &String| {
@@ -112,8 +107,9 @@ impl Watcher {
                 async move { Ok(client.watch(creates).await?) }
             })
         };
-        let ((found, reader), (stream, turn)) = self.members.scan(&prefixes, read, watching).await?;
-        let live = Live { stream, turn, table: found.into(), reader, kept: self.seen.recover(&self.name) };
+        let (found, (stream, turn)) = self.members.scan(&self.seen, Some(&self.name), watching).await?;
+        let (table, reader, kept) = (found.into(), Reader::default(), self.seen.recover(&self.name));
+        let live = Live { stream, turn, table, reader, kept };
         let same = self.before.take().is_some_and(|before| before == live.believed());
         self.live = Some(live);
         Ok(if same { News::Same } else { News::Changed })
@@ -185,13 +181,13 @@ fn apply(live: &mut Live, message: WatchResponse, seen: &Seen, name: &str) -> bo
 }
 
 /// Puts `after` where `key` was, or nothing; whether anybody can tell.
-fn replace(live: &mut Live, key: &[u8], after: Option<Replica>, put: bool) -> bool {
+fn replace(live: &mut Live, key: &[u8], after: Option<Record>, put: bool) -> bool {
     let before = live.table.0.remove(key);
     if let (false, Some((kept, _)), Some(gone)) = (put, &mut live.kept, &before) {
-        kept.0.insert(key.to_vec(), gone.clone());
+        kept.0.insert(key.into(), gone.clone());
     }
     let kept = live.kept.as_ref().and_then(|(kept, _)| kept.0.get(key));
     let changed = before.as_ref().or(kept) != after.as_ref().or(kept);
-    live.table.0.extend(after.map(|after| (key.to_vec(), after)));
+    live.table.0.extend(after.map(|after| (key.into(), after)));
     changed
 }

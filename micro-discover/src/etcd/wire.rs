@@ -7,12 +7,6 @@
 use bytes::Bytes;
 use prost::{Enumeration, Message, Oneof};
 
-#[derive(Clone, Copy, PartialEq, Message)]
-pub(super) struct Header {
-    #[prost(int64, tag = "3")]
-    pub(super) revision: i64,
-}
-
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct KeyValue {
     #[prost(bytes = "bytes", tag = "1")]
@@ -39,17 +33,6 @@ pub(super) struct RangeRequest {
 pub(super) struct RangeResponse {
     #[prost(message, repeated, tag = "2")]
     pub(super) kvs: Vec<KeyValue>,
-}
-
-/// A [`RangeResponse`] of many keys, each a [`KeyValue`] that is still to be read.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Page {
-    #[prost(message, optional, tag = "1")]
-    pub(super) header: Option<Header>,
-    #[prost(bytes = "bytes", repeated, tag = "2")]
-    pub(super) kvs: Vec<Bytes>,
-    #[prost(bool, tag = "3")]
-    pub(super) more: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -17,7 +17,7 @@ use crate::merge::Replica;
 use crate::record::{Endpoint, Method, Service, check_endpoints};
 use crate::text::Text;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
-use crate::{record::check_id, template::Template};
+use crate::{address::Address, record::check_id, template::Template};
 
 /// A record as it is on the wire. What is mostly the same as in the record before stays unread.
 #[derive(Deserialize)]
@@ -104,7 +104,26 @@ struct Last {
     port: u32,
     /// Whether its address is all that it says of where it is.
     whole: bool,
-    replica: Replica,
+    like: Arc<Replica>,
+}
+
+/// What a record says.
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+pub(crate) enum Heard<'a> {
+    /// What another of one endpoint said, but for this endpoint's id and address.
+    Like { like: Arc<Replica>, id: &'a str, address: Address },
+    /// Something else.
+    Else(Replica),
+}
+
+#[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+impl From<Heard<'_>> for Replica {
+    fn from(heard: Heard<'_>) -> Self {
+        match heard {
+            Heard::Like { like, id, address } => like.with(id, address),
+            Heard::Else(replica) => replica,
+        }
+    }
 }
 
 #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
@@ -116,17 +135,12 @@ impl Last {
     }
 
     /// What a record says that is the same but for its id and its address. None when it is not, or breaks a rule.
-    fn again(&self, json: &[u8]) -> Option<Replica> {
+    fn again<'a>(&self, json: &'a [u8]) -> Option<Heard<'a>> {
         let ([Some(id), Some(address)], "") = self.template.fill(from_utf8(json).ok()?)? else { return None };
-        let [Endpoint { weight, zone, priority, metadata, .. }] = &*self.replica.endpoints else {
-            return None;
-        };
+        let [Endpoint { metadata, .. }] = &*self.like.endpoints else { return None };
         let address = if self.whole { address.parse() } else { dialled(address, self.port, metadata) };
-        let mut endpoint = Endpoint::new(id, address.ok()?).weight(*weight).priority(*priority);
         check_id(id).ok()?;
-        endpoint.zone.clone_from(zone);
-        endpoint.metadata.clone_from(metadata);
-        Some(Replica { head: self.replica.head.clone(), endpoints: vec![endpoint] })
+        Some(Heard::Like { like: self.like.clone(), id, address: address.ok()? })
     }
 }
 
@@ -138,8 +152,18 @@ impl Reader {
     /// When it is no record, or breaks a rule of ours.
     #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
     pub(crate) fn read(&mut self, json: &[u8]) -> Result<Replica, Invalid> {
-        if let Some(replica) = self.last.as_ref().and_then(|last| last.again(json)) {
-            return Ok(replica);
+        self.hear(json).map(Replica::from)
+    }
+
+    /// Reads what [`read`](Self::read) does, and puts no endpoint together that is like the one before.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
+    pub(crate) fn hear<'a>(&mut self, json: &'a [u8]) -> Result<Heard<'a>, Invalid> {
+        if let Some(heard) = self.last.as_ref().and_then(|last| last.again(json)) {
+            return Ok(heard);
         }
         let record = Record::parse(json)?;
         let template = Last::of(json, &record);
@@ -147,9 +171,9 @@ impl Reader {
         self.last = template.map(|(template, port)| {
             let mut labels = replica.endpoints.iter().map(|endpoint| &endpoint.metadata);
             let whole = port == 0 && labels.all(|labels| named(labels).is_none());
-            Last { template, port, whole, replica: replica.clone() }
+            Last { template, port, whole, like: Arc::new(replica.clone()) }
         });
-        Ok(replica)
+        Ok(Heard::Else(replica))
     }
 
     pub(super) fn replica(&mut self, record: Record<'_>) -> Result<Replica, Invalid> {

@@ -1,0 +1,75 @@
+//! One answer of many keys, and the records among them.
+
+use tonic::Status;
+
+use super::fields::Field;
+use super::members::Trouble;
+use super::record::Found;
+use super::rpc::Client;
+use super::table::Seen;
+use super::wire::RangeRequest;
+use crate::gomicro::Reader;
+
+/// Which records are looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Records<'a> {
+    pub(super) seen: &'a Seen,
+    pub(super) name: Option<&'a str>,
+}
+
+/// What one answer says.
+#[derive(Default)]
+pub(super) struct Page {
+    pub(super) revision: i64,
+    pub(super) found: Found,
+    /// The last key, be it a record's or not.
+    pub(super) last: Vec<u8>,
+    pub(super) keys: usize,
+    pub(super) bytes: usize,
+    pub(super) more: bool,
+}
+
+impl Page {
+    /// Asks for one.
+    pub(super) async fn read(
+        client: Client,
+        request: &RangeRequest,
+        records: Records<'_>,
+    ) -> Result<Self, Trouble> {
+        let (mut page, mut reader) = (Self::default(), Reader::default());
+        let take = |field: Field<'_>| page.take(field, records, &mut reader);
+        client.read("/etcdserverpb.KV/Range", request, take).await?;
+        Ok(page)
+    }
+
+    /// Takes a field of a `RangeResponse`.
+    fn take(&mut self, field: Field<'_>, records: Records<'_>, reader: &mut Reader) -> Result<(), Status> {
+        match field.tag {
+            1 => field.each(|field| {
+                if field.tag == 3 {
+                    self.revision = field.number.cast_signed();
+                }
+            }),
+            2 => {
+                let (mut key, mut value) = (&[][..], &[][..]);
+                field.each(|field| match field.tag {
+                    1 => key = field.bytes,
+                    5 => value = field.bytes,
+                    _ => {}
+                })?;
+                self.keys += 1;
+                self.bytes += field.bytes.len();
+                self.last.clear();
+                self.last.extend_from_slice(key);
+                let record = records.seen.record(key, value, records.name, reader);
+                self.found.extend(record.map(|record| (key.into(), record)));
+                Ok(())
+            }
+            3 => {
+                self.more = field.number != 0;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
