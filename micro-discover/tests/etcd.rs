@@ -201,6 +201,21 @@ async fn endpoints_that_say_much_of_themselves_are_announced_in_several_requests
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_says_more_of_itself_than_etcd_takes_is_refused_for_good() {
+    let Some(server) = Etcd::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    for much in [1_000_000, 3_000_000] {
+        let service = greeter("a").metadata("much", "x".repeat(much));
+        let error = registry.announce(&service, Duration::from_secs(60)).await.unwrap_err();
+        assert!(
+            !error.is_retryable() && error.to_string().contains("bytes that an endpoint says"),
+            "{error}"
+        );
+    }
+    registry.announce(&greeter("a"), Duration::from_secs(60)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_renewing_is_gone_after_the_ttl_and_who_withdraws_at_once() {
     let Some(server) = Etcd::start() else { return };
     let registry = open(&server.url()).unwrap();

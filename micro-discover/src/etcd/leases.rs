@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream;
 
+use super::BACKEND;
 use super::layout::Layout;
 use super::members::{Members, Trouble};
 use super::rpc::Client;
@@ -15,6 +16,7 @@ use super::wire::{
     PutRequest, RangeRequest, RequestOp, RevokeResponse, TxnRequest, TxnResponse,
 };
 use crate::gomicro;
+use crate::invalid::Invalid;
 use crate::merge::split;
 use crate::record::Service;
 use crate::registry::Error;
@@ -72,7 +74,15 @@ impl Leases {
             self.hold(members, &wanted, lease).await;
             Ok(())
         };
-        put.await.map_err(|trouble: Trouble| trouble.cannot("announce", members))
+        put.await.map_err(|trouble: Trouble| match wanted.iter().map(|(_, value)| value.len()).max() {
+            // It takes no more the next time.
+            Some(most) if trouble.is_too_much() => {
+                let what =
+                    format!("{most} bytes that an endpoint says of itself: more than it takes ({trouble})");
+                Error::Invalid { backend: BACKEND, what: Invalid::new(what) }
+            }
+            _ => trouble.cannot("announce", members),
+        })
     }
 
     /// The lease that all of these are on, if it is one.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 use tower::BoxError;
 
@@ -28,10 +28,12 @@ struct Used {
     /// Counts the members tried so far; the next one is this modulo their number.
     turn: usize,
     client: Option<Client>,
+    /// When nobody could be connected to last, at which turn, and why.
+    failed: Option<(Instant, usize, Trouble)>,
 }
 
 /// Why a member did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Trouble {
     #[error("it did not answer within {0:?}")]
     Late(Duration),
@@ -63,14 +65,16 @@ impl Trouble {
     /// Whether another member may well do better. A refusal is the cluster's word.
     fn is_of_member(&self) -> bool {
         match self {
-            Self::Refused(status) => !matches!(
-                status.code(),
-                Code::InvalidArgument
-                    | Code::NotFound
-                    | Code::PermissionDenied
-                    | Code::FailedPrecondition
-                    | Code::OutOfRange
-            ),
+            Self::Refused(status) => {
+                !matches!(
+                    status.code(),
+                    Code::InvalidArgument
+                        | Code::NotFound
+                        | Code::PermissionDenied
+                        | Code::FailedPrecondition
+                        | Code::OutOfRange
+                ) && !self.is_too_much()
+            }
             Self::LostLease => false,
             Self::Late(_) | Self::Ended(_) => true,
         }
@@ -100,6 +104,12 @@ impl Trouble {
             && status.message().contains("too large"))
     }
 
+    /// Whether a member takes no request that says so much.
+    pub(super) fn is_too_much(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.message().contains("request is too large")
+            || status.message().contains("received message larger than max"))
+    }
+
     /// Whether the lease that was named does not exist any more.
     pub(super) fn is_lost_lease(&self) -> bool {
         match self {
@@ -126,10 +136,16 @@ impl Members {
 
     /// A client of the member in use, and its turn. Logs in where that is asked for.
     async fn client(&self) -> Result<(Client, usize), (Trouble, usize)> {
+        let asked = Instant::now();
         let mut used = self.used.lock().await;
         let turn = used.turn;
         if let Some(client) = &used.client {
             return Ok((client.clone(), turn));
+        }
+        match &used.failed {
+            // While this one waited another found out: a hundred are not to do so one after the other.
+            Some((at, turn, trouble)) if *at > asked => return Err((trouble.clone(), *turn)),
+            _ => {}
         }
         let endpoint = &self.endpoints[turn % self.endpoints.len()];
         let connecting = Client::connect(endpoint, &self.options);
@@ -142,7 +158,10 @@ impl Members {
                 used.client = Some(client.clone());
                 Ok((client, turn))
             }
-            Err(trouble) => Err((trouble, turn)),
+            Err(trouble) => {
+                used.failed = Some((Instant::now(), turn, trouble.clone()));
+                Err((trouble, turn))
+            }
         }
     }
 
@@ -150,7 +169,7 @@ impl Members {
     pub(super) async fn give_up(&self, turn: usize) {
         let mut used = self.used.lock().await;
         if used.turn == turn {
-            *used = Used { turn: turn.wrapping_add(1), client: None };
+            (used.turn, used.client) = (turn.wrapping_add(1), None);
         }
     }
 
@@ -189,5 +208,28 @@ impl Members {
     {
         let request = |client: Client| async move { Ok(client.ask(path, question.clone()).await?) };
         self.ask(request).await.map(|(answer, _)| answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use tokio::net::TcpListener;
+
+    use super::super::wire::{RangeRequest, RangeResponse};
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_find_out_together_that_a_member_says_nothing() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let member = format!("http://{}", silent.local_addr().unwrap());
+        let user = Some(("root".to_owned(), "secret".to_owned()));
+        let members = Members::new(vec![member], Options { user, tls: None });
+        let start = Instant::now();
+        let question = RangeRequest { key: b"k".to_vec(), range_end: Vec::new(), limit: 1, revision: 0 };
+        let ask = || members.say::<_, RangeResponse>("/etcdserverpb.KV/Range", &question);
+        let answers = join_all((0..100).map(|_| ask())).await;
+        assert!(answers.iter().all(|answer| answer.is_err()));
+        assert!(start.elapsed() < 3 * ANSWER, "{:?}", start.elapsed());
     }
 }
