@@ -159,6 +159,14 @@ mod kept_whatever_fails {
         }
     }
 
+    /// What quorum queues are for: the server with the leader is killed, and comes back to one of the others.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_cluster_whose_leader_is_killed_loses_nothing_of_a_quorum_queue() {
+        let Some([mut first, _second, _third]) = RabbitServer::cluster() else { return };
+        let url = format!("{}?quorum", first.url());
+        faults::a_killed_and_restarted_broker_loses_nothing_of(&url, &mut first).await;
+    }
+
     /// A queue that is alone in its cluster should elect itself; what was seen instead is told at `RabbitMq::quorum`.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "RabbitMQ 3.10.8 may elect no leader for a queue that was in use when its only server was killed"]

@@ -174,31 +174,62 @@ pub(crate) struct RabbitServer {
     distribution: u16,
     // Fields are dropped in this order: the broker goes before its epmd.
     running: Running,
-    epmd: Running,
+    epmd: Option<Running>,
     epmd_port: u16,
 }
 
 impl RabbitServer {
     pub(crate) fn start() -> Option<Self> {
+        Self::cluster::<1>().map(|[alone]| alone)
+    }
+
+    /// So many servers that know each other; the first one runs what they find each other by.
+    pub(crate) fn cluster<const SIZE: usize>() -> Option<[Self; SIZE]> {
         let (Some(program), Some(epmd)) = (Self::program(), find("epmd")) else {
             skipped("rabbitmq-server");
             return None;
         };
-        let dir = tempfile::tempdir().unwrap();
-        let (port, distribution, epmd_port) = (free_port(), free_port(), free_port());
-        let config = [
-            format!("listeners.tcp.1 = 127.0.0.1:{port}"),
-            "num_acceptors.tcp = 2".to_owned(),
-            "loopback_users = none".to_owned(),
-            "disk_free_limit.absolute = 50MB".to_owned(),
-            "vm_memory_high_watermark.absolute = 512MB".to_owned(),
-        ];
-        std::fs::write(dir.path().join("rabbitmq.conf"), config.join("\n") + "\n").unwrap();
-        std::fs::write(dir.path().join("plugins"), "[].").unwrap();
+        let (ports, epmd_port) = ([(); SIZE].map(|()| free_port()), free_port());
         let mut command = Command::new(epmd);
         let epmd = Running::start(command.args(["-port", &epmd_port.to_string(), "-address", "127.0.0.1"]));
-        let running = Self::run(&program, dir.path(), [port, distribution, epmd_port]);
-        Some(Self { dir, port, distribution, running, epmd, epmd_port })
+        let mut epmd = Some(epmd);
+        let servers = ports.map(|port| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut config = [
+                format!("listeners.tcp.1 = 127.0.0.1:{port}"),
+                "num_acceptors.tcp = 2".to_owned(),
+                "loopback_users = none".to_owned(),
+                "disk_free_limit.absolute = 50MB".to_owned(),
+                "vm_memory_high_watermark.absolute = 512MB".to_owned(),
+            ]
+            .join("\n");
+            if SIZE > 1 {
+                config += "\ncluster_formation.peer_discovery_backend = classic_config";
+                for (number, port) in ports.iter().enumerate() {
+                    let node = format!("classic_config.nodes.{} = {}", number + 1, Self::node(*port));
+                    config += &format!("\ncluster_formation.{node}");
+                }
+            }
+            std::fs::write(dir.path().join("rabbitmq.conf"), config + "\n").unwrap();
+            std::fs::write(dir.path().join("plugins"), "[].").unwrap();
+            let distribution = free_port();
+            let running = Self::run(&program, dir.path(), [port, distribution, epmd_port]);
+            Self { dir, port, distribution, running, epmd: epmd.take(), epmd_port }
+        });
+        for port in ports {
+            assert!(servers.iter().all(|server| server.knows(port)), "they have not found each other");
+        }
+        Some(servers)
+    }
+
+    /// Whether it counts the server at this port among its cluster.
+    fn knows(&self, port: u16) -> bool {
+        let nodes = self.dir.path().join("mnesia").join(Self::node(self.port)).join("cluster_nodes.config");
+        std::fs::read_to_string(nodes).unwrap().contains(&Self::node(port))
+    }
+
+    fn node(port: u16) -> String {
+        format!("micro{port}@localhost")
     }
 
     /// The server itself: the command on PATH changes user first.
@@ -215,7 +246,7 @@ impl RabbitServer {
             .env("HOME", dir)
             .env("ERL_EPMD_PORT", epmd_port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_NODENAME", format!("micro{port}@localhost"))
+            .env("RABBITMQ_NODENAME", Self::node(port))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
             .env("RABBITMQ_CONFIG_FILE", dir.join("rabbitmq.conf"))
             .env("RABBITMQ_GENERATED_CONFIG_DIR", dir.join("config"))
@@ -297,6 +328,6 @@ impl Server for RabbitServer {
 impl Drop for RabbitServer {
     fn drop(&mut self) {
         self.kill();
-        self.epmd.kill();
+        self.epmd.iter_mut().for_each(Running::kill);
     }
 }
