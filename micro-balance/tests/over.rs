@@ -182,6 +182,16 @@ async fn a_service_that_panics_when_it_is_cloned_or_dropped_costs_nobody_but_its
         answers.push(balance.clone().oneshot(()).await.unwrap());
     }
     assert!(answers.contains(&"e") && !answers.contains(&"a"), "{answers:?}");
+    // One that is let go of while it is being connected.
+    let mut fragile = Fragile::new("f", 0, false);
+    fragile.inner = Fake::new("f", Mood::Connecting);
+    let ends = fragile.ends.clone();
+    say(Change::Insert("f", fragile));
+    settle().await;
+    ends.store(true, Relaxed);
+    say(Change::Remove("f"));
+    settle().await;
+    ends.store(false, Relaxed);
     // Whoever could not be cloned when it came is there once discovery says it again.
     say(Change::Insert("b", Fragile::new("b", 0, false)));
     settle().await;

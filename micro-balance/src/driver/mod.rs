@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
@@ -41,7 +41,7 @@ use self::{
     roster::Roster,
     slot::Slot,
     slots::Slots,
-    step::{Step, next_change},
+    step::{Step, next_change, next_event},
 };
 use crate::{
     caught,
@@ -174,7 +174,7 @@ where
                 biased;
                 () = std::future::ready(()), if state.is_overdue() => Step::Publish,
                 Some(report) = inbox.recv() => Step::Report(report),
-                Some(event) = state.events.next(), if !state.events.is_empty() => Step::Event(event),
+                Some(step) = next_event(&mut state.events), if !state.events.is_empty() => step,
                 change = next_change(&mut discover), if discover.is_some() => match change {
                     Some(Ok(change)) => Step::Change(change),
                     end => {
@@ -185,7 +185,7 @@ where
                 () = sleep_until(publish_at), if state.dirty.is_some() => Step::Publish,
                 () = sleep_until(state.refresh.unwrap_or(publish_at)), if state.refresh.is_some() => Step::Refresh,
             };
-            match caught::at_once("an endpoint's service", || state.step(step)) {
+            match caught::at_once("an endpoint's service, or the policy,", || state.step(step)) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => state.panicked(&error),

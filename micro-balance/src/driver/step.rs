@@ -2,6 +2,7 @@
 
 use std::{fmt, future::poll_fn, hash::Hash, pin::Pin, task::Poll, time::Duration};
 
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tower::{
     BoxError,
     discover::{Change, Discover},
@@ -17,8 +18,20 @@ pub(super) enum Step<K, S> {
     Report(Report),
     Event(Event),
     Change(Change<K, S>),
+    Panicked(BoxError),
     /// Discovery has ended, or failed for this reason.
     Over(Option<String>),
+}
+
+/// What happens next of all that is waited for; what only panics is left at that.
+pub(super) async fn next_event<K, S>(
+    events: &mut FuturesUnordered<BoxFuture<'static, Event>>,
+) -> Option<Step<K, S>> {
+    poll_fn(|cx| match caught::at_once("what an endpoint's service left", || events.poll_next_unpin(cx)) {
+        Ok(polled) => polled.map(|event| event.map(Step::Event)),
+        Err(panicked) => Poll::Ready(Some(Step::Panicked(panicked))),
+    })
+    .await
 }
 
 /// What discovery says next, or why it cannot go on.
@@ -52,6 +65,7 @@ where
             Step::Report(report) => self.on_report(report),
             Step::Event(event) => self.on_event(event),
             Step::Change(change) => self.on_change(change),
+            Step::Panicked(error) => self.panicked(&error),
             Step::Over(error) => self.on_over(error),
         }
         true
