@@ -65,6 +65,7 @@ mod simulation;
 mod endless;
 mod error;
 mod fault;
+mod one_piece;
 pub mod status;
 
 pub use client::Client;

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{calls::Calls, foreign::Greeting};
+use crate::one_piece;
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]
 use crate::pipe::Pipe;
 use crate::pipe::Progress;
@@ -133,7 +134,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+        each!(self, stream => one_piece::poll_write(stream, cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

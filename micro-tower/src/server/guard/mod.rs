@@ -26,6 +26,7 @@ use self::{
     state::{State, TOO_LONG, Verdict},
 };
 use super::settings::Limits;
+use crate::one_piece;
 
 /// Less room than this is not worth reading into.
 const ROOM: usize = 64;
@@ -273,7 +274,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guard<I> {
         if let Some(first) = slices.iter().find(|slice| !slice.is_empty()) {
             self.answered(first);
         }
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        let written = one_piece::poll_write(&mut self.io, cx, slices);
         self.patience.poll_stalled(cx, written)
     }
 
