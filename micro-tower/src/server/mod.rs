@@ -1,6 +1,7 @@
 //! Listens, serves, says so in the registry, and stops without losing a request.
 
 mod arrived;
+mod asked;
 mod bound;
 #[cfg_attr(
     not(any(feature = "nats", feature = "rabbitmq")),
@@ -20,9 +21,11 @@ mod place;
 mod pace;
 mod prompt;
 mod refusals;
+mod seldom;
 mod session;
 mod settings;
 mod shutdown;
+mod streams;
 mod timer;
 #[cfg(feature = "tls")]
 mod tls;

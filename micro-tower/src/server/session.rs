@@ -14,7 +14,7 @@ use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -31,7 +31,9 @@ use super::{
     health::Served,
     pace::Pace,
     prompt::Prompt,
+    seldom::Seldom,
     settings::Limits,
+    streams::Streams,
     timer::StillTimer,
 };
 use crate::gomicro::front;
@@ -78,7 +80,7 @@ where
     let Session { service, pace, calls } = session;
     let service = Prompt::new(Fetching::new(service, calls.clone()));
     let mut guard = Guard::new(io, &limits);
-    let mut ending = pin!(over(&pace, calls.as_ref(), &limits, closing));
+    let mut ending = pin!(Seldom::new(over(&pace, calls.as_ref(), &limits, closing)));
     let spoken = tokio::select! {
         biased;
         spoken = guard.spoken() => spoken,
@@ -126,7 +128,8 @@ where
     S: Clone + Send + 'static,
 {
     let &Limits { streams, header_bytes, ping_interval, ping_timeout, .. } = course.limits;
-    let (mut builder, timer) = (http2::Builder::new(TokioExecutor::new()), StillTimer::new());
+    let (running, timer) = (Streams::new(), StillTimer::new());
+    let mut builder = http2::Builder::new(running.clone());
     builder
         .timer(timer.clone())
         .max_concurrent_streams(streams)
@@ -134,8 +137,8 @@ where
         .keep_alive_interval(ping_interval)
         .keep_alive_timeout(ping_timeout);
     let service = Heads::new(service, header_bytes);
-    let connection = pin!(timer.over(builder.serve_connection(io, service)));
-    course.run(connection, |connection| connection.project().connection.graceful_shutdown()).await
+    let connection = pin!(timer.over(running.with(builder.serve_connection(io, service))));
+    course.run(connection, |timed| timed.project().connection.project().connection.graceful_shutdown()).await
 }
 
 /// What a connection ends by, besides its client.
@@ -151,7 +154,7 @@ impl<O: Future<Output = Duration>> Course<'_, O> {
     where
         C: Future<Output = hyper::Result<()>>,
     {
-        let mut stuck = pin!(self.pace.stuck(self.limits));
+        let mut stuck = pin!(Seldom::new(self.pace.stuck(self.limits)));
         let grace = tokio::select! {
             result = connection.as_mut() => return result.map_err(Into::into),
             () = stuck.as_mut() => return Err("the client takes nothing".into()),
