@@ -1,6 +1,6 @@
 //! One request at one endpoint, counted from the pick to the end of its answer.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
@@ -40,23 +40,50 @@ enum Phase {
     HandedBack,
 }
 
-impl InFlight {
+/// A request that is being sent: counted, and given up if that panics.
+///
+/// It owns nothing, and becomes what does only where it is kept: made any earlier that would be written twice, byte by byte,
+/// and read at once as whole words, for which a processor waits.
+#[must_use]
+pub(crate) struct Sending<'a> {
+    stats: &'a Arc<Stats>,
+    started: Option<Moment>,
+    probes: bool,
+}
+
+impl<'a> Sending<'a> {
     /// Starts to count a request, at `started` if time is measured.
     #[inline]
-    pub(crate) fn start(stats: Arc<Stats>, started: Option<Moment>, probes: bool) -> Self {
+    pub(crate) fn start(stats: &'a Arc<Stats>, started: Option<Moment>, probes: bool) -> Self {
         stats.start();
         if let Some(started) = started {
             stats.owes(started);
         }
-        Self { stats, started, phase: Phase::Open, probes, hand_backs: 0 }
+        Self { stats, started, probes }
     }
 
-    /// The same of a request that has come back unsent so often.
-    pub(crate) fn after(mut self, hand_backs: u8) -> Self {
-        self.hand_backs = hand_backs;
-        self
+    /// It has been sent, and has come back unsent so often before.
+    #[inline]
+    pub(crate) fn sent(self, hand_backs: u8) -> InFlight {
+        let call = self.in_flight(hand_backs);
+        mem::forget(self);
+        call
     }
 
+    #[inline]
+    fn in_flight(&self, hand_backs: u8) -> InFlight {
+        let Self { stats, started, probes } = *self;
+        InFlight { stats: stats.clone(), started, phase: Phase::Open, probes, hand_backs }
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        drop(self.in_flight(0));
+    }
+}
+
+impl InFlight {
     pub(crate) fn hand_backs(&self) -> u8 {
         self.hand_backs
     }
@@ -203,7 +230,7 @@ mod tests {
         let (reports, _) = tokio::sync::mpsc::unbounded_channel();
         let stats =
             Arc::new(Stats::new(1, "a".into(), Home::new(settings.into(), reports, Weak::<()>::new())));
-        let start = || InFlight::start(stats.clone(), Some(Moment::MIN), false);
+        let start = || Sending::start(&stats, Some(Moment::MIN), false).sent(0);
         let waits = || stats.silence(1_000) > 0;
         let mut streams = start();
         assert!(waits());

@@ -19,7 +19,7 @@ use crate::{
     clock::Moment,
     eligible::Marks,
     endpoint::Endpoint,
-    in_flight::InFlight,
+    in_flight::{InFlight, Sending},
     policy::Policy,
     protocol::Protocol,
     search::Search,
@@ -85,14 +85,14 @@ where
         let (stats, mut service) = (endpoint.stats(), service.clone());
         // Nobody is there to be woken yet: a service that is not ready is asked again by the search.
         if let Poll::Ready(Ok(())) = service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            let call = InFlight::start(stats.clone(), started, probes);
+            let sending = Sending::start(stats, started, probes);
             if tried.is_some_and(|tried| !tried.add(stats.serial())) {
                 shared.fallbacks.count(Marks::TRIED);
             }
             shared.protocol.sent(&request, endpoint);
             let span = attempt(shared, endpoint, tried);
             let future = within(span.as_deref(), || service.call(request));
-            return Self { state: State::Calling { future, call: Some(call) }, span };
+            return Self { state: State::Calling { future, call: Some(sending.sent(0)) }, span };
         }
         if probes {
             stats.release_probe();
@@ -157,13 +157,13 @@ where
             };
             let (endpoint, mut service, request) = ready!(search.poll(cx))?;
             let shared = search.shared();
-            let call = InFlight::start(endpoint.stats().clone(), shared.now(), false);
-            let call = call.after(search.hand_backs());
+            let sending = Sending::start(endpoint.stats(), shared.now(), false);
             shared.protocol.sent(&request, &endpoint);
             let span = attempt(shared, &endpoint, shared.protocol.tried(&request));
             let future = within(span.as_deref(), || service.call(request));
+            let call = Some(sending.sent(search.hand_backs()));
             drop(entered);
-            self.set(Self { state: State::Calling { future, call: Some(call) }, span });
+            self.set(Self { state: State::Calling { future, call }, span });
         }
     }
 

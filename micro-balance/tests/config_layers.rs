@@ -140,7 +140,7 @@ fn every_layer_is_read() {
         statuses = [503]
         headers = ["x-should-retry"]
         whole = 1024
-        attempt_timeout = "1s"
+        whole_timeout = "1s"
         share_time = true
         budget = { throttle = { max_tokens = 10, token_ratio = 0.5 } }
         backoff = { exponential = { base = "10ms", max = "1s", jitter = { around = { part = 0.2 } } } }
@@ -255,8 +255,8 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("timeout.total = \"1s\"", "timeout.total", "unknown field"),
         ("retry.attempts = 0", "retry.attempts", "at least 1"),
         ("retry.whole = -1", "retry.whole", "u64"),
-        ("retry.attempt_timeout = 1", "retry.attempt_timeout", "string"),
-        ("retry.attempt_timeout = \"0s\"", "retry.attempt_timeout", "more than no time"),
+        ("retry.whole_timeout = 1", "retry.whole_timeout", "string"),
+        ("retry.whole_timeout = \"0s\"", "retry.whole_timeout", "more than no time"),
         ("retry.share_time = \"10ms\"", "retry.share_time", "boolean"),
         ("retry.codes = [14, 17]", "retry.codes[1]", "17 is no gRPC code"),
         ("retry.codes = [0]", "retry.codes[0]", "no gRPC code"),

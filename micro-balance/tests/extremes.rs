@@ -126,7 +126,7 @@ async fn no_layer_panics_over_a_wait() {
                 }
             }
             if let Ok(budget) = Budget::new(0.5, 1, wait) {
-                through(RetryLayer::new().budget(budget).attempt_timeout(other)).await;
+                through(RetryLayer::new().budget(budget).whole_timeout(other)).await;
             }
         }
     }

@@ -48,7 +48,7 @@ async fn an_endpoint_that_dies_within_a_short_answer_is_no_failure() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_drips_is_asked_for_again_after_the_time_of_an_attempt() {
     let inner = Scripted::new([answer(5, &["h"], None), whole("hello")]);
-    let (layer, began) = (RetryLayer::new().attempt_timeout(Duration::from_secs(1)), Instant::now());
+    let (layer, began) = (RetryLayer::new().whole_timeout(Duration::from_secs(1)), Instant::now());
     let answer = send(&layer, &inner, get("/")).await.unwrap();
     assert_eq!(collect(answer.into_body()).await.0, "hello");
     assert!((1000..1100).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());

@@ -66,7 +66,7 @@ fn client(wait: Duration, registry: &Memory, version: HttpVersion) -> Client {
         .attempt_timeout(wait)
         .failfast(wait)
         .metrics(wait)
-        .retry(RetryLayer::new().look(wait).attempt_timeout(wait))
+        .retry(RetryLayer::new().look(wait).whole_timeout(wait))
         .ejection(Ejection::default().interval(wait).base(wait).max(wait).jitter(wait))
         .health_check(health, GrpcCheck::new(""))
         .build()

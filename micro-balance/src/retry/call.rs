@@ -41,7 +41,7 @@ pub(crate) struct Config {
     pub(crate) keep: usize,
     pub(crate) look: Duration,
     pub(crate) whole: u64,
-    pub(crate) attempt_timeout: Option<Duration>,
+    pub(crate) whole_timeout: Option<Duration>,
     pub(crate) share_time: bool,
     pub(crate) when: When,
     pub(crate) budget: Budget,
@@ -191,12 +191,12 @@ where
 
     /// For how long.
     pub(crate) fn keeps_for(&self) -> Duration {
-        self.config.attempt_timeout.unwrap_or(HOLD)
+        self.config.whole_timeout.unwrap_or(HOLD)
     }
 
     /// What an answer is that is still not whole then: nothing, if attempts have a limit; or as good as it gets.
     pub(crate) fn late(&self) -> Verdict {
-        if self.config.attempt_timeout.is_some() { Verdict::Retry(None) } else { Verdict::Success }
+        if self.config.whole_timeout.is_some() { Verdict::Retry(None) } else { Verdict::Success }
     }
 
     /// How long to wait for another attempt, or `None` if there is none. What it costs is paid then.

@@ -59,7 +59,7 @@ impl RetryLayer {
             keep: 64 << 10,
             look: Duration::from_millis(10),
             whole: 64 << 10,
-            attempt_timeout: None,
+            whole_timeout: None,
             share_time: false,
             when: When::default(),
             budget: Budget::default(),
@@ -126,16 +126,17 @@ impl RetryLayer {
     /// then no failure of the call.
     ///
     /// Only answers that say how long they are (`content-length`). One that is not whole in 3 s is handed on as far as
-    /// it is there; or see [`attempt_timeout`](Self::attempt_timeout).
+    /// it is there; or see [`whole_timeout`](Self::whole_timeout).
     pub fn whole(mut self, bytes: u64) -> Self {
         self.config.whole = bytes;
         self
     }
 
-    /// How long an answer that is held back may take, once its head is there; then it is asked for again. What ends
-    /// an attempt before that is a [`TimeoutLayer`](crate::timeout::TimeoutLayer) within this layer.
-    pub fn attempt_timeout(mut self, limit: Duration) -> Self {
-        self.config.attempt_timeout = Some(limit);
+    /// How long an answer that is held back until it is [`whole`](Self::whole) may take, once its head is there; then it is
+    /// asked for again. An attempt whose answer does not begin is ended by a
+    /// [`TimeoutLayer`](crate::timeout::TimeoutLayer) within this layer.
+    pub fn whole_timeout(mut self, limit: Duration) -> Self {
+        self.config.whole_timeout = Some(limit);
         self
     }
 

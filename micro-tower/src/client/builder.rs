@@ -200,7 +200,7 @@ impl<D, P> Builder<D, P> {
         let labels = connected.labels();
         let mut retry = self.retry;
         if let Some(limit) = self.attempt_timeout {
-            retry = retry.attempt_timeout(limit);
+            retry = retry.whole_timeout(limit);
         }
         if self.metrics.is_some() {
             retry = retry.metrics(self.name.clone());

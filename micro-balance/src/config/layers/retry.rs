@@ -21,7 +21,7 @@ struct Retries {
     look: Option<Duration>,
     whole: Option<u64>,
     #[serde(deserialize_with = "some_time")]
-    attempt_timeout: Option<Duration>,
+    whole_timeout: Option<Duration>,
     share_time: bool,
     codes: Option<Vec<Code>>,
     statuses: Option<Vec<Status>>,
@@ -42,7 +42,7 @@ pub(super) fn retry<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RetryLa
     layer = retries.keep.map_or(layer.clone(), |bytes| layer.keep(bytes));
     layer = retries.look.map_or(layer.clone(), |wait| layer.look(wait));
     layer = retries.whole.map_or(layer.clone(), |bytes| layer.whole(bytes));
-    layer = retries.attempt_timeout.map_or(layer.clone(), |limit| layer.attempt_timeout(limit));
+    layer = retries.whole_timeout.map_or(layer.clone(), |limit| layer.whole_timeout(limit));
     layer = if retries.share_time { layer.share_time() } else { layer };
     layer = retries.budget.map_or(layer.clone(), |budget| layer.budget(budget));
     layer = retries.backoff.map_or(layer.clone(), |backoff| layer.backoff(backoff));
