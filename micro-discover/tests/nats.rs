@@ -165,13 +165,23 @@ mod neighbour {
     /// As go-micro says goodbye: with nodes only.
     const GONE: &str = r#"{"Service":{"name":"greeter","version":"1.0.0","metadata":null,"endpoints":null,"nodes":[{"metadata":null,"id":"greeter-ID1","address":"_INBOX.Jf3onzDglHMTWBsnPCv4oM"}]},"Action":"delete"}"#;
 
+    /// Waits until the server knows what is subscribed to: what another connection sends may overtake what is only flushed.
+    async fn heard(peer: &async_nats::Client) {
+        peer.request("nobody", "".into()).await.unwrap_err();
+    }
+
+    async fn next(subscriber: &mut async_nats::Subscriber) -> serde_json::Value {
+        let message = tokio::time::timeout(Duration::from_secs(30), subscriber.next()).await;
+        serde_json::from_slice(&message.unwrap().unwrap().payload).unwrap()
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn go_micro_is_found_by_either_pair_of_subjects_and_finds_us() {
         let Some(server) = Nats::start() else { return };
         for prefix in ["micro.nats", "micro.registry.nats"] {
             let peer = async_nats::connect(server.url()).await.unwrap();
             let mut questions = peer.subscribe(format!("{prefix}.query")).await.unwrap();
-            peer.flush().await.unwrap();
+            heard(&peer).await;
             let answering = peer.clone();
             let task = tokio::spawn(async move {
                 while let Some(question) = questions.next().await {
@@ -193,10 +203,9 @@ mod neighbour {
 
             // The other way round: told of us on the same pair, and answered when it asks.
             let mut told = peer.subscribe(format!("{prefix}.watch")).await.unwrap();
-            peer.flush().await.unwrap();
+            heard(&peer).await;
             registry.announce(&greeter("ours"), TTL).await.unwrap();
-            let change: serde_json::Value =
-                serde_json::from_slice(&told.next().await.unwrap().payload).unwrap();
+            let change = next(&mut told).await;
             assert_eq!(
                 (&change["Action"], &change["Service"]["nodes"][0]["address"]),
                 (&"create".into(), &"127.0.0.1:80".into())
@@ -206,8 +215,7 @@ mod neighbour {
             let mut answers = peer.subscribe(inbox.clone()).await.unwrap();
             let question = r#"{"Service":{"name":"greeter","version":"","metadata":null,"endpoints":null,"nodes":null},"Action":"get"}"#;
             peer.publish_with_reply(format!("{prefix}.query"), inbox, question.into()).await.unwrap();
-            let answer: serde_json::Value =
-                serde_json::from_slice(&answers.next().await.unwrap().payload).unwrap();
+            let answer = next(&mut answers).await;
             assert_eq!((&answer["name"], &answer["nodes"][0]["id"]), (&"greeter".into(), &"ours".into()));
 
             peer.publish(format!("{prefix}.watch"), GONE.into()).await.unwrap();
