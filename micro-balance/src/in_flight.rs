@@ -224,12 +224,24 @@ mod tests {
         stats::Home,
     };
 
-    #[test]
-    fn a_request_waits_until_an_answer_begins_and_not_while_it_goes_on() {
+    fn stats() -> Arc<Stats> {
         let settings = Settings::new(PeakEwma::new().timing(), Ejection::default());
         let (reports, _) = tokio::sync::mpsc::unbounded_channel();
-        let stats =
-            Arc::new(Stats::new(1, "a".into(), Home::new(settings.into(), reports, Weak::<()>::new())));
+        Arc::new(Stats::new(1, "a".into(), Home::new(settings.into(), reports, Weak::<()>::new())))
+    }
+
+    #[test]
+    fn a_request_that_is_never_sent_is_counted_no_more() {
+        let stats = stats();
+        let sending = Sending::start(&stats, Some(Moment::MIN), false);
+        assert_eq!(stats.in_flight(), 1);
+        drop(sending);
+        assert_eq!((stats.in_flight(), stats.silence(1_000)), (0, 0));
+    }
+
+    #[test]
+    fn a_request_waits_until_an_answer_begins_and_not_while_it_goes_on() {
+        let stats = stats();
         let start = || Sending::start(&stats, Some(Moment::MIN), false).sent(0);
         let waits = || stats.silence(1_000) > 0;
         let mut streams = start();

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[cfg(feature = "config")]
+#[path = "support/policies.rs"]
+mod policies;
+
 use std::{
     future::Future,
     sync::{
@@ -218,38 +222,16 @@ async fn no_balancer_panics() {
 mod said {
     use micro_balance::{
         Attributes,
-        config::{self, Balancing},
         eligible::{Locality, locality::ZoneWeights},
     };
-    use serde_json::json;
 
     use super::*;
 
-    const POLICIES: [&str; 16] = [
-        "random",
-        "round_robin",
-        "weighted_round_robin",
-        "smooth_weighted_round_robin",
-        "earliest_deadline_first",
-        "least_request",
-        "least_of_all",
-        "request_bias",
-        "peak_ewma",
-        "pick_first",
-        "ring_hash",
-        "maglev",
-        "rendezvous",
-        "random_aperture",
-        "orca_weighted",
-        "prequal",
-    ];
-
-    async fn over(policy: serde_json::Value, weights: [u32; 3], locality: Locality) {
-        let config: Balancing = config::read(json!({ "policy": policy })).unwrap();
+    async fn over(policy: &str, weights: [u32; 3], locality: Locality) {
         let list = ServiceList::new::<Request<Text>>(vec![Answers, Answers, Answers]);
         let balance = Balance::builder(list)
             .protocol(Http)
-            .configured(&config)
+            .configured(&policies::configured(policy))
             .priority(Priority::proportional())
             .locality(locality)
             .attributes(move |&key: &usize, _| Attributes {
@@ -267,19 +249,11 @@ mod said {
     #[tokio::test(start_paused = true)]
     async fn no_policy_panics() {
         count_panics();
-        let others = [
-            json!({ "weighted_round_robin": { "clamped": true } }),
-            json!({ "least_request": { "choices": 4 } }),
-            json!({ "ring_hash": { "bound": 1.25 } }),
-            json!({ "ring_hash": { "mode": "grpc" } }),
-            json!({ "maglev": { "size": 251 } }),
-            json!({ "aperture": { "instance": 0, "peers": 1 } }),
-        ];
         let zones = ZoneWeights::new([("a", u32::MAX), ("b", u32::MAX)]);
-        for policy in POLICIES.map(Into::into).into_iter().chain(others) {
+        for policy in policies::ALL {
             for weights in [[u32::MAX; 3], [u32::MAX, 1, 0], [0; 3]] {
-                over(policy.clone(), weights, Locality::Any).await;
-                over(policy.clone(), weights, Locality::Weighted(zones.clone())).await;
+                over(policy, weights, Locality::Any).await;
+                over(policy, weights, Locality::Weighted(zones.clone())).await;
             }
         }
         assert_eq!(PANICS.load(SeqCst), 0);

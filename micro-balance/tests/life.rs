@@ -2,49 +2,18 @@
 #![cfg(feature = "config")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+#[path = "support/policies.rs"]
+mod policies;
 mod support;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
-use micro_balance::{Attributes, Balance, Ejection, config, eligible::Priority, policy::Boxed};
+use micro_balance::{Attributes, Balance, Ejection, eligible::Priority};
 use proptest::prelude::*;
 use support::{FAST, Fake, Mood, discovery};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
-
-/// By name, or as JSON where it takes more to say it.
-const POLICIES: [&str; 29] = [
-    "random",
-    "round_robin",
-    "weighted_round_robin",
-    "smooth_weighted_round_robin",
-    "earliest_deadline_first",
-    "least_request",
-    "least_of_all",
-    "request_bias",
-    "peak_ewma",
-    "pick_first",
-    "ring_hash",
-    "maglev",
-    "rendezvous",
-    "modulo",
-    "shard",
-    "label_order",
-    "override_host",
-    "orca_weighted",
-    "prequal",
-    "random_aperture",
-    r#"{ "least_request": { "choices": 4 } }"#,
-    r#"{ "weighted_round_robin": { "clamped": true } }"#,
-    r#"{ "peak_ewma": { "classic": true } }"#,
-    r#"{ "ring_hash": { "bound": 1.25 } }"#,
-    r#"{ "ring_hash": { "mode": "ketama", "header": "x-user" } }"#,
-    r#"{ "ring_hash": { "mode": "envoy", "least": 64, "most": 512 } }"#,
-    r#"{ "ring_hash": { "mode": "grpc" } }"#,
-    r#"{ "aperture": { "instance": 0, "peers": 1 } }"#,
-    r#"{ "label_subset": { "by": [["version"]], "policy": "least_of_all" } }"#,
-];
 
 /// Endpoints of the first priority, of the second, and one that is drained.
 const NAMES: [&str; 6] = ["a", "b", "c", "second", "third", "drained"];
@@ -101,18 +70,12 @@ fn eligible(present: &BTreeSet<usize>, moods: &[Mood]) -> BTreeSet<&'static str>
     BTreeSet::new()
 }
 
-fn policy(name: &str) -> Boxed {
-    let named = serde_json::from_str(name).unwrap_or_else(|_| serde_json::Value::from(name));
-    let config: config::Balancing = config::read(serde_json::json!({ "policy": named })).unwrap();
-    config.policy.build()
-}
-
 async fn live(name: &str, steps: &[Step]) {
     let (hand, changes) = discovery();
     let fakes = NAMES.map(|name| Fake::new(name, FAST));
     let (mut moods, mut present) = ([FAST; 6], BTreeSet::new());
     let balance: Balance<_, (), _> = Balance::builder(changes)
-        .policy(policy(name))
+        .policy(policies::configured(name).policy.build())
         .ejection(Ejection::off())
         .priority(Priority::failover())
         .attributes(|name: &&'static str, _: &Fake| attributes(name))
@@ -168,7 +131,7 @@ proptest! {
     #[test]
     fn no_policy_sends_a_request_to_one_that_may_not_have_it_or_forgets_one(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        for name in POLICIES {
+        for name in policies::ALL {
             runtime.block_on(live(name, &steps));
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
+use tonic::Status;
 
 use super::layout::{end_of, prefixes};
 use super::members::{ANSWER, Members, Trouble};
@@ -128,12 +129,22 @@ impl Members {
             if !page.more || page.keys == 0 {
                 return Ok(());
             }
-            let (key, range_end) = ([&page.last[..], &[0]].concat(), end_of(prefix));
+            let last = page.last;
+            let (key, range_end) = ([&last[..], &[0]].concat(), end_of(prefix));
             let start = Instant::now();
             page = self.page(RangeRequest { key, range_end, limit, revision }, records).await?;
             took = start.elapsed();
+            goes_on(&page, &last)?;
         }
     }
+}
+
+/// Refuses what does not go on after the key `last`: a member that says the same again would be asked for ever.
+fn goes_on(page: &Page, last: &[u8]) -> Result<(), Status> {
+    if page.keys > 0 && *page.last <= *last {
+        return Err(Status::internal("it answered with keys that it had been asked to go on after"));
+    }
+    Ok(())
 }
 
 /// How many keys to ask for next: a member looks at all that is left for each answer, so there are to be few of those.
@@ -150,6 +161,16 @@ fn next_limit(limit: i64, keys: usize, bytes: usize, took: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_goes_on_after_the_one_before_or_is_refused() {
+        let page = |keys, last: &str| Page { keys, last: last.into(), more: true, ..Page::default() };
+        assert!(goes_on(&page(1, "b"), b"a").is_ok());
+        assert!(goes_on(&page(0, ""), b"a").is_ok(), "nothing is left");
+        for again in ["a", "A"] {
+            assert!(goes_on(&page(1, again), b"a").is_err(), "{again}");
+        }
+    }
 
     #[test]
     fn answers_grow_while_they_come_soon_and_are_small() {

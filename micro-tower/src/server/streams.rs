@@ -155,6 +155,16 @@ mod tests {
         }
     }
 
+    /// A connection that is noted when it is polled, and can be asked for more.
+    fn writing(seen: &Seen, writes: &Arc<Mutex<Waker>>) -> impl Future<Output = ()> + use<> {
+        let (seen, writes) = (seen.clone(), writes.clone());
+        poll_fn(move |cx| {
+            seen.note("connection");
+            writes.lock().unwrap().clone_from(cx.waker());
+            Poll::Pending
+        })
+    }
+
     #[tokio::test]
     async fn one_thread_polls_a_stream_that_was_woken_before_its_connection_writes() {
         let (streams, seen) = (Streams::new(), Seen::default());
@@ -167,12 +177,7 @@ mod tests {
             noting.note("answers");
             write.lock().unwrap().wake_by_ref();
         });
-        let connection = poll_fn(|cx| {
-            seen.note("connection");
-            writes.lock().unwrap().clone_from(cx.waker());
-            Poll::<()>::Pending
-        });
-        let mut both = task::spawn(streams.with(connection));
+        let mut both = task::spawn(streams.with(writing(&seen, &writes)));
         assert_pending!(both.poll());
         assert!(!both.is_woken());
         answer.send(()).unwrap();
@@ -190,12 +195,7 @@ mod tests {
         let writes = Arc::new(Mutex::new(Waker::noop().clone()));
         let write = writes.clone();
         streams.execute(async move { write.lock().unwrap().wake_by_ref() });
-        let connection = poll_fn(|cx| {
-            seen.note("connection");
-            writes.lock().unwrap().clone_from(cx.waker());
-            Poll::<()>::Pending
-        });
-        let mut both = task::spawn(streams.with(connection));
+        let mut both = task::spawn(streams.with(writing(&seen, &writes)));
         assert_pending!(both.poll());
         assert!(both.is_woken());
         assert_pending!(both.poll());

@@ -18,9 +18,9 @@ const DISTINCT: usize = 16;
 /// request's own hash.
 ///
 /// An endpoint has 160 points for each unit of its weight, wherever it is and whoever is there beside it,
-/// so an endpoint that comes takes only the keys it keeps, and one that goes gives away only its own. Where one weighs more
-/// than 64, the points of all are halved until none does. A request that finds its endpoint unable goes to the next one around the ring. A request without a
-/// [`HashKey`] goes anywhere.
+/// so an endpoint that comes takes only the keys it keeps, and one that goes gives away only its own. Where one
+/// weighs more than 64, the points of all are halved until none does. A request that finds its endpoint unable
+/// goes to the next one around the ring. A request without a [`HashKey`] goes anywhere.
 ///
 /// Endpoints are known by their id, or by a label `hash_key`. Karger and others' consistent hashing,
 /// <https://doi.org/10.1145/258533.258660>.
