@@ -313,7 +313,8 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         T: Protocol<Req, <D::Service as Service<Req>>::Response>,
         Req: 'static,
     {
-        let mut settings = Settings::new(self.policy.timing(), self.ejection);
+        let wanted = self.ejection.compares_latencies().then(PeakEwma::new).and_then(|usual| usual.timing());
+        let mut settings = Settings::new(self.policy.timing().or(wanted), self.ejection);
         settings.load_reports = self.policy.load_reports();
         settings.times = self.figures.is_some();
         let settings = Arc::new(settings);

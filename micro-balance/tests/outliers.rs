@@ -17,7 +17,7 @@ use std::{
 use http::{Request, Response, StatusCode};
 use micro_balance::{
     Balance, Ejection, FailurePercentage, Http, Latency, NotSent, Reason, State, SuccessRate, View,
-    policy::{PeakEwma, RoundRobin},
+    policy::{LeastRequest, PeakEwma, Policy, RoundRobin},
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -391,8 +391,8 @@ async fn what_is_not_enforced_is_counted_and_ejects_nobody() {
     assert!(found(&balance, Reason::Failures).1 >= 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_endpoint_three_times_slower_than_the_median_is_ejected_after_three_intervals() {
+/// In how many intervals the first of five is ejected, which takes thrice as long as the others, picked by `policy`.
+async fn intervals_until_the_slow_one_is_out(policy: impl Policy) -> usize {
     let (hand, changes) = support::discovery();
     let fakes: Vec<_> = NAMES[..5].iter().map(|name| Fake::new(name, Mood::Answers(ms(10)))).collect();
     NAMES.iter().zip(&fakes).for_each(|(name, fake)| hand.insert(name, fake));
@@ -400,7 +400,7 @@ async fn an_endpoint_three_times_slower_than_the_median_is_ejected_after_three_i
     let rule = Latency::default().request_volume(1);
     let ejection =
         Ejection::off().latency(rule).interval(Duration::from_secs(1)).base(Duration::from_secs(9));
-    let balance = Balance::builder(changes).policy(PeakEwma::new()).ejection(ejection).seed(9).build();
+    let balance = Balance::builder(changes).policy(policy).ejection(ejection).seed(9).build();
     let mut intervals = 0;
     // So many at once that everybody is needed.
     while ejected(&balance) == 0 && intervals < 20 {
@@ -410,8 +410,24 @@ async fn an_endpoint_three_times_slower_than_the_median_is_ejected_after_three_i
             futures_util::future::join_all((0..40).map(|_| balance.clone().oneshot(()))).await;
         }
     }
-    assert!((3..=5).contains(&intervals), "{intervals}");
     assert_eq!(balance.endpoints()[0].ejected, Some(Reason::Latency));
+    intervals
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_three_times_slower_than_the_median_is_ejected_after_three_intervals() {
+    let intervals = intervals_until_the_slow_one_is_out(PeakEwma::new()).await;
+    assert!((3..=5).contains(&intervals), "{intervals}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn latencies_are_compared_under_a_policy_that_has_no_use_for_them() {
+    for intervals in [
+        intervals_until_the_slow_one_is_out(RoundRobin::new()).await,
+        intervals_until_the_slow_one_is_out(LeastRequest).await,
+    ] {
+        assert!((3..=5).contains(&intervals), "{intervals}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -146,8 +146,9 @@ impl Ejection {
         self.enforcing(Reason::FailurePercentage, 100)
     }
 
-    /// Ejects what is far slower than the median for some intervals in a row. Needs a policy that measures
-    /// latencies, such as [`PeakEwma`](crate::policy::PeakEwma).
+    /// Ejects what is far slower than the median for some intervals in a row. Under a policy that measures no latencies
+    /// they are measured for this as [`PeakEwma`](crate::policy::PeakEwma) does, which takes two readings of the clock for
+    /// each request.
     pub fn latency(mut self, rule: impl Into<Option<Latency>>) -> Self {
         self.latency = rule.into();
         self
@@ -221,6 +222,11 @@ impl Ejection {
             self.success_rate.is_some() || self.failure_percentage.is_some() || self.latency.is_some();
         let counts = self.consecutive > 0 || self.gateway > 0 || (self.apart && self.local > 0);
         (compares || counts).then_some(self.interval)
+    }
+
+    /// Whether latencies have to be measured.
+    pub(crate) fn compares_latencies(&self) -> bool {
+        self.latency.is_some()
     }
 
     /// Whether anything is ever found for `reason`.
