@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http_body::Frame;
 
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
@@ -62,6 +63,20 @@ impl Outcome {
     /// From the trailers of a gRPC response; without a status they are a failure.
     pub fn of_trailers(trailers: &HeaderMap) -> Self {
         Self::of_code(grpc_status(trailers).unwrap_or(UNKNOWN), trailers)
+    }
+
+    /// From a frame of a body whose head did not tell, or from its end; `None` while there is more to come.
+    #[inline]
+    pub(crate) fn of_frame<D, E>(frame: Option<&Result<Frame<D>, E>>, is_last: bool) -> Option<Self> {
+        match frame {
+            Some(Ok(frame)) => match frame.trailers_ref() {
+                Some(trailers) if trailers.contains_key(&GRPC_STATUS) => Some(Self::of_trailers(trailers)),
+                Some(_) => Some(Self::Success),
+                None => is_last.then_some(Self::Success),
+            },
+            Some(Err(_)) => Some(Self::BROKEN),
+            None => Some(Self::Success),
+        }
     }
 
     /// No answer came, or not all of it.

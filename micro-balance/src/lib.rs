@@ -13,7 +13,7 @@
 //! | [`Protocol`] | what is read from requests and answers: [`Opaque`] or [`Http`] |
 //! | [`Unsent`], [`NotSent`] | what was not sent may be sent again |
 //! | [`retry`], [`hedge`], [`timeout`] | layers that repeat what may be repeated, and give up on what takes too long |
-//! | [`limit`], [`throttle`], [`failfast`] | layers that turn requests away before they make things worse |
+//! | [`limit`], [`throttle`], [`failfast`], [`breaker`] | layers that turn requests away before they make things worse |
 //! | `config` | all of this from configuration, by the feature of that name |
 //! | [`session`] | a layer that keeps a client with its endpoint by a cookie |
 //! | [`classify`] | whether an HTTP or gRPC answer is the endpoint's fault |
@@ -64,6 +64,7 @@ pub mod timeout;
 pub mod limit;
 pub mod throttle;
 pub mod failfast;
+pub mod breaker;
 pub mod session;
 pub mod classify;
 pub mod grpc_timeout;

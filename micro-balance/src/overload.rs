@@ -15,6 +15,7 @@ pub(crate) enum Reason {
     Waited(Duration),
     Unready(Duration),
     Throttled,
+    Broken(Duration),
 }
 
 impl fmt::Display for Reason {
@@ -26,6 +27,10 @@ impl fmt::Display for Reason {
             }
             Self::Waited(wait) => write!(f, "the request had to wait longer than {wait:?}"),
             Self::Unready(limit) => write!(f, "the service has not been ready for {limit:?}"),
+            Self::Broken(left) if left.is_zero() => {
+                write!(f, "the service fails, and another request finds out whether it still does")
+            }
+            Self::Broken(left) => write!(f, "the service fails, and is left alone for {left:?} more"),
             Self::Throttled => {
                 write!(f, "the service turns away so many requests that this one was not sent")
             }

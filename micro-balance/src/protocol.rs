@@ -144,18 +144,7 @@ impl<B: Body> Body for CountedBody<B> {
         {
             call.load_report(trailers);
         }
-        let outcome = match &frame {
-            Some(Ok(frame)) => match frame.trailers_ref() {
-                Some(trailers) if trailers.contains_key("grpc-status") => {
-                    Some(Outcome::of_trailers(trailers))
-                }
-                Some(_) => Some(Outcome::Success),
-                None if this.inner.is_end_stream() => Some(Outcome::Success),
-                None => None,
-            },
-            Some(Err(_)) => Some(Outcome::BROKEN),
-            None => Some(Outcome::Success),
-        };
+        let outcome = Outcome::of_frame(frame.as_ref(), this.inner.is_end_stream());
         if let Some(outcome) = outcome
             && let Some(mut call) = this.call.take()
         {

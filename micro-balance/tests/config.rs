@@ -99,6 +99,7 @@ fn every_policy_is_named_in_a_configuration() {
         ("policy = \"label_order\"", "LabelOrder"),
         ("policy = \"prequal\"", "Prequal"),
         ("policy = \"random_aperture\"", "RandomAperture"),
+        ("[policy.random_aperture]\nleast = 3\nlow = 0.5\nhigh = 2.0", "RandomAperture"),
         ("[policy.orca_weighted]\nblackout = \"0s\"\nmetrics = [\"cpu_utilization\"]", "OrcaWeighted"),
         ("[policy.maglev]\nbound = 1.25", "Maglev"),
         ("[policy.least_request]\nchoices = 3", "LeastOf"),
@@ -154,6 +155,12 @@ fn a_policy_that_cannot_work_is_refused_with_the_path_to_why() {
         ("[priority.failover]\npatience = 10", "priority.failover.patience"),
         ("[subset.random]\nsize = 0", "subset.random.size"),
         ("[subset.random]\nsize = -3", "subset.random.size"),
+        ("[subset.random]\nsize = 3\nas_grpc_go = 1", "subset.random.as_grpc_go"),
+        ("[policy.random_aperture]\nlow = 2.0", "policy.random_aperture"),
+        (
+            "[locality.weighted]\nweights = { a = 1 }\noverprovisioning = 0",
+            "locality.weighted.overprovisioning",
+        ),
         ("subset = \"random\"", "subset"),
         ("priority = \"first\"", "priority"),
         ("[priority.proportional]\nfactor = 1.4", "priority.proportional.factor"),
@@ -206,8 +213,8 @@ async fn an_override_host_of_which_nothing_is_said_asks_the_extension() {
 #[tokio::test(start_paused = true)]
 async fn a_balancer_does_what_its_configuration_says() {
     let config = balancing(
-        "policy = \"round_robin\"\npriority = \"proportional\"\n[subset.random]\nsize = 2\nseed = 1\n\
-         [locality.weighted]\nweights = { a = 1 }\n[slow_start]\nwindow = \"10s\"\nmin_percent = 20",
+        "policy = \"round_robin\"\npriority = \"proportional\"\n[subset.random]\nsize = 2\nseed = 1\nas_grpc_go = true\n\
+         [locality.weighted]\nweights = { a = 1 }\noverprovisioning = 120\n[slow_start]\nwindow = \"10s\"\nmin_percent = 20",
     )
     .unwrap();
     let (_fakes, _hand, changes) = support::fakes(["a", "b", "c", "d"], support::FAST);

@@ -20,6 +20,7 @@ fn nothing_said_means_ejection_by_default_and_no_layer() {
     assert_eq!(layers.ejection, Ejection::default());
     assert!(layers.retry.is_none() && layers.hedge.is_none() && layers.limit.is_none());
     assert!(layers.throttle.is_none() && layers.failfast.is_none() && layers.health_check.is_none());
+    assert!(layers.breaker.is_none());
     assert!(layers.timeout.call.is_none());
 }
 
@@ -161,11 +162,21 @@ fn every_layer_is_read() {
         [failfast]
         limit = "3s"
         queue = 10000
+
+        [breaker]
+        consecutive_failures = 6
+        success_rate = { required = 0.5, window = "1m", min_requests = 20 }
+        backoff.constant.wait = "1m"
     "#;
     let layers = read(text).unwrap();
     assert_eq!(layers.timeout.attempt, Some(Duration::from_secs(1)));
     assert!(layers.retry.is_some() && layers.hedge.is_some() && layers.throttle.is_some());
     assert!(layers.failfast.is_some());
+    let breaker = format!("{:?}", layers.breaker.unwrap());
+    assert!(breaker.contains("failures: 6") && breaker.contains("required: 0.5"), "{breaker}");
+    for rate in ["{}", "{ requests = 100 }", "{ required = 0.0 }"] {
+        assert!(read(&format!("breaker.success_rate = {rate}")).unwrap().breaker.is_some(), "{rate}");
+    }
     assert_eq!(layers.limit.unwrap().limit(), 10);
     assert_eq!(read("limit.fixed.limit = 7").unwrap().limit.unwrap().limit(), 7);
 }
@@ -350,6 +361,15 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("throttle.k = 0.5", "throttle.k", "at least 1"),
         ("throttle.window = \"0s\"", "throttle.window", "more than no time"),
         ("throttle.ratio = 0.5", "throttle.ratio", "unknown field"),
+        ("breaker = 5", "breaker", "may be empty"),
+        ("breaker.failures = 5", "breaker.failures", "unknown field"),
+        ("breaker.success_rate = 0.8", "breaker.success_rate", "{ required = "),
+        ("breaker.success_rate.required = 80", "breaker.success_rate.required", "0 to 1"),
+        ("breaker.success_rate.window = \"0s\"", "breaker.success_rate.window", "more than no time"),
+        ("breaker.success_rate.requests = 0", "breaker.success_rate.requests", "at least 1"),
+        ("breaker.success_rate = { requests = 9, window = \"9s\" }", "breaker.success_rate", "either"),
+        ("breaker.success_rate = { requests = 9, min_requests = 9 }", "breaker.success_rate", "of a window"),
+        ("breaker.backoff.constant.waits = \"1s\"", "breaker.backoff.constant.waits", "unknown field"),
         ("failfast = \"3s\"", "failfast", "{ limit = "),
         ("timeout = \"5s\"", "timeout", "{ call = "),
         ("failfast.queue = 3", "failfast", "limit"),

@@ -8,18 +8,13 @@ use serde_json::Value;
 /// Tables of what we do not have, or do otherwise, and why.
 ///
 /// `murmur3_httplb.json` is not among the data at all: no policy of ours hashes by it.
-const NOT_OURS: [(&str, &str, &str); 7] = [
+const NOT_OURS: [(&str, &str, &str); 6] = [
     ("finagle.json", "admission", "ours is the throttle of Google's SRE book"),
     ("finagle.json", "backup_requests", "hedges after a percentile are held to by `hedge.rs`"),
     ("finagle.json", "jmh", "figures of another machine"),
     ("finagle.json", "panic_mode", "panic is Envoy's: by the part that is well, not by picks in vain"),
     ("grpc_ringhash.json", "picker", "by states of connections; a ring of ours has who is ready"),
     ("grpc_ringhash.json", "random_hash", "the same"),
-    (
-        "outlier_detection.json",
-        "finagle_success_rate",
-        "the rate of one endpoint alone; ours compares with the others",
-    ),
 ];
 
 /// What a file says of itself.

@@ -58,6 +58,8 @@ struct RandomSubset {
     #[serde(deserialize_with = "some")]
     size: usize,
     seed: Option<u64>,
+    #[serde(default)]
+    as_grpc_go: bool,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +78,7 @@ fn subset<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Subset>, D::Error
     Ok(Some(match choice(from)? {
         SubsetChoice::Random(random) => {
             let subset = Subset::random(random.size);
+            let subset = if random.as_grpc_go { subset.as_grpc_go() } else { subset };
             random.seed.map_or(subset, |seed| subset.seed(seed))
         }
         SubsetChoice::Deterministic(numbered) => Subset::deterministic(numbered.size, numbered.client),
@@ -144,6 +147,8 @@ struct Preferred {
 struct Weighted {
     #[serde(deserialize_with = "zones")]
     weights: BTreeMap<String, u32>,
+    #[serde(default, deserialize_with = "one")]
+    overprovisioning: Option<u32>,
 }
 
 /// A number for each zone, and one that is not 0.
@@ -177,7 +182,9 @@ fn locality<'de, D: Deserializer<'de>>(from: D) -> Result<Locality, D::Error> {
                 None => prefer,
             })
         }
-        LocalityChoice::Weighted(Weighted { weights }) => Locality::Weighted(ZoneWeights::new(weights)),
+        LocalityChoice::Weighted(Weighted { weights, overprovisioning }) => {
+            Locality::Weighted(ZoneWeights::new(weights).overprovisioning(overprovisioning.unwrap_or(140)))
+        }
         LocalityChoice::ZoneAware(aware) if !aware.peers.contains_key(&aware.zone) => {
             let zone = aware.zone;
             return Err(D::Error::custom(format_args!("there are no peers in {zone:?}, the zone itself")));

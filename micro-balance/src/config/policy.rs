@@ -63,7 +63,7 @@ enum Named {
     Modulo(Keyed),
     Shard(Nothing),
     Aperture(#[serde(deserialize_with = "part")] Part),
-    RandomAperture(Few),
+    RandomAperture(#[serde(deserialize_with = "few")] Few),
     OrcaWeighted(Reports),
     Prequal(Probes),
     LabelOrder(Order),
@@ -77,6 +77,10 @@ fn ring<'de, D: Deserializer<'de>>(from: D) -> Result<Ring, D::Error> {
 
 fn part<'de, D: Deserializer<'de>>(from: D) -> Result<Part, D::Error> {
     checked(from, Part::build)
+}
+
+fn few<'de, D: Deserializer<'de>>(from: D) -> Result<Few, D::Error> {
+    checked(from, Few::build)
 }
 
 fn labels<'de, D: Deserializer<'de>>(from: D) -> Result<Labels, D::Error> {
@@ -185,6 +189,8 @@ struct Part {
 #[serde(default, deny_unknown_fields)]
 struct Few {
     least: Option<usize>,
+    low: Option<f64>,
+    high: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -280,7 +286,7 @@ impl Named {
             Self::Modulo(_) => Boxed::new(Modulo),
             Self::Shard(_) => Boxed::new(Shard),
             Self::Aperture(part) => Boxed::new(part.build()?),
-            Self::RandomAperture(few) => Boxed::new(RandomAperture::new().least(few.least.unwrap_or(1))),
+            Self::RandomAperture(few) => Boxed::new(few.build()?),
             Self::OrcaWeighted(reports) => Boxed::new(reports.build()?),
             Self::Prequal(probes) => Boxed::new(
                 Prequal::new()
@@ -366,6 +372,13 @@ impl Ring {
 impl Part {
     fn build(&self) -> Result<Aperture, InvalidSetting> {
         Ok(Aperture::new(self.instance, self.peers)?.least(self.least.unwrap_or(12)))
+    }
+}
+
+impl Few {
+    fn build(&self) -> Result<RandomAperture, InvalidSetting> {
+        let band = (self.low.unwrap_or(0.875), self.high.unwrap_or(1.125));
+        RandomAperture::new().least(self.least.unwrap_or(1)).band(band.0, band.1)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The layers around a balancer, and its ejection and health checks.
 
 mod backoff;
+mod breaker;
 mod budget;
 mod ejection;
 mod gradient;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use self::{
+    breaker::breaker,
     ejection::ejection,
     hedge::hedge,
     limit::limit,
@@ -28,8 +30,8 @@ pub use self::{
 };
 use super::checked;
 use crate::{
-    eject::Ejection, failfast::FailfastLayer, hedge::HedgeLayer, limit::LimitLayer, retry::RetryLayer,
-    throttle::ThrottleLayer,
+    breaker::BreakerLayer, eject::Ejection, failfast::FailfastLayer, hedge::HedgeLayer, limit::LimitLayer,
+    retry::RetryLayer, throttle::ThrottleLayer,
 };
 
 /// What protects callers and endpoints from each other. A part that is left out is off, but for ejection, which
@@ -79,6 +81,9 @@ pub struct Layers {
     /// For how long requests wait for a service that is not ready.
     #[serde(deserialize_with = "failfast")]
     pub failfast: Option<FailfastLayer>,
+    /// When a service that keeps failing is left alone.
+    #[serde(deserialize_with = "breaker")]
+    pub breaker: Option<BreakerLayer>,
 }
 
 /// Limits of time; none unless given.

@@ -1,0 +1,206 @@
+//! A service that fails is left alone, and one request at a time finds out about it. Time is paused throughout.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod scripted;
+
+use std::time::Duration;
+
+use http::Request;
+use micro_balance::{
+    Balance, NotSent, Overloaded, Unsent,
+    breaker::{BreakerLayer, Rate, State},
+    policy::RoundRobin,
+    retry::{Backoff, RetryLayer},
+};
+use scripted::*;
+use serde_json::Value;
+use tokio::time::{advance, sleep};
+use tower::{BoxError, ServiceExt, discover::ServiceList, service_fn};
+use tower_layer::Layer;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The first so many in a row, for ten seconds.
+fn after(failures: u32) -> BreakerLayer {
+    let layer = BreakerLayer::new().consecutive_failures(failures).success_rate(None);
+    layer.backoff(Backoff::constant(10 * SECOND))
+}
+
+fn is_turned_away(error: &BoxError) -> bool {
+    let causes = std::iter::successors(Some(&**error as &(dyn std::error::Error + 'static)), |e| e.source());
+    NotSent::is(error.as_ref()) && causes.into_iter().any(|cause| cause.is::<Overloaded>())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_fails_is_left_alone_until_one_request_finds_it_well() {
+    let layer = after(2);
+    let inner = Scripted::new([fail("broken"), fail("broken")]);
+    let service = layer.layer(inner.clone());
+    for left in [State::Closed, State::Open { left: 10 * SECOND }] {
+        assert!(!is_turned_away(&service.clone().oneshot(get("/")).await.unwrap_err()));
+        assert_eq!(layer.state(), left);
+    }
+    advance(9 * SECOND).await;
+    let error = service.clone().oneshot(get("/turned-away")).await.unwrap_err();
+    assert!(is_turned_away(&error));
+    let (request, why) = Unsent::<Request<Frames>>::take(error).unwrap();
+    let why = std::error::Error::source(&why).unwrap().to_string();
+    assert_eq!(
+        (request.uri().path(), &*why),
+        ("/turned-away", "the service fails, and is left alone for 1s more")
+    );
+
+    advance(SECOND).await;
+    assert_eq!(layer.state(), State::HalfOpen);
+    inner.push(Answer::Wait(SECOND));
+    let finds_out = tokio::spawn(service.clone().oneshot(get("/")));
+    sleep(SECOND / 2).await;
+    let error = service.clone().oneshot(get("/")).await.unwrap_err();
+    assert!(is_turned_away(&error), "one at a time");
+    assert!(finds_out.await.unwrap().is_ok());
+    assert_eq!((layer.state(), inner.attempts().len()), (State::Closed, 3));
+    // It begins anew.
+    (0..3).for_each(|_| inner.push(fail("broken")));
+    let _ = service.clone().oneshot(get("/")).await;
+    assert_eq!(layer.state(), State::Closed);
+}
+
+/// `data/policies/outlier_detection.json`, `finagle_consecutive`: without what it calls `orElse`, as there is one wait here
+/// whichever rule it was. Nobody revives a service by hand; a success has the same effect.
+#[tokio::test(start_paused = true)]
+async fn so_many_in_a_row_are_those_of_finagle() {
+    let table: Value = serde_json::from_str(include_str!("data/outlier_detection.json")).unwrap();
+    for row in table["finagle_consecutive"].as_array().unwrap().iter().filter(|row| row["orElse"].is_null()) {
+        let layer = after(row["n"].as_u64().unwrap() as u32).backoff(Backoff::constant(5 * SECOND));
+        let inner = Scripted::default();
+        let service = layer.layer(inner.clone());
+        let mut out = row["out"].as_array().unwrap().iter();
+        for event in row["events"].as_str().unwrap().split(' ') {
+            inner.push(if event == "F" { fail("broken") } else { status(200, &[]) });
+            let _ = service.clone().oneshot(get("/")).await;
+            let left = if event == "F" { out.next().unwrap().as_u64() } else { None };
+            let state = left.map(|seconds| State::Open { left: seconds as u32 * SECOND });
+            assert_eq!(layer.state(), state.unwrap_or(State::Closed), "{row}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_time_in_a_row_it_is_longer_and_anew_once_it_was_well() {
+    let doubles = Backoff::exponential(5 * SECOND, 2.0, 300 * SECOND).unwrap();
+    let layer = after(1).backoff(doubles.jitter(micro_balance::retry::Jitter::None));
+    let inner = Scripted::default();
+    let service = layer.layer(inner.clone());
+    for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
+        inner.push(fail("broken"));
+        let _ = service.clone().oneshot(get("/")).await;
+        let State::Open { left } = layer.state() else { panic!("{:?}", layer.state()) };
+        assert_eq!(left, seconds * SECOND);
+        advance(left).await;
+    }
+    inner.push(status(200, &[]));
+    inner.push(fail("broken"));
+    let _ = service.clone().oneshot(get("/")).await;
+    let _ = service.clone().oneshot(get("/")).await;
+    assert_eq!(layer.state(), State::Open { left: 5 * SECOND });
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_it_is_left_alone_as_finagle_leaves_it() {
+    let layer = BreakerLayer::new().seed(1);
+    let inner = Scripted::default();
+    let service = layer.layer(inner.clone());
+    // Two of three: never five in a row, but fewer than 0.8.
+    let mut sent = 0;
+    while layer.state() == State::Closed {
+        inner.push(if sent % 3 == 0 { fail("broken") } else { status(200, &[]) });
+        let _ = service.clone().oneshot(get("/")).await;
+        advance(SECOND).await;
+        sent += 1;
+    }
+    assert!((30..=33).contains(&sent), "{sent}: after the first half minute");
+    let State::Open { left } = layer.state() else { panic!("{:?}", layer.state()) };
+    assert!((2 * SECOND..=5 * SECOND).contains(&(left + SECOND)), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn statuses_are_failures_if_they_are_read_and_those_of_grpc_in_trailers_too() {
+    let opaque = after(1);
+    let inner = Scripted::new([status(503, &[])]);
+    assert!(opaque.layer(inner).oneshot(get("/")).await.is_ok());
+    assert_eq!(opaque.state(), State::Closed);
+    for (answer, fails) in [
+        (status(500, &[]), true),
+        (status(429, &[]), true),
+        (status(404, &[]), false),
+        (grpc(14, &[]), true),
+        (grpc(5, &[]), false),
+        (grpc_trailers(&["a"], 13, &[]), true),
+        (grpc_trailers(&["a"], 0, &[]), false),
+    ] {
+        let layer = after(1).http();
+        let response = layer.layer(Scripted::new([answer])).oneshot(call(&["x"])).await.unwrap();
+        let of = format!("{:?} {:?}", response.status(), response.headers());
+        collect(response.into_body()).await;
+        assert_eq!(matches!(layer.state(), State::Open { .. }), fails, "{of}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_sent_and_what_was_given_up_say_nothing() {
+    let layer = after(1);
+    let inner = Scripted::new([fail(NotSent::new("connection refused"))]);
+    let service = layer.layer(inner.clone());
+    let _ = service.clone().oneshot(get("/")).await;
+    inner.push(Answer::Hang);
+    let _ = tokio::time::timeout(SECOND, service.clone().oneshot(get("/"))).await;
+    assert_eq!(layer.state(), State::Closed);
+
+    // One that began before it was left alone tells nothing of how it is since.
+    inner.push(Answer::Wait(SECOND));
+    inner.push(fail("broken"));
+    let early = tokio::spawn(service.clone().oneshot(get("/")));
+    tokio::task::yield_now().await;
+    let _ = service.clone().oneshot(get("/")).await;
+    assert!(early.await.unwrap().is_ok());
+    assert_eq!(layer.state(), State::Open { left: 9 * SECOND });
+
+    // Who was to find out gave up: the next one does.
+    advance(9 * SECOND).await;
+    inner.push(Answer::Hang);
+    let _ = tokio::time::timeout(SECOND, service.clone().oneshot(get("/"))).await;
+    assert_eq!(layer.state(), State::HalfOpen);
+    inner.push(status(200, &[]));
+    assert!(service.oneshot(get("/")).await.is_ok());
+    assert_eq!(layer.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_turned_away_is_not_sent_again_and_below_a_balancer_goes_elsewhere() {
+    let layer = after(1);
+    let inner = Scripted::new([fail("broken")]);
+    let service = RetryLayer::new().layer(layer.layer(inner.clone()));
+    let posted = Request::post("http://greeter/").body(Frames::default()).unwrap();
+    assert!(!is_turned_away(&service.clone().oneshot(posted).await.unwrap_err()));
+    assert!(is_turned_away(&service.oneshot(get("/")).await.unwrap_err()));
+    assert_eq!(inner.attempts().len(), 1);
+
+    let replica = |well: bool| {
+        after(1).layer(service_fn(move |(): ()| async move { if well { Ok(()) } else { Err("broken") } }))
+    };
+    let replicas = ServiceList::new::<()>(vec![replica(false), replica(true)]);
+    let ejection = micro_balance::Ejection::off();
+    let balance = Balance::builder(replicas).policy(RoundRobin::new()).ejection(ejection).build();
+    sleep(SECOND / 100).await;
+    let mut failed = 0;
+    for _ in 0..20 {
+        failed += usize::from(balance.clone().oneshot(()).await.is_err());
+    }
+    assert_eq!(failed, 1);
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused() {
+    assert!(Rate::of_requests(1.5, 10).is_err() && Rate::within(-0.1, SECOND).is_err());
+    assert!(Rate::of_requests(0.5, 0).is_err() && Rate::within(0.5, Duration::ZERO).is_err());
+}
