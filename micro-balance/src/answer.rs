@@ -26,6 +26,14 @@ pub trait Answer<Res>: Clone + Send + Sync + 'static {
     /// Whether the service says that it cannot cope.
     fn is_overload(&self, answer: &Res) -> bool;
 
+    /// Whether the service says that it failed, for whatever reason. The same as overload unless given.
+    ///
+    /// Of [`Http`] these are 5xx and, in the head of an answer, gRPC's DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED,
+    /// INTERNAL, UNAVAILABLE and DATA_LOSS.
+    fn is_failure(&self, answer: &Res) -> bool {
+        self.is_overload(answer)
+    }
+
     /// Keeps `guard` until the answer ends.
     fn hold<G>(&self, answer: Res, guard: G) -> Self::Held<G>;
 }
@@ -58,6 +66,13 @@ impl<C: Body> Answer<Response<C>> for Http {
                 ),
             },
             _ => false,
+        }
+    }
+
+    fn is_failure(&self, answer: &Response<C>) -> bool {
+        match grpc_status(answer.headers()) {
+            Some(code) => matches!(code, 4 | 8 | 10 | 13 | 14 | 15),
+            None => answer.status().is_server_error(),
         }
     }
 

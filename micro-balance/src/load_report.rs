@@ -171,6 +171,41 @@ mod tests {
         assert_eq!(weigh(&all, &["named_metrics.queue", "utilization.disk"], 1.0), Some(0.5));
     }
 
+    fn read(row: &serde_json::Value) -> LoadReport {
+        let number = |name: &str| row[name].as_f64().unwrap_or_default();
+        let named = ["foo", "bar"].iter().filter(|name| row[**name].is_f64());
+        LoadReport {
+            application_utilization: number("app"),
+            cpu_utilization: number("cpu"),
+            named_metrics: named.map(|name| ((*name).to_owned(), number(name))).collect(),
+            ..report(number("qps"), number("eps"))
+        }
+    }
+
+    #[test]
+    fn reports_weigh_what_they_weigh_in_envoy_and_grpc() {
+        let data: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/data/orca_reports.json")).unwrap();
+        for row in data["weights"].as_array().unwrap() {
+            let weight = weigh(&read(row), &["named_metrics.foo"], row["penalty"].as_f64().unwrap());
+            // Envoy's are whole numbers.
+            let close = |weight: f64, whole: u64| (0.0..1.0).contains(&(weight + 1e-9 - whole as f64));
+            let holds = match row["weight"].as_u64() {
+                None => weight.is_none(),
+                Some(whole) => weight.is_some_and(|weight| close(weight, whole)),
+            };
+            assert!(holds, "{weight:?}: {row}");
+        }
+        for row in data["shares"].as_array().unwrap() {
+            let weights =
+                row["reports"].as_array().unwrap().iter().map(|it| weigh(&read(it), &[], 1.0).unwrap());
+            let weights: Vec<_> = weights.collect();
+            for (weight, share) in weights.iter().zip(row["shares"].as_array().unwrap()) {
+                assert!((weight / weights[0] - share.as_f64().unwrap()).abs() < 1e-6, "{weights:?}: {row}");
+            }
+        }
+    }
+
     #[test]
     fn a_report_is_read_from_trailers_padded_or_not() {
         let bytes = LoadReport { application_utilization: 0.5, ..report(10.0, 0.0) }.encode_to_vec();

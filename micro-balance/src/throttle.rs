@@ -36,7 +36,7 @@ const ACCEPTED: usize = 1;
 /// A request is turned away with probability `max(0, (requests - k * accepted) / (requests + 1))`, over the
 /// last two minutes and with `k` = 2: adaptive throttling,
 /// <https://sre.google/sre-book/handling-overload/#eq2101>. A request counts once it has ended, as one that is under way
-/// has not been turned away.
+/// has not been turned away. [`ThrottleLayer::envoy`] goes by the success rate instead.
 ///
 /// ```
 /// use micro_balance::throttle::ThrottleLayer;
@@ -50,8 +50,18 @@ const ACCEPTED: usize = 1;
 pub struct ThrottleLayer<T = Opaque> {
     counts: Arc<Sliding<2>>,
     chance: Arc<Chance>,
-    k: f64,
+    rule: Rule,
     answer: T,
+}
+
+/// How many requests are turned away.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    k: f64,
+    aggression: f64,
+    most: f64,
+    /// Whether any failure is as good as a request turned away, and only what was sent counts.
+    success: bool,
 }
 
 impl Default for ThrottleLayer {
@@ -63,23 +73,34 @@ impl Default for ThrottleLayer {
 impl ThrottleLayer {
     /// Counts over two minutes, with `k` = 2.
     pub fn new() -> Self {
-        Self {
-            counts: Arc::new(Sliding::new(Duration::from_secs(120))),
-            chance: Arc::new(Chance::new(fastrand::u64(..))),
-            k: 2.0,
-            answer: Opaque,
-        }
+        Self::by(Rule { k: 2.0, aggression: 1.0, most: 1.0, success: false }, Duration::from_secs(120))
     }
 
-    /// Reads HTTP and gRPC statuses that mean overload; otherwise only errors do.
+    /// Envoy's admission control: turns requests away once fewer than 95 % of those that were sent in the last 30 s went
+    /// well, and four of five at most,
+    /// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/admission_control_filter>.
+    ///
+    /// What did not go well are, beside errors, answers that
+    /// [say that the service failed](crate::Answer::is_failure).
+    pub fn envoy() -> Self {
+        let rule = Rule { k: 1.0 / 0.95, aggression: 1.0, most: 0.8, success: true };
+        Self::by(rule, Duration::from_secs(30))
+    }
+
+    fn by(rule: Rule, window: Duration) -> Self {
+        let counts = Arc::new(Sliding::new(window));
+        Self { counts, chance: Arc::new(Chance::new(fastrand::u64(..))), rule, answer: Opaque }
+    }
+
+    /// Reads HTTP and gRPC statuses in the heads of answers; otherwise only errors are failures.
     pub fn http(self) -> ThrottleLayer<Http> {
-        ThrottleLayer { counts: self.counts, chance: self.chance, k: self.k, answer: Http }
+        ThrottleLayer { counts: self.counts, chance: self.chance, rule: self.rule, answer: Http }
     }
 }
 
 impl<T> ThrottleLayer<T> {
     /// How many requests are sent for each that is accepted: 2 lets the service see twice what it can take,
-    /// and so learn at once when it recovers.
+    /// and so learn at once when it recovers. Of [`ThrottleLayer::envoy`] 1 divided by the success rate that is enough.
     ///
     /// # Errors
     ///
@@ -88,7 +109,33 @@ impl<T> ThrottleLayer<T> {
         if !(k.is_finite() && k >= 1.0) {
             return Err(InvalidSetting::new("k of adaptive throttling", k, "at least 1"));
         }
-        self.k = k;
+        self.rule.k = k;
+        Ok(self)
+    }
+
+    /// Turns more away, the root of this order of the part that it would be; 1 unless given.
+    ///
+    /// # Errors
+    ///
+    /// When `aggression` is not a number from 1 on.
+    pub fn aggression(mut self, aggression: f64) -> Result<Self, InvalidSetting> {
+        if !(aggression.is_finite() && aggression >= 1.0) {
+            return Err(InvalidSetting::new("the aggression of throttling", aggression, "at least 1"));
+        }
+        self.rule.aggression = aggression;
+        Ok(self)
+    }
+
+    /// Turns away at most this part of the requests; all there are unless given, as long as nothing is accepted.
+    ///
+    /// # Errors
+    ///
+    /// When `part` is not from 0 to 1.
+    pub fn at_most(mut self, part: f64) -> Result<Self, InvalidSetting> {
+        if !(0.0..=1.0).contains(&part) {
+            return Err(InvalidSetting::new("the part that is turned away", part, "from 0 to 1"));
+        }
+        self.rule.most = part;
         Ok(self)
     }
 
@@ -112,7 +159,8 @@ impl<T> ThrottleLayer<T> {
 
     fn part(&self, requests: i64, accepted: i64) -> f64 {
         let (requests, accepted) = (requests as f64, accepted as f64);
-        ((requests - self.k * accepted) / (requests + 1.0)).max(0.0)
+        let part = ((requests - self.rule.k * accepted) / (requests + 1.0)).max(0.0);
+        part.powf(1.0 / self.rule.aggression).min(self.rule.most)
     }
 
     /// Draws a request's lot, and counts it if it is turned away.
@@ -120,7 +168,7 @@ impl<T> ThrottleLayer<T> {
         self.counts.add(REQUESTS, 0, Instant::now());
         let rejection = self.part(self.counts.sum(REQUESTS), self.counts.sum(ACCEPTED));
         let admitted = rejection <= 0.0 || self.chance.fraction() >= rejection;
-        if !admitted {
+        if !admitted && !self.rule.success {
             self.counts.put(REQUESTS, 1);
         }
         admitted
@@ -130,7 +178,7 @@ impl<T> ThrottleLayer<T> {
 impl<T> fmt::Debug for ThrottleLayer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThrottleLayer")
-            .field("k", &self.k)
+            .field("rule", &self.rule)
             .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
@@ -167,14 +215,14 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let ThrottleLayer { counts, answer, .. } = &self.layer;
+        let ThrottleLayer { counts, answer, rule, .. } = &self.layer;
         let (counts, answer, sent) = (counts.clone(), answer.clone(), self.layer.admit());
         let state = if sent {
             State::Calling(self.inner.call(request))
         } else {
             State::Rejected(Some(Unsent::new(request, Overloaded(Reason::Throttled)).into()))
         };
-        ResponseFuture { state, counted: Counted { counts, sent }, answer }
+        ResponseFuture { state, counted: Counted { counts, sent }, answer, success: rule.success }
     }
 }
 
@@ -201,6 +249,7 @@ pub struct ResponseFuture<F, T> {
     state: State<F>,
     counted: Counted,
     answer: T,
+    success: bool,
 }
 
 #[pin_project(project = Now)]
@@ -227,7 +276,8 @@ where
             }
         };
         match &result {
-            Ok(answer) if this.answer.is_overload(answer) => {}
+            Ok(answer) if *this.success && this.answer.is_failure(answer) => {}
+            Ok(answer) if !*this.success && this.answer.is_overload(answer) => {}
             Ok(_) => this.counted.counts.put(ACCEPTED, 1),
             // Never sent, so never turned away by the service: it does not count as a request either.
             Err(error) if NotSent::is(error.as_ref()) => this.counted.sent = false,

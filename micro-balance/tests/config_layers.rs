@@ -174,6 +174,10 @@ fn every_layer_is_read() {
     assert!(layers.failfast.is_some());
     let breaker = format!("{:?}", layers.breaker.unwrap());
     assert!(breaker.contains("failures: 6") && breaker.contains("required: 0.5"), "{breaker}");
+    let throttle =
+        read("throttle = { preset = \"envoy\", aggression = 2.0, at_most = 0.5 }").unwrap().throttle;
+    let throttle = format!("{throttle:?}");
+    assert!(throttle.contains("aggression: 2.0, most: 0.5, success: true"), "{throttle}");
     for rate in ["{}", "{ requests = 100 }", "{ required = 0.0 }"] {
         assert!(read(&format!("breaker.success_rate = {rate}")).unwrap().breaker.is_some(), "{rate}");
     }
@@ -359,6 +363,9 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("limit.gradient2.long = 1", "limit.gradient2.long", "unknown field"),
         ("limit.cubic = {}", "limit.cubic", "unknown variant"),
         ("throttle.k = 0.5", "throttle.k", "at least 1"),
+        ("throttle.aggression = 0.5", "throttle.aggression", "at least 1"),
+        ("throttle.at_most = 80", "throttle.at_most", "0 to 1"),
+        ("throttle.preset = \"google\"", "throttle.preset", "unknown variant"),
         ("throttle.window = \"0s\"", "throttle.window", "more than no time"),
         ("throttle.ratio = 0.5", "throttle.ratio", "unknown field"),
         ("breaker = 5", "breaker", "may be empty"),

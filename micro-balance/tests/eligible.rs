@@ -127,6 +127,21 @@ fn zones_are_routed_to_as_envoy_routes() {
 }
 
 #[test]
+fn zones_that_only_some_have_are_routed_to_as_envoy_routes() {
+    let data = data(include_str!("data/envoy_zones_apart.json"));
+    for row in data["routes"].as_array().unwrap() {
+        let aware = ZoneAware::new(row["zone"].as_str().unwrap(), zones(&row["local"]));
+        let aware = aware.least(row["least"].as_u64().unwrap() as usize);
+        let route = aware.route(&zones(&row["upstream"]));
+        assert_eq!(route.as_ref().map(|route| route.local), row["stays"].as_u64(), "{row}");
+        for pick in row["picks"].as_array().unwrap_or(&Vec::new()) {
+            let zone = route.as_ref().unwrap().residual(pick[0].as_u64().unwrap());
+            assert_eq!(zone, pick[1].as_str(), "{pick} of {row}");
+        }
+    }
+}
+
+#[test]
 fn zones_are_not_told_apart_where_that_would_not_be_fair() {
     let zones = |counts: &[(&str, u32)]| -> Zones {
         counts.iter().map(|&(zone, count)| (zone.to_owned(), count)).collect()

@@ -16,13 +16,14 @@ use std::{
 
 use http::Request;
 use micro_balance::{
-    NotSent, Overloaded, Unsent,
+    Http, NotSent, Overloaded, Unsent,
     failfast::FailfastLayer,
     limit::{Aimd, Algorithm, Gradient, Gradient2, LimitLayer, Sample, Vegas},
     retry::RetryLayer,
     throttle::ThrottleLayer,
 };
 use scripted::*;
+use serde_json::Value;
 use tokio::{
     sync::Semaphore,
     time::{Instant, advance, sleep},
@@ -404,6 +405,62 @@ async fn throttling_follows_its_formula_and_leaves_the_healthy_alone() {
     }
     assert!((layer.rejection() - 20.0 / 121.0).abs() < 1e-9, "{}", layer.rejection());
     assert!(ThrottleLayer::new().k(0.5).is_err() && ThrottleLayer::new().k(f64::NAN).is_err());
+}
+
+/// A hundred requests at once, so many of which go well.
+async fn hundred(layer: ThrottleLayer<Http>, well: u64) -> f64 {
+    let answers = (0..100).map(|n| late(MS, if n < well { 200 } else { 500 }, &[]));
+    let service = layer.layer(Scripted::new(answers));
+    futures_util::future::join_all((0..100).map(|_| service.clone().oneshot(get("/")))).await;
+    layer.rejection()
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_the_success_rate_as_many_are_turned_away_as_by_envoy() {
+    let data: Value = serde_json::from_str(include_str!("data/envoy_admission_control.json")).unwrap();
+    for rule in data["rejection"].as_array().unwrap() {
+        let number = |name: &str| rule[name].as_f64().unwrap();
+        for row in rule["rows"].as_array().unwrap() {
+            let layer = ThrottleLayer::envoy().k(1.0 / number("threshold")).unwrap().http();
+            let layer = layer.aggression(number("aggression")).unwrap().at_most(number("most")).unwrap();
+            let (part, expected) = (hundred(layer, row[0].as_u64().unwrap()).await, row[1].as_f64().unwrap());
+            assert!((part - expected).abs() < 0.01, "{part}: {row} of {rule}");
+        }
+    }
+    let defaults = &data["defaults"];
+    let same = ThrottleLayer::envoy().k(1.0 / defaults["threshold"].as_f64().unwrap()).unwrap();
+    let same = same.aggression(defaults["aggression"].as_f64().unwrap()).unwrap();
+    let same = same.at_most(defaults["most"].as_f64().unwrap()).unwrap();
+    let rule = |layer: &ThrottleLayer| format!("{layer:?}").split(" }").next().unwrap().to_owned();
+    assert_eq!(rule(&same), rule(&ThrottleLayer::envoy()));
+    // It is forgotten after half a minute, and what was turned away is not counted.
+    let layer = ThrottleLayer::envoy().http();
+    assert!((hundred(layer.clone(), 0).await - 0.8).abs() < 1e-9);
+    let service = layer.layer(Scripted::new((0..100).map(|_| status(500, &[]))));
+    futures_util::future::join_all((0..100).map(|_| service.clone().oneshot(get("/")))).await;
+    assert!((layer.rejection() - 0.8).abs() < 1e-9);
+    advance(Duration::from_secs(defaults["window_s"].as_u64().unwrap())).await;
+    assert_eq!(layer.rejection(), 0.0);
+    assert!(ThrottleLayer::new().aggression(0.5).is_err() && ThrottleLayer::new().at_most(1.1).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_went_well_is_what_went_well_by_envoy() {
+    let data: Value = serde_json::from_str(include_str!("data/envoy_admission_control.json")).unwrap();
+    let fails = &data["success"];
+    let failed = async |answer: Answer| {
+        let layer = ThrottleLayer::envoy().http();
+        layer.layer(Scripted::new([answer])).oneshot(get("/")).await.unwrap();
+        layer.rejection() > 0.0
+    };
+    for code in 0..=16 {
+        let expected = fails["grpc_fails"].as_array().unwrap().contains(&code.into());
+        assert_eq!(failed(grpc(code, &[])).await, expected, "{code}");
+    }
+    for code in 200..600 {
+        let expected = u64::from(code) >= fails["http_fails_from"].as_u64().unwrap();
+        assert_eq!(failed(status(code, &[])).await, expected, "{code}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

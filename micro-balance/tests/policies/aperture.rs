@@ -46,6 +46,22 @@ async fn a_part_has_the_endpoints_that_finagle_gives_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_wraps_around_as_the_ranges_of_finagles_ring_do() {
+    let data: Value = serde_json::from_str(include_str!("../data/finagle_ring.json")).unwrap();
+    let set = Set::weighing(&[1; 10]).await;
+    for case in data["ranges"].as_array().unwrap() {
+        let part = policy(case).least(case["least"].as_u64().unwrap() as u32).table(&set.endpoints);
+        let (included, insides): (Vec<_>, Vec<_>) = part.endpoints().unzip();
+        assert_eq!(included, numbers::<usize>(&case["included"]), "{case}");
+        let half = numbers::<usize>(&case["half"]);
+        for (index, inside) in included.into_iter().zip(insides) {
+            let expected = if half.contains(&index) { 0.5 } else { 1.0 };
+            assert!((inside - expected).abs() < 1e-6, "{inside} of {index}: {case}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_clients_together_load_all_endpoints_alike() {
     for (peers, servers) in [(10, 100), (7, 30), (40, 13), (100, 100), (3, 5)] {
         let set = Set::weighing(&vec![1; servers]).await;

@@ -371,6 +371,22 @@ async fn the_ketama_ring_sends_keys_where_nginx_sends_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_ketama_ring_sends_keys_where_pingora_sends_them() {
+    let data: Value = serde_json::from_str(include_str!("../data/pingora_ketama.json")).unwrap();
+    let servers: Vec<_> = data["servers"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    for (picks, count) in data["picks"].as_array().unwrap().iter().zip([3, 2]) {
+        let named = |id: &&str| ((*id).to_owned(), Attributes::default());
+        let set = Set::described(servers.iter().take(count).map(named).collect()).await;
+        let policy = RingHash::ketama();
+        let table = policy.table(&set.endpoints);
+        for (number, expected) in numbers::<usize>(picks).into_iter().enumerate() {
+            let pick = set.pick(&policy, &table, policy.hash(format!("test{number}").as_bytes()).0, 0);
+            assert_eq!(set.endpoints[pick].id(), servers[expected], "test{number} of {count}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rendezvous_moves_only_the_keys_of_who_goes_and_each_to_its_second_choice() {
     for weights in [[1, 1, 1, 1, 1], [1, 2, 3, 4, 5]] {
         let describe = |(id, weight)| (id, Attributes { weight, ..Attributes::default() });

@@ -14,7 +14,7 @@ pub type Zones = BTreeMap<String, u32>;
 /// zones that have more endpoints than clients. Envoy's zone aware routing,
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/zone_aware>.
 ///
-/// It takes at least two zones and six endpoints.
+/// It takes clients and endpoints in at least two zones each, and six endpoints.
 #[derive(Clone)]
 #[must_use]
 pub struct ZoneAware {
@@ -47,13 +47,13 @@ impl ZoneAware {
         self
     }
 
-    /// The rule for these endpoints; `None` where there are too few, or no peers in the own zone.
+    /// The rule for these endpoints; `None` where there are too few, or no peers in the own zone or in none beside it.
     pub fn route(&self, endpoints: &Zones) -> Option<Route> {
         let peers = (self.peers)();
         let total: u32 = endpoints.values().sum();
-        let zones = endpoints.values().filter(|&&count| count > 0).count();
+        let parted = |counts: &Zones| counts.values().filter(|&&count| count > 0).count() >= 2;
         let known = peers.get(&self.zone).is_some_and(|&count| count > 0);
-        if !known || zones < 2 || (total as usize) < self.least {
+        if !known || !parted(&peers) || !parted(endpoints) || (total as usize) < self.least {
             return None;
         }
         let local = endpoints.get(&self.zone).copied().unwrap_or(0);
