@@ -134,6 +134,7 @@ fn every_layer_is_read() {
         call = "5s"
         attempt = "1s"
         idle = "30s"
+        response = "1h"
 
         [retry]
         attempts = 4
@@ -170,6 +171,7 @@ fn every_layer_is_read() {
     "#;
     let layers = read(text).unwrap();
     assert_eq!(layers.timeout.attempt, Some(Duration::from_secs(1)));
+    assert_eq!(layers.timeout.response, Some(Duration::from_secs(3_600)));
     assert!(layers.retry.is_some() && layers.hedge.is_some() && layers.throttle.is_some());
     assert!(layers.failfast.is_some());
     let breaker = format!("{:?}", layers.breaker.unwrap());
@@ -178,7 +180,7 @@ fn every_layer_is_read() {
         read("throttle = { preset = \"envoy\", aggression = 2.0, at_most = 0.5 }").unwrap().throttle;
     let throttle = format!("{throttle:?}");
     assert!(throttle.contains("aggression: 2.0, most: 0.5, success: true"), "{throttle}");
-    for rate in ["{}", "{ requests = 100 }", "{ required = 0.0 }"] {
+    for rate in ["{}", "{ requests = 100 }", "{ required = 0.0 }", "{ window = \"10s\", exact = true }"] {
         assert!(read(&format!("breaker.success_rate = {rate}")).unwrap().breaker.is_some(), "{rate}");
     }
     assert_eq!(layers.limit.unwrap().limit(), 10);
@@ -376,6 +378,7 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("breaker.success_rate.requests = 0", "breaker.success_rate.requests", "at least 1"),
         ("breaker.success_rate = { requests = 9, window = \"9s\" }", "breaker.success_rate", "either"),
         ("breaker.success_rate = { requests = 9, min_requests = 9 }", "breaker.success_rate", "of a window"),
+        ("breaker.success_rate = { requests = 9, exact = true }", "breaker.success_rate", "of a window"),
         ("breaker.backoff.constant.waits = \"1s\"", "breaker.backoff.constant.waits", "unknown field"),
         ("failfast = \"3s\"", "failfast", "{ limit = "),
         ("timeout = \"5s\"", "timeout", "{ call = "),

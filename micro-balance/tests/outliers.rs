@@ -356,6 +356,34 @@ async fn gateways_failures_and_broken_connections_are_told_from_the_endpoints_ow
     assert_eq!(web(apart(), &half(404)).await, None);
 }
 
+/// Envoy's BasicFlowGatewayFailure: failures of any kind are noticed at the fifth, those of gateways ejected for at the seventh.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_not_enforced_leaves_the_others_as_they_are() {
+    let envoy = || {
+        let ejection =
+            Ejection::envoy().gateway_failures(5).enforcing(Reason::Failures, 0).success_rate(None);
+        ejection.failure_percentage(None).base(Duration::from_secs(60))
+    };
+    let flow = [503, 500, 503, 503, 503, 503, 503];
+    assert_eq!(web(envoy(), &flow[..6]).await, None);
+    assert_eq!(web(envoy(), &flow).await, Some(Reason::GatewayFailures));
+    assert_eq!(web(envoy(), &[503; 5]).await, Some(Reason::GatewayFailures), "both at once");
+    assert_eq!(web(envoy(), &[500; 20]).await, None);
+    // Nor does a detector that compares: most requests of the interval failed, which is not enforced.
+    let both = || {
+        let percentage = FailurePercentage::default().request_volume(1);
+        let ejection = Ejection::off().consecutive_failures(5).failure_percentage(percentage);
+        ejection.enforcing(Reason::FailurePercentage, 0).interval(ms(1_000)).base(Duration::from_secs(60))
+    };
+    let (fakes, _hand, balance) = fleet(5, 1, both()).await;
+    send(&balance, 5 * 4).await;
+    sleep(ms(1_000)).await;
+    assert_eq!(found(&balance, Reason::FailurePercentage), (0, 1));
+    send(&balance, 5).await;
+    settle().await;
+    assert_eq!(balance.endpoints()[0].ejected, Some(Reason::Failures), "{fakes:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn those_ejected_together_do_not_come_back_together() {
     let ejection = Ejection::off()

@@ -4,13 +4,15 @@
 
 mod scripted;
 
-use std::{pin::Pin, time::Duration};
+use std::{convert::Infallible, pin::Pin, time::Duration};
 
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body::{Body, Frame};
+use http_body_util::{BodyExt, StreamBody};
 use micro_balance::timeout::{Elapsed, IdleBody, IdleTimeoutLayer, Phase, TimeoutLayer};
 use scripted::*;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tower::ServiceExt;
 use tower_layer::Layer;
@@ -65,4 +67,40 @@ async fn a_response_may_last_but_not_pause() {
     let error = assert_ready!(poll(&mut body)).unwrap().unwrap_err();
     assert_eq!(error.to_string(), "the pause in the response took longer than 50ms");
     assert!(assert_ready!(poll(&mut body)).is_none() && body.is_end_stream());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_may_go_on_but_not_for_ever() {
+    let endless = |every: Duration| {
+        tower::service_fn(move |_: Request<Frames>| {
+            let frames = futures_util::stream::unfold((), move |()| async move {
+                sleep(every).await;
+                Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x"))), ()))
+            });
+            std::future::ready(Ok::<_, Infallible>(Response::new(StreamBody::new(Box::pin(frames)))))
+        })
+    };
+    // Frames now and then, and frames without a pause: both end at their time.
+    for every in [30 * MS, Duration::ZERO] {
+        let layer = IdleTimeoutLayer::new(50 * MS).lifetime(200 * MS);
+        let mut body = layer.layer(endless(every)).oneshot(get("/")).await.unwrap().into_body();
+        let began = Instant::now();
+        let error = loop {
+            match body.frame().await.unwrap() {
+                Ok(_) if every.is_zero() => advance(MS).await,
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(
+            (error.to_string().as_str(), began.elapsed()),
+            ("the response took longer than 200ms", 200 * MS)
+        );
+        assert!(body.frame().await.is_none());
+    }
+    // A pause that is too long comes first.
+    let layer = IdleTimeoutLayer::new(50 * MS).lifetime(200 * MS);
+    let body = layer.layer(endless(60 * MS)).oneshot(get("/")).await.unwrap().into_body();
+    let error = body.collect().await.unwrap_err();
+    assert_eq!(error.downcast_ref::<Elapsed>().unwrap().phase(), Phase::Pause);
 }

@@ -6,10 +6,8 @@ use tokio::time::Instant;
 
 use crate::{setting::InvalidSetting, sliding::Sliding};
 
-/// The part of requests that has to go well, as a moving average: over the last requests, or over the last while.
-///
-/// Finagle's failure accrual,
-/// <https://twitter.github.io/finagle/guide/Clients.html#failure-accrual>.
+/// The part of requests that has to go well: as a moving average over the last requests or the last while, as in Finagle's
+/// failure accrual, <https://twitter.github.io/finagle/guide/Clients.html#failure-accrual>, or as it is counted.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,6 +28,7 @@ pub struct Rate {
 enum Window {
     Requests(u32),
     Time(Duration),
+    Exact(Duration),
 }
 
 impl Rate {
@@ -62,6 +61,16 @@ impl Rate {
         Self::new(required, Window::Time(window), 5)
     }
 
+    /// At least `required` of the requests of the last `window` as they are counted, by its tenths and not on average, as soon
+    /// as there are 5: as linkerd's breaker goes, <https://linkerd.io/2/reference/circuit-breaking/>.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rate::within`].
+    pub fn exact(required: f64, window: Duration) -> Result<Self, InvalidSetting> {
+        Ok(Self { window: Window::Exact(window), ..Self::within(required, window)? })
+    }
+
     fn new(required: f64, window: Window, least: u32) -> Result<Self, InvalidSetting> {
         if !(0.0..=1.0).contains(&required) {
             return Err(InvalidSetting::new("a success rate", required, "from 0 to 1"));
@@ -84,38 +93,50 @@ pub(super) struct Average {
     requests: u64,
     /// The average, and where in its window that was: a number of requests, or seconds.
     last: Option<(f64, f64)>,
-    recent: Option<Sliding<1>>,
+    recent: Option<Sliding<2>>,
 }
+
+const ALL: usize = 0;
+const WELL: usize = 1;
 
 impl Average {
     pub(super) fn new(rate: Rate, now: Instant) -> Self {
         let recent = match rate.window {
             Window::Requests(_) => None,
-            Window::Time(window) => Some(Sliding::new(window)),
+            Window::Time(window) | Window::Exact(window) => Some(Sliding::new(window)),
         };
         Self { rate, began: now, requests: 0, last: None, recent }
     }
 
-    /// Takes how a request went, and says whether that is too low an average.
+    /// Takes how a request went, and says whether that is too low a rate.
     pub(super) fn is_too_low_after(&mut self, well: bool, now: Instant) -> bool {
         self.requests += 1;
-        let (at, window) = match self.rate.window {
-            Window::Requests(requests) => (self.requests as f64, f64::from(requests)),
-            Window::Time(window) => {
-                (now.saturating_duration_since(self.began).as_secs_f64(), window.as_secs_f64())
+        let (all, good) = self.recent.as_ref().map_or((i64::MAX, 0), |recent| {
+            recent.add(ALL, 1, now);
+            recent.put(WELL, well.into());
+            (recent.sum(ALL), recent.sum(WELL))
+        });
+        let age = now.saturating_duration_since(self.began);
+        let (full, rate) = match self.rate.window {
+            Window::Requests(requests) => {
+                (self.requests >= requests.into(), self.average(well, self.requests as f64, requests.into()))
             }
+            Window::Time(window) => {
+                (age >= window, self.average(well, age.as_secs_f64(), window.as_secs_f64()))
+            }
+            Window::Exact(_) => (true, good as f64 / all.max(1) as f64),
         };
+        full && all >= self.rate.least.into() && rate < self.rate.required
+    }
+
+    fn average(&mut self, well: bool, at: f64, window: f64) -> f64 {
         let sample = if well { 1.0 } else { 0.0 };
         let average = self.last.map_or(sample, |(average, last)| {
             let keep = ((last - at) / window).exp();
             average * keep + sample * (1.0 - keep)
         });
         self.last = Some((average, at));
-        let recent = self.recent.as_ref().map_or(i64::MAX, |recent| {
-            recent.add(0, 1, now);
-            recent.sum(0)
-        });
-        at >= window && recent >= self.rate.least.into() && average < self.rate.required
+        average
     }
 }
 
@@ -162,6 +183,28 @@ mod tests {
                 ),
             };
             assert_eq!(falls(rate.unwrap(), successes), expected, "{row}");
+        }
+    }
+
+    /// Its tests: a threshold, and which of the failures that come after so many successes is the first to be too many.
+    #[tokio::test(start_paused = true)]
+    async fn an_exact_rate_is_too_low_when_linkerds_is() {
+        for (required, least, successes, failure) in [(0.5, 0, 0, 1), (1.0, 4, 3, 1), (0.5, 5, 0, 5)] {
+            for apart in [Duration::ZERO, second()] {
+                let rate = Rate::exact(required, 10 * second()).unwrap().min_requests(least);
+                let mut now = Instant::now();
+                let mut average = Average::new(rate, now);
+                let mut goes = |well| {
+                    let low = average.is_too_low_after(well, now);
+                    now += apart;
+                    low
+                };
+                assert!((0..successes).all(|_| !goes(true)));
+                assert_eq!((1..).find(|_| goes(false)), Some(failure), "{rate:?}, {apart:?} apart");
+                // They are forgotten after the window.
+                now += 11 * second();
+                assert!(!average.is_too_low_after(true, now));
+            }
         }
     }
 

@@ -65,15 +65,16 @@ where
         let Some(slot) = self.slots.get(serial).filter(|slot| slot.health() == Health::Well) else { return };
         let enforced = settings.ejection.enforces(reason, self.driver.chance.fraction());
         let allowed = settings.ejection.allows(ejected, self.slots.len());
-        if !enforced {
-            // Spared until it happens once more.
-            slot.endpoint.stats().break_row();
-        }
+        // Spared until it happens once more; another row may be long enough all the same.
+        let other = if enforced { None } else { slot.endpoint.stats().spare(reason) };
         if enforced && allowed {
             self.eject(serial, reason);
         } else {
             settings.tally.count(reason, false);
             tracing::debug!(service = self.driver.name.as_deref(), endpoint = ?slot.key, %reason, enforced, ejected, "endpoint does badly and is not ejected");
+        }
+        if let Some(other) = other {
+            self.outlier(serial, other);
         }
     }
 

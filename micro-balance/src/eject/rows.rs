@@ -1,5 +1,6 @@
 //! Failures in a row, of each kind, in one word.
 
+use super::reason::Reason;
 use crate::classify::Fault;
 
 /// A lane of the word, and the most it counts to.
@@ -39,6 +40,17 @@ impl Rows {
         (self.0 & MOST) as u32
     }
 
+    /// The rows where that of `reason` begins anew; what is no row is none of theirs.
+    pub(crate) fn without(self, reason: Reason) -> Self {
+        let (any, gateway, local) = (self.any().into(), self.gateway().into(), self.local().into());
+        match reason {
+            Reason::Failures => Self::new(0, gateway, local),
+            Reason::GatewayFailures => Self::new(any, 0, local),
+            Reason::LocalFailures => Self::new(any, gateway, 0),
+            _ => self,
+        }
+    }
+
     /// The rows after one more failure. `apart` counts what fails on this side for itself: then it says
     /// nothing about what the endpoint answers, and an answer of any kind ends that row.
     pub(crate) fn after(self, fault: Fault, apart: bool) -> Self {
@@ -75,6 +87,15 @@ mod tests {
         assert_eq!(rows(&[Server, Local, Local, Local], true), (1, 0, 3));
         assert_eq!(rows(&[Local, Local, Server], true), (1, 0, 0), "an answer came");
         assert_eq!(rows(&[Gateway, Local, Gateway], true), (2, 2, 0));
+    }
+
+    #[test]
+    fn each_row_begins_anew_for_itself() {
+        let rows = Rows::new(3, 2, 1);
+        assert_eq!(rows.without(Reason::Failures), Rows::new(0, 2, 1));
+        assert_eq!(rows.without(Reason::GatewayFailures), Rows::new(3, 0, 1));
+        assert_eq!(rows.without(Reason::LocalFailures), Rows::new(3, 2, 0));
+        assert_eq!(rows.without(Reason::SuccessRate), rows);
     }
 
     #[test]

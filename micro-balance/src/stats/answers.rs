@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use super::{Ended, Report, Stats, load::REPORTED};
-use crate::{classify::Fault, clock::Moment, eject::Window, ewma::nanos, times::Times};
+use crate::{
+    classify::Fault,
+    clock::Moment,
+    eject::{Reason, Window},
+    ewma::nanos,
+    times::Times,
+};
 
 impl Stats {
     #[inline]
@@ -81,6 +87,11 @@ impl Stats {
     /// Starts to count failures in a row anew.
     pub(crate) fn break_row(&self) {
         self.record.break_row();
+    }
+
+    /// Has a row of failures that came to nothing begin anew, and says which other one is long enough.
+    pub(crate) fn spare(&self, reason: Reason) -> Option<Reason> {
+        self.home.settings.ejection.in_a_row(self.record.spare(reason)?)
     }
 
     /// Counts a failure. It costs the policy's penalty, or `hint` if that is longer: a fast failure must

@@ -3,7 +3,7 @@
 use crate::{
     atomic::{AtomicU64, Ordering::Relaxed},
     classify::Fault,
-    eject::Rows,
+    eject::{Reason, Rows},
 };
 
 /// How a request ended that was no success.
@@ -32,6 +32,21 @@ impl Record {
     /// Starts to count failures in a row anew.
     pub(super) fn break_row(&self) {
         self.0.store(Rows::NONE.word(), Relaxed);
+    }
+
+    /// Starts to count those of `reason` anew, and gives what is left of all; nothing where that is no row.
+    pub(super) fn spare(&self, reason: Reason) -> Option<Rows> {
+        let mut word = self.0.load(Relaxed);
+        loop {
+            let rows = Rows::of(word).without(reason);
+            if rows.word() == word {
+                return None;
+            }
+            match self.0.compare_exchange_weak(word, rows.word(), Relaxed, Relaxed) {
+                Ok(_) => return Some(rows),
+                Err(other) => word = other,
+            }
+        }
     }
 
     /// Counts a failure, and gives those in a row; for `apart` see [`Rows::after`].

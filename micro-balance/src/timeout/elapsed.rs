@@ -12,6 +12,8 @@ pub enum Phase {
     Attempt,
     /// A pause in the body of a response.
     Pause,
+    /// A response from its head to its end.
+    Response,
 }
 
 impl fmt::Display for Phase {
@@ -20,6 +22,7 @@ impl fmt::Display for Phase {
             Self::Call => "call",
             Self::Attempt => "attempt",
             Self::Pause => "pause in the response",
+            Self::Response => "response",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Gives up on what takes too long: a call, one of its attempts, or a response that stops in the middle.
+//! Gives up on what takes too long: a call, one of its attempts, or a response that stops in the middle or has no end.
 
 mod elapsed;
 mod idle;

@@ -90,6 +90,19 @@ async fn requests_that_do_not_end_are_spread_evenly_over_a_hundred_endpoints() {
     }
 }
 
+/// As even as can be, which is what a look at all of them is for.
+#[tokio::test(start_paused = true)]
+async fn a_full_scan_spreads_requests_that_do_not_end_to_one() {
+    let mut set = Set::weighing(&[1; 100]).await;
+    let chance = Chance::new(5);
+    for _ in 0..10_050 {
+        let pick = LeastOfAll.pick(&(), &set.endpoints, &Context::new(&chance)).unwrap();
+        set.hold(pick);
+    }
+    let loads: Vec<_> = set.endpoints.iter().map(|endpoint| endpoint.in_flight()).collect();
+    assert_eq!(loads.iter().max().unwrap() - loads.iter().min().unwrap(), 1, "{loads:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn labels_order_endpoints_as_go_micro_orders_them() {
     let data: Value = serde_json::from_str(GO_MICRO).unwrap();

@@ -49,18 +49,22 @@ struct Kept {
     #[serde(deserialize_with = "some")]
     requests: Option<u32>,
     min_requests: Option<u32>,
+    exact: bool,
 }
 
 fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Rate>, D::Error> {
-    let Kept { required, window, requests, min_requests } = Kept::deserialize(from)?;
+    let Kept { required, window, requests, min_requests, exact } = Kept::deserialize(from)?;
     let required = required.unwrap_or(0.8);
     let rate = match (window, requests) {
-        (None, Some(_)) if min_requests.is_some() => {
-            return Err(D::Error::custom("min_requests is of a window of time"));
+        (None, Some(_)) if exact || min_requests.is_some() => {
+            return Err(D::Error::custom("min_requests and exact are of a window of time"));
         }
         (None, Some(requests)) => Rate::of_requests(required, requests),
-        (window, None) => Rate::within(required, window.unwrap_or(Duration::from_secs(30)))
-            .map(|rate| rate.min_requests(min_requests.unwrap_or(5))),
+        (window, None) => {
+            let window = window.unwrap_or(Duration::from_secs(30));
+            let rate = if exact { Rate::exact(required, window) } else { Rate::within(required, window) };
+            rate.map(|rate| rate.min_requests(min_requests.unwrap_or(5)))
+        }
         (Some(_), Some(_)) => return Err(D::Error::custom("either a window or a number of requests")),
     };
     rate.map(Some).map_err(D::Error::custom)

@@ -100,6 +100,9 @@ pub struct Timeouts {
     /// Between two frames of an answer.
     #[serde(deserialize_with = "some_time")]
     pub idle: Option<Duration>,
+    /// Of an answer from its head to its end.
+    #[serde(deserialize_with = "some_time")]
+    pub response: Option<Duration>,
 }
 
 /// A count of at least one.
