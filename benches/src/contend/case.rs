@@ -33,6 +33,7 @@ pub(super) enum Case {
     /// The same among ten endpoints, whatever their number else, for what it costs in the same round.
     PickOfTen(Balance<Mock, u64, LeastRequest>),
     Request(Balance<Mock, u64, LeastRequest>),
+    RequestOfTen(Balance<Mock, u64, LeastRequest>),
     Round(Balance<Mock, u64, RoundRobin>),
     Ewma(Balance<Mock, u64, PeakEwma>),
     Mutex(Box<Mutex<Peer>>),
@@ -46,8 +47,9 @@ impl Case {
     pub(super) const PICK: usize = 1;
     pub(super) const PICK_OF_TEN: usize = 2;
     pub(super) const REQUEST: usize = 3;
-    pub(super) const ROUND: usize = 4;
-    pub(super) const MUTEX: usize = 6;
+    pub(super) const REQUEST_OF_TEN: usize = 4;
+    pub(super) const ROUND: usize = 5;
+    pub(super) const MUTEX: usize = 7;
 
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -55,6 +57,7 @@ impl Case {
             Self::Pick(_) => "ours LeastRequest, pick only",
             Self::PickOfTen(_) => "ours LeastRequest, pick only, N=10",
             Self::Request(_) => "ours LeastRequest, request",
+            Self::RequestOfTen(_) => "ours LeastRequest, request, N=10",
             Self::Round(_) => "ours RoundRobin, request",
             Self::Ewma(_) => "ours PeakEwma, request",
             Self::Mutex(_) => "Mutex(tower Balance<Pending>), request",
@@ -80,7 +83,7 @@ impl Case {
                     }
                 })
             }
-            Self::Request(balance) => requests(balance.clone()),
+            Self::Request(balance) | Self::RequestOfTen(balance) => requests(balance.clone()),
             Self::Round(balance) => requests(balance.clone()),
             Self::Ewma(balance) => requests(balance.clone()),
             Self::Apart => Floor::apart(),
@@ -116,6 +119,7 @@ pub(super) async fn cases(count: usize) -> Result<Vec<Case>, BoxError> {
         Case::Pick(ready(count, LeastRequest).await?),
         Case::PickOfTen(ready(10, LeastRequest).await?),
         Case::Request(ready(count, LeastRequest).await?),
+        Case::RequestOfTen(ready(10, LeastRequest).await?),
         Case::Round(ready(count, RoundRobin::starting_at(0)).await?),
         Case::Ewma(ready(count, PeakEwma::new()).await?),
         Case::Mutex(Box::new(Mutex::new(peer))),

@@ -58,9 +58,11 @@ pub fn run(options: &Options, report: &mut Report) -> Result<Vec<Bar>, BoxError>
 
 fn claims(count: usize, figures: &impl Fn(usize, bool) -> Vec<f64>) -> Vec<Bar> {
     if count == 10_000 {
-        let picks = |case| figures(case, false);
-        let ratio = paired_ratio(&picks(Case::PICK), &picks(Case::PICK_OF_TEN));
-        return vec![Bar::at_most("contend/pick/10000-of-10", ratio, 1.25)];
+        let of_ten = |many, ten| paired_ratio(&figures(many, false), &figures(ten, false));
+        return vec![
+            Bar::at_most("contend/pick/10000-of-10", of_ten(Case::PICK, Case::PICK_OF_TEN), 1.25),
+            Bar::at_most("contend/request/10000-of-10", of_ten(Case::REQUEST, Case::REQUEST_OF_TEN), 1.25),
+        ];
     }
     if count != 10 {
         return Vec::new();
