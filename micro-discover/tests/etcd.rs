@@ -204,7 +204,7 @@ async fn endpoints_that_say_much_of_themselves_are_announced_in_several_requests
 async fn an_endpoint_that_says_more_of_itself_than_etcd_takes_is_refused_for_good() {
     let Some(server) = Etcd::start() else { return };
     let registry = open(&server.url()).unwrap();
-    for much in [1_000_000, 3_000_000] {
+    for much in [1_600_000, 3_000_000] {
         let service = greeter("a").metadata("much", "x".repeat(much));
         let error = registry.announce(&service, Duration::from_secs(60)).await.unwrap_err();
         assert!(
@@ -212,7 +212,42 @@ async fn an_endpoint_that_says_more_of_itself_than_etcd_takes_is_refused_for_goo
             "{error}"
         );
     }
-    registry.announce(&greeter("a"), Duration::from_secs(60)).await.unwrap();
+    let most = greeter("a").metadata("much", "x".repeat(1_500_000));
+    for _ in 0..2 {
+        registry.announce(&most, Duration::from_secs(60)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_writes_nothing_unless_somebody_has_changed_the_record() {
+    let Some(server) = Etcd::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let many = (0..130).map(|n| Endpoint::new(format!("e{n}"), "127.0.0.1:80".parse().unwrap()));
+    let ours = many.fold(Service::new("greeter"), Service::endpoint);
+    let revision = || {
+        let answer = post(server.ports[0], "/v3/kv/range", "{\"key\":\"AA==\"}");
+        answer.split("\"revision\":\"").nth(1).unwrap().split('"').next().unwrap().parse::<u64>().unwrap()
+    };
+    let ttl = Duration::from_secs(60);
+    registry.announce(&ours, ttl).await.unwrap();
+    let first = revision();
+    registry.announce(&ours, ttl).await.unwrap();
+    assert_eq!(revision(), first);
+
+    let other = open(&server.url()).unwrap();
+    let theirs = ["e0", "e129"].map(|id| Endpoint::new(id, "127.0.0.1:99".parse().unwrap()));
+    let theirs = theirs.into_iter().fold(Service::new("greeter"), Service::endpoint);
+    other.announce(&theirs, ttl).await.unwrap();
+    registry.announce(&ours, ttl).await.unwrap();
+    let found = registry.get("greeter").await.unwrap();
+    assert!(found[0].endpoints.iter().all(|endpoint| endpoint.address.port() == Some(80)));
+    assert_eq!(revision(), first + 3, "two were put anew, each with those that are asked after with it");
+
+    let moved = ours.clone().metadata("tier", "gold");
+    registry.announce(&moved, ttl).await.unwrap();
+    assert_eq!(registry.get("greeter").await.unwrap()[0].metadata["tier"], "gold");
+    registry.withdraw(&moved).await.unwrap();
+    assert_eq!(registry.get("greeter").await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,11 +21,19 @@ use crate::merge::split;
 use crate::record::Service;
 use crate::registry::Error;
 
-/// The leases of this process, by the key that hangs on it.
+/// What this process has put, by its key.
 #[derive(Debug)]
 pub(super) struct Leases {
-    held: Mutex<BTreeMap<String, Lease>>,
+    held: Mutex<BTreeMap<String, Held>>,
     layout: Layout,
+}
+
+#[derive(Debug)]
+struct Held {
+    lease: Lease,
+    value: Vec<u8>,
+    /// What it was put with: while the key is of this one, it is as it was put.
+    revision: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +45,7 @@ struct Lease {
 
 /// etcd takes 128 operations in a transaction; each key needs two comparisons.
 const KEYS_AT_ONCE: usize = 60;
-/// It takes 1.5 MB in a request, and each value goes there twice.
+/// It takes 1.5 MB in a request.
 const BYTES_AT_ONCE: usize = 1 << 20;
 const TXN: &str = "/etcdserverpb.KV/Txn";
 const NO_PANIC: &str = "nothing under this lock can panic";
@@ -63,16 +71,14 @@ impl Leases {
                     Err(trouble) if trouble.is_lost_lease() => {}
                     Err(trouble) => return Err(trouble),
                     // Somebody may have removed or replaced a key since; what is as it should be is not touched.
-                    Ok(()) => match ensure(members, &wanted, lease).await {
+                    Ok(()) => match self.ensure(members, &wanted, lease).await {
                         Err(trouble) if trouble.is_lost_lease() => {}
                         done => return done,
                     },
                 }
             }
             let lease = grant(members, seconds).await?;
-            ensure(members, &wanted, lease).await?;
-            self.hold(members, &wanted, lease).await;
-            Ok(())
+            self.place(members, &wanted, lease).await
         };
         put.await.map_err(|trouble: Trouble| match wanted.iter().map(|(_, value)| value.len()).max() {
             // It takes no more the next time.
@@ -88,27 +94,63 @@ impl Leases {
     /// The lease that all of these are on, if it is one.
     fn shared(&self, wanted: &[Wanted], seconds: i64) -> Option<Lease> {
         let held = self.held.lock().expect(NO_PANIC);
-        let first = *held.get(&wanted.first()?.0)?;
-        let same = wanted.iter().all(|(key, _)| held.get(key) == Some(&first));
+        let first = held.get(&wanted.first()?.0)?.lease;
+        let same = wanted.iter().all(|(key, _)| held.get(key).is_some_and(|held| held.lease == first));
         (same && first.seconds == seconds).then_some(first)
     }
 
-    /// Notes the lease, and gives back those that nothing hangs on any more.
-    async fn hold(&self, members: &Members, wanted: &[Wanted], lease: Lease) {
-        let before: Vec<_> = {
-            let mut held = self.held.lock().expect(NO_PANIC);
-            wanted.iter().filter_map(|(key, _)| held.insert(key.clone(), lease)).collect()
-        };
-        self.give_back(members, before).await;
+    /// Puts what is not as wanted, and those that are asked after with it. Where all is, it writes nothing and sends no values.
+    async fn ensure(&self, members: &Members, wanted: &[Wanted], lease: Lease) -> Result<(), Trouble> {
+        for wanted in wanted.chunks(KEYS_AT_ONCE) {
+            let there = match self.as_put(wanted) {
+                Some(compare) => {
+                    let txn = TxnRequest { compare, ..TxnRequest::default() };
+                    members.say::<_, TxnResponse>(TXN, &txn).await?.succeeded
+                }
+                None => false,
+            };
+            if !there {
+                self.place(members, wanted, lease).await?;
+            }
+        }
+        Ok(())
     }
 
-    async fn give_back(&self, members: &Members, leases: Vec<Lease>) {
-        let mut ids: Vec<_> = leases.into_iter().map(|lease| lease.id).filter(|id| *id != 0).collect();
+    /// Asks whether these are as they were put. None when that is not what is wanted now.
+    fn as_put(&self, wanted: &[Wanted]) -> Option<Vec<Compare>> {
+        let held = self.held.lock().expect(NO_PANIC);
+        let mut compare = Vec::with_capacity(2 * wanted.len());
+        for (key, value) in wanted {
+            let put = held.get(key).filter(|put| put.value == *value)?;
+            let equal = [Equal::ModRevision(put.revision), Equal::Lease(put.lease.id)];
+            compare.extend(equal.map(|equal| Compare::new(key.as_str(), equal)));
+        }
+        Some(compare)
+    }
+
+    /// Puts these on the lease, and gives back those that nothing hangs on any more.
+    async fn place(&self, members: &Members, wanted: &[Wanted], lease: Lease) -> Result<(), Trouble> {
+        let (mut rest, mut before) = (wanted, Vec::new());
+        while !rest.is_empty() {
+            let (wanted, later) = rest.split_at(at_once(rest));
+            rest = later;
+            let revision = put(members, wanted, lease).await?;
+            let mut held = self.held.lock().expect(NO_PANIC);
+            before.extend(wanted.iter().filter_map(|(key, value)| {
+                held.insert(key.clone(), Held { lease, value: value.clone(), revision })
+            }));
+        }
+        self.give_back(members, before).await;
+        Ok(())
+    }
+
+    async fn give_back(&self, members: &Members, held: Vec<Held>) {
+        let mut ids: Vec<_> = held.into_iter().map(|held| held.lease.id).filter(|id| *id != 0).collect();
         ids.sort_unstable();
         ids.dedup();
         {
             let held = self.held.lock().expect(NO_PANIC);
-            ids.retain(|id| held.values().all(|lease| lease.id != *id));
+            ids.retain(|id| held.values().all(|held| held.lease.id != *id));
         }
         for id in ids {
             // It ends by itself anyway.
@@ -160,32 +202,22 @@ async fn renew(members: &Members, lease: Lease) -> Result<(), Trouble> {
     members.ask(request).await.map(drop)
 }
 
-/// Puts what is not there, on the lease; writes nothing where all is as wanted.
-async fn ensure(members: &Members, wanted: &[Wanted], lease: Lease) -> Result<(), Trouble> {
-    let mut rest = wanted;
-    while !rest.is_empty() {
-        let (wanted, later) = rest.split_at(at_once(rest));
-        rest = later;
-        let as_wanted = wanted.iter().flat_map(|(key, value)| {
-            [Equal::Value(value.clone()), Equal::Lease(lease.id)]
-                .map(|equal| Compare::new(key.as_str(), equal))
-        });
-        let put = |(key, value): &Wanted| {
-            let (key, value) = (key.clone().into_bytes(), value.clone());
-            RequestOp::from(Op::Put(PutRequest { key, value, lease: lease.id }))
-        };
-        let failure = wanted.iter().map(put).collect();
-        let txn = TxnRequest { compare: as_wanted.collect(), success: Vec::new(), failure };
-        members.say::<_, TxnResponse>(TXN, &txn).await?;
-    }
-    Ok(())
+/// Puts these on the lease, and gives the revision they are of then.
+async fn put(members: &Members, wanted: &[Wanted], lease: Lease) -> Result<i64, Trouble> {
+    let put = |(key, value): &Wanted| {
+        let (key, value) = (key.clone().into_bytes(), value.clone());
+        RequestOp::from(Op::Put(PutRequest { key, value, lease: lease.id }))
+    };
+    let txn = TxnRequest { success: wanted.iter().map(put).collect(), ..TxnRequest::default() };
+    let answer: TxnResponse = members.say(TXN, &txn).await?;
+    Ok(answer.header.unwrap_or_default().revision)
 }
 
 /// How many of these go into one transaction, at least one.
 fn at_once(wanted: &[Wanted]) -> usize {
     let mut bytes = 0;
     let fits = |(key, value): &&Wanted| {
-        bytes += 2 * (key.len() + value.len());
+        bytes += key.len() + value.len();
         bytes <= BYTES_AT_ONCE
     };
     wanted.iter().take(KEYS_AT_ONCE).take_while(fits).count().max(1)

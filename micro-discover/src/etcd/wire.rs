@@ -81,7 +81,6 @@ impl From<Op> for RequestOp {
 pub(super) enum Target {
     Version = 0,
     ModRevision = 2,
-    Value = 3,
     Lease = 4,
 }
 
@@ -91,7 +90,7 @@ pub(super) struct Compare {
     pub(super) target: i32,
     #[prost(bytes = "vec", tag = "3")]
     pub(super) key: Vec<u8>,
-    #[prost(oneof = "Equal", tags = "6, 7, 8")]
+    #[prost(oneof = "Equal", tags = "6, 8")]
     pub(super) equal: Option<Equal>,
 }
 
@@ -99,8 +98,6 @@ pub(super) struct Compare {
 pub(super) enum Equal {
     #[prost(int64, tag = "6")]
     ModRevision(i64),
-    #[prost(bytes, tag = "7")]
-    Value(Vec<u8>),
     #[prost(int64, tag = "8")]
     Lease(i64),
 }
@@ -110,7 +107,6 @@ impl Compare {
     pub(super) fn new(key: impl Into<Vec<u8>>, equal: Equal) -> Self {
         let target = match equal {
             Equal::ModRevision(_) => Target::ModRevision,
-            Equal::Value(_) => Target::Value,
             Equal::Lease(_) => Target::Lease,
         };
         Self { target: target.into(), key: key.into(), equal: Some(equal) }
@@ -129,8 +125,18 @@ pub(super) struct TxnRequest {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct TxnResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(super) header: Option<Header>,
+    #[prost(bool, tag = "2")]
+    pub(super) succeeded: bool,
     #[prost(message, repeated, tag = "3")]
     pub(super) responses: Vec<ResponseOp>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct Header {
+    #[prost(int64, tag = "3")]
+    pub(super) revision: i64,
 }
 
 /// Only what was read is of interest.
