@@ -99,6 +99,7 @@ fn every_policy_is_named_in_a_configuration() {
         ("policy = \"label_order\"", "LabelOrder"),
         ("policy = \"prequal\"", "Prequal"),
         ("policy = \"random_aperture\"", "RandomAperture"),
+        ("[policy.ring_hash]\nmode = \"envoy\"\nhash = \"murmur_hash_2\"", "RingHash"),
         ("[policy.random_aperture]\nleast = 3\nlow = 0.5\nhigh = 2.0", "RandomAperture"),
         ("[policy.orca_weighted]\nblackout = \"0s\"\nmetrics = [\"cpu_utilization\"]", "OrcaWeighted"),
         ("[policy.maglev]\nbound = 1.25", "Maglev"),
@@ -157,6 +158,8 @@ fn a_policy_that_cannot_work_is_refused_with_the_path_to_why() {
         ("[subset.random]\nsize = -3", "subset.random.size"),
         ("[subset.random]\nsize = 3\nas_grpc_go = 1", "subset.random.as_grpc_go"),
         ("[policy.random_aperture]\nlow = 2.0", "policy.random_aperture"),
+        ("[policy.ring_hash]\nhash = \"murmur_hash_2\"", "policy.ring_hash"),
+        ("[policy.ring_hash]\nmode = \"envoy\"\nhash = \"murmur\"", "policy.ring_hash.hash"),
         (
             "[locality.weighted]\nweights = { a = 1 }\noverprovisioning = 0",
             "locality.weighted.overprovisioning",

@@ -139,6 +139,7 @@ struct First {
 #[serde(default, deny_unknown_fields)]
 struct Ring {
     mode: Mode,
+    hash: Hash,
     #[serde(deserialize_with = "points")]
     points: Option<u32>,
     least: Option<u64>,
@@ -157,6 +158,16 @@ enum Mode {
     Envoy,
     Grpc,
     Ketama,
+}
+
+/// What endpoints are placed by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+enum Hash {
+    #[default]
+    #[serde(rename = "xx_hash")]
+    Xx,
+    #[serde(rename = "murmur_hash_2")]
+    Murmur,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -358,6 +369,13 @@ impl Ring {
                 "`points` of a stable ring, `least` and `most` of Envoy's and gRPC's, neither of ketama";
             return Err(InvalidSetting::new("a setting of a ring", key, allowed));
         }
+        if self.hash == Hash::Murmur && !matches!(self.mode, Mode::Envoy) {
+            return Err(InvalidSetting::new(
+                "the hash of a ring",
+                "murmur_hash_2",
+                "xx_hash but for Envoy's",
+            ));
+        }
         let size = |most| (self.least.unwrap_or(1_024), self.most.unwrap_or(most));
         let ring = match self.mode {
             Mode::Stable => RingHash::with_points(self.points.unwrap_or(160))?,
@@ -365,6 +383,7 @@ impl Ring {
             Mode::Grpc => RingHash::grpc(size(4_096).0, size(4_096).1)?,
             Mode::Ketama => RingHash::ketama(),
         };
+        let ring = if self.hash == Hash::Murmur { ring.murmur_hash_2() } else { ring };
         self.bound.map_or(Ok(ring.clone()), |bound| ring.bounded(bound))
     }
 }

@@ -80,10 +80,16 @@ fn keys_hash_as_xxh64_does() {
 
 #[tokio::test(start_paused = true)]
 async fn the_ring_is_the_one_that_envoy_makes() {
-    for case in cases(&data(ENVOY_RING)) {
+    let (by_xxh64, by_murmur2) = (data(ENVOY_RING), data(include_str!("../data/envoy_ring_murmur.json")));
+    for (case, murmur) in cases(&by_xxh64)
+        .iter()
+        .map(|case| (case, false))
+        .chain(cases(&by_murmur2).iter().map(|case| (case, true)))
+    {
         let set = hosts(case).await;
         let most = case["max"].as_u64().unwrap_or(8_388_608);
         let policy = RingHash::envoy(case["min"].as_u64().unwrap(), most).unwrap();
+        let policy = if murmur { policy.murmur_hash_2() } else { policy };
         let table = policy.table(&set.endpoints);
         let (ring, picks, attempts) = (rows(case, "ring"), rows(case, "picks"), rows(case, "attempts"));
         if !ring.is_empty() {

@@ -55,6 +55,37 @@ use crate::{
 /// [limit.vegas]
 /// initial = 20
 /// ```
+///
+/// What leaves answers as they are may be left out of a stack as well; a retry layer, which does not, is there and sends once:
+///
+/// ```
+/// use http::{Request, Response};
+/// use http_body_util::{BodyExt, Full};
+/// use micro_balance::{
+///     config::{self, Layers}, retry::RetryLayer, throttle::ThrottleLayer, timeout::TimeoutLayer,
+/// };
+/// use tower::{BoxError, ServiceBuilder, ServiceExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let layers: Layers = config::read(serde_json::json!({ "timeout": { "call": "5s" }, "breaker": {} }))?;
+/// let service = ServiceBuilder::new()
+///     .option_layer(layers.timeout.call.map(TimeoutLayer::per_call))
+///     .option_layer(layers.throttle.map(ThrottleLayer::http))
+///     .layer(layers.retry.unwrap_or_else(|| RetryLayer::new().attempts(1)))
+///     .option_layer(layers.timeout.attempt.map(TimeoutLayer::per_attempt))
+///     .option_layer(layers.limit)
+///     .option_layer(layers.breaker)
+///     .option_layer(layers.failfast)
+///     .service_fn(|request: Request<_>| async move {
+///         let body = BodyExt::collect(request.into_body()).await?.to_bytes();
+///         Ok::<_, BoxError>(Response::new(Full::new(body)))
+///     });
+/// let answer = service.oneshot(Request::new(Full::from("hello"))).await?;
+/// assert_eq!(answer.into_body().collect().await?.to_bytes(), "hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table of layers")]
 #[non_exhaustive]

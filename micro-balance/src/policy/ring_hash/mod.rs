@@ -1,13 +1,14 @@
 //! A key stays with its endpoint, and a change of the set moves few keys.
 
+mod murmur;
 mod part;
 mod points;
 mod ring;
 
 use xxhash_rust::xxh64::xxh64;
 
-use self::ring::Place;
 pub use self::ring::Ring;
+use self::{murmur::murmur2, ring::Place};
 use super::{Context, Policy, Turnover, relief};
 use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 
@@ -42,7 +43,7 @@ pub struct RingHash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Stable { points: u32 },
-    Envoy { least: u64, most: u64 },
+    Envoy { least: u64, most: u64, murmur: bool },
     Grpc { least: u64, most: u64 },
     Ketama,
 }
@@ -72,7 +73,16 @@ impl RingHash {
     /// [`InvalidSetting`] unless `1 <= least <= most <= 8 388 608`.
     pub fn envoy(least: u64, most: u64) -> Result<Self, InvalidSetting> {
         let (least, most) = sizes(least, most)?;
-        Ok(Self { mode: Mode::Envoy { least, most }, bound: None })
+        Ok(Self { mode: Mode::Envoy { least, most, murmur: false }, bound: None })
+    }
+
+    /// Places endpoints by MurmurHash2, as Envoy does by `hash_function: MURMUR_HASH_2`; only for [`RingHash::envoy`]. The
+    /// keys of requests are hashed by XXH64 all the same.
+    pub fn murmur_hash_2(mut self) -> Self {
+        if let Mode::Envoy { murmur, .. } = &mut self.mode {
+            *murmur = true;
+        }
+        self
     }
 
     /// The ring gRPC makes, for fleets that must agree with it. gRPC's sizes are 1024 and 4096, and it
@@ -146,8 +156,9 @@ impl Policy for RingHash {
     fn table(&self, endpoints: &[Endpoint]) -> Ring {
         let mut points = match self.mode {
             Mode::Stable { points } => points::stable(endpoints, points),
-            Mode::Envoy { least, most } | Mode::Grpc { least, most } => {
-                points::scaled(endpoints, least, most)
+            Mode::Envoy { least, most, murmur: true } => points::scaled(endpoints, least, most, murmur2),
+            Mode::Envoy { least, most, murmur: false } | Mode::Grpc { least, most } => {
+                points::scaled(endpoints, least, most, |name| xxh64(name, 0))
             }
             Mode::Ketama => points::chained(endpoints),
         };

@@ -42,7 +42,12 @@ pub(super) fn stable_of(
 
 /// As many for each as make the lightest endpoint's number whole, within `least..=most` in all: Envoy's and
 /// gRPC's rule.
-pub(super) fn scaled(endpoints: &[Endpoint], least: u64, most: u64) -> Vec<(u64, u32)> {
+pub(super) fn scaled(
+    endpoints: &[Endpoint],
+    least: u64,
+    most: u64,
+    hash: fn(&[u8]) -> u64,
+) -> Vec<(u64, u32)> {
     let weight = |endpoint: &Endpoint| f64::from(endpoint.attributes().weight.max(1));
     let total: f64 = endpoints.iter().map(weight).sum();
     let lightest = endpoints.iter().map(weight).fold(f64::INFINITY, f64::min) / total;
@@ -61,7 +66,7 @@ pub(super) fn scaled(endpoints: &[Endpoint], least: u64, most: u64) -> Vec<(u64,
             name.push_str(hash_key(endpoint));
             name.push('_');
             name.push_str(&number.to_string());
-            points.push((xxh64(name.as_bytes(), 0), index as u32));
+            points.push((hash(name.as_bytes()), index as u32));
         }
     }
     points
