@@ -1,6 +1,5 @@
 //! Whole sets in, [`Change`]s out: the only place that computes a difference.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
@@ -8,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use std::vec;
 
-use foldhash::quality::RandomState;
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
@@ -16,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use tower::discover::Change;
 
 use crate::filter::Filter;
-use crate::mark::Marks;
+use crate::known::Known;
 use crate::record::{Endpoint, EndpointId, Service};
 
 /// What changes about the endpoints of a service: a tower [`Discover`](tower::discover::Discover) of endpoints.
@@ -29,10 +27,7 @@ use crate::record::{Endpoint, EndpointId, Service};
 pub struct Endpoints {
     sets: BoxStream<'static, Vec<Service>>,
     filters: Vec<Filter>,
-    known: HashMap<EndpointId, Known, RandomState>,
-    /// Counts the sets.
-    turn: u64,
-    marks: Marks,
+    known: Known,
     resolved: bool,
     /// The set that is being told, as far as it was not looked at.
     coming: Option<vec::IntoIter<Endpoint>>,
@@ -43,23 +38,13 @@ pub struct Endpoints {
     emptied: Option<Pin<Box<Sleep>>>,
 }
 
-/// An endpoint that was told.
-struct Known {
-    /// Stands for all that is said of it.
-    mark: u64,
-    /// The last set it was in.
-    turn: u64,
-}
-
 impl Endpoints {
     /// The differences between the sets of `watch`, usually a [`Watch`](crate::Watch). It ends when `watch` does.
     pub fn new(watch: impl Stream<Item = Vec<Service>> + Send + 'static) -> Self {
         Self {
             sets: watch.boxed(),
             filters: Vec::new(),
-            known: HashMap::default(),
-            turn: 0,
-            marks: Marks::default(),
+            known: Known::default(),
             resolved: false,
             coming: None,
             gone: Vec::new().into_iter(),
@@ -107,57 +92,30 @@ impl Endpoints {
     }
 
     fn apply(&mut self, mut set: Vec<Service>) {
-        self.turn += 1;
         let endpoints = match &mut *set {
             [one] => std::mem::take(&mut one.endpoints),
             _ => set.into_iter().flat_map(|service| service.endpoints).collect(),
         };
-        if self.known.is_empty() {
-            self.known.reserve(endpoints.len());
-        }
+        self.known.turn(endpoints.len());
         self.coming = Some(endpoints.into_iter());
     }
 
     /// What changes next: worked out when it is asked for, since there may be ten thousand.
     fn change(&mut self) -> Option<Change<EndpointId, Endpoint>> {
         if let Some(coming) = &mut self.coming {
-            let (known, marks, turn) = (&mut self.known, &mut self.marks, self.turn);
-            let changed = coming.find(|endpoint| is_news(known, marks, turn, endpoint));
+            let changed = coming.find(|endpoint| self.known.is_news(endpoint));
             let first = !std::mem::replace(&mut self.resolved, true);
             if let Some(endpoint) = changed {
                 return Some(Change::Insert(endpoint.id.clone(), endpoint));
             }
             self.coming = None;
-            let gone = self.known.extract_if(|_, known| known.turn != turn);
-            let mut gone: Vec<_> = gone.map(|(id, _)| id).collect();
-            gone.sort();
+            let mut gone = self.known.gone();
             if first {
                 gone.push(EndpointId::new());
             }
             self.gone = gone.into_iter();
         }
         self.gone.next().map(Change::Remove)
-    }
-}
-
-/// Whether something is said of `endpoint` that was not, in the set of this `turn`. Then that is known.
-fn is_news(
-    known: &mut HashMap<EndpointId, Known, RandomState>,
-    marks: &mut Marks,
-    turn: u64,
-    endpoint: &Endpoint,
-) -> bool {
-    let mark = marks.endpoint(endpoint);
-    match known.get_mut(&endpoint.id) {
-        Some(known) if known.turn == turn => {
-            tracing::debug!(endpoint = endpoint.id, "found twice: the first version's stands");
-            false
-        }
-        Some(known) => std::mem::replace(known, Known { mark, turn }).mark != mark,
-        None => {
-            known.insert(endpoint.id.clone(), Known { mark, turn });
-            true
-        }
     }
 }
 
@@ -185,7 +143,7 @@ impl Stream for Endpoints {
 
 impl fmt::Debug for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoints").field("known", &self.known.keys()).finish_non_exhaustive()
+        f.debug_struct("Endpoints").field("known", &self.known).finish_non_exhaustive()
     }
 }
 

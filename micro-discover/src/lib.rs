@@ -57,6 +57,7 @@ mod watch;
 // What a balancer sees of it.
 mod endpoints;
 mod filter;
+mod known;
 
 // The registries, and how a URL names one.
 #[cfg(any(feature = "mdns", feature = "nats"))]
