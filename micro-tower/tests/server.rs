@@ -22,6 +22,8 @@ use micro_discover::{Memory, Registry, Service};
 use micro_tower::{Client, Server, server::ServeError, transport::Connector};
 use peer::{call, endpoint, request, text};
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
     sync::{Notify, oneshot},
     task::JoinHandle,
     time::{sleep, timeout},
@@ -276,6 +278,39 @@ async fn it_serves_over_tls() {
     assert_eq!(text(client.send(request("/", "")).await.unwrap()).await, "hello");
     assert!(client.endpoints()[0].state == micro_balance::State::Ready);
     drop(running);
+}
+
+#[tokio::test]
+async fn what_crosses_the_end_of_its_connection_over_http1_is_answered_and_told_that_it_was_the_last() {
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let running = run(Server::new(), service_fn(hello)).await;
+    let mut used = TcpStream::connect(running.address).await.unwrap();
+    let fresh = TcpStream::connect(running.address).await.unwrap();
+    let mut answer = Vec::new();
+    used.write_all(ASK).await.unwrap();
+    while !answer.ends_with(b"hello") {
+        used.read_buf(&mut answer).await.unwrap();
+    }
+    assert!(!String::from_utf8(answer).unwrap().contains("connection: close"));
+
+    running.stop.send(()).unwrap();
+    // Before the server has heard that it is to stop, and before the system has told it of these.
+    assert_eq!([&used, &fresh].map(|stream| stream.try_write(ASK).unwrap()), [ASK.len(); 2]);
+    let last = [used, fresh].map(|mut stream| async move {
+        let mut answer = Vec::new();
+        while !String::from_utf8_lossy(&answer).contains("connection: close") {
+            if !answer.is_empty() {
+                stream.write_all(ASK).await.unwrap();
+            }
+            answer.clear();
+            while !answer.ends_with(b"hello") {
+                assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "there is an answer to each");
+            }
+        }
+        assert_eq!(stream.read_buf(&mut answer).await.unwrap(), 0);
+    });
+    join_all(last).await;
+    running.ended.await.unwrap().unwrap();
 }
 
 #[tokio::test]

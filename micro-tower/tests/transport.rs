@@ -1,127 +1,15 @@
-//! The other ways to an endpoint: HTTP/1, unix sockets, TLS, and a tonic channel.
+//! The other ways to an endpoint: unix sockets, TLS, and a tonic channel.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod peer;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
-};
+use std::sync::Arc;
 
-use futures_util::future::join_all;
-use http::Request;
 use hyper_util::rt::TokioIo;
-use micro_balance::{NotSent, Unsent};
+use micro_balance::NotSent;
 use micro_tower::transport::{ChannelEndpoint, Connector};
 use peer::{call, echo, endpoint, listen, nobody, request, serve, serve_on, text};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tonic::body::Body;
 use tower::{Service as _, ServiceExt as _};
-
-#[tokio::test]
-async fn http1_keeps_its_connections() {
-    let accepted = Arc::new(AtomicUsize::new(0));
-    let (listener, address) = listen().await;
-    let count = accepted.clone();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            count.fetch_add(1, SeqCst);
-            tokio::spawn(serve_on(TokioIo::new(stream), echo));
-        }
-    });
-    let mut connection = Connector::http1().connect(&endpoint(address));
-    for _ in 0..10 {
-        let response = call(&mut connection, request("/greet?a=b", "hello")).await.unwrap();
-        assert_eq!(response.headers()["x-version"], "HTTP/1.1");
-        assert_eq!(response.headers()["x-uri"], "/greet?a=b");
-        assert_eq!(response.headers()["x-host"], address.to_string());
-        assert_eq!(text(response).await, "hello");
-        // The connection learns a moment later that its response was read.
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(accepted.load(SeqCst), 1);
-
-    let calls = (0..8).map(|_| {
-        let mut connection = connection.clone();
-        async move { text(call(&mut connection, request("/", "at once")).await.unwrap()).await }
-    });
-    assert!(join_all(calls).await.iter().all(|text| text == "at once"));
-    assert_eq!(accepted.load(SeqCst), 8);
-}
-
-#[tokio::test]
-async fn http1_has_no_more_connections_than_it_may() {
-    let open = Arc::new(AtomicUsize::new(0));
-    let most = Arc::new(AtomicUsize::new(0));
-    let (now, top) = (open.clone(), most.clone());
-    let address = serve(move |request| {
-        let (now, top) = (now.clone(), top.clone());
-        async move {
-            top.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
-            tokio::task::yield_now().await;
-            now.fetch_sub(1, SeqCst);
-            echo(request).await
-        }
-    })
-    .await;
-    let connection = Connector::http1().http1_connections(2, 2).connect(&endpoint(address));
-    connection.clone().ready_oneshot().await.unwrap();
-    let calls = (0..20).map(|_| {
-        let mut connection = connection.clone();
-        async move { text(call(&mut connection, request("/", "x")).await.unwrap()).await }
-    });
-    assert!(join_all(calls).await.iter().all(|text| text == "x"));
-    assert!(most.load(SeqCst) <= 2);
-}
-
-#[tokio::test]
-async fn http1_replaces_a_connection_that_was_closed_while_idle() {
-    let (listener, address) = listen().await;
-    tokio::spawn(async move {
-        loop {
-            // One answer for each connection, though it says nothing about closing it.
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut buffer = [0; 1024];
-            let _ = stream.read(&mut buffer).await.unwrap();
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
-        }
-    });
-    let mut connection = Connector::http1().connect(&endpoint(address));
-    for _ in 0..5 {
-        let mut again = Request::get("/").body(Body::empty()).unwrap();
-        // The peer's closing may cross the request: then it says that it may have been sent, or hands it back.
-        let response = loop {
-            match call(&mut connection, again).await {
-                Ok(response) => break response,
-                Err(error) if NotSent::is(error.as_ref()) => {
-                    again = Unsent::<Request<Body>>::take(error).unwrap().0;
-                }
-                Err(_maybe_sent) => again = Request::get("/").body(Body::empty()).unwrap(),
-            }
-        };
-        assert_eq!(text(response).await, "hi");
-    }
-}
-
-#[tokio::test]
-async fn http1_hands_a_request_back_when_the_endpoint_is_gone() {
-    let (listener, address) = listen().await;
-    let mut connection = Connector::http1().connect(&endpoint(address));
-    connection.ready().await.unwrap();
-    let (stream, _) = listener.accept().await.unwrap();
-    drop((stream, listener));
-    let back = loop {
-        match connection.call(request("/", "mine")).await {
-            Ok(_) => panic!("nobody is there"),
-            Err(error) if NotSent::is(error.as_ref()) => break error,
-            Err(_written_before_the_reset_arrived) => {}
-        }
-    };
-    let (request, _) = Unsent::<Request<Body>>::take(back).unwrap();
-    assert_eq!(text(http::Response::new(request.into_body())).await, "mine");
-    // Known to be unreachable now: the next request has to wait for a new attempt.
-    assert!(connection.ready().await.is_err());
-}
 
 #[tokio::test]
 async fn a_unix_socket_is_an_address() {

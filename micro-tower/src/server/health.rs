@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as HttpBody;
 use pin_project::pin_project;
 use tokio::sync::watch;
@@ -125,11 +125,18 @@ where
     }
 }
 
-/// Gives the body the one type there is on the wire, and the [`Trailers`] of its response; `request` ends where it does.
+/// Gives the body the one type there is on the wire, and the [`Trailers`] of its response; `request` ends where it does,
+/// and the connection with it if it is the last.
 fn finish<B>(mut response: Response<B>, request: Option<pace::Request>) -> Response<Body>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
+    // A connection that becomes another goes on as that.
+    if request.as_ref().is_some_and(pace::Request::is_last)
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     match response.extensions_mut().remove::<Trailers>() {
         Some(trailers) => response.map(|body| paced(TrailersBody::new(body, trailers), request)),
         None => response.map(|body| paced(body, request)),

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -24,6 +24,7 @@ pub(super) struct Pace(Arc<Shared>);
 struct Shared {
     began: Instant,
     in_flight: AtomicUsize,
+    ending: AtomicBool,
     /// Answers of which the client was handed something, and that were not asked for more.
     handed: AtomicUsize,
     /// When something last happened, in milliseconds since the beginning; 0 while nothing has.
@@ -32,14 +33,19 @@ struct Shared {
 
 impl Pace {
     pub(super) fn new() -> Self {
-        let (in_flight, handed, moved) = Default::default();
-        Self(Arc::new(Shared { began: Instant::now(), in_flight, handed, moved }))
+        let (in_flight, ending, handed, moved) = Default::default();
+        Self(Arc::new(Shared { began: Instant::now(), in_flight, ending, handed, moved }))
     }
 
     /// One more request, until what this gives is dropped.
     pub(super) fn begin(&self) -> Request {
         self.0.in_flight.fetch_add(1, Relaxed);
         Request { pace: self.clone(), over: false }
+    }
+
+    /// From now on each answer is the last of its connection, and says so: there are no more after it in HTTP/1.
+    pub(super) fn end(&self) {
+        self.0.ending.store(true, Relaxed);
     }
 
     /// Ends when the connection has had no request for too long: from the beginning, or since the last.
@@ -85,6 +91,13 @@ pub(super) struct Request {
     pace: Pace,
     /// Whether its answer has ended, and the time of that is noted.
     over: bool,
+}
+
+impl Request {
+    /// Whether its connection ends with its answer.
+    pub(super) fn is_last(&self) -> bool {
+        self.pace.0.ending.load(Relaxed)
+    }
 }
 
 impl Drop for Request {

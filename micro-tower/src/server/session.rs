@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{MaybeDone, maybe_done};
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -18,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tonic::body::Body;
 use tower::BoxError;
@@ -37,6 +38,10 @@ use super::{
     timer::StillTimer,
 };
 use crate::gomicro::front;
+
+/// How long a connection of HTTP/1 that is to end waits for a request that crosses its end: only an answer can tell the
+/// client that there will be no other.
+const CROSSING: Duration = Duration::from_millis(100);
 
 /// What is to be served on one connection.
 pub(super) struct Session<S> {
@@ -80,17 +85,21 @@ where
     let Session { service, pace, calls } = session;
     let service = Prompt::new(Fetching::new(service, calls.clone()));
     let mut guard = Guard::new(io, &limits);
-    let mut ending = pin!(Seldom::new(over(&pace, calls.as_ref(), &limits, closing)));
+    let mut ending = pin!(maybe_done(Seldom::new(over(&pace, calls.as_ref(), &limits, closing))));
     let spoken = tokio::select! {
         biased;
         spoken = guard.spoken() => spoken,
-        _ = ending.as_mut() => return,
+        () = ending.as_mut() => match Box::pin(timeout(CROSSING, guard.spoken())).await {
+            Ok(spoken) => spoken,
+            Err(_silent) => return,
+        },
     };
     let io = TokioIo::new(guard);
-    let course = Course { over: ending, pace: &pace, limits: &limits };
+    let course = |crossing| Course { over: ending, crossing, pace: &pace, limits: &limits };
     let result = match spoken {
-        Ok(Some(Spoken::Http1)) => Box::pin(http1(io, service, course)).await,
-        Ok(Some(Spoken::Http2)) => Box::pin(http2(io, service, course)).await,
+        Ok(Some(Spoken::Http1)) => Box::pin(http1(io, service, course(CROSSING))).await,
+        // It agrees on its end with the client.
+        Ok(Some(Spoken::Http2)) => Box::pin(http2(io, service, course(Duration::ZERO))).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error.into()),
     };
@@ -142,27 +151,34 @@ where
 }
 
 /// What a connection ends by, besides its client.
-struct Course<'a, O> {
-    over: Pin<&'a mut O>,
+struct Course<'a, O: Future> {
+    over: Pin<&'a mut MaybeDone<O>>,
+    /// How long it waits then for a request that crosses its end.
+    crossing: Duration,
     pace: &'a Pace,
     limits: &'a Limits,
 }
 
 impl<O: Future<Output = Duration>> Course<'_, O> {
     /// Serves `connection` to its end, which `end` tells it of when it is over, and for so long at most from then on.
-    async fn run<C>(self, mut connection: Pin<&mut C>, end: fn(Pin<&mut C>)) -> Result<(), BoxError>
+    async fn run<C>(mut self, mut connection: Pin<&mut C>, end: fn(Pin<&mut C>)) -> Result<(), BoxError>
     where
         C: Future<Output = hyper::Result<()>>,
     {
         let mut stuck = pin!(Seldom::new(self.pace.stuck(self.limits)));
-        let grace = tokio::select! {
+        tokio::select! {
             result = connection.as_mut() => return result.map_err(Into::into),
             () = stuck.as_mut() => return Err("the client takes nothing".into()),
-            grace = self.over => {
-                end(connection.as_mut());
-                grace
+            () = self.over.as_mut() => {}
+        }
+        if !self.crossing.is_zero() {
+            self.pace.end();
+            if let Ok(result) = Box::pin(timeout(self.crossing, connection.as_mut())).await {
+                return result.map_err(Into::into);
             }
-        };
+        }
+        end(connection.as_mut());
+        let grace = self.over.take_output().unwrap_or(Duration::MAX);
         tokio::select! {
             result = connection => result.map_err(Into::into),
             () = stuck => Err("the client takes nothing".into()),

@@ -151,12 +151,28 @@ impl<B: RequestBody> Http1<B> {
                     let error = target.name().blame(Error::not_sent(Phase::Send, failed.into_error()));
                     return Err(Unsent::new(back, error).into());
                 }
-                None => {
-                    return Err(target.name().blame(Error::new(Phase::Wait, failed.into_error())).into());
-                }
+                None => return Err(target.name().blame(unanswered(failed.into_error())).into()),
             }
         }
     }
+}
+
+/// An answer that cannot be read: to ask whether the peer has stopped would lead astray.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error("the head of its answer is too long, or has more than 100 headers")]
+    TooLong(#[source] hyper::Error),
+    #[error("what it said is not valid HTTP/1.1")]
+    Invalid(#[source] hyper::Error),
+}
+
+fn unanswered(error: hyper::Error) -> Error {
+    let unreadable = match error {
+        error if error.is_parse_too_large() => Unreadable::TooLong(error),
+        error if error.is_parse() => Unreadable::Invalid(error),
+        error => return Error::new(Phase::Wait, error),
+    };
+    Error::new(Phase::Wait, unreadable).without_hint()
 }
 
 async fn open<B: RequestBody>(settings: &Connector, target: &Target) -> Result<SendRequest<B>, BoxError> {
