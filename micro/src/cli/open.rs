@@ -38,6 +38,7 @@ pub(super) fn context(settings: &Settings, insecure: bool) -> Result<Context, Fa
     let tls = tls(settings, insecure)?;
     // Endpoints over HTTP say so by their addresses.
     let broker = settings.get("transport").filter(|url| !matches!(*url, "http:" | "http"));
+    let broker = broker.map(called_at).transpose()?;
     let context = match (&tls, broker) {
         (None, None) => context,
         _ => {
@@ -56,4 +57,15 @@ pub(super) fn context(settings: &Settings, insecure: bool) -> Result<Context, Fa
         Some(url) => context.broker_url(url),
         None => context,
     })
+}
+
+/// `url`, if it names a broker that endpoints are called at.
+fn called_at(url: &str) -> Result<&str, Failure> {
+    match url.split_once("://") {
+        Some(("nats" | "tls" | "amqp" | "amqps" | "rabbitmq", host)) if !host.is_empty() => Ok(url),
+        // It may hold a password, and is not repeated.
+        _ => Err(Failure::new(Kind::Usage, "--transport (MICRO_TRANSPORT) names no broker").hint(
+            "--transport nats://127.0.0.1:4222 or amqp://127.0.0.1:5672; endpoints over HTTP need none",
+        )),
+    }
 }

@@ -60,10 +60,13 @@ fn remove_hop(headers: &mut HeaderMap) {
         PROXY_CONNECTION,
         header::PROXY_AUTHENTICATE,
         header::PROXY_AUTHORIZATION,
-        header::TRANSFER_ENCODING,
         header::UPGRADE,
     ] {
         headers.remove(name);
+    }
+    if headers.remove(header::TRANSFER_ENCODING).is_some() {
+        // It held in spite of a length beside it, which may be another: RFC 9112, section 6.3.
+        headers.remove(header::CONTENT_LENGTH);
     }
 }
 
@@ -146,6 +149,16 @@ mod tests {
         ]);
         clean_request(&mut headers);
         assert_eq!(headers, map(&[("te", "trailers"), ("x-kept", "3")]));
+    }
+
+    #[test]
+    fn a_length_beside_chunks_goes_no_further() {
+        let mut headers = map(&[("content-length", "3"), ("transfer-encoding", "chunked"), ("x-kept", "3")]);
+        clean_response(&mut headers);
+        assert_eq!(headers, map(&[("x-kept", "3")]));
+        let mut headers = map(&[("content-length", "3"), ("keep-alive", "5")]);
+        clean_response(&mut headers);
+        assert_eq!(headers, map(&[("content-length", "3")]));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod face;
 mod service;
 mod shop;
 
+mod answers;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod backends;
 mod compress;

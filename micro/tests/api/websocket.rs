@@ -1,7 +1,10 @@
 //! WebSockets through the gateway.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpListener;
+use rustix::process::Signal;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{accept_async, connect_async};
@@ -47,6 +50,26 @@ fn messages_go_both_ways_and_the_end_is_heard() {
         socket.close(None).await.unwrap();
         assert!(matches!(socket.next().await, Some(Ok(Message::Close(_)))));
     });
+}
+
+#[test]
+fn one_that_is_open_outlives_the_word_to_stop_until_it_is_closed() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    parrot(&services, "chat");
+    let mut face = Face::start(&place, &[]);
+    services.runtime.block_on(async {
+        let (mut socket, _) = connect_async(format!("ws://{}/chat/room", face.address)).await.unwrap();
+        face.signal(Signal::TERM);
+        while TcpStream::connect(face.address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        socket.send(Message::text("still")).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("still"));
+        socket.close(None).await.unwrap();
+        assert!(matches!(socket.next().await, Some(Ok(Message::Close(_)))));
+    });
+    assert_eq!(face.end().0, Some(0));
 }
 
 #[test]

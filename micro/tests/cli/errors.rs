@@ -27,6 +27,22 @@ fn a_mistyped_service_is_not_found_and_the_one_meant_is_suggested() {
 }
 
 #[test]
+fn a_transport_that_is_no_broker_is_not_passed_over() {
+    let place = Place::new();
+    for transport in ["grpc", "pigeon://user:secret@loft", "nats://", "http://127.0.0.1:1"] {
+        let run = place.run(&["--transport", transport, "list"]);
+        assert_eq!(run.code, Some(2), "{transport}: {run:?}");
+        assert!(
+            run.err.contains("--transport nats://127.0.0.1:4222") && !run.err.contains("secret"),
+            "{run:?}"
+        );
+    }
+    for transport in ["http:", "http", "nats://127.0.0.1:1", "amqp://user:secret@127.0.0.1:1"] {
+        place.ok(&["--transport", transport, "list"]);
+    }
+}
+
+#[test]
 fn an_address_where_nobody_speaks_grpc_is_told_at_once_and_why() {
     let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let stranger = TcpListener::bind("127.0.0.1:0").unwrap();

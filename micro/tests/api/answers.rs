@@ -1,0 +1,108 @@
+//! Answers as services may give them: early, odd, in part, or not at all.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use crate::face::Face;
+use crate::program::Place;
+use crate::service::Services;
+
+/// A service that says `said` whatever it is asked, before it has read more than the head, and then closes.
+fn parrot(services: &Services, name: &str, said: &'static str) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    services.announce(name, listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || answer(stream.unwrap(), said));
+        }
+    });
+}
+
+fn answer(mut stream: TcpStream, said: &str) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            return;
+        }
+        head.extend(byte);
+    }
+    let _ = stream.write_all(said.as_bytes());
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    // To close with something unread would take the answer back.
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+}
+
+#[test]
+fn each_is_passed_on_as_far_as_it_can_be_read_and_no_client_mistakes_where_it_ends() {
+    let invalid = "what it said is not valid HTTP/1.1";
+    let cases = [
+        (
+            "hints",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            200,
+            "ok",
+        ),
+        ("until", "HTTP/1.1 200 OK\r\n\r\nto the end", 200, "to the end"),
+        (
+            "lengths",
+            "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            200,
+            "hello",
+        ),
+        (
+            "more",
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx",
+            200,
+            "ok",
+        ),
+        ("none", "HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\nwrong", 204, ""),
+        ("same", "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n", 304, ""),
+        ("early", "HTTP/1.1 413 Too Large\r\ncontent-length: 5\r\n\r\nlarge", 413, "large"),
+        ("part", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nin part", 200, "in part"),
+        ("chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", 200, "hello"),
+        ("head", "HTTP/1.1 200 OK\r\ncontent-le", 502, "connection closed"),
+        ("ssh", "SSH-2.0-OpenSSH_9.2\r\n\r\n", 502, invalid),
+        ("twice", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nhello", 502, invalid),
+        (
+            "switch",
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+            502,
+            "was not asked to",
+        ),
+        ("silent", "", 502, "connection closed"),
+    ];
+    let place = Place::new();
+    let services = Services::new(&place);
+    cases.iter().for_each(|(name, said, ..)| parrot(&services, name, said));
+    let face = Face::start(&place, &["--timeout", "20s"]);
+    let large = vec![b'x'; 3_000_000];
+    for (name, _, status, text) in cases {
+        let answer = match name {
+            "early" => face.ask("POST", "/early/x", "", &large),
+            name => face.get(&format!("/{name}/x")),
+        };
+        assert_eq!(answer.status, status, "{name}: {answer:?}");
+        match status {
+            502 => assert!(answer.text().contains(text), "{name}: {answer:?}"),
+            _ => assert_eq!(answer.text(), text, "{name}"),
+        }
+        let chunked = answer.header("transfer-encoding").is_some();
+        let length = answer.header("content-length").map(|length| length.parse::<usize>().unwrap());
+        assert!(!(chunked && length.is_some()), "{name}: {answer:?}");
+        match (name, length) {
+            // It broke off, and so does ours.
+            ("part", length) => assert_eq!(length, Some(9)),
+            (name, Some(length)) if status != 304 => assert_eq!(length, answer.body.len(), "{name}"),
+            _ => {}
+        }
+    }
+    let head = face.ask("HEAD", "/more/x", "", b"");
+    assert_eq!((head.header("content-length"), head.body.len()), (Some("2"), 0));
+    let whole = face.say("GET /chunk/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert!(
+        !whole.ends_with(b"0\r\n\r\n"),
+        "nobody said that it was all: {}",
+        String::from_utf8_lossy(&whole)
+    );
+}
