@@ -58,9 +58,9 @@ enum Named {
     PeakEwma(Latency),
     PickFirst(First),
     RingHash(#[serde(deserialize_with = "ring")] Ring),
-    Maglev(Slots),
-    Rendezvous(Keyed),
-    Modulo(Keyed),
+    Maglev(#[serde(deserialize_with = "slots")] Slots),
+    Rendezvous(#[serde(deserialize_with = "keyed")] Keyed),
+    Modulo(ByHeader),
     Shard(Nothing),
     Aperture(#[serde(deserialize_with = "part")] Part),
     RandomAperture(#[serde(deserialize_with = "few")] Few),
@@ -73,6 +73,14 @@ enum Named {
 
 fn ring<'de, D: Deserializer<'de>>(from: D) -> Result<Ring, D::Error> {
     checked(from, Ring::boxed)
+}
+
+fn slots<'de, D: Deserializer<'de>>(from: D) -> Result<Slots, D::Error> {
+    checked(from, Slots::boxed)
+}
+
+fn keyed<'de, D: Deserializer<'de>>(from: D) -> Result<Keyed, D::Error> {
+    checked(from, Keyed::boxed)
 }
 
 fn part<'de, D: Deserializer<'de>>(from: D) -> Result<Part, D::Error> {
@@ -148,6 +156,8 @@ struct Ring {
     bound: Option<f64>,
     #[serde(deserialize_with = "header")]
     header: Option<String>,
+    #[serde(deserialize_with = "cookie")]
+    cookie: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -179,6 +189,15 @@ struct Slots {
     size: Option<u64>,
     #[serde(deserialize_with = "header")]
     header: Option<String>,
+    #[serde(deserialize_with = "cookie")]
+    cookie: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ByHeader {
+    #[serde(deserialize_with = "header")]
+    header: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -186,6 +205,8 @@ struct Slots {
 struct Keyed {
     #[serde(deserialize_with = "header")]
     header: Option<String>,
+    #[serde(deserialize_with = "cookie")]
+    cookie: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -285,13 +306,9 @@ impl Named {
             Self::PeakEwma(latency) => Boxed::new(latency.build()),
             Self::PickFirst(first) => Boxed::new(first.build()),
             Self::RingHash(ring) => ring.boxed()?,
-            Self::Maglev(slots) => {
-                let maglev = Maglev::with_size(slots.size.unwrap_or(65_537))?;
-                let maglev = slots.bound.map_or(Ok(maglev.clone()), |bound| maglev.bounded(bound))?;
-                hashed(maglev, slots.header.as_deref())?
-            }
-            Self::Rendezvous(keyed) => hashed(Rendezvous, keyed.header.as_deref())?,
-            Self::Modulo(Keyed { header: Some(name) }) => {
+            Self::Maglev(slots) => slots.boxed()?,
+            Self::Rendezvous(keyed) => keyed.boxed()?,
+            Self::Modulo(ByHeader { header: Some(name) }) => {
                 Boxed::new(HashBy::header_with(name, Modulo::hash, Modulo)?)
             }
             Self::Modulo(_) => Boxed::new(Modulo),
@@ -313,12 +330,31 @@ impl Named {
     }
 }
 
-/// By a header, if one is named; else by what requests have in their extensions.
-fn hashed<P: Policy>(policy: P, header: Option<&str>) -> Result<Boxed, InvalidSetting> {
-    Ok(match header {
-        Some(name) => Boxed::new(HashBy::header(name, policy)?),
-        None => Boxed::new(policy),
+/// By what of a request is named; else by what requests have in their extensions.
+fn hashed<P: Policy>(policy: P, header: Option<&str>, cookie: Option<&str>) -> Result<Boxed, InvalidSetting> {
+    Ok(match (header, cookie) {
+        (Some(name), None) => Boxed::new(HashBy::header(name, policy)?),
+        (None, Some(name)) => Boxed::new(HashBy::cookie(name, policy)),
+        (None, None) => Boxed::new(policy),
+        (Some(_), Some(_)) => {
+            let one = "either `header` or `cookie`";
+            return Err(InvalidSetting::new("what requests are hashed by", "both", one));
+        }
     })
+}
+
+impl Slots {
+    fn boxed(&self) -> Result<Boxed, InvalidSetting> {
+        let maglev = Maglev::with_size(self.size.unwrap_or(65_537))?;
+        let maglev = self.bound.map_or(Ok(maglev.clone()), |bound| maglev.bounded(bound))?;
+        hashed(maglev, self.header.as_deref(), self.cookie.as_deref())
+    }
+}
+
+impl Keyed {
+    fn boxed(&self) -> Result<Boxed, InvalidSetting> {
+        hashed(Rendezvous, self.header.as_deref(), self.cookie.as_deref())
+    }
 }
 
 impl Latency {
@@ -348,11 +384,15 @@ impl Ring {
     fn boxed(&self) -> Result<Boxed, InvalidSetting> {
         let ring = self.build()?;
         match (&self.header, self.mode) {
-            (Some(name), Mode::Ketama) => {
+            (None, Mode::Ketama) if self.cookie.is_none() => Ok(Boxed::new(ring)),
+            (Some(name), Mode::Ketama) if self.cookie.is_none() => {
                 let hasher = ring.clone();
                 Ok(Boxed::new(HashBy::header_with(name, move |key| hasher.hash(key), ring)?))
             }
-            (header, _) => hashed(ring, header.as_deref()),
+            (_, Mode::Ketama) => {
+                Err(InvalidSetting::new("what requests are hashed by", "cookie", "but for ketama"))
+            }
+            (header, _) => hashed(ring, header.as_deref(), self.cookie.as_deref()),
         }
     }
 

@@ -3,22 +3,24 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderName;
-use xxhash_rust::xxh64::Xxh64;
+use xxhash_rust::xxh64::{Xxh64, xxh64};
 
-use super::{Context, LoadReports, Policy, Probing, Timing, Turnover, Turns};
+use super::{Context, LoadReports, Policy, Probing, Timing, Turnover, Turns, override_host::cookie};
 use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 
-/// Gives the policy inside the request's key: from a header, or whatever a closure reads from the head of
-/// the request.
+/// Gives the policy inside the request's key: from a header, a cookie, or whatever a closure reads from
+/// the head of the request. What is elsewhere, as in a query, a layer above hashes, into a [`HashKey`](crate::HashKey).
 ///
 /// Several keys make one hash; one that is `last` ends the search where it is found. A request without any
-/// keeps the [`HashKey`](crate::HashKey) it has, if it has one. Envoy's hash policies,
-/// <https://github.com/grpc/proposal/blob/master/A42-xds-ring-hash-lb-policy.md>.
+/// keeps the [`HashKey`](crate::HashKey) it has, if it has one, or what another `HashBy` around this one found. Envoy's
+/// hash policies, <https://github.com/grpc/proposal/blob/master/A42-xds-ring-hash-lb-policy.md>.
 ///
 /// ```
 /// use micro_balance::policy::{HashBy, RingHash};
 ///
 /// let by_user = HashBy::header("x-user", RingHash::new())?;
+/// // By the session, and by the user where there is none.
+/// let by_session = HashBy::header("x-user", HashBy::cookie("session", RingHash::new()))?;
 /// # Ok::<(), micro_balance::InvalidSetting>(())
 /// ```
 pub struct HashBy<P> {
@@ -66,6 +68,17 @@ impl<P> HashBy<P> {
             Some(hash(value.as_bytes()).0)
         };
         Ok(Self::new(read, policy))
+    }
+
+    /// Hashes by the value of a cookie, without the quotes that may be around it; one that is empty is not there.
+    pub fn cookie(name: impl Into<String>, policy: P) -> Self {
+        let name = name.into();
+        let read = move |context: &Context<'_>| {
+            let value = cookie(&name, context)?;
+            let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+            (!bare.is_empty()).then(|| xxh64(bare.as_bytes(), 0))
+        };
+        Self::new(read, policy)
     }
 
     /// Hashes by what `key` reads as well.

@@ -163,6 +163,21 @@ async fn several_keys_make_one_hash_up_to_the_last() {
     assert_eq!(picked(&set, &first, &nothing, 0), Some(1));
     let second = HashBy::new(|_| None, Echo(9)).last().and(|_| Some(9));
     assert_eq!(picked(&set, &second, &nothing, 0), Some(1));
+
+    // Of Envoy's test of its hash.
+    let value = 4_400_747_396_090_729_504;
+    let by_cookie = |hash| HashBy::new(|_| Some(5), HashBy::cookie("session", Echo(hash)));
+    for (cookies, hash) in [
+        (vec!["session=lyft"], value),
+        (vec!["a=b", "c=d; session=\"lyft\"; session=other"], value),
+        // One around it says where the inner one finds nothing.
+        (vec!["session=", "sessions=lyft"], 5),
+        (vec!["session=\"\""], 5),
+        (vec![], 5),
+    ] {
+        let headers = cookies.iter().map(|value| (header::COOKIE, HeaderValue::from_static(value)));
+        assert_eq!(picked(&set, &by_cookie(hash), &request(headers.collect()), 0), Some(1), "{cookies:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

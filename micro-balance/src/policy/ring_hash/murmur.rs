@@ -22,3 +22,22 @@ pub(super) fn murmur2(bytes: &[u8]) -> u64 {
 fn mixed(word: u64) -> u64 {
     word ^ word >> 47
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of Envoy's own test of it.
+    #[test]
+    fn it_is_the_one_that_envoy_has() {
+        for (bytes, hash) in [
+            ("foo", 9_631_199_822_919_835_226),
+            ("bar", 11_474_628_671_133_349_555),
+            ("foo\nbar", 16_306_510_975_912_980_159),
+            ("lyft", 12_847_078_931_730_529_320),
+            ("", 6_142_509_188_972_423_790),
+        ] {
+            assert_eq!(murmur2(bytes.as_bytes()), hash, "{bytes:?}");
+        }
+    }
+}
