@@ -18,6 +18,10 @@ fn data(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
+fn floats(values: &Value) -> Vec<f64> {
+    values.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+}
+
 /// Weighs endpoints by these numbers.
 fn measured(start: u32, weights: Vec<f64>) -> WeightedRoundRobin {
     WeightedRoundRobin::starting_at(start)
@@ -54,6 +58,35 @@ async fn static_stride_goes_in_the_order_that_grpc_goes_in() {
             let policy = if clamped { policy.clamped() } else { policy };
             let order = numbers::<usize>(order);
             assert_eq!(set.picks(&policy, order.len()), order, "{name}");
+        }
+    }
+}
+
+/// From any start, and where a counter of 32 bits, which is grpc-java's, begins again.
+#[tokio::test(start_paused = true)]
+async fn static_stride_gives_what_grpc_java_tests() {
+    let table = data(include_str!("../data/grpc_java_stride.json"));
+    let order = numbers::<usize>(&table["order"]["picks"]);
+    let weights = floats(&table["order"]["weights"]);
+    let set = Set::weighing(&vec![1; weights.len()]).await;
+    assert_eq!(set.picks(&measured(0, weights), order.len()), order);
+    for start in [0, 1, 7, 4_294_967_295] {
+        for case in table["counts"].as_array().unwrap() {
+            let weights = floats(&case["weights"]);
+            let set = Set::weighing(&vec![1; weights.len()]).await;
+            let counts = numbers::<usize>(&case["counts"]);
+            assert_eq!(set.shares(&measured(start, weights), 6), counts, "{case} from {start}");
+        }
+    }
+    let picks = table["picks_of_shares"].as_u64().unwrap() as usize;
+    for case in table["shares"].as_array().unwrap() {
+        let weights = floats(&case["weights"]);
+        let set = Set::weighing(&vec![1; weights.len()]).await;
+        let total: f64 = weights.iter().sum();
+        let start = case["start"].as_u64().unwrap() as u32;
+        for (count, weight) in set.shares(&measured(start, weights.clone()), picks).into_iter().zip(weights) {
+            let off = (count as f64 / picks as f64 - weight / total).abs();
+            assert!(off < table["tolerance"].as_f64().unwrap(), "{case}: {count} of {weight}");
         }
     }
 }
