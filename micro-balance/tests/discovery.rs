@@ -3,9 +3,19 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
-use micro_balance::{Balance, NotSent, State, policy::RoundRobin};
+use micro_balance::{
+    Balance, Endpoint, NotSent, State,
+    policy::{Context, Policy, RoundRobin},
+};
 use proptest::prelude::*;
 use support::{FAST, Fake, Mood, discovery, settle};
 use tower::ServiceExt;
@@ -70,7 +80,7 @@ async fn run(steps: Vec<Step>) {
         }
     }
     // Longer than the longest wait between two attempts to connect, and than the failfast limit.
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     for request in waiting {
         if let Err(error) = request.await.expect("no request panics") {
             assert!(NotSent::is(error.as_ref()), "a request was lost: {error}");
@@ -101,4 +111,40 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
         runtime.expect("a runtime needs nothing but memory").block_on(run(steps));
     }
+}
+
+/// Takes a while to work out its table, whoever asks for it.
+struct Slow(Arc<AtomicUsize>);
+
+impl Policy for Slow {
+    type Table = ();
+
+    fn table(&self, _: &[Endpoint]) {
+        self.0.fetch_add(1, Relaxed);
+        std::thread::sleep(WORK);
+    }
+
+    fn pick(&self, (): &(), _: &[Endpoint], _: &Context<'_>) -> Option<usize> {
+        Some(0)
+    }
+}
+
+const WORK: Duration = Duration::from_millis(10);
+
+/// In real time, which is all that a table takes.
+#[tokio::test]
+async fn to_follow_changes_that_never_end_takes_a_fifth_of_the_time_at_most() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let ([first, second], hand, changes) = support::fakes(["a", "b"], FAST);
+    let balance = Balance::builder(changes).policy(Slow(made.clone())).seed(1).build();
+    balance.clone().oneshot(()).await.unwrap();
+    let (before, start) = (made.load(Relaxed), Instant::now());
+    for _ in 0..200 {
+        hand.remove("a");
+        hand.insert("a", &first);
+        hand.insert("b", &second);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let (tables, most) = (made.load(Relaxed) - before, start.elapsed().as_millis() / (5 * WORK).as_millis());
+    assert!((1..=most + 2).contains(&(tables as u128)), "{tables} tables, not {most}");
 }

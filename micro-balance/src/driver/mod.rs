@@ -64,6 +64,9 @@ pub(crate) type Probe<S> = Arc<dyn Fn(S) -> BoxFuture<'static, Result<(), BoxErr
 
 /// Changes that come within this time of each other become one snapshot.
 const BATCH: Duration = Duration::from_millis(1);
+/// How many times as long as a snapshot takes to make the next one waits: among very many endpoints that change all the
+/// time, following them is to leave most of a processor to others.
+const REST: u32 = 4;
 
 pub(crate) struct Driver<K, S, P: Policy, T> {
     pub(crate) shared: Weak<Shared<S, P, T>>,
@@ -132,6 +135,8 @@ struct State<K, S, P: Policy, T> {
     dirty: Option<Instant>,
     had_ready: bool,
     published: Instant,
+    /// How long after that the next snapshot is due at the earliest.
+    pace: Duration,
 }
 
 /// However the task ends, requests that wait are told.
@@ -169,7 +174,7 @@ where
             tokio::task::consume_budget().await;
             // What is there already goes into one snapshot, but a stream that never pauses must not keep
             // what it says from being seen.
-            let publish_at = state.published + BATCH;
+            let publish_at = state.published + state.pace;
             let step = tokio::select! {
                 biased;
                 () = std::future::ready(()), if state.is_overdue() => Step::Publish,
@@ -223,6 +228,7 @@ where
             had_ready: false,
             // Long enough ago for the first answer to be published at once.
             published: now.checked_sub(BATCH).unwrap_or(now),
+            pace: BATCH,
         }
     }
 
@@ -248,7 +254,7 @@ where
     }
 
     fn is_overdue(&self) -> bool {
-        self.dirty.is_some_and(|since| since.elapsed() > 10 * BATCH)
+        self.dirty.is_some_and(|since| since.elapsed() > self.pace.max(10 * BATCH))
     }
 
     fn after(&mut self, delay: Duration, event: Event) {

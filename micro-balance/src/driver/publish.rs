@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Event, State,
+    BATCH, Event, REST, State,
     roster::Place,
     slot::{Health, Slot},
 };
@@ -86,6 +86,7 @@ where
             shared.policy.refresh().map(|step| scale(step, 0.75 + 0.5 * self.driver.chance.fraction()));
         let steps = self.warming().into_iter().chain(refresh).map(|step| end(self.published, step));
         self.refresh = steps.chain(self.waits.next()).min();
+        self.pace = BATCH.max((1 + REST) * self.published.elapsed());
         true
     }
 
