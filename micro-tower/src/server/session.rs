@@ -4,12 +4,13 @@
 //! and none for the other.
 
 use std::{
-    future::pending,
+    future::{pending, ready},
+    io,
     pin::{Pin, pin},
     time::Duration,
 };
 
-use futures_util::future::{MaybeDone, maybe_done};
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -85,34 +86,53 @@ where
     let Session { service, pace, calls } = session;
     let service = Prompt::new(Fetching::new(service, calls.clone()));
     let mut guard = Guard::new(io, &limits);
-    let mut ending = pin!(maybe_done(Seldom::new(over(&pace, calls.as_ref(), &limits, closing))));
+    let mut ending = pin!(Seldom::new(over(&pace, calls.as_ref(), &limits, closing)));
     let spoken = tokio::select! {
         biased;
         spoken = guard.spoken() => spoken,
-        () = ending.as_mut() => match Box::pin(timeout(CROSSING, guard.spoken())).await {
-            Ok(spoken) => spoken,
-            Err(_silent) => return,
-        },
+        grace = ending.as_mut() => {
+            // A request may cross the end here too.
+            let first = Box::pin(timeout(CROSSING, guard.spoken())).await.unwrap_or(Ok(None));
+            let course = Course { over: pin!(ready(grace)), pace: &pace, limits: &limits };
+            return told(converse(guard, first, service, course).await);
+        }
     };
-    let io = TokioIo::new(guard);
-    let course = |crossing| Course { over: ending, crossing, pace: &pace, limits: &limits };
-    let result = match spoken {
-        Ok(Some(Spoken::Http1)) => Box::pin(http1(io, service, course(CROSSING))).await,
-        // It agrees on its end with the client.
-        Ok(Some(Spoken::Http2)) => Box::pin(http2(io, service, course(Duration::ZERO))).await,
-        Ok(None) => Ok(()),
-        Err(error) => Err(error.into()),
-    };
+    let course = Course { over: ending, pace: &pace, limits: &limits };
+    told(converse(guard, spoken, service, course).await);
+}
+
+fn told(result: Result<(), BoxError>) {
     if let Err(error) = result {
         tracing::debug!(error, "a connection was closed");
     }
 }
 
-async fn http1<I, S>(
+/// Serves what begins as `spoken`, if it does: in boxes of the size of its protocol, and of no other.
+fn converse<'a, I, S>(
+    guard: Guard<I>,
+    spoken: io::Result<Option<Spoken>>,
+    service: Prompt<Fetching<Served<S>>>,
+    course: Course<'a>,
+) -> BoxFuture<'a, Result<(), BoxError>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
+    S: Clone + Send + 'static,
+{
+    let io = TokioIo::new(guard);
+    match spoken {
+        Ok(Some(Spoken::Http1)) => http1(io, service, course),
+        Ok(Some(Spoken::Http2)) => http2(io, service, course),
+        Ok(None) => Box::pin(ready(Ok(()))),
+        Err(error) => Box::pin(ready(Err(error.into()))),
+    }
+}
+
+fn http1<I, S>(
     io: TokioIo<Guard<I>>,
     service: Prompt<Fetching<Served<S>>>,
-    course: Course<'_, impl Future<Output = Duration>>,
-) -> Result<(), BoxError>
+    course: Course<'_>,
+) -> BoxFuture<'_, Result<(), BoxError>>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
@@ -122,15 +142,15 @@ where
     let longest_head = course.limits.header_bytes as usize;
     // How long a head may take is the guard's to watch, which sees its first byte.
     builder.header_read_timeout(None).max_buf_size(longest_head.max(8 << 10) * 2);
-    let connection = pin!(builder.serve_connection(io, service).with_upgrades());
-    course.run(connection, |connection| connection.graceful_shutdown()).await
+    let connection = Box::pin(builder.serve_connection(io, service).with_upgrades());
+    Box::pin(course.run(connection, true, |connection| connection.graceful_shutdown()))
 }
 
-async fn http2<I, S>(
+fn http2<I, S>(
     io: TokioIo<Guard<I>>,
     service: Prompt<Fetching<Served<S>>>,
-    course: Course<'_, impl Future<Output = Duration>>,
-) -> Result<(), BoxError>
+    course: Course<'_>,
+) -> BoxFuture<'_, Result<(), BoxError>>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
@@ -146,44 +166,54 @@ where
         .keep_alive_interval(ping_interval)
         .keep_alive_timeout(ping_timeout);
     let service = Heads::new(service, header_bytes);
-    let connection = pin!(timer.over(running.with(builder.serve_connection(io, service))));
-    course.run(connection, |timed| timed.project().connection.project().connection.graceful_shutdown()).await
+    let connection = Box::pin(timer.over(running.with(builder.serve_connection(io, service))));
+    // It agrees on its end with the client.
+    Box::pin(course.run(connection, false, |timed| {
+        timed.project().connection.project().connection.graceful_shutdown();
+    }))
 }
 
 /// What a connection ends by, besides its client.
-struct Course<'a, O: Future> {
-    over: Pin<&'a mut MaybeDone<O>>,
-    /// How long it waits then for a request that crosses its end.
-    crossing: Duration,
+struct Course<'a> {
+    over: Pin<&'a mut (dyn Future<Output = Duration> + Send + 'a)>,
     pace: &'a Pace,
     limits: &'a Limits,
 }
 
-impl<O: Future<Output = Duration>> Course<'_, O> {
+impl Course<'_> {
     /// Serves `connection` to its end, which `end` tells it of when it is over, and for so long at most from then on.
-    async fn run<C>(mut self, mut connection: Pin<&mut C>, end: fn(Pin<&mut C>)) -> Result<(), BoxError>
+    /// Before that it answers what may be `crossing` its end.
+    async fn run<C>(
+        self,
+        mut connection: Pin<Box<C>>,
+        crossing: bool,
+        end: fn(Pin<&mut C>),
+    ) -> Result<(), BoxError>
     where
         C: Future<Output = hyper::Result<()>>,
     {
         let mut stuck = pin!(Seldom::new(self.pace.stuck(self.limits)));
-        tokio::select! {
+        let grace = tokio::select! {
             result = connection.as_mut() => return result.map_err(Into::into),
             () = stuck.as_mut() => return Err("the client takes nothing".into()),
-            () = self.over.as_mut() => {}
-        }
-        if !self.crossing.is_zero() {
-            self.pace.end();
-            if let Ok(result) = Box::pin(timeout(self.crossing, connection.as_mut())).await {
-                return result.map_err(Into::into);
+            grace = self.over => grace,
+        };
+        // What comes only then takes no room before.
+        Box::pin(async move {
+            if crossing {
+                self.pace.end();
+                if let Ok(result) = timeout(CROSSING, connection.as_mut()).await {
+                    return result.map_err(Into::into);
+                }
             }
-        }
-        end(connection.as_mut());
-        let grace = self.over.take_output().unwrap_or(Duration::MAX);
-        tokio::select! {
-            result = connection => result.map_err(Into::into),
-            () = stuck => Err("the client takes nothing".into()),
-            () = after(grace) => Err("it was old, and is still in use".into()),
-        }
+            end(connection.as_mut());
+            tokio::select! {
+                result = connection => result.map_err(Into::into),
+                () = stuck => Err("the client takes nothing".into()),
+                () = after(grace) => Err("it was old, and is still in use".into()),
+            }
+        })
+        .await
     }
 }
 
