@@ -1,19 +1,24 @@
 //! Policies by name.
 
+mod by_key;
+mod by_load;
 mod values;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use self::values::{bias, bound, choices, cookie, header, named, penalty, points, probes, quantile, size};
+use self::{
+    by_key::{ByHeader, Keyed, Ring, Slots},
+    by_load::{Few, Latency, Part, Probes, Reports},
+    values::{bias, choices, cookie, named},
+};
 use super::{checked, choice, maybe_duration};
 use crate::{
     policy::{
-        Aperture, Boxed, EarliestDeadlineFirst, HashBy, LabelOrder, LabelSubset, LeastOf, LeastOfAll,
-        LeastRequest, Maglev, Modulo, OrcaWeighted, Otherwise, OverrideHost, PeakEwma, PickFirst, Policy,
-        Prequal, Random, RandomAperture, Rendezvous, RequestBias, RingHash, RoundRobin, Shard,
-        SmoothWeightedRoundRobin, Source, WeightedRoundRobin,
+        Boxed, EarliestDeadlineFirst, LabelOrder, LabelSubset, LeastOf, LeastOfAll, LeastRequest, Otherwise,
+        OverrideHost, PeakEwma, PickFirst, Random, RequestBias, RoundRobin, Shard, SmoothWeightedRoundRobin,
+        Source, WeightedRoundRobin,
     },
     setting::InvalidSetting,
 };
@@ -125,127 +130,10 @@ struct Bias {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Latency {
-    #[serde(deserialize_with = "maybe_duration")]
-    decay: Option<Duration>,
-    #[serde(deserialize_with = "maybe_duration")]
-    default_latency: Option<Duration>,
-    #[serde(deserialize_with = "maybe_duration")]
-    penalty: Option<Duration>,
-    classic: bool,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 struct First {
     #[serde(deserialize_with = "maybe_duration")]
     delay: Option<Duration>,
     shuffle: bool,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Ring {
-    mode: Mode,
-    hash: Hash,
-    #[serde(deserialize_with = "points")]
-    points: Option<u32>,
-    least: Option<u64>,
-    most: Option<u64>,
-    #[serde(deserialize_with = "bound")]
-    bound: Option<f64>,
-    #[serde(deserialize_with = "header")]
-    header: Option<String>,
-    #[serde(deserialize_with = "cookie")]
-    cookie: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Mode {
-    #[default]
-    Stable,
-    Envoy,
-    Grpc,
-    Ketama,
-}
-
-/// What endpoints are placed by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-enum Hash {
-    #[default]
-    #[serde(rename = "xx_hash")]
-    Xx,
-    #[serde(rename = "murmur_hash_2")]
-    Murmur,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Slots {
-    #[serde(deserialize_with = "bound")]
-    bound: Option<f64>,
-    #[serde(deserialize_with = "size")]
-    size: Option<u64>,
-    #[serde(deserialize_with = "header")]
-    header: Option<String>,
-    #[serde(deserialize_with = "cookie")]
-    cookie: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct ByHeader {
-    #[serde(deserialize_with = "header")]
-    header: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Keyed {
-    #[serde(deserialize_with = "header")]
-    header: Option<String>,
-    #[serde(deserialize_with = "cookie")]
-    cookie: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Part {
-    instance: u32,
-    peers: u32,
-    least: Option<u32>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Few {
-    least: Option<usize>,
-    low: Option<f64>,
-    high: Option<f64>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Reports {
-    #[serde(deserialize_with = "maybe_duration")]
-    blackout: Option<Duration>,
-    #[serde(deserialize_with = "maybe_duration")]
-    expiration: Option<Duration>,
-    #[serde(deserialize_with = "maybe_duration")]
-    update: Option<Duration>,
-    metrics: Vec<String>,
-    #[serde(deserialize_with = "penalty")]
-    penalty: Option<f64>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Probes {
-    #[serde(deserialize_with = "probes")]
-    probes: Option<u32>,
-    #[serde(deserialize_with = "quantile")]
-    quantile: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -308,19 +196,12 @@ impl Named {
             Self::RingHash(ring) => ring.boxed()?,
             Self::Maglev(slots) => slots.boxed()?,
             Self::Rendezvous(keyed) => keyed.boxed()?,
-            Self::Modulo(ByHeader { header: Some(name) }) => {
-                Boxed::new(HashBy::header_with(name, Modulo::hash, Modulo)?)
-            }
-            Self::Modulo(_) => Boxed::new(Modulo),
+            Self::Modulo(modulo) => modulo.boxed()?,
             Self::Shard(_) => Boxed::new(Shard),
             Self::Aperture(part) => Boxed::new(part.build()?),
             Self::RandomAperture(few) => Boxed::new(few.build()?),
             Self::OrcaWeighted(reports) => Boxed::new(reports.build()?),
-            Self::Prequal(probes) => Boxed::new(
-                Prequal::new()
-                    .probes(probes.probes.unwrap_or(3))?
-                    .quantile(probes.quantile.unwrap_or(0.84))?,
-            ),
+            Self::Prequal(probes) => Boxed::new(probes.build()?),
             Self::LabelOrder(order) => Boxed::new(
                 order.labels.iter().fold(LabelOrder::new(), |policy, (key, value)| policy.then(key, value)),
             ),
@@ -330,130 +211,10 @@ impl Named {
     }
 }
 
-/// By what of a request is named; else by what requests have in their extensions.
-fn hashed<P: Policy>(policy: P, header: Option<&str>, cookie: Option<&str>) -> Result<Boxed, InvalidSetting> {
-    Ok(match (header, cookie) {
-        (Some(name), None) => Boxed::new(HashBy::header(name, policy)?),
-        (None, Some(name)) => Boxed::new(HashBy::cookie(name, policy)),
-        (None, None) => Boxed::new(policy),
-        (Some(_), Some(_)) => {
-            let one = "either `header` or `cookie`";
-            return Err(InvalidSetting::new("what requests are hashed by", "both", one));
-        }
-    })
-}
-
-impl Slots {
-    fn boxed(&self) -> Result<Boxed, InvalidSetting> {
-        let maglev = Maglev::with_size(self.size.unwrap_or(65_537))?;
-        let maglev = self.bound.map_or(Ok(maglev.clone()), |bound| maglev.bounded(bound))?;
-        hashed(maglev, self.header.as_deref(), self.cookie.as_deref())
-    }
-}
-
-impl Keyed {
-    fn boxed(&self) -> Result<Boxed, InvalidSetting> {
-        hashed(Rendezvous, self.header.as_deref(), self.cookie.as_deref())
-    }
-}
-
-impl Latency {
-    fn build(&self) -> PeakEwma {
-        let mut policy = PeakEwma::new();
-        if let Some(decay) = self.decay {
-            policy = policy.decay(decay);
-        }
-        if let Some(latency) = self.default_latency {
-            policy = policy.default_latency(latency);
-        }
-        if let Some(penalty) = self.penalty {
-            policy = policy.penalty(penalty);
-        }
-        if self.classic { policy.classic() } else { policy }
-    }
-}
-
 impl First {
     fn build(&self) -> PickFirst {
         let policy = self.delay.map_or_else(PickFirst::new, |delay| PickFirst::new().delay(delay));
         if self.shuffle { policy.shuffled() } else { policy }
-    }
-}
-
-impl Ring {
-    fn boxed(&self) -> Result<Boxed, InvalidSetting> {
-        let ring = self.build()?;
-        match (&self.header, self.mode) {
-            (None, Mode::Ketama) if self.cookie.is_none() => Ok(Boxed::new(ring)),
-            (Some(name), Mode::Ketama) if self.cookie.is_none() => {
-                let hasher = ring.clone();
-                Ok(Boxed::new(HashBy::header_with(name, move |key| hasher.hash(key), ring)?))
-            }
-            (_, Mode::Ketama) => {
-                Err(InvalidSetting::new("what requests are hashed by", "cookie", "but for ketama"))
-            }
-            (header, _) => hashed(ring, header.as_deref(), self.cookie.as_deref()),
-        }
-    }
-
-    fn build(&self) -> Result<RingHash, InvalidSetting> {
-        let unused = match self.mode {
-            Mode::Stable => [None, self.least.map(|_| "least"), self.most.map(|_| "most")],
-            Mode::Envoy | Mode::Grpc => [self.points.map(|_| "points"), None, None],
-            Mode::Ketama => {
-                [self.points.map(|_| "points"), self.least.map(|_| "least"), self.most.map(|_| "most")]
-            }
-        };
-        if let Some(key) = unused.into_iter().flatten().next() {
-            let allowed =
-                "`points` of a stable ring, `least` and `most` of Envoy's and gRPC's, neither of ketama";
-            return Err(InvalidSetting::new("a setting of a ring", key, allowed));
-        }
-        if self.hash == Hash::Murmur && !matches!(self.mode, Mode::Envoy) {
-            return Err(InvalidSetting::new(
-                "the hash of a ring",
-                "murmur_hash_2",
-                "xx_hash but for Envoy's",
-            ));
-        }
-        let size = |most| (self.least.unwrap_or(1_024), self.most.unwrap_or(most));
-        let ring = match self.mode {
-            Mode::Stable => RingHash::with_points(self.points.unwrap_or(160))?,
-            Mode::Envoy => RingHash::envoy(size(8_388_608).0, size(8_388_608).1)?,
-            Mode::Grpc => RingHash::grpc(size(4_096).0, size(4_096).1)?,
-            Mode::Ketama => RingHash::ketama(),
-        };
-        let ring = if self.hash == Hash::Murmur { ring.murmur_hash_2() } else { ring };
-        self.bound.map_or(Ok(ring.clone()), |bound| ring.bounded(bound))
-    }
-}
-
-impl Part {
-    fn build(&self) -> Result<Aperture, InvalidSetting> {
-        Ok(Aperture::new(self.instance, self.peers)?.least(self.least.unwrap_or(12)))
-    }
-}
-
-impl Few {
-    fn build(&self) -> Result<RandomAperture, InvalidSetting> {
-        let band = (self.low.unwrap_or(0.875), self.high.unwrap_or(1.125));
-        RandomAperture::new().least(self.least.unwrap_or(1)).band(band.0, band.1)
-    }
-}
-
-impl Reports {
-    fn build(&self) -> Result<OrcaWeighted, InvalidSetting> {
-        let mut policy = OrcaWeighted::new().penalty(self.penalty.unwrap_or(1.0))?;
-        if let Some(blackout) = self.blackout {
-            policy = policy.blackout(blackout);
-        }
-        if let Some(expiration) = self.expiration {
-            policy = policy.expiration(expiration);
-        }
-        if let Some(update) = self.update {
-            policy = policy.update(update);
-        }
-        Ok(self.metrics.iter().fold(policy, |policy, name| policy.metric(name)))
     }
 }
 

@@ -1,0 +1,159 @@
+//! Policies that keep a key on an endpoint.
+
+use serde::Deserialize;
+
+use super::values::{bound, cookie, header, points, size};
+use crate::{
+    policy::{Boxed, HashBy, Maglev, Modulo, Policy, Rendezvous, RingHash},
+    setting::InvalidSetting,
+};
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Ring {
+    mode: Mode,
+    hash: Hash,
+    #[serde(deserialize_with = "points")]
+    points: Option<u32>,
+    least: Option<u64>,
+    most: Option<u64>,
+    #[serde(deserialize_with = "bound")]
+    bound: Option<f64>,
+    #[serde(deserialize_with = "header")]
+    header: Option<String>,
+    #[serde(deserialize_with = "cookie")]
+    cookie: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    #[default]
+    Stable,
+    Envoy,
+    Grpc,
+    Ketama,
+}
+
+/// What endpoints are placed by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+enum Hash {
+    #[default]
+    #[serde(rename = "xx_hash")]
+    Xx,
+    #[serde(rename = "murmur_hash_2")]
+    Murmur,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Slots {
+    #[serde(deserialize_with = "bound")]
+    bound: Option<f64>,
+    #[serde(deserialize_with = "size")]
+    size: Option<u64>,
+    #[serde(deserialize_with = "header")]
+    header: Option<String>,
+    #[serde(deserialize_with = "cookie")]
+    cookie: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ByHeader {
+    #[serde(deserialize_with = "header")]
+    header: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Keyed {
+    #[serde(deserialize_with = "header")]
+    header: Option<String>,
+    #[serde(deserialize_with = "cookie")]
+    cookie: Option<String>,
+}
+
+impl Ring {
+    pub(super) fn boxed(&self) -> Result<Boxed, InvalidSetting> {
+        let ring = self.build()?;
+        match (&self.header, self.mode) {
+            (None, Mode::Ketama) if self.cookie.is_none() => Ok(Boxed::new(ring)),
+            (Some(name), Mode::Ketama) if self.cookie.is_none() => {
+                let hasher = ring.clone();
+                Ok(Boxed::new(HashBy::header_with(name, move |key| hasher.hash(key), ring)?))
+            }
+            (_, Mode::Ketama) => {
+                Err(InvalidSetting::new("what requests are hashed by", "cookie", "but for ketama"))
+            }
+            (header, _) => hashed(ring, header.as_deref(), self.cookie.as_deref()),
+        }
+    }
+
+    fn build(&self) -> Result<RingHash, InvalidSetting> {
+        let unused = match self.mode {
+            Mode::Stable => [None, self.least.map(|_| "least"), self.most.map(|_| "most")],
+            Mode::Envoy | Mode::Grpc => [self.points.map(|_| "points"), None, None],
+            Mode::Ketama => {
+                [self.points.map(|_| "points"), self.least.map(|_| "least"), self.most.map(|_| "most")]
+            }
+        };
+        if let Some(key) = unused.into_iter().flatten().next() {
+            let allowed =
+                "`points` of a stable ring, `least` and `most` of Envoy's and gRPC's, neither of ketama";
+            return Err(InvalidSetting::new("a setting of a ring", key, allowed));
+        }
+        if self.hash == Hash::Murmur && !matches!(self.mode, Mode::Envoy) {
+            return Err(InvalidSetting::new(
+                "the hash of a ring",
+                "murmur_hash_2",
+                "xx_hash but for Envoy's",
+            ));
+        }
+        let size = |most| (self.least.unwrap_or(1_024), self.most.unwrap_or(most));
+        let ring = match self.mode {
+            Mode::Stable => RingHash::with_points(self.points.unwrap_or(160))?,
+            Mode::Envoy => RingHash::envoy(size(8_388_608).0, size(8_388_608).1)?,
+            Mode::Grpc => RingHash::grpc(size(4_096).0, size(4_096).1)?,
+            Mode::Ketama => RingHash::ketama(),
+        };
+        let ring = if self.hash == Hash::Murmur { ring.murmur_hash_2() } else { ring };
+        self.bound.map_or(Ok(ring.clone()), |bound| ring.bounded(bound))
+    }
+}
+
+impl Slots {
+    pub(super) fn boxed(&self) -> Result<Boxed, InvalidSetting> {
+        let maglev = Maglev::with_size(self.size.unwrap_or(65_537))?;
+        let maglev = self.bound.map_or(Ok(maglev.clone()), |bound| maglev.bounded(bound))?;
+        hashed(maglev, self.header.as_deref(), self.cookie.as_deref())
+    }
+}
+
+impl Keyed {
+    pub(super) fn boxed(&self) -> Result<Boxed, InvalidSetting> {
+        hashed(Rendezvous, self.header.as_deref(), self.cookie.as_deref())
+    }
+}
+
+impl ByHeader {
+    pub(super) fn boxed(&self) -> Result<Boxed, InvalidSetting> {
+        Ok(match &self.header {
+            Some(name) => Boxed::new(HashBy::header_with(name, Modulo::hash, Modulo)?),
+            None => Boxed::new(Modulo),
+        })
+    }
+}
+
+/// By what of a request is named; else by what requests have in their extensions.
+fn hashed<P: Policy>(policy: P, header: Option<&str>, cookie: Option<&str>) -> Result<Boxed, InvalidSetting> {
+    Ok(match (header, cookie) {
+        (Some(name), None) => Boxed::new(HashBy::header(name, policy)?),
+        (None, Some(name)) => Boxed::new(HashBy::cookie(name, policy)),
+        (None, None) => Boxed::new(policy),
+        (Some(_), Some(_)) => {
+            let one = "either `header` or `cookie`";
+            return Err(InvalidSetting::new("what requests are hashed by", "both", one));
+        }
+    })
+}
