@@ -1,7 +1,7 @@
 //! The body of an answer on its way through.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -19,14 +19,37 @@ use super::meter::Active;
 pub struct Forwarded {
     #[pin]
     inner: ResponseBody,
+    /// What was looked at before the head was passed on.
+    first: Option<Box<Frame<Bytes>>>,
     grpc: bool,
     broken: bool,
     active: Option<Active>,
 }
 
 impl Forwarded {
-    pub(super) fn new(inner: ResponseBody, grpc: bool, active: Active) -> Self {
-        Self { inner, grpc, broken: false, active: Some(active) }
+    /// # Errors
+    ///
+    /// What is wrong with the body from its beginning, as far as that came with the head: a chunk that cannot be read, for one.
+    /// What breaks off later finds the head passed on.
+    pub(super) fn new(mut inner: ResponseBody, grpc: bool) -> Result<Self, BoxError> {
+        // One of a known length has no chunks, and of gRPC the end says what went wrong.
+        let first = if grpc || inner.size_hint().exact().is_some() { None } else { look(&mut inner)? };
+        Ok(Self { inner, first, grpc, broken: false, active: None })
+    }
+
+    /// Tells `active` of its end.
+    pub(super) fn of(mut self, active: Active) -> Self {
+        self.active = Some(active);
+        self
+    }
+}
+
+/// What is there already of `body`.
+fn look(body: &mut ResponseBody) -> Result<Option<Box<Frame<Bytes>>>, BoxError> {
+    // Nobody is woken by this: who is handed the body polls it again.
+    match Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(first)) => Ok(Some(Box::new(first?))),
+        Poll::Ready(None) | Poll::Pending => Ok(None),
     }
 }
 
@@ -42,7 +65,11 @@ impl Body for Forwarded {
         if *this.broken {
             return Poll::Ready(None);
         }
-        Poll::Ready(match ready!(this.inner.poll_frame(cx)) {
+        let next = match this.first.take() {
+            Some(first) => Some(Ok(*first)),
+            None => ready!(this.inner.poll_frame(cx)),
+        };
+        Poll::Ready(match next {
             Some(Err(error)) if *this.grpc => {
                 *this.broken = true;
                 let trailers = trailers(error);
@@ -65,12 +92,12 @@ impl Body for Forwarded {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.broken || self.inner.is_end_stream()
+        self.broken || self.first.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        // A gRPC body may become trailers instead.
-        if self.grpc { SizeHint::default() } else { self.inner.size_hint() }
+        // A gRPC body may become trailers instead, and what is left behind the first piece is not all of it.
+        if self.grpc || self.first.is_some() { SizeHint::default() } else { self.inner.size_hint() }
     }
 }
 

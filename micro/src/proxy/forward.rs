@@ -196,7 +196,7 @@ async fn open(
 
 /// Makes an answer of a service one of ours.
 fn answered(
-    mut response: Response<client::ResponseBody>,
+    response: Response<client::ResponseBody>,
     grpc: bool,
     mut active: Active,
     id: &'static str,
@@ -205,11 +205,16 @@ fn answered(
         let detail = "the service switched protocols, and was not asked to";
         return Fault::new(id, StatusCode::BAD_GATEWAY, detail).response();
     }
-    active.answered(response.status(), response.headers());
-    clean_response(response.headers_mut());
+    let (mut head, body) = response.into_parts();
+    let body = match Forwarded::new(body, grpc) {
+        Ok(body) => body,
+        Err(error) => return failed(error, grpc, &mut active, id),
+    };
+    active.answered(head.status, &head.headers);
+    clean_response(&mut head.headers);
     // What the client hears is ours: it may keep a connection that the service's HTTP/1.0 would have closed.
-    *response.version_mut() = Version::HTTP_11;
-    response.map(|body| Body::new(Forwarded::new(body, grpc, active)))
+    head.version = Version::HTTP_11;
+    Response::from_parts(head, Body::new(body.of(active)))
 }
 
 fn failed(error: BoxError, grpc: bool, active: &mut Active, id: &'static str) -> Response<Body> {

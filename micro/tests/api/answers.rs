@@ -61,6 +61,7 @@ fn each_is_passed_on_as_far_as_it_can_be_read_and_no_client_mistakes_where_it_en
         ("early", "HTTP/1.1 413 Too Large\r\ncontent-length: 5\r\n\r\nlarge", 413, "large"),
         ("part", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nin part", 200, "in part"),
         ("chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", 200, "hello"),
+        ("size", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nhello\r\n", 502, "chunk"),
         ("head", "HTTP/1.1 200 OK\r\ncontent-le", 502, "connection closed"),
         ("ssh", "SSH-2.0-OpenSSH_9.2\r\n\r\n", 502, invalid),
         ("twice", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nhello", 502, invalid),
