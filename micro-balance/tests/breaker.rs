@@ -5,6 +5,7 @@ mod scripted;
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::Request;
 use micro_balance::{
     Balance, NotSent, Overloaded, Unsent,
@@ -15,7 +16,7 @@ use micro_balance::{
 use scripted::*;
 use serde_json::Value;
 use tokio::time::{advance, sleep};
-use tower::{BoxError, ServiceExt, discover::ServiceList, service_fn};
+use tower::{BoxError, Service, ServiceExt, discover::ServiceList, service_fn};
 use tower_layer::Layer;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -197,6 +198,32 @@ async fn what_is_turned_away_is_not_sent_again_and_below_a_balancer_goes_elsewhe
         failed += usize::from(balance.clone().oneshot(()).await.is_err());
     }
     assert_eq!(failed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_it_is_open_it_is_ready_at_once_and_never_calls_who_was_not_asked() {
+    let layer = after(1);
+    let inner = Scripted::new([fail("broken"), status(200, &[])]);
+    let service = layer.layer(inner.clone());
+    let _ = service.clone().oneshot(get("/")).await;
+    inner.be_busy(u32::MAX);
+    let turned_away = service.clone().oneshot(get("/")).now_or_never().expect("nobody waits for the service");
+    assert!(is_turned_away(&turned_away.unwrap_err()));
+
+    // Its time comes between the two: the request is turned away all the same, and the next one finds out.
+    let mut early = service.clone();
+    ServiceExt::<Request<Frames>>::ready(&mut early).await.unwrap();
+    advance(10 * SECOND).await;
+    assert_eq!(layer.state(), State::HalfOpen);
+    assert!(is_turned_away(&early.call(get("/")).await.unwrap_err()));
+    assert!(
+        ServiceExt::<Request<Frames>>::ready(&mut early).now_or_never().is_none(),
+        "it waits for the service again"
+    );
+    inner.be_busy(0);
+    ServiceExt::<Request<Frames>>::ready(&mut early).await.unwrap();
+    assert!(early.call(get("/")).await.is_ok());
+    assert_eq!((layer.state(), inner.attempts().len()), (State::Closed, 2));
 }
 
 #[test]

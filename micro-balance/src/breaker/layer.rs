@@ -135,18 +135,28 @@ impl<S, T: Clone> Layer<S> for BreakerLayer<T> {
     type Service = Breaker<S, T>;
 
     fn layer(&self, inner: S) -> Breaker<S, T> {
-        Breaker { inner, record: self.record.clone(), judge: self.judge.clone() }
+        Breaker { inner, record: self.record.clone(), judge: self.judge.clone(), unasked: false }
     }
 }
 
 /// Turns requests away while the service keeps failing. Made by [`BreakerLayer`].
 ///
+/// While it is open it is ready at once, whether or not the inner service is, and turns away the request that comes then.
 /// What was turned away is handed back as [`Unsent`], and a balancer around this service gives it to another endpoint.
-#[derive(Clone)]
 pub struct Breaker<S, T = Opaque> {
     inner: S,
     record: Arc<Record>,
     judge: T,
+    /// It was open when it was asked whether it is ready: the inner service was not asked.
+    unasked: bool,
+}
+
+/// Nobody has asked the clone yet whether it is ready.
+impl<S: Clone, T: Clone> Clone for Breaker<S, T> {
+    fn clone(&self) -> Self {
+        let (inner, record, judge) = (self.inner.clone(), self.record.clone(), self.judge.clone());
+        Self { inner, record, judge, unasked: false }
+    }
 }
 
 impl<S: fmt::Debug, T> fmt::Debug for Breaker<S, T> {
@@ -167,11 +177,15 @@ where
     type Future = ResponseFuture<S::Future, T>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+        self.unasked = self.record.is_open();
+        if self.unasked { Poll::Ready(Ok(())) } else { self.inner.poll_ready(cx).map_err(Into::into) }
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let state = match self.record.admit() {
+        // A service that was not asked whether it is ready must not be called, even if its time came meanwhile.
+        let unasked = std::mem::take(&mut self.unasked);
+        let admitted = if unasked { Err(self.record.left()) } else { self.record.admit() };
+        let state = match admitted {
             Ok(pass) => Way::Calling(self.inner.call(request), Some(pass)),
             Err(left) => Way::Rejected(Some(Unsent::new(request, Overloaded(Reason::Broken(left))).into())),
         };

@@ -68,6 +68,20 @@ enum Gate {
     Probing,
 }
 
+impl Gate {
+    /// Whether the next request is to find out, or for how long there is none.
+    fn lets_through(&self) -> Result<bool, Duration> {
+        match *self {
+            Self::Closed => Ok(false),
+            Self::Probing => Err(Duration::ZERO),
+            Self::Open(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() { Ok(true) } else { Err(left) }
+            }
+        }
+    }
+}
+
 impl Known {
     fn new(rules: &Rules) -> Self {
         let average = rules.rate.map(|rate| Average::new(rate, Instant::now()));
@@ -96,24 +110,31 @@ impl Record {
         }
         let mut known = self.known();
         let turn = self.turn.load(Acquire);
-        let now = Instant::now();
-        let probes = match known.gate {
-            Gate::Closed => false,
-            Gate::Probing => return Err(Duration::ZERO),
-            Gate::Open(until) if until > now => return Err(until - now),
-            Gate::Open(_) => true,
-        };
+        let probes = known.gate.lets_through()?;
         if probes {
             known.gate = Gate::Probing;
         }
         Ok(Pass { record: self.clone(), turn, probes, open: true })
     }
 
+    /// Whether nobody is let through.
+    pub(super) fn is_open(&self) -> bool {
+        !self.turn.load(Acquire).is_multiple_of(2) && self.known().gate.lets_through().is_err()
+    }
+
+    /// For how long nobody is let through yet.
+    pub(super) fn left(&self) -> Duration {
+        self.known().gate.lets_through().err().unwrap_or_default()
+    }
+
     pub(super) fn state(&self) -> State {
         match self.known().gate {
             Gate::Closed => State::Closed,
-            Gate::Open(until) if until > Instant::now() => State::Open { left: until - Instant::now() },
-            Gate::Open(_) | Gate::Probing => State::HalfOpen,
+            Gate::Probing => State::HalfOpen,
+            Gate::Open(until) => match until.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => State::HalfOpen,
+                left => State::Open { left },
+            },
         }
     }
 
