@@ -76,7 +76,7 @@ mod strategy;
 #[cfg(feature = "config")]
 pub mod config;
 
-pub use answer::{Answer, HeldBody};
+pub use answer::{Answer, Guard, HeldBody};
 pub use balance::Balance;
 pub use builder::Builder;
 pub use chance::Chance;

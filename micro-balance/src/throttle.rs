@@ -19,7 +19,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, Guard},
     chance::Chance,
     overload::{Overloaded, Reason},
     protocol::{Http, Opaque},
@@ -92,7 +92,7 @@ impl ThrottleLayer {
         Self { counts, chance: Arc::new(Chance::new(fastrand::u64(..))), rule, answer: Opaque }
     }
 
-    /// Reads HTTP and gRPC statuses in the heads of answers; otherwise only errors are failures.
+    /// Reads HTTP and gRPC statuses, of gRPC in trailers as well; otherwise only errors are failures.
     pub fn http(self) -> ThrottleLayer<Http> {
         ThrottleLayer { counts: self.counts, chance: self.chance, rule: self.rule, answer: Http }
     }
@@ -206,7 +206,7 @@ where
     Req: Send + 'static,
     T: Answer<S::Response>,
 {
-    type Response = S::Response;
+    type Response = T::Held<Option<Counted>>;
     type Error = BoxError;
     type Future = ResponseFuture<S::Future, T>;
 
@@ -222,22 +222,46 @@ where
         } else {
             State::Rejected(Some(Unsent::new(request, Overloaded(Reason::Throttled)).into()))
         };
-        ResponseFuture { state, counted: Counted { counts, sent }, answer, success: rule.success }
+        let counted = Counted { counts, sent, accepted: false, success: rule.success };
+        ResponseFuture { state, counted: Some(counted), answer }
     }
 }
 
 /// Counts a request that was sent once it has ended, by whomever.
 #[derive(Debug)]
-struct Counted {
+pub struct Counted {
     counts: Arc<Sliding<2>>,
     sent: bool,
+    accepted: bool,
+    /// Whether any failure is as good as a request turned away.
+    success: bool,
+}
+
+impl Guard for Counted {
+    /// Who cannot cope says so before.
+    fn begins(&mut self) {
+        if !self.success {
+            self.count();
+        }
+    }
+
+    fn fails(&mut self, overload: bool) {
+        self.accepted &= !(overload || self.success);
+    }
+}
+
+impl Counted {
+    fn count(&mut self) {
+        if std::mem::take(&mut self.sent) {
+            self.counts.put(REQUESTS, 1);
+            self.counts.put(ACCEPTED, self.accepted.into());
+        }
+    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if self.sent {
-            self.counts.put(REQUESTS, 1);
-        }
+        self.count();
     }
 }
 
@@ -247,9 +271,8 @@ impl Drop for Counted {
 pub struct ResponseFuture<F, T> {
     #[pin]
     state: State<F>,
-    counted: Counted,
+    counted: Option<Counted>,
     answer: T,
-    success: bool,
 }
 
 #[pin_project(project = Now)]
@@ -265,24 +288,31 @@ where
     E: Into<BoxError>,
     T: Answer<Res>,
 {
-    type Output = Result<Res, BoxError>;
+    type Output = Result<T::Held<Option<Counted>>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        const ONCE: &str = "no future is polled after it was ready";
         let this = self.project();
         let result = match this.state.project() {
             Now::Calling(future) => ready!(future.poll(cx)).map_err(Into::into),
-            Now::Rejected(error) => {
-                return Poll::Ready(Err(error.take().expect("no future is polled after it was ready")));
-            }
+            Now::Rejected(error) => return Poll::Ready(Err(error.take().expect(ONCE))),
         };
-        match &result {
-            Ok(answer) if *this.success && this.answer.is_failure(answer) => {}
-            Ok(answer) if !*this.success && this.answer.is_overload(answer) => {}
-            Ok(_) => this.counted.counts.put(ACCEPTED, 1),
-            // Never sent, so never turned away by the service: it does not count as a request either.
-            Err(error) if NotSent::is(error.as_ref()) => this.counted.sent = false,
-            Err(_) => {}
-        }
-        Poll::Ready(result)
+        let mut counted = this.counted.take().expect(ONCE);
+        Poll::Ready(match result {
+            Ok(answer) => {
+                let reads = this.answer;
+                let fails =
+                    if counted.success { reads.is_failure(&answer) } else { reads.is_overload(&answer) };
+                counted.accepted = !fails;
+                // Dropped here, and counted, unless there is more to learn.
+                let counted = Some(counted).filter(|_| reads.tells_later(&answer));
+                Ok(reads.hold(answer, counted))
+            }
+            Err(error) => {
+                // Never sent, so never turned away by the service: it does not count as a request either.
+                counted.sent &= !NotSent::is(error.as_ref());
+                Err(error)
+            }
+        })
     }
 }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use http::Request;
+use http_body_util::BodyExt;
 use micro_balance::{
     Http, NotSent, Overloaded, Unsent,
     failfast::FailfastLayer,
@@ -248,15 +249,20 @@ async fn failures_and_statuses_of_overload_are_told_and_what_was_not_sent_is_not
         grpc(8, &[]),
         fail("reset by peer"),
         fail(NotSent::new("refused")),
+        grpc_trailers(&["a"], 13, &[]),
+        grpc_trailers(&["a"], 8, &[]),
         Answer::Hang,
     ]);
     let service = layer.layer(inner);
-    for _ in 0..6 {
-        let _ = service.clone().oneshot(get("/")).await;
+    for _ in 0..8 {
+        if let Ok(answer) = service.clone().oneshot(get("/")).await {
+            collect(answer.into_body()).await;
+        }
     }
     assert_pending!(start(&service, get("/")).poll());
     let dropped: Vec<_> = samples.lock().unwrap().iter().map(|sample| sample.1).collect();
-    assert_eq!(dropped, [false, true, false, true, true]);
+    // What trailers tell comes after what the head did.
+    assert_eq!(dropped, [false, true, false, true, true, false, false, true]);
 }
 
 /// A service with ten workers, each of which takes 10 ms, and an endless queue.
@@ -450,17 +456,45 @@ async fn what_went_well_is_what_went_well_by_envoy() {
     let fails = &data["success"];
     let failed = async |answer: Answer| {
         let layer = ThrottleLayer::envoy().http();
-        layer.layer(Scripted::new([answer])).oneshot(get("/")).await.unwrap();
+        let answer = layer.layer(Scripted::new([answer])).oneshot(get("/")).await.unwrap();
+        collect(answer.into_body()).await;
         layer.rejection() > 0.0
     };
     for code in 0..=16 {
         let expected = fails["grpc_fails"].as_array().unwrap().contains(&code.into());
         assert_eq!(failed(grpc(code, &[])).await, expected, "{code}");
+        assert_eq!(failed(grpc_trailers(&["a"], code, &[])).await, expected, "{code} in trailers");
     }
     for code in 200..600 {
         let expected = u64::from(code) >= fails["http_fails_from"].as_u64().unwrap();
         assert_eq!(failed(status(code, &[])).await, expected, "{code}");
     }
+}
+
+/// The first message says that the request was accepted; what comes to nothing later is a failure all the same.
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_accepted_with_its_first_message_and_fails_with_its_trailers() {
+    let by_overload = ThrottleLayer::new().k(1.0).unwrap();
+    for (layer, expected) in
+        [(by_overload, [0.0, 0.0, 1.0 / 3.0]), (ThrottleLayer::envoy(), [0.0, 0.5, 0.667])]
+    {
+        let layer = layer.http();
+        let service = layer.layer(Scripted::new([grpc_trailers(&["a"], 8, &[]), grpc_trailers(&[], 8, &[])]));
+        let mut body = service.clone().oneshot(get("/")).await.unwrap().into_body();
+        let turned_away = service.oneshot(get("/")).await.unwrap().into_body();
+        body.frame().await.unwrap().unwrap();
+        let after_message = layer.rejection();
+        collect(body).await;
+        let after_end = layer.rejection();
+        collect(turned_away).await;
+        for (part, expected) in [after_message, after_end, layer.rejection()].into_iter().zip(expected) {
+            assert!((part - expected).abs() < 1e-3, "{part} and not {expected}: {layer:?}");
+        }
+    }
+    // Whoever has read enough gives a stream up that was well.
+    let layer = ThrottleLayer::envoy().http();
+    drop(layer.layer(Scripted::new([grpc_trailers(&["a"], 0, &[])])).oneshot(get("/")).await.unwrap());
+    assert_eq!(layer.rejection(), 0.0);
 }
 
 #[tokio::test(start_paused = true)]

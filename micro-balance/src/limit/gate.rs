@@ -15,6 +15,7 @@ use super::{
     algorithm::{Algorithm, Sample},
     learner::Learner,
 };
+use crate::answer::Guard;
 
 /// One limit, shared by all services of a layer.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Gate {
         let in_flight = self.in_flight.fetch_add(1, Relaxed) + 1;
         // The clock is read only where somebody wants to know.
         let began = self.learner.is_some().then(Instant::now);
-        Permit { gate: self.clone(), in_flight, began }
+        Permit { gate: self.clone(), in_flight, began, took: None }
     }
 
     /// A place in the queue, unless `max` are taken.
@@ -120,16 +121,26 @@ pub struct Permit {
     gate: Arc<Gate>,
     in_flight: u32,
     began: Option<Instant>,
+    /// How long it took to the answer.
+    took: Option<Duration>,
 }
 
 impl Permit {
     /// Tells how the request went. Without this, it tells nothing.
-    pub(super) fn tell(&self, dropped: bool) {
+    pub(super) fn tell(&mut self, dropped: bool) {
         if let (Some(learner), Some(began)) = (&self.gate.learner, self.began) {
             let now = Instant::now();
-            // A clock too coarse to tell still saw some time pass.
-            let latency = (now - began).max(Duration::from_nanos(1));
+            // A clock too coarse to tell still saw some time pass. A stream is no slower for being long.
+            let latency = *self.took.get_or_insert((now - began).max(Duration::from_nanos(1)));
             self.gate.sample(learner, Sample { latency, in_flight: self.in_flight, dropped }, now);
+        }
+    }
+}
+
+impl Guard for Permit {
+    fn fails(&mut self, overload: bool) {
+        if overload {
+            self.tell(true);
         }
     }
 }

@@ -85,7 +85,7 @@ where
             match this.state.as_mut().project() {
                 Now::Calling(future, permit) => {
                     let result = ready!(future.poll(cx));
-                    let permit = permit.take().expect("no future is polled after it was ready");
+                    let mut permit = permit.take().expect("no future is polled after it was ready");
                     return Poll::Ready(match result {
                         Ok(answer) => {
                             permit.tell(this.answer.is_overload(&answer));

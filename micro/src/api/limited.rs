@@ -32,7 +32,10 @@ where
         answered.unwrap_or_else(|error| answer_failure(ID, error, grpc))
     };
     match &policy.throttle {
-        Some(throttle) => throttle.layer(answer).oneshot(request).map(told).boxed(),
+        Some(throttle) => {
+            let throttled = throttle.layer(answer).map_response(|answer| answer.map(Body::new));
+            throttled.oneshot(request).map(told).boxed()
+        }
         None => answer.oneshot(request).map(told).boxed(),
     }
 }

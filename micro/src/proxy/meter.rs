@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use http::{Extensions, HeaderMap, StatusCode};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use micro_balance::Guard;
 use tonic::Code;
 
 use super::note::Note;
@@ -59,6 +60,9 @@ pub struct Active {
     /// What is told of it, if anybody listens.
     note: Option<Box<Note>>,
 }
+
+/// Counted to the end of the answer, however it went.
+impl Guard for Active {}
 
 impl Active {
     /// The request was answered with `status` and `headers`; the answer may go on.
