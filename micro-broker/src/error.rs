@@ -7,9 +7,9 @@ use tower::BoxError;
 #[non_exhaustive]
 pub enum Error {
     /// The request breaks a rule of the backend, e.g. a topic with an empty word.
-    #[error("the {backend} broker rejects {what}")]
+    #[error("{} {what}", rejecting(backend))]
     Invalid {
-        /// The backend's name.
+        /// The backend's name; empty where a URL names none.
         backend: &'static str,
         /// What it rejects, and why.
         what: String,
@@ -47,6 +47,14 @@ pub enum Error {
         /// The backend's name.
         backend: &'static str,
     },
+}
+
+/// Who rejects, in words.
+fn rejecting(backend: &str) -> String {
+    match backend {
+        "" => "no broker is named by".to_owned(),
+        backend => format!("the {backend} broker rejects"),
+    }
 }
 
 impl Error {

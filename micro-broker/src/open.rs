@@ -35,10 +35,7 @@ pub fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
                 Some(feature) => format!("this build lacks the feature {feature}, and knows"),
                 None => "this build knows".to_owned(),
             };
-            Err(Error::Invalid {
-                backend: "unknown",
-                what: format!("URL scheme {scheme:?}: {build} {}", known()),
-            })
+            Err(Error::Invalid { backend: "", what: format!("URL scheme {scheme:?}: {build} {}", known()) })
         }
     }
 }

@@ -31,7 +31,7 @@ pub fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
     let Some((scheme, rest)) = url.split_once(':') else {
         // What has no scheme may be anything, even a secret: it is not repeated.
         let what = Invalid::new(format!("a URL without a scheme: it starts with one of {}", known()));
-        return Err(Error::Invalid { backend: "unknown", what });
+        return Err(Error::Invalid { backend: "", what });
     };
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     match scheme {
@@ -65,7 +65,7 @@ pub fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
                 None => "this build knows".to_owned(),
             };
             let what = Invalid::new(format!("scheme {}: {build} {}", quoted(scheme), known()));
-            Err(Error::Invalid { backend: "unknown", what })
+            Err(Error::Invalid { backend: "", what })
         }
     }
 }

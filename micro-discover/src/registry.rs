@@ -63,9 +63,9 @@ pub trait Registry: Debug + Send + Sync {
 #[non_exhaustive]
 pub enum Error {
     /// A URL, a record or a name breaks a rule.
-    #[error("the {backend} registry rejects {what}")]
+    #[error("{} {what}", rejecting(backend))]
     Invalid {
-        /// The backend's name.
+        /// The backend's name; empty where a URL names none.
         backend: &'static str,
         /// Which rule, and where.
         what: Invalid,
@@ -89,6 +89,14 @@ pub enum Error {
         #[source]
         source: BoxError,
     },
+}
+
+/// Who rejects, in words.
+fn rejecting(backend: &str) -> String {
+    match backend {
+        "" => "no registry is named by".to_owned(),
+        backend => format!("the {backend} registry rejects"),
+    }
 }
 
 impl Error {

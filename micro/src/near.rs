@@ -1,10 +1,10 @@
 //! Which name was perhaps meant by one that nobody has.
 
-/// Which of `names` was perhaps meant by `name`: one that contains it or is a third of its letters away at most.
+/// Which of `names` was perhaps meant by `name`: one that contains it or is a third of its letters away at most, or one.
 pub(crate) fn closest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let low = name.to_lowercase();
     let near = |other: &str| match strsim::damerau_levenshtein(&low, &other.to_lowercase()) {
-        far if far <= name.chars().count().div_ceil(3) => Some(far),
+        far if far <= (name.chars().count() / 3).max(1) && far < name.chars().count() => Some(far),
         _ if low.len() > 2 && other.to_lowercase().contains(&low) => Some(usize::MAX),
         _ => None,
     };
@@ -25,6 +25,7 @@ mod tests {
             ("orders", Some("go.micro.srv.orders")),
             ("user", Some("users")),
             ("payments", None),
+            ("uxyrs", None),
             ("", None),
         ];
         for (name, meant) in cases {

@@ -233,6 +233,7 @@ Services, methods and endpoints come from the registry that the line is for, if 
     #[command(after_help = "\
 Examples:
   micro man | man -l -
+  micro man call | man -l -
   micro man --dir ~/.local/share/man/man1")]
     Man(Manual),
     /// Explain a command or a topic

@@ -9,12 +9,15 @@ use futures_core::future::BoxFuture;
 
 use super::arguments::Arguments;
 use crate::command::{Command, Context, Failure, Kind, Replies, Reply, Text};
+use crate::near::closest;
 
-/// Writes the manual page, or all of them into a directory.
+/// Writes the manual page, a command's, or all of them into a directory.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct Manual {
-    /// Where to write micro.1 and a page for each command, instead of micro.1 to standard output
-    #[arg(long, value_name = "DIR")]
+    /// The command whose page it is, instead of micro's own
+    pub(super) command: Option<String>,
+    /// Where to write micro.1 and a page for each command, instead of one to standard output
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
     pub(super) dir: Option<PathBuf>,
 }
 
@@ -24,7 +27,10 @@ impl Command for Manual {
             let mut command = Arguments::command();
             command.build();
             let text = match &self.dir {
-                None => page(command)?,
+                None => match &self.command {
+                    None => page(command)?,
+                    Some(name) => page(one(&command, name)?)?,
+                },
                 Some(dir) => {
                     fs::create_dir_all(dir).map_err(|error| cannot(dir, error))?;
                     let each =
@@ -42,6 +48,15 @@ impl Command for Manual {
             replies.send(Reply::Text(Text::new(text))).await
         })
     }
+}
+
+/// The command that is called `name`.
+fn one(all: &clap::Command, name: &str) -> Result<clap::Command, Failure> {
+    all.find_subcommand(name).cloned().ok_or_else(|| {
+        let failure = Failure::new(Kind::Usage, format!("there is no command {name:?}"));
+        let names = all.get_subcommands().map(clap::Command::get_name);
+        failure.hint(closest(name, names).map_or("micro help".to_owned(), |like| format!("micro man {like}")))
+    })
 }
 
 fn page(command: clap::Command) -> Result<String, Failure> {

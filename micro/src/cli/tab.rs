@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use clap::{Command, Subcommand as _};
+use clap::{Args as _, Command, Subcommand as _};
 use clap_complete::engine;
 use micro_discover::Registry;
 use rustyline::completion::{Completer, Pair};
@@ -14,6 +14,7 @@ use rustyline::{Context, Helper};
 use tokio::runtime::Handle;
 
 use super::complete::{Line, Names, from_registry, with_names};
+use super::shell::Written;
 use crate::command::Request;
 
 /// Of more nothing is said until another letter is typed: rustyline panics where it counts beyond 16 bits.
@@ -70,7 +71,7 @@ impl Tab {
 /// What the shell runs, and the word that ends it.
 fn commands() -> Command {
     let own = Command::new("micro").subcommand(Command::new("quit").about("End the shell"));
-    Request::augment_subcommands(own)
+    Written::augment_args(Request::augment_subcommands(own))
 }
 
 fn pair(display: String) -> Option<Pair> {

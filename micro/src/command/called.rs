@@ -24,8 +24,11 @@ impl Parts {
     /// `key:=json`, with dots in keys for messages in messages.
     pub(super) fn read(words: &[String]) -> Result<Self, Failure> {
         let wrong = || {
-            Failure::new(Kind::Usage, "require service and method")
-                .hint("micro call greeter Greeter.Hello '{\"name\":\"John\"}'")
+            let hint = match words.first() {
+                Some(service) => format!("micro describe {}, which shows its methods", word(service)),
+                None => "micro call greeter Greeter.Hello '{\"name\":\"John\"}'".to_owned(),
+            };
+            Failure::new(Kind::Usage, "require service and method").hint(hint)
         };
         let (first, rest) = words.split_first().ok_or_else(wrong)?;
         let (target, method, rest) = match split(first) {

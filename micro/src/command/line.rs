@@ -55,8 +55,13 @@ fn json(line: &str) -> Option<(&str, &str, &str)> {
 ///
 /// As for [`parse`].
 pub fn parse_words(words: impl IntoIterator<Item = String>) -> Result<Request, Failure> {
-    match Line::try_parse_from(words) {
-        Ok(line) => Ok(line.request),
+    read::<Line>(words).map(|line| line.request)
+}
+
+/// Reads words as a `P`, whose failures are told as those of a line.
+pub(crate) fn read<P: Parser>(words: impl IntoIterator<Item = String>) -> Result<P, Failure> {
+    match P::try_parse_from(words) {
+        Ok(line) => Ok(line),
         Err(error) => {
             let text = error.to_string();
             let text = text.trim_start_matches("error: ").trim_end();

@@ -27,10 +27,14 @@ pub(super) async fn service(context: &Context, name: &str, verb: &str) -> Failur
 
 /// The service `name` is `records`, and none of its endpoints has the id or the address `wanted`.
 pub(super) fn endpoint(context: &Context, name: &str, wanted: &str, records: &[Service]) -> Failure {
+    let known = match records.iter().map(|record| record.endpoints.len()).sum() {
+        1 => "of the one that there is".to_owned(),
+        known => format!("among {known}"),
+    };
     let ids: BTreeSet<_> =
         records.iter().flat_map(|record| &record.endpoints).map(|endpoint| endpoint.id.as_str()).collect();
     let failure = Failure::new(Kind::NotFound, format!("service {name:?} has no endpoint {wanted:?}"))
-        .tried(format!("to find its id or address among {}, in the registry {}", ids.len(), context.url()));
+        .tried(format!("to find it by id or address {known}, in the registry {}", context.url()));
     match closest(wanted, ids.iter().copied()) {
         Some(like) => failure.hint(format!("--endpoint {}", word(like))),
         None => failure.hint(format!("micro get {}, which names every endpoint", word(name))),

@@ -64,7 +64,8 @@ impl Command for New {
             };
             let words = Words::of(&name)?;
             if dir.exists() {
-                return Err(usage(format!("{} already exists", dir.display())));
+                return Err(Failure::new(Kind::Usage, format!("{} already exists", dir.display()))
+                    .hint("another directory; --fqdn keeps the service's name"));
             }
             let mut files = Vec::new();
             for (path, text) in FILES {

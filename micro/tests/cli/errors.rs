@@ -27,6 +27,48 @@ fn a_mistyped_service_is_not_found_and_the_one_meant_is_suggested() {
 }
 
 #[test]
+fn what_is_said_to_try_is_what_was_meant_or_nothing() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("greeter")).unwrap();
+    let greeter = place.path("greeter");
+    place.ok(&["register", "greeter", "-a", "127.0.0.1:1", "--id", "g-1", "--ttl", "0"]);
+    let cases: [(&[&str], &str, &str); 9] = [
+        (&["help", "nope"], "no command or topic \"nope\"", "try:   micro help\n"),
+        (&["help", "cal"], "no command or topic \"cal\"", "try:   micro help call\n"),
+        (&["man", "publsh"], "no command \"publsh\"", "try:   micro man publish\n"),
+        (&["man", "nope"], "no command \"nope\"", "try:   micro help\n"),
+        (
+            &["stream", "greeter"],
+            "service and method",
+            "try:   micro describe greeter, which shows its methods\n",
+        ),
+        (&["new", greeter.to_str().unwrap()], "already exists", "try:   another directory; "),
+        (
+            &["call", "greeter", "A.B", "--endpoint", "other"],
+            "no endpoint \"other\"",
+            "by id or address of the one that there is, in the registry",
+        ),
+        (
+            &["list", "--registry", "bogus://h"],
+            "no registry is named by scheme \"bogus\"",
+            "this build knows memory:",
+        ),
+        (
+            &["publish", "a", "b", "--broker", "bogus://h"],
+            "no broker is named by URL scheme \"bogus\"",
+            "knows memory:",
+        ),
+    ];
+    for (arguments, what, tried) in cases {
+        let run = place.run(arguments);
+        assert!(matches!(run.code, Some(2 | 3)) && run.out.is_empty(), "{arguments:?}: {run:?}");
+        assert!(run.err.contains(what) && run.err.contains(tried), "{arguments:?}: {run:?}");
+    }
+    let page = place.ok(&["man", "call"]);
+    assert!(page.contains("micro\\-call") && page.contains("each\\-node"), "{page}");
+}
+
+#[test]
 fn a_transport_that_is_no_broker_is_not_passed_over() {
     let place = Place::new();
     for transport in ["grpc", "pigeon://user:secret@loft", "nats://", "http://127.0.0.1:1"] {

@@ -23,6 +23,15 @@ fn a_shell_runs_each_line_and_goes_on_after_a_mistake() {
     assert_eq!(echo.place.feed(&["cli"], "get nobody\n").code, Some(3));
 }
 
+#[test]
+fn each_line_of_a_shell_may_say_how_its_answer_is_written() {
+    let echo = Echo::new();
+    let typed = "list -o name\nlist --fields endpoints,name -o ndjson\ncall echo Unary text=a -o json\nlist services\n";
+    let run = echo.place.feed(&["cli", "--output", "yaml"], typed);
+    let said = "echo\n{\"endpoints\":2,\"name\":\"echo\"}\n{\"text\":\"a\"}\n- name: echo\n";
+    assert!(run.out.starts_with(said), "{run:?}");
+}
+
 const ENTER: &str = "\r";
 const UP: &str = "\x1b[A";
 const CTRL_C: &str = "\x03";
