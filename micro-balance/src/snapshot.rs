@@ -326,7 +326,9 @@ impl<S, P: Policy> Group<S, P> {
         }
         if policy.is_strict() {
             let index = policy.pick(&self.table, &self.members.endpoints, &wish.context(chance))?;
-            return self.member(index).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask));
+            let member = self.member(index)?;
+            let fresh = self.is_fresh(member.0, wish);
+            return if fresh { Some(member) } else { self.pick_strictly(policy, *wish, chance, member) };
         }
         if self.len() <= 1 {
             return self.member(0).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask));
@@ -352,6 +354,27 @@ impl<S, P: Policy> Group<S, P> {
             }
         }
         self.any(policy, wish, chance)
+    }
+
+    /// The same, by a policy that must not be overruled; `first` where there is nobody else.
+    #[cold]
+    fn pick_strictly<'a>(
+        &'a self,
+        policy: &P,
+        wish: Wish<'_>,
+        chance: &Chance,
+        first: Member<'a, S>,
+    ) -> Option<Member<'a, S>> {
+        let again = |attempt| {
+            let context = Context { attempt, ..wish.context(chance) };
+            policy.pick(&self.table, &self.members.endpoints, &context)
+        };
+        let picks = (1..=REPICKS).map_while(|attempt| self.member(again(attempt)?));
+        let admits =
+            |(endpoint, _): &Member<'_, S>| policy.admits(&self.table, endpoint, &wish.context(chance));
+        let others = (0..self.len()).filter_map(|index| self.member(index)).filter(admits);
+        let fresh = picks.chain(others).find(|(endpoint, _)| self.is_fresh(endpoint, &wish));
+        fresh.or_else(|| Some(first).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask)))
     }
 
     #[inline]

@@ -116,6 +116,10 @@ fn every_policy_is_named_in_a_configuration() {
             "LabelSubset",
         ),
         ("[policy.label_subset]\nby_or = [[[\"version\", \"zone\"], [\"version\"]]]", "LabelSubset"),
+        (
+            "[policy.label_subset]\nredundant = true\nby_otherwise = [[[\"version\"], \"nobody\"]]",
+            "LabelSubset",
+        ),
         ("[priority.failover]\npatience = \"10s\"", "PeakEwma"),
         ("[policy.override_host]\ncookie = \"session\"\nstrict = true", "OverrideHost"),
         ("policy = \"override_host\"", "OverrideHost"),

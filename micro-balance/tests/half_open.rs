@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::Request;
 use micro_balance::{
-    Attributes, Balance, Ejection, Http, State, Tried,
-    policy::{LabelSubset, Override, OverrideHost, Policy, RoundRobin, Source, Wanted},
+    Attributes, Balance, Ejection, HashKey, Http, State, Tried,
+    policy::{LabelSubset, Modulo, Otherwise, Override, OverrideHost, Policy, RoundRobin, Source, Wanted},
 };
 use support::{FAST, Fake, Hand, Mood, Page, discovery, fakes, pages, settle};
 use tokio::time::{sleep, timeout};
@@ -106,24 +106,28 @@ async fn a_session_is_not_taken_away_to_try_another_endpoint() {
 
 #[tokio::test(start_paused = true)]
 async fn another_attempt_stays_among_those_that_have_the_labels_even_if_there_is_but_one() {
-    let policy = LabelSubset::new(RoundRobin::starting_at(0)).by(["version"]);
-    let (_fakes, _hand, balance) = versions(["a1", "b1", "c2"], policy);
-    settle().await;
-    let tried = Tried::default();
-    for _ in 0..3 {
-        let mut request = wanting("2");
-        request.extensions_mut().insert(tried.clone());
-        assert_eq!(visit(&balance, request).await, "c2");
+    for otherwise in [Otherwise::Anybody, Otherwise::Nobody] {
+        // Each by the same key first.
+        let policy = LabelSubset::new(Modulo).by(["version"]).otherwise(otherwise);
+        let (_fakes, _hand, balance) = versions(["a1", "b1", "c2"], policy);
+        settle().await;
+        let tried = Tried::default();
+        for _ in 0..3 {
+            let mut request = wanting("2");
+            request.extensions_mut().insert(tried.clone());
+            assert_eq!(visit(&balance, request).await, "c2");
+        }
+        let tried = Tried::default();
+        let mut visited = Vec::new();
+        for _ in 0..2 {
+            let mut request = wanting("1");
+            request.extensions_mut().insert(tried.clone());
+            request.extensions_mut().insert(HashKey(1));
+            visited.push(visit(&balance, request).await);
+        }
+        visited.sort();
+        assert_eq!(visited, ["a1", "b1"]);
     }
-    let tried = Tried::default();
-    let mut visited = Vec::new();
-    for _ in 0..2 {
-        let mut request = wanting("1");
-        request.extensions_mut().insert(tried.clone());
-        visited.push(visit(&balance, request).await);
-    }
-    visited.sort();
-    assert_eq!(visited, ["a1", "b1"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -150,6 +150,9 @@ struct Labels {
     by: Vec<Vec<String>>,
     /// Such sets, and fewer of their keys to fall back to.
     by_or: Vec<(Vec<String>, Vec<String>)>,
+    /// Such sets, and who takes requests for what nobody has of them.
+    by_otherwise: Vec<(Vec<String>, Fallback)>,
+    redundant: bool,
     otherwise: Fallback,
     policy: Box<PolicyConfig>,
 }
@@ -220,17 +223,29 @@ impl First {
 
 impl Labels {
     fn build(&self) -> Result<LabelSubset<Boxed>, InvalidSetting> {
-        if self.by.is_empty() && self.by_or.is_empty() && !matches!(self.otherwise, Fallback::Those(_)) {
-            let keys = "at least one set of keys, in `by` or `by_or`";
+        let any = !(self.by.is_empty() && self.by_or.is_empty() && self.by_otherwise.is_empty());
+        if !any && !matches!(self.otherwise, Fallback::Those(_)) {
+            let keys = "at least one set of keys, in `by`, `by_or` or `by_otherwise`";
             return Err(InvalidSetting::new("what requests may ask for", "nothing", keys));
         }
-        let policy = LabelSubset::new(self.policy.build()).otherwise(match &self.otherwise {
-            Fallback::Anybody => Otherwise::Anybody,
-            Fallback::Nobody => Otherwise::Nobody,
-            Fallback::Those(labels) => Otherwise::Those(labels.clone()),
-        });
+        let policy = LabelSubset::new(self.policy.build()).otherwise(self.otherwise.build());
+        let policy = if self.redundant { policy.redundant() } else { policy };
         let policy = self.by.iter().fold(policy, |policy, keys| policy.by(keys));
+        let policy = self
+            .by_otherwise
+            .iter()
+            .fold(policy, |policy, (keys, otherwise)| policy.by_otherwise(keys, otherwise.build()));
         self.by_or.iter().try_fold(policy, |policy, (keys, fewer)| policy.by_or(keys, fewer))
+    }
+}
+
+impl Fallback {
+    fn build(&self) -> Otherwise {
+        match self {
+            Self::Anybody => Otherwise::Anybody,
+            Self::Nobody => Otherwise::Nobody,
+            Self::Those(labels) => Otherwise::Those(labels.clone()),
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub struct LabelSubset<P> {
     policy: P,
     selectors: Vec<Selector>,
     otherwise: Otherwise,
+    redundant: bool,
 }
 
 /// Keys whose values requests may ask for, in order.
@@ -41,6 +42,8 @@ struct Selector {
     keys: Vec<String>,
     /// Those of them that are asked for where no endpoint has all.
     fewer: Option<Vec<String>>,
+    /// Who takes such a request where no endpoint has all, if it is not as for the others.
+    otherwise: Option<Otherwise>,
 }
 
 /// Who takes a request that asks for labels nobody has, or for none.
@@ -69,14 +72,14 @@ impl Wanted {
 impl<P> LabelSubset<P> {
     /// No labels can be asked for yet; `policy` chooses within a subset.
     pub fn new(policy: P) -> Self {
-        Self { policy, selectors: Vec::new(), otherwise: Otherwise::default() }
+        Self { policy, selectors: Vec::new(), otherwise: Otherwise::default(), redundant: false }
     }
 
     /// Requests may ask for values of exactly these keys.
     pub fn by<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         let keys = in_order(keys);
         if !self.selectors.iter().any(|selector| selector.keys == keys) {
-            self.selectors.push(Selector { keys, fewer: None });
+            self.selectors.push(Selector { keys, fewer: None, otherwise: None });
         }
         self
     }
@@ -104,11 +107,30 @@ impl<P> LabelSubset<P> {
             ));
         }
         self.selectors.retain(|selector| selector.keys != keys);
-        self.selectors.push(Selector { keys, fewer: Some(fewer.clone()) });
+        self.selectors.push(Selector { keys, fewer: Some(fewer.clone()), otherwise: None });
         Ok(self.by(fewer))
     }
 
-    /// Who takes requests for labels that nobody has.
+    /// Requests may ask for values of exactly these keys, and `otherwise` takes those for values that nobody has.
+    pub fn by_otherwise<K: Into<String>>(
+        mut self,
+        keys: impl IntoIterator<Item = K>,
+        otherwise: Otherwise,
+    ) -> Self {
+        let keys = in_order(keys);
+        self.selectors.retain(|selector| selector.keys != keys);
+        self.selectors.push(Selector { keys, fewer: None, otherwise: Some(otherwise) });
+        self
+    }
+
+    /// Requests may ask for more than there are keys for, which is not heeded then: the most keys that they have all values
+    /// of count, and of as many the first. Envoy's `allow_redundant_keys`.
+    pub fn redundant(mut self) -> Self {
+        self.redundant = true;
+        self
+    }
+
+    /// Who takes requests for labels that nobody has, but for what [`by_otherwise`](Self::by_otherwise) says.
     pub fn otherwise(mut self, otherwise: Otherwise) -> Self {
         self.otherwise = otherwise;
         self
@@ -120,6 +142,8 @@ impl<P> LabelSubset<P> {
 pub struct Subsets<T> {
     by_labels: HashMap<u64, Part<T>>,
     otherwise: Option<Part<T>>,
+    /// By selector, for those that have one of their own.
+    others: Vec<Option<Part<T>>>,
 }
 
 #[derive(Debug)]
@@ -136,29 +160,57 @@ impl<P: Policy> LabelSubset<P> {
         Part { table: self.policy.table(&endpoints), endpoints, indexes: indexes.into() }
     }
 
-    /// The part that a request asks for, or else the one that it falls back to by fewer keys.
-    fn asked<'a>(&self, table: &'a Subsets<P::Table>, wanted: &Wanted) -> Option<&'a Part<P::Table>> {
-        let mut part = table.by_labels.get(&digest(wanted.0.iter()));
-        let mut selector = if part.is_none() { self.selector(wanted) } else { None };
-        while let (None, Some(fewer)) = (part, selector.and_then(|selector| selector.fewer.as_ref())) {
-            part = table.by_labels.get(&digest(wanted.0.iter().filter(|(key, _)| fewer.contains(*key))));
-            selector = self.selectors.iter().find(|selector| selector.keys == *fewer);
+    /// The place of the keys that are asked for, if they may be.
+    fn selector(&self, wanted: &Wanted) -> Option<usize> {
+        if !self.redundant {
+            return self.selectors.iter().position(|selector| selector.keys.iter().eq(wanted.0.keys()));
         }
-        part
+        let asks = |selector: &Selector| selector.keys.iter().all(|key| wanted.0.contains_key(key));
+        let asked = self.selectors.iter().enumerate().filter(|(_, selector)| asks(selector));
+        // Of the longest the first.
+        asked.rev().max_by_key(|(_, selector)| selector.keys.len()).map(|(place, _)| place)
     }
 
-    /// What is asked for, if it may be.
-    fn selector(&self, wanted: &Wanted) -> Option<&Selector> {
-        self.selectors.iter().find(|selector| selector.keys.iter().eq(wanted.0.keys()))
+    /// The keys that are asked for, then those that they fall back to, each by its place.
+    fn steps(&self, wanted: Option<&Wanted>) -> impl Iterator<Item = usize> {
+        std::iter::successors(wanted.and_then(|wanted| self.selector(wanted)), |&place| {
+            let fewer = self.selectors[place].fewer.as_ref()?;
+            self.selectors.iter().position(|selector| selector.keys == *fewer)
+        })
     }
 
-    fn otherwise_part(&self, endpoints: &[Endpoint]) -> Option<Part<P::Table>> {
-        let indexes = match &self.otherwise {
+    /// The labels that are asked for by these keys.
+    fn labels<'a>(
+        &'a self,
+        place: usize,
+        wanted: &'a Wanted,
+    ) -> impl Iterator<Item = (&'a String, &'a String)> {
+        wanted.0.iter().filter(move |(key, _)| self.selectors[place].keys.contains(key))
+    }
+
+    /// The part that a request asks for, or else the one that it falls back to by fewer keys, or by none.
+    fn asked<'a>(&self, table: &'a Subsets<P::Table>, wanted: Option<&Wanted>) -> Option<&'a Part<P::Table>> {
+        let mut last = None;
+        for place in self.steps(wanted) {
+            let labels = wanted.map(|wanted| digest(self.labels(place, wanted)));
+            if let Some(part) = labels.and_then(|labels| table.by_labels.get(&labels)) {
+                return Some(part);
+            }
+            last = Some(place);
+        }
+        match last.filter(|&place| self.selectors[place].otherwise.is_some()) {
+            Some(place) => table.others.get(place)?.as_ref(),
+            None => table.otherwise.as_ref(),
+        }
+    }
+
+    fn part_of(&self, otherwise: &Otherwise, endpoints: &[Endpoint]) -> Option<Part<P::Table>> {
+        let indexes: Vec<_> = match otherwise {
             Otherwise::Nobody => return None,
             Otherwise::Anybody => (0..endpoints.len()).collect(),
             Otherwise::Those(labels) => {
                 let has = |&index: &usize| has_all(&endpoints[index], labels.iter());
-                (0..endpoints.len()).filter(has).collect::<Vec<_>>()
+                (0..endpoints.len()).filter(has).collect()
             }
         };
         Some(self.part(endpoints, indexes)).filter(|part| !part.indexes.is_empty())
@@ -202,13 +254,16 @@ impl<P: Policy> Policy for LabelSubset<P> {
             }
         }
         let by_labels = members.into_iter().map(|(digest, indexes)| (digest, self.part(endpoints, indexes)));
-        Subsets { by_labels: by_labels.collect(), otherwise: self.otherwise_part(endpoints) }
+        let other = |selector: &Selector| self.part_of(selector.otherwise.as_ref()?, endpoints);
+        Subsets {
+            by_labels: by_labels.collect(),
+            otherwise: self.part_of(&self.otherwise, endpoints),
+            others: self.selectors.iter().map(other).collect(),
+        }
     }
 
     fn pick(&self, table: &Self::Table, _: &[Endpoint], context: &Context<'_>) -> Option<usize> {
-        let wanted = context.extension::<Wanted>();
-        let asked = wanted.and_then(|wanted| self.asked(table, wanted));
-        let part = asked.or(table.otherwise.as_ref())?;
+        let part = self.asked(table, context.extension::<Wanted>())?;
         let within = match part.endpoints.len() {
             1 => 0,
             _ => self.policy.pick(&part.table, &part.endpoints, context)?,
@@ -218,23 +273,28 @@ impl<P: Policy> Policy for LabelSubset<P> {
 
     fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
         let wanted = context.extension::<Wanted>();
-        wanted.is_some_and(|wanted| table.by_labels.contains_key(&digest(wanted.0.iter())))
+        let labels = |place| wanted.map(|wanted| digest(self.labels(place, wanted)));
+        let first = self.steps(wanted).next().and_then(labels);
+        first.is_some_and(|labels| table.by_labels.contains_key(&labels))
     }
 
     fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
         let within = |part: &Part<P::Table>| self.policy.admits(&part.table, endpoint, context);
         let wanted = context.extension::<Wanted>();
-        let mut selector = wanted.and_then(|wanted| self.selector(wanted));
-        while let (Some(Selector { keys, fewer }), Some(wanted)) = (selector, wanted) {
-            let labels = || wanted.0.iter().filter(|(key, _)| keys.contains(*key));
+        let (mut other, mut otherwise) = (&table.otherwise, &self.otherwise);
+        for place in self.steps(wanted) {
+            let labels = || wanted.into_iter().flat_map(|wanted| self.labels(place, wanted));
             let (part, belongs) = (table.by_labels.get(&digest(labels())), has_all(endpoint, labels()));
             if belongs || part.is_some() {
                 return belongs && part.is_none_or(within);
             }
-            selector = fewer.as_ref().and_then(|fewer| self.selectors.iter().find(|it| it.keys == *fewer));
+            (other, otherwise) = match &self.selectors[place].otherwise {
+                Some(own) => (table.others.get(place).unwrap_or(&None), own),
+                None => (&table.otherwise, &self.otherwise),
+            };
         }
-        table.otherwise.as_ref().is_none_or(within)
-            && match &self.otherwise {
+        other.as_ref().is_none_or(within)
+            && match otherwise {
                 Otherwise::Anybody => true,
                 Otherwise::Nobody => false,
                 Otherwise::Those(labels) => has_all(endpoint, labels.iter()),
@@ -258,7 +318,8 @@ impl<P: Policy> Policy for LabelSubset<P> {
     }
 
     fn is_strict(&self) -> bool {
-        self.otherwise != Otherwise::Anybody
+        let others = self.selectors.iter().filter_map(|selector| selector.otherwise.as_ref());
+        others.chain([&self.otherwise]).any(|otherwise| *otherwise != Otherwise::Anybody)
     }
 
     fn timing(&self) -> Option<Timing> {

@@ -255,6 +255,47 @@ async fn labels_asked_for_lead_to_their_endpoints_or_to_the_fallback() {
     }
 }
 
+/// `data/envoy_subsets.json`
+#[tokio::test(start_paused = true)]
+async fn labels_lead_where_envoys_subsets_lead() {
+    let labels = |from: &Value| -> std::collections::BTreeMap<String, String> {
+        serde_json::from_value(from.clone()).unwrap()
+    };
+    let otherwise = |from: &Value| match from.as_str() {
+        Some("nobody") => Otherwise::Nobody,
+        Some(_) => Otherwise::Anybody,
+        None => Otherwise::Those(labels(&from["those"])),
+    };
+    let keys = |from: &Value| -> Vec<String> { serde_json::from_value(from.clone()).unwrap() };
+    for case in data(include_str!("../data/envoy_subsets.json"))["cases"].as_array().unwrap() {
+        let hosts = case["hosts"].as_array().unwrap().iter().enumerate().map(|(place, host)| {
+            let metadata = labels(host).into_iter().collect();
+            (place.to_string(), Attributes { metadata: Arc::new(metadata), ..Attributes::default() })
+        });
+        let set = Set::described(hosts.collect()).await;
+        let mut policy =
+            LabelSubset::new(RoundRobin::starting_at(0)).otherwise(otherwise(&case["otherwise"]));
+        for selector in case["selectors"].as_array().unwrap() {
+            policy = match (selector.get("otherwise"), selector.get("fewer")) {
+                (Some(own), _) => policy.by_otherwise(keys(&selector["keys"]), otherwise(own)),
+                (_, Some(fewer)) => policy.by_or(keys(&selector["keys"]), keys(fewer)).unwrap(),
+                _ => policy.by(keys(&selector["keys"])),
+            };
+        }
+        let policy = if case["redundant"] == true { policy.redundant() } else { policy };
+        for row in case["requests"].as_array().unwrap() {
+            let request = match &row[0] {
+                Value::Null => request(HeaderMap::new()),
+                wanted => with(Wanted::new(labels(wanted))),
+            };
+            let picks: std::collections::BTreeSet<_> =
+                (0..9).filter_map(|_| picked(&set, &policy, &request, 0)).collect();
+            let expected = numbers::<usize>(&row[1]).into_iter().collect();
+            assert_eq!(picks, expected, "{}: {}", case["of"], row[0]);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn shard_keys_go_where_go_micro_sends_them() {
     let ids = ["1", "2", "3", "4", "5"];
