@@ -226,6 +226,7 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("ejection = \"off\"", "ejection", "preset"),
         ("ejection.enforcing.latency = 50", "ejection", "enforcing latency, which is not looked for"),
         ("ejection.enforcing.local_success_rate = 50", "ejection", "which is not looked for"),
+        ("ejection.enforcing.local_failure_percentage = 50", "ejection", "which is not looked for"),
         ("ejection = { preset = \"off\", enforcing.success_rate = 9 }", "ejection", "not looked for"),
         ("ejection.success_rate = true", "ejection.success_rate", "may be empty"),
         ("ejection.latency.median = 1", "ejection.latency.median", "unknown field"),

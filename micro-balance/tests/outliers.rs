@@ -354,6 +354,14 @@ async fn gateways_failures_and_broken_connections_are_told_from_the_endpoints_ow
     assert_eq!(web(apart(), &half(500)).await, Some(Reason::SuccessRate));
     assert_eq!(web(off().success_rate(rate), &half(0)).await, Some(Reason::SuccessRate));
     assert_eq!(web(apart(), &half(404)).await, None);
+    // By their share as well, once that is enforced.
+    let percentage = FailurePercentage::default().threshold(40.0).request_volume(10);
+    let apart = || off().local_failures(0).failure_percentage(percentage);
+    assert_eq!(web(apart(), &half(0)).await, None);
+    let enforced = || apart().enforcing(Reason::LocalFailurePercentage, 100);
+    assert_eq!(web(enforced(), &half(0)).await, Some(Reason::LocalFailurePercentage));
+    assert_eq!(web(enforced(), &half(500)).await, Some(Reason::FailurePercentage));
+    assert_eq!(web(off().failure_percentage(percentage), &half(0)).await, Some(Reason::FailurePercentage));
 }
 
 /// Envoy's BasicFlowGatewayFailure: failures of any kind are noticed at the fifth, those of gateways ejected for at the seventh.

@@ -7,6 +7,7 @@ mod tally;
 
 use std::time::Duration;
 
+use self::detect::Share;
 pub(crate) use self::{detect::Window, rows::Rows, tally::Tally};
 pub use self::{
     detect::{FailurePercentage, Latency, SuccessRate},
@@ -86,6 +87,7 @@ impl Ejection {
         let mut enforcing = [100; Reason::ALL.len()];
         enforcing[Reason::GatewayFailures.place()] = 0;
         enforcing[Reason::FailurePercentage.place()] = 0;
+        enforcing[Reason::LocalFailurePercentage.place()] = 0;
         Self {
             consecutive: 5,
             gateway: 5,
@@ -141,6 +143,9 @@ impl Ejection {
     }
 
     /// Ejects what fails too large a share of its requests in an interval. Enforced by this call.
+    ///
+    /// Where failures on this side are [counted apart](Self::local_failures) they have a share of their own, which is noticed
+    /// and not enforced, as Envoy does, unless [`enforcing`](Self::enforcing) says so.
     pub fn failure_percentage(mut self, rule: impl Into<Option<FailurePercentage>>) -> Self {
         self.failure_percentage = rule.into();
         self.enforcing(Reason::FailurePercentage, 100)
@@ -239,6 +244,7 @@ impl Ejection {
             Reason::SuccessRate => self.success_rate.is_some(),
             Reason::LocalSuccessRate => self.apart && self.success_rate.is_some(),
             Reason::FailurePercentage => self.failure_percentage.is_some(),
+            Reason::LocalFailurePercentage => self.apart && self.failure_percentage.is_some(),
             Reason::Latency => self.latency.is_some(),
         }
     }
@@ -266,20 +272,21 @@ impl Ejection {
     pub(crate) fn outliers(&self, windows: &[Option<Window>]) -> Vec<(usize, Reason)> {
         let shares: Vec<_> =
             windows.iter().map(|window| window.map(|window| window.answers(self.apart))).collect();
-        let mut found = Vec::new();
-        if let Some(rule) = &self.success_rate {
-            found.extend(rule.outliers(&shares).into_iter().map(|place| (place, Reason::SuccessRate)));
-            if self.apart {
-                let answered: Vec<_> =
-                    windows.iter().map(|window| window.map(|window| window.answered())).collect();
-                let places = rule.outliers(&answered).into_iter();
-                found.extend(places.map(|place| (place, Reason::LocalSuccessRate)));
-            }
-        }
-        if let Some(rule) = &self.failure_percentage {
-            found.extend(rule.outliers(&shares).into_iter().map(|place| (place, Reason::FailurePercentage)));
+        let mut found = self.compared(&shares, Reason::SuccessRate, Reason::FailurePercentage);
+        if self.apart {
+            let answered: Vec<_> =
+                windows.iter().map(|window| window.map(|window| window.answered())).collect();
+            found.extend(self.compared(&answered, Reason::LocalSuccessRate, Reason::LocalFailurePercentage));
         }
         found
+    }
+
+    /// The places of those whose shares are worse, by each rule.
+    fn compared(&self, shares: &[Option<Share>], rate: Reason, percentage: Reason) -> Vec<(usize, Reason)> {
+        let below = self.success_rate.map(|rule| rule.outliers(shares)).unwrap_or_default();
+        let above = self.failure_percentage.map(|rule| rule.outliers(shares)).unwrap_or_default();
+        let below = below.into_iter().map(|place| (place, rate));
+        below.chain(above.into_iter().map(|place| (place, percentage))).collect()
     }
 
     /// The places of those that are too slow, and for how many intervals in a row that takes.
@@ -361,6 +368,7 @@ mod tests {
             (Reason::SuccessRate, "enforcing_success_rate"),
             (Reason::LocalSuccessRate, "enforcing_local_origin_success_rate"),
             (Reason::FailurePercentage, "enforcing_failure_percentage"),
+            (Reason::LocalFailurePercentage, "enforcing_failure_percentage_local_origin"),
         ] {
             assert_eq!(u64::from(ejection.enforcing[reason.place()]), row(name), "{reason}");
         }

@@ -18,19 +18,22 @@ pub enum Reason {
     LocalSuccessRate,
     /// Too large a share of its requests failed.
     FailurePercentage,
+    /// Too large a share of its requests broke on this side.
+    LocalFailurePercentage,
     /// It is too slow beside the others.
     Latency,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Failures,
         Self::GatewayFailures,
         Self::LocalFailures,
         Self::SuccessRate,
         Self::LocalSuccessRate,
         Self::FailurePercentage,
+        Self::LocalFailurePercentage,
         Self::Latency,
     ];
 
@@ -43,6 +46,7 @@ impl Reason {
             Self::SuccessRate => "success_rate",
             Self::LocalSuccessRate => "local_success_rate",
             Self::FailurePercentage => "failure_percentage",
+            Self::LocalFailurePercentage => "local_failure_percentage",
             Self::Latency => "latency",
         }
     }

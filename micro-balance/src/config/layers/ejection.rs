@@ -63,6 +63,8 @@ struct Enforcing {
     #[serde(deserialize_with = "percent")]
     failure_percentage: Option<u32>,
     #[serde(deserialize_with = "percent")]
+    local_failure_percentage: Option<u32>,
+    #[serde(deserialize_with = "percent")]
     latency: Option<u32>,
 }
 
@@ -75,6 +77,7 @@ impl Enforcing {
             Reason::SuccessRate => self.success_rate,
             Reason::LocalSuccessRate => self.local_success_rate,
             Reason::FailurePercentage => self.failure_percentage,
+            Reason::LocalFailurePercentage => self.local_failure_percentage,
             Reason::Latency => self.latency,
         }
     }
