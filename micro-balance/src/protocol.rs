@@ -91,7 +91,7 @@ impl<B, C: Body> Protocol<Request<B>, Response<C>> for Http {
     }
 
     fn parts<'a>(&self, request: &'a Request<B>) -> Option<Parts<'a>> {
-        Some(Parts { headers: request.headers(), extensions: request.extensions() })
+        Some(Parts::of(request))
     }
 
     fn may_probe(&self, request: &Request<B>) -> bool {

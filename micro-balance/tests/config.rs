@@ -102,6 +102,7 @@ fn every_policy_is_named_in_a_configuration() {
         ("[policy.ring_hash]\ncookie = \"session\"", "HashBy"),
         ("[policy.maglev]\ncookie = \"session\"", "HashBy"),
         ("[policy.rendezvous]\ncookie = \"session\"", "HashBy"),
+        ("[policy.ring_hash]\nquery = \"user\"", "HashBy"),
         ("[policy.ring_hash]\nmode = \"envoy\"\nhash = \"murmur_hash_2\"", "RingHash"),
         ("[policy.random_aperture]\nleast = 3\nlow = 0.5\nhigh = 2.0", "RandomAperture"),
         ("[policy.orca_weighted]\nblackout = \"0s\"\nmetrics = [\"cpu_utilization\"]", "OrcaWeighted"),

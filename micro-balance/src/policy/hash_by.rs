@@ -1,15 +1,15 @@
 //! Which key of a request it is that stays with one endpoint.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use http::HeaderName;
+use http::{Extensions, HeaderName};
 use xxhash_rust::xxh64::{Xxh64, xxh64};
 
 use super::{Context, LoadReports, Policy, Probing, Timing, Turnover, Turns, override_host::cookie};
 use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 
-/// Gives the policy inside the request's key: from a header, a cookie, or whatever a closure reads from
-/// the head of the request. What is elsewhere, as in a query, a layer above hashes, into a [`HashKey`](crate::HashKey).
+/// Gives the policy inside the request's key: from a header, a cookie, the query, the client's address, or whatever a
+/// closure reads from the head of the request. What is elsewhere a layer above hashes, into a [`HashKey`](crate::HashKey).
 ///
 /// Several keys make one hash; one that is `last` ends the search where it is found. A request without any
 /// keeps the [`HashKey`](crate::HashKey) it has, if it has one, or what another `HashBy` around this one found. Envoy's
@@ -77,6 +77,35 @@ impl<P> HashBy<P> {
             let value = cookie(&name, context)?;
             let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
             (!bare.is_empty()).then(|| xxh64(bare.as_bytes(), 0))
+        };
+        Self::new(read, policy)
+    }
+
+    /// Hashes by the first value of a parameter of the query, as it stands there; one that is empty is there.
+    pub fn query(name: impl Into<String>, policy: P) -> Self {
+        let name = name.into();
+        let read = move |context: &Context<'_>| {
+            let pairs = context.parts?.uri.query()?.split('&');
+            let mut pairs = pairs.map(|text| text.split_once('=').unwrap_or((text, "")));
+            let (_, value) = pairs.find(|&(key, _)| key == name)?;
+            Some(xxh64(value.as_bytes(), 0))
+        };
+        Self::new(read, policy)
+    }
+
+    /// Hashes by an address, as that of the client, which whoever received the request left in its extensions. Its port does
+    /// not count, nor whether an address of IPv4 is written as one of IPv6.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use micro_balance::policy::{HashBy, Maglev};
+    ///
+    /// let by_client = HashBy::address(|found| found.get::<SocketAddr>().map(SocketAddr::ip), Maglev::new());
+    /// ```
+    pub fn address(read: impl Fn(&Extensions) -> Option<IpAddr> + Send + Sync + 'static, policy: P) -> Self {
+        let read = move |context: &Context<'_>| {
+            let address = read(context.parts?.extensions)?.to_canonical();
+            Some(xxh64(address.to_string().as_bytes(), 0))
         };
         Self::new(read, policy)
     }

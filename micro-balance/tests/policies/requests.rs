@@ -1,6 +1,10 @@
 //! Policies that choose by what a request says of itself, and by one endpoint at a time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, header};
 use micro_balance::{
@@ -28,7 +32,7 @@ fn picked<P: Policy>(set: &Set, policy: &P, request: &http::Request<()>, attempt
     let chance = Chance::new(1);
     let mut context = Context::new(&chance);
     context.attempt = attempt;
-    context.parts = Some(Parts { headers: request.headers(), extensions: request.extensions() });
+    context.parts = Some(Parts::of(request));
     policy.pick(&policy.table(&set.endpoints), &set.endpoints, &context)
 }
 
@@ -142,6 +146,54 @@ async fn a_header_is_hashed_as_grpc_hashes_it() {
         assert_eq!(HashBy::header(name, LeastRequest).is_err(), refused, "{case}");
     }
     assert!(HashBy::header("no name \n", LeastRequest).is_err());
+}
+
+/// Notes the hash that it is to pick by.
+#[derive(Clone, Default)]
+struct Noted(Arc<Mutex<Option<u64>>>);
+
+impl Policy for Noted {
+    type Table = ();
+    fn table(&self, _: &[micro_balance::Endpoint]) {}
+    fn pick(&self, (): &(), _: &[micro_balance::Endpoint], context: &Context<'_>) -> Option<usize> {
+        *self.0.lock().unwrap() = context.hash;
+        Some(0)
+    }
+}
+
+/// Envoy's tests of its hash policies, `test/common/http/hash_policy_test.cc`: a cookie, a parameter, an address.
+#[tokio::test(start_paused = true)]
+async fn cookies_queries_and_addresses_are_hashed_as_envoy_hashes_them() {
+    let (set, noted) = (Set::named(["a", "b"]).await, Noted::default());
+    let hash = |policy: &HashBy<Noted>, request: &http::Request<()>| {
+        picked(&set, policy, request, 0);
+        *noted.0.lock().unwrap()
+    };
+    let of = |text: &str| Some(xxhash_rust::xxh64::xxh64(text.as_bytes(), 0));
+    let by_param = HashBy::query("test-param", noted.clone());
+    for (uri, value) in [
+        ("/test?test-param=param-value", Some("param-value")),
+        ("/test?some-param=other-value", None),
+        ("/test", None),
+        ("/?test-params=1&Test-Param=2", None),
+        // The first as it stands there, and one that is empty.
+        ("/test?a=1&test-param=x%20y&test-param=z", Some("x%20y")),
+        ("http://greeter/?test-param", Some("")),
+        ("/?test-param=a=b", Some("a=b")),
+    ] {
+        let request = http::Request::get(uri).body(()).unwrap();
+        assert_eq!(hash(&by_param, &request), value.and_then(of), "{uri}");
+    }
+    let by_cookie = HashBy::cookie("test-cookie", noted.clone());
+    let cookie =
+        request([(header::COOKIE, "test-cookie=cookie-value".parse().unwrap())].into_iter().collect());
+    assert_eq!(hash(&by_cookie, &cookie), of("cookie-value"));
+    assert_eq!(hash(&by_cookie, &request(HeaderMap::new())), None);
+    let by_client = HashBy::address(|found| found.get::<SocketAddr>().map(SocketAddr::ip), noted.clone());
+    for client in ["192.168.1.1:80", "[::ffff:192.168.1.1]:443"] {
+        assert_eq!(hash(&by_client, &with(client.parse::<SocketAddr>().unwrap())), of("192.168.1.1"));
+    }
+    assert_eq!(hash(&by_client, &request(HeaderMap::new())), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,7 @@ pub(super) struct Ring {
     header: Option<String>,
     #[serde(deserialize_with = "cookie")]
     cookie: Option<String>,
+    query: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -56,6 +57,7 @@ pub(super) struct Slots {
     header: Option<String>,
     #[serde(deserialize_with = "cookie")]
     cookie: Option<String>,
+    query: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -72,21 +74,23 @@ pub(super) struct Keyed {
     header: Option<String>,
     #[serde(deserialize_with = "cookie")]
     cookie: Option<String>,
+    query: Option<String>,
 }
 
 impl Ring {
     pub(super) fn boxed(&self) -> Result<Boxed, InvalidSetting> {
         let ring = self.build()?;
-        match (&self.header, self.mode) {
-            (None, Mode::Ketama) if self.cookie.is_none() => Ok(Boxed::new(ring)),
-            (Some(name), Mode::Ketama) if self.cookie.is_none() => {
+        let [header, cookie, query] = [&self.header, &self.cookie, &self.query].map(Option::as_deref);
+        match (header, cookie.or(query), self.mode) {
+            (Some(name), None, Mode::Ketama) => {
                 let hasher = ring.clone();
                 Ok(Boxed::new(HashBy::header_with(name, move |key| hasher.hash(key), ring)?))
             }
-            (_, Mode::Ketama) => {
-                Err(InvalidSetting::new("what requests are hashed by", "cookie", "but for ketama"))
+            (_, Some(_), Mode::Ketama) => {
+                let named = if cookie.is_some() { "cookie" } else { "query" };
+                Err(InvalidSetting::new("what requests are hashed by", named, "but for ketama"))
             }
-            (header, _) => hashed(ring, header.as_deref(), self.cookie.as_deref()),
+            _ => hashed(ring, [header, cookie, query]),
         }
     }
 
@@ -126,13 +130,13 @@ impl Slots {
     pub(super) fn boxed(&self) -> Result<Boxed, InvalidSetting> {
         let maglev = Maglev::with_size(self.size.unwrap_or(65_537))?;
         let maglev = self.bound.map_or(Ok(maglev.clone()), |bound| maglev.bounded(bound))?;
-        hashed(maglev, self.header.as_deref(), self.cookie.as_deref())
+        hashed(maglev, [&self.header, &self.cookie, &self.query].map(Option::as_deref))
     }
 }
 
 impl Keyed {
     pub(super) fn boxed(&self) -> Result<Boxed, InvalidSetting> {
-        hashed(Rendezvous, self.header.as_deref(), self.cookie.as_deref())
+        hashed(Rendezvous, [&self.header, &self.cookie, &self.query].map(Option::as_deref))
     }
 }
 
@@ -145,15 +149,16 @@ impl ByHeader {
     }
 }
 
-/// By what of a request is named; else by what requests have in their extensions.
-fn hashed<P: Policy>(policy: P, header: Option<&str>, cookie: Option<&str>) -> Result<Boxed, InvalidSetting> {
-    Ok(match (header, cookie) {
-        (Some(name), None) => Boxed::new(HashBy::header(name, policy)?),
-        (None, Some(name)) => Boxed::new(HashBy::cookie(name, policy)),
-        (None, None) => Boxed::new(policy),
-        (Some(_), Some(_)) => {
-            let one = "either `header` or `cookie`";
-            return Err(InvalidSetting::new("what requests are hashed by", "both", one));
+/// By the header, the cookie or the parameter that is named; else by what requests have in their extensions.
+fn hashed<P: Policy>(policy: P, by: [Option<&str>; 3]) -> Result<Boxed, InvalidSetting> {
+    Ok(match by {
+        [Some(name), None, None] => Boxed::new(HashBy::header(name, policy)?),
+        [None, Some(name), None] => Boxed::new(HashBy::cookie(name, policy)),
+        [None, None, Some(name)] => Boxed::new(HashBy::query(name, policy)),
+        [None, None, None] => Boxed::new(policy),
+        _ => {
+            let one = "one of `header`, `cookie` and `query`";
+            return Err(InvalidSetting::new("what requests are hashed by", "several", one));
         }
     })
 }
