@@ -1,8 +1,8 @@
 //! Keeps a client from flooding a name server, whatever goes wrong.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 /// At most 4 questions in any second: two at once, then one every half second.
@@ -15,21 +15,33 @@ pub(super) struct Pace {
 const EACH: Duration = Duration::from_millis(500);
 
 impl Pace {
+    /// Waits for a turn, behind those who wait already. Who stops waiting takes none.
     pub(super) async fn turn(&self) {
-        let at = {
-            let mut due = self.due.lock().expect("nothing under this lock can panic");
-            let now = Instant::now();
-            let mine = due.map_or(now, |due| due.max(now));
-            *due = Some(mine + EACH);
-            (mine.checked_sub(EACH)).unwrap_or(mine)
-        };
-        sleep_until(at).await;
+        let mut due = self.due.lock().await;
+        let now = Instant::now();
+        let mine = due.map_or(now, |due| due.max(now));
+        sleep_until(mine.checked_sub(EACH).unwrap_or(mine)).await;
+        *due = Some(mine + EACH);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stops_waiting_holds_nobody_up() {
+        let pace = Pace::default();
+        for _ in 0..1_000 {
+            let hasty = timeout(Duration::from_millis(1), pace.turn());
+            hasty.await.ok();
+        }
+        let start = Instant::now();
+        pace.turn().await;
+        assert!(start.elapsed() <= EACH, "{:?}", start.elapsed());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn no_second_has_more_than_four_questions() {
