@@ -46,7 +46,8 @@ const BACKEND: &str = "etcd";
 /// A user needs rights to the keys below `/micro/registry/`; those below `/micro-registry/` are read where that is allowed.
 /// TTLs are rounded up to whole seconds, and etcd makes short ones longer (by default to two seconds). Once a
 /// cluster that had no leader has one again, an endpoint that is missing is kept for another
-/// [`grace`](EtcdBuilder::grace): its lease may have run out merely because nobody could renew it.
+/// [`grace`](EtcdBuilder::grace): its lease may have run out merely because nobody could renew it. So is one that is missing
+/// from a cluster whose revision has gone back: that was set up anew, or from a backup.
 #[derive(Clone)]
 pub struct Etcd {
     members: Arc<Members>,
@@ -131,7 +132,7 @@ fn invalid(what: Invalid) -> Error {
 }
 
 impl EtcdBuilder {
-    /// Logs in. The token is renewed when it expires.
+    /// Logs in, where that is asked for. The token is renewed when it expires.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.user = Some((name.into(), password.into()));
         self
@@ -157,7 +158,8 @@ impl EtcdBuilder {
         self
     }
 
-    /// Sets for how long endpoints may be missing after the cluster had no leader: 10 s when nothing is said.
+    /// Sets for how long endpoints may be missing after the cluster had no leader, or lost its data: 10 s when nothing is
+    /// said.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace.min(YEAR);
         self

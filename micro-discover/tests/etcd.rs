@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::servers::etcd::Etcd;
-use crate::servers::gateway::{Proxy, post, put};
+use crate::servers::gateway::{Proxy, post, put, send};
 
 mod servers;
 
@@ -63,6 +63,14 @@ impl Seen {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         start.elapsed()
+    }
+
+    async fn until_stale(&self) {
+        let start = Instant::now();
+        while self.status.stale_since().is_none() {
+            assert!(start.elapsed() < Duration::from_secs(40), "all is well");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     async fn until_there(&self, id: &str) -> Duration {
@@ -168,6 +176,25 @@ async fn all_members_down_for_longer_than_the_ttl_hide_nothing_and_announcements
     assert_eq!(seen.last(), ["a", "b"]);
     assert!(!seen.flapped(), "{:?}", seen.sets.lock().unwrap());
     assert_eq!(registry.get("greeter").await.unwrap()[0].endpoints.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_has_lost_all_it_knew_hides_nobody_who_announces_himself_again() {
+    let Some(mut cluster) = Etcd::start() else { return };
+    let registry = open(&format!("{}?grace=5", cluster.url())).unwrap();
+    let seen = Seen::by(&registry);
+    let _announced = join_all(["a", "b"].map(|id| announce(&registry, id))).await;
+    registry.announce(&greeter("silent"), Duration::ZERO).await.unwrap();
+    seen.until(|set| set.len() == 3).await;
+    cluster.set_up_anew();
+    seen.until(|set| set == ["a", "b"]).await;
+    assert_eq!(registry.get("greeter").await.unwrap()[0].endpoints.len(), 2);
+    let sets = seen.sets.lock().unwrap();
+    let full = sets.iter().position(|set| set.len() == 3).unwrap();
+    assert!(
+        sets[full..].iter().all(|set| ["a", "b"].iter().all(|id| set.iter().any(|known| known == id))),
+        "{sets:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -372,6 +399,31 @@ async fn a_token_that_expires_is_renewed_and_nobody_notices() {
     }
     assert!(!seen.flapped(), "{:?}", seen.sets.lock().unwrap());
     assert_eq!(seen.status.stale_since(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_that_are_turned_off_and_on_again_keep_out_nobody_who_has_one() {
+    let Some(server) = Etcd::start() else { return };
+    let port = server.ports[0];
+    let (proxy, login) = (Proxy::before(port).await, r#"{"name":"root","password":"secret"}"#);
+    let registry = open(&format!("etcd://root:secret@127.0.0.1:{}", proxy.port)).unwrap();
+    let seen = Seen::by(&registry);
+    let _kept = announce(&registry, "kept").await;
+    seen.until_there("kept").await;
+    post(port, "/v3/auth/user/add", login);
+    post(port, "/v3/auth/user/grant", r#"{"user":"root","role":"root"}"#);
+    post(port, "/v3/auth/enable", "{}");
+    registry.announce(&greeter("a"), Duration::ZERO).await.unwrap();
+    let answer = post(port, "/v3/auth/authenticate", login);
+    let token = answer.split("\"token\":\"").nth(1).unwrap().split('"').next().unwrap();
+    send(port, "POST /v3/auth/disable", &format!("authorization: {token}\r\n"), "{}");
+    // Whoever connects now logs in anew.
+    proxy.cut();
+    seen.until_stale().await;
+    proxy.mend();
+    registry.announce(&greeter("b"), Duration::ZERO).await.unwrap();
+    seen.until_there("b").await;
+    assert!(!seen.flapped(), "{:?}", seen.sets.lock().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,6 +65,8 @@ impl Trouble {
     /// Whether another member may well do better. A refusal is the cluster's word.
     fn is_of_member(&self) -> bool {
         match self {
+            // Logins are asked for since that connection was made.
+            Self::Refused(status) if status.message().contains("user name is empty") => true,
             Self::Refused(status) => {
                 !matches!(
                     status.code(),

@@ -51,6 +51,17 @@ fn cause(mut error: &dyn std::error::Error) -> &dyn std::error::Error {
     error
 }
 
+/// What to show from now on, as a login is answered: nothing to a cluster that asks nobody who he is, or does not any more.
+fn token(login: Result<AuthenticateResponse, Status>) -> Result<Option<MetadataValue<Ascii>>, Status> {
+    match login {
+        Err(status) if status.message().contains("authentication is not enabled") => Ok(None),
+        login => {
+            let token = login?.token.parse();
+            token.map(Some).map_err(|_| Status::internal("a token that is no header"))
+        }
+    }
+}
+
 impl Client {
     pub(super) async fn connect(member: &str, options: &Options) -> Result<Self, Status> {
         let unreachable = |error: tonic::transport::Error| {
@@ -68,9 +79,8 @@ impl Client {
         let mut client = Self { channel, token: None };
         if let Some((name, password)) = options.user.clone() {
             let login = AuthenticateRequest { name, password };
-            let answer: AuthenticateResponse = client.ask("/etcdserverpb.Auth/Authenticate", login).await?;
-            let token = answer.token.parse().map_err(|_| Status::internal("a token that is no header"))?;
-            client.token = Some(token);
+            let login = client.ask("/etcdserverpb.Auth/Authenticate", login).await;
+            client.token = token(login)?;
         }
         Ok(client)
     }

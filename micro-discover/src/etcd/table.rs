@@ -65,6 +65,9 @@ pub(super) struct Seen {
 #[derive(Debug)]
 struct Lost {
     table: Table,
+    /// The newest revision that was heard of.
+    revision: i64,
+    /// Whether leases could not be renewed, or are gone with all else.
     leaderless: bool,
     recovered: Option<Instant>,
 }
@@ -100,26 +103,32 @@ impl Seen {
         }
     }
 
-    /// Notes what was known of `name` when the cluster failed, and whether it had lost its leader.
-    pub(super) fn lose(&self, name: &str, table: Option<Table>, leaderless: bool) {
+    /// Notes what was known of `name` when the cluster failed, of which revision, and whether it had lost its leader.
+    pub(super) fn lose(&self, name: &str, table: Option<(Table, i64)>, leaderless: bool) {
         let mut lost = self.lost();
         match (lost.get_mut(name), table) {
             (Some(known), table) => {
-                known.table = table.unwrap_or_else(|| std::mem::take(&mut known.table));
+                if let Some((table, revision)) = table {
+                    (known.table, known.revision) = (table, revision.max(known.revision));
+                }
                 known.leaderless |= leaderless;
                 known.recovered = None;
             }
-            (None, Some(table)) => {
-                lost.insert(name.to_owned(), Lost { table, leaderless, recovered: None });
+            (None, Some((table, revision))) => {
+                lost.insert(name.to_owned(), Lost { table, revision, leaderless, recovered: None });
             }
             (None, None) => {}
         }
     }
 
-    /// What to go on believing in beside what the cluster says now, and until when.
-    pub(super) fn recover(&self, name: &str) -> Option<(Table, Instant)> {
+    /// What to go on believing in beside what the cluster says now, at this revision, and until when.
+    pub(super) fn recover(&self, name: &str, revision: i64) -> Option<(Table, Instant)> {
         let mut lost = self.lost();
         let known = lost.get_mut(name)?;
+        // One that was set up anew, or from a backup, has not been told again of everybody yet.
+        if revision < known.revision {
+            (known.leaderless, known.revision) = (true, revision);
+        }
         let end = *known.recovered.get_or_insert_with(Instant::now) + self.grace;
         if known.leaderless && end > Instant::now() {
             return Some((known.table.clone(), end));

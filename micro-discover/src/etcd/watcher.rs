@@ -35,6 +35,8 @@ struct Live {
     stream: Watching,
     turn: usize,
     table: Table,
+    /// The newest revision that was heard of.
+    revision: i64,
     reader: Reader,
     /// Endpoints that are gone, but perhaps only because nobody could renew their lease; and until when they stay.
     kept: Option<(Table, Instant)>,
@@ -104,12 +106,14 @@ impl Watcher {
             let creates: Vec<_> = prefixes.iter().map(create).collect();
             self.members.ask(move |client: Client| {
                 let creates = creates.clone();
-                async move { Ok(client.watch(creates).await?) }
+                async move { Ok((client.watch(creates).await?, revision)) }
             })
         };
-        let (found, (stream, turn)) = self.members.scan(&self.seen, Some(&self.name), watching).await?;
-        let (table, reader, kept) = (found.into(), Reader::default(), self.seen.recover(&self.name));
-        let live = Live { stream, turn, table, reader, kept };
+        let (found, ((stream, revision), turn)) =
+            self.members.scan(&self.seen, Some(&self.name), watching).await?;
+        let (table, reader, kept) =
+            (found.into(), Reader::default(), self.seen.recover(&self.name, revision));
+        let live = Live { stream, turn, table, revision, reader, kept };
         let same = self.before.take().is_some_and(|before| before == live.believed());
         self.live = Some(live);
         Ok(if same { News::Same } else { News::Changed })
@@ -122,7 +126,8 @@ impl Watcher {
         if let Some(live) = &live {
             self.members.give_up(live.turn).await;
         }
-        self.seen.lose(&self.name, live.map(|live| live.believed()), trouble.is_leaderless());
+        let known = live.map(|live| (live.believed(), live.revision));
+        self.seen.lose(&self.name, known, trouble.is_leaderless());
         trouble.cannot("watch", &self.members)
     }
 }
@@ -153,6 +158,7 @@ async fn follow(live: &mut Live, seen: &Seen, name: &str) -> Result<News, Troubl
             Ok(message) => message?.ok_or_else(|| Trouble::Ended("without a reason".to_owned()))?,
         };
         asked = false;
+        live.revision = live.revision.max(message.header.unwrap_or_default().revision);
         if message.canceled {
             if message.compact_revision > 0 {
                 return Ok(News::Compacted);

@@ -203,6 +203,8 @@ pub(super) struct WatchProgress {}
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WatchResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(super) header: Option<Header>,
     #[prost(bool, tag = "4")]
     pub(super) canceled: bool,
     #[prost(int64, tag = "5")]

@@ -12,7 +12,7 @@ pub(crate) struct Etcd {
     pub(crate) ports: Vec<u16>,
     /// Where members say in plain HTTP how they are.
     health: Vec<u16>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Etcd {
@@ -58,7 +58,7 @@ impl Etcd {
             });
             let members = members.collect();
             let (ports, health) = (clients.to_vec(), health.to_vec());
-            let server = Self { members, ports, health, _directory: directory };
+            let server = Self { members, ports, health, directory };
             server.wait_for_health();
             server
         })
@@ -68,6 +68,16 @@ impl Etcd {
         for port in &self.health {
             wait_until("etcd is healthy", || answers(*port, "/health", "\"health\":\"true\""));
         }
+    }
+
+    /// Has lost all that it was told.
+    pub(crate) fn set_up_anew(&mut self) {
+        self.members.iter_mut().for_each(Process::kill);
+        for n in 0..self.members.len() {
+            std::fs::remove_dir_all(self.directory.path().join(format!("m{n}"))).unwrap();
+        }
+        self.members.iter_mut().for_each(Process::restart_dead);
+        self.wait_for_health();
     }
 
     pub(crate) fn url(&self) -> String {
