@@ -157,6 +157,85 @@ async fn a_refused_login_is_an_error_that_is_seen() {
     }
 }
 
+/// What has long been over is removed by whoever reads it, and may.
+mod litter {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const SETTINGS: &str = r#"authorization { users: [
+        { user: writer, password: "s3cret" },
+        { user: reader, password: "s3cret", permissions: { publish: { allow: [
+            "$JS.API.STREAM.INFO.>", "$JS.API.CONSUMER.>", "$JS.FC.>", "$JS.ACK.>", "_INBOX.>" ] } } } ] }
+"#;
+
+    /// The port of a server for which it is ten years later when it makes a consumer.
+    async fn ten_years_later(server: u16) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let (mut asks, mut hears) = near.into_split();
+                let (mut answers, mut takes) =
+                    TcpStream::connect(("127.0.0.1", server)).await.unwrap().into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut asks, &mut takes).await });
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 1 << 16];
+                    while let Ok(length @ 1..) = answers.read(&mut bytes).await {
+                        let text = bytes[..length].to_vec();
+                        hears.write_all(&later(text)).await.unwrap();
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    /// An answer is short enough to come at once.
+    fn later(mut text: Vec<u8>) -> Vec<u8> {
+        const CREATED: &[u8] = br#""created":"20"#;
+        let is_of_consumer = text.windows(19).any(|part| part == b"consumer_create_res");
+        let found = text.windows(CREATED.len()).position(|part| part == CREATED);
+        if let (true, Some(at)) = (is_of_consumer, found) {
+            text[at + CREATED.len()] += 1;
+        }
+        text
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_may_only_read_a_bucket_does_not_wait_for_what_he_may_not_remove() {
+        let Some(server) = Nats::with_settings(SETTINGS) else { return };
+        let port = ten_years_later(server.port).await;
+        let [writer, later_writer, later_reader] =
+            [("writer", server.port), ("writer", port), ("reader", port)]
+                .map(|(user, port)| open(&format!("nats+kv://{user}:s3cret@127.0.0.1:{port}")).unwrap());
+        for n in 0..10 {
+            writer.announce(&greeter(&format!("over-{n}")), TTL).await.unwrap();
+        }
+        writer.announce(&greeter("stays"), Duration::ZERO).await.unwrap();
+        let entries = || async {
+            let client = async_nats::ConnectOptions::with_user_and_password("writer".into(), "s3cret".into())
+                .connect(server.url())
+                .await
+                .unwrap();
+            let stream = async_nats::jetstream::new(client).get_stream("KV_micro-registry").await.unwrap();
+            stream.cached_info().state.messages
+        };
+        assert_eq!(entries().await, 11);
+        // A refusal takes two seconds, for the server says nothing.
+        let seen = Seen::by(&later_reader);
+        let took = seen.until(&["stays"]).await;
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert_eq!(later_reader.get("greeter").await.unwrap(), [greeter("stays")]);
+        assert_eq!(entries().await, 11);
+        assert_eq!(later_writer.get("greeter").await.unwrap(), [greeter("stays")]);
+        while entries().await > 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
 /// A member in go-micro's words, as recorded from v6: no TTL, no owner, an inbox for an address.
 mod neighbour {
     use super::*;

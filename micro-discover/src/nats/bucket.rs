@@ -4,6 +4,7 @@
 //! record's age is told by the server's clock alone: the time of the message against the time at which the server
 //! made our consumer.
 
+mod broom;
 mod entries;
 mod unreadable;
 
@@ -19,6 +20,7 @@ use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use self::broom::Broom;
 use self::entries::{Watcher, key, read};
 use super::invalid;
 use super::link::{ANSWER, Link, Trouble};
@@ -45,6 +47,7 @@ struct Shared {
     bucket: String,
     replicas: usize,
     memory: Memory,
+    broom: Broom,
 }
 
 const BUCKET: &str = "micro-registry";
@@ -68,7 +71,8 @@ impl NatsBucket {
 
     fn with(link: Link, bucket: &str, replicas: usize) -> Self {
         let bucket = bucket.to_owned();
-        Self { shared: Arc::new(Shared { link, bucket, replicas, memory: Memory::default() }) }
+        let (memory, broom) = (Memory::default(), Broom::default());
+        Self { shared: Arc::new(Shared { link, bucket, replicas, memory, broom }) }
     }
 
     async fn found(&self, name: Option<&str>) -> Result<Vec<Service>, Error> {

@@ -100,8 +100,9 @@ impl Entries {
         }
     }
 
-    /// Believes what there is to begin with.
-    async fn current(&mut self, beliefs: &mut Beliefs) -> Result<(), Trouble> {
+    /// Believes what there is to begin with, and has what is long over removed.
+    async fn current(&mut self, shared: &Shared, beliefs: &mut Beliefs) -> Result<(), Trouble> {
+        let mut litter = Vec::new();
         for _ in 0..self.pending {
             let message = timeout(ANSWER, self.next()).await.unwrap_or(Err(Trouble::Late))?;
             let (published, revision) = match message.info() {
@@ -110,15 +111,12 @@ impl Entries {
             };
             let age = Duration::try_from(self.at - published).unwrap_or_default();
             if is_litter(&message, age) {
-                let purge = self.store.stream.purge();
-                let sweep = purge.sequence(revision + 1).filter(message.subject.to_string());
-                if let Err(error) = sweep.await {
-                    tracing::debug!(%error, "an entry that is long over is left where it is");
-                }
+                litter.push((message.subject.to_string(), revision));
             } else {
                 apply(&message, &self.store.prefix, age, beliefs);
             }
         }
+        shared.broom.sweep(&self.store, litter);
         Ok(())
     }
 
@@ -138,7 +136,7 @@ pub(super) async fn read(
 ) -> Result<Entries, Trouble> {
     loop {
         let mut entries = Entries::of(shared, name).await?;
-        match entries.current(beliefs).await {
+        match entries.current(shared, beliefs).await {
             Ok(()) => return Ok(entries),
             Err(Trouble::Late) => return Err(Trouble::Late),
             // It may have been lost over one of them, and would be again each time that is read.
