@@ -15,7 +15,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use self::agents::{Agents, Scope};
 use self::catalog::Catalog;
 use self::checks::{Checks, Probe};
-use self::tls::Tls;
+use self::tls::{Connector, Tls};
 use self::watcher::Watcher;
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
@@ -92,10 +92,10 @@ fn configured(mut url: Url, tls: bool) -> Result<ConsulBuilder, Invalid> {
         builder = builder.tls();
     }
     if let Some(authority) = url.file("ca")? {
-        builder = builder.certificate_authority(authority);
+        builder.tls.get_or_insert_default().authority = Some(authority);
     }
-    if let Some((certificate, key)) = url.identity()? {
-        builder = builder.identity(certificate, key);
+    if let Some(identity) = url.identity()? {
+        builder.tls.get_or_insert_default().identity = Some(identity);
     }
     url.end(OPTIONS)?;
     Ok(builder)
@@ -150,13 +150,13 @@ impl ConsulBuilder {
 
     /// Encrypts, and trusts this certificate authority, in PEM, instead of the system's.
     pub fn certificate_authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.tls.get_or_insert_default().authority = Some(pem.into());
+        self.tls.get_or_insert_default().authority = Some(pem.into().into());
         self
     }
 
     /// Encrypts, and shows this certificate with its key, in PEM.
     pub fn identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        self.tls.get_or_insert_default().identity = Some((certificate.into(), key.into()));
+        self.tls.get_or_insert_default().identity = Some((certificate.into().into(), key.into().into()));
         self
     }
 
@@ -172,7 +172,7 @@ impl ConsulBuilder {
         let agents = || {
             let hosts =
                 self.agents.iter().map(|agent| with_port(agent, port)).collect::<Result<Vec<_>, _>>()?;
-            let tls = self.tls.as_ref().map(Tls::connector).transpose()?;
+            let tls = self.tls.map(Connector::new).transpose()?;
             Agents::new(hosts, self.scope, tls)
         };
         Ok(Consul { catalog: Catalog::new(Arc::new(agents().map_err(invalid)?), self.passing_only), checks })

@@ -12,12 +12,11 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt};
-use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use self::layout::Layout;
 use self::leases::Leases;
 use self::members::Members;
-use self::rpc::Options;
+use self::rpc::{Options, Tls};
 use self::table::{Seen, Table};
 use self::watcher::Watcher;
 use crate::endless::YEAR;
@@ -60,7 +59,7 @@ pub struct Etcd {
 pub struct EtcdBuilder {
     members: Vec<String>,
     user: Option<(String, String)>,
-    tls: Option<ClientTlsConfig>,
+    tls: Option<Tls>,
     grace: Duration,
     layout: Layout,
 }
@@ -110,10 +109,10 @@ fn configured(mut url: Url, tls: bool) -> Result<EtcdBuilder, Invalid> {
         builder = builder.tls();
     }
     if let Some(authority) = url.file("ca")? {
-        builder = builder.certificate_authority(authority);
+        builder.tls.get_or_insert_default().authority = Some(authority);
     }
-    if let Some((certificate, key)) = url.identity()? {
-        builder = builder.identity(certificate, key);
+    if let Some(identity) = url.identity()? {
+        builder.tls.get_or_insert_default().identity = Some(identity);
     }
     if let Some(grace) = url.seconds("grace")? {
         builder = builder.grace(grace);
@@ -140,21 +139,20 @@ impl EtcdBuilder {
 
     /// Encrypts, and trusts the certificate authorities of the system.
     pub fn tls(mut self) -> Self {
-        self.tls.get_or_insert_with(|| ClientTlsConfig::new().with_enabled_roots());
+        self.tls.get_or_insert_with(|| Tls { roots: true, ..Tls::default() });
         self
     }
 
     /// Encrypts, and trusts this certificate authority, in PEM.
     pub fn certificate_authority(mut self, pem: impl AsRef<[u8]>) -> Self {
-        let tls = self.tls.unwrap_or_default();
-        self.tls = Some(tls.ca_certificate(Certificate::from_pem(pem)));
+        self.tls.get_or_insert_default().authority = Some(pem.as_ref().to_vec().into());
         self
     }
 
     /// Encrypts, and shows this certificate with its key, in PEM.
     pub fn identity(mut self, certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
-        let tls = self.tls.unwrap_or_default();
-        self.tls = Some(tls.identity(Identity::from_pem(certificate, key)));
+        let pem = |text: &[u8]| text.to_vec().into();
+        self.tls.get_or_insert_default().identity = Some((pem(certificate.as_ref()), pem(key.as_ref())));
         self
     }
 

@@ -88,6 +88,8 @@ mod open;
 mod owned;
 #[cfg(any(feature = "consul", feature = "mdns"))]
 mod packed;
+#[cfg(any(feature = "consul", feature = "etcd"))]
+mod pem;
 #[cfg(all(any(test, fuzzing), feature = "consul", feature = "mdns", feature = "nats"))]
 pub mod probe;
 #[cfg(any(feature = "mdns", feature = "nats"))]

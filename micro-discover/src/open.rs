@@ -24,6 +24,8 @@ use crate::registry::{Error, Registry};
 /// | `kubernetes://namespace/service?port=grpc` | the Services of a namespace, or this one: every part may be left out, see `Kubernetes` |
 /// | `kubernetes-pods://namespace` | records that pods carry as annotations, as go-micro keeps them, see `PodAnnotations` |
 ///
+/// Certificates and keys that a URL names by their files are read anew for each connection, so they may be replaced.
+///
 /// # Errors
 ///
 /// [`Error::Invalid`] when the URL is malformed or names no registry of this build.

@@ -1,10 +1,8 @@
 //! What follows the scheme of a registry's URL: `user:password@h1:1,h2/path?name=value&flag`.
 
 use crate::invalid::{Invalid, quoted};
-
-/// A certificate and its key, in PEM.
 #[cfg(any(feature = "consul", feature = "etcd"))]
-pub(crate) type Identity = (Vec<u8>, Vec<u8>);
+use crate::pem::Pem;
 
 /// The parts of a URL. User, password and values may be percent-encoded.
 #[cfg_attr(
@@ -66,17 +64,17 @@ impl Url {
         }
     }
 
-    /// The contents of the file that the option `name` is the path of.
+    /// What is in the file that the option `name` is the path of.
     #[cfg(any(feature = "consul", feature = "etcd"))]
-    pub(crate) fn file(&mut self, name: &str) -> Result<Option<Vec<u8>>, Invalid> {
+    pub(crate) fn file(&mut self, name: &str) -> Result<Option<Pem>, Invalid> {
         let Some(path) = self.take(name) else { return Ok(None) };
-        let read = std::fs::read(&path);
+        let read = Pem::read(&path);
         read.map(Some).map_err(|error| Invalid::new(format!("{name} {}: {error}", quoted(&path))))
     }
 
-    /// The contents of the files that the options `cert` and `key` are the paths of: both or none.
+    /// The certificate and its key in the files that the options `cert` and `key` are the paths of: both or none.
     #[cfg(any(feature = "consul", feature = "etcd"))]
-    pub(crate) fn identity(&mut self) -> Result<Option<Identity>, Invalid> {
+    pub(crate) fn identity(&mut self) -> Result<Option<(Pem, Pem)>, Invalid> {
         match (self.file("cert")?, self.file("key")?) {
             (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
             (None, None) => Ok(None),

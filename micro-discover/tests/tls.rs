@@ -118,6 +118,31 @@ async fn a_server_is_trusted_by_its_authority_and_name_and_takes_who_shows_a_cer
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_that_are_replaced_in_their_files_are_those_of_the_next_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, other) = (Authority::new("ours"), Authority::new("another"));
+    let right = written(&directory.path().join("ours.pem"), &ours.0.pem());
+    let trusted = directory.path().join("trusted.pem");
+    for start in [etcd, consul, nats] {
+        let (certificate, key) = ours.issue(directory.path(), "server", "127.0.0.1");
+        let Some(place) = start(&Shown { authority: right.clone(), certificate, key }) else { return };
+        written(&trusted, &other.0.pem());
+        let (certificate, key) = other.issue(directory.path(), "client", "client");
+        let files = format!("ca={}&cert={certificate}&key={key}", trusted.display());
+        let registry = open(&format!("{}{files}", place.url)).unwrap();
+        let error = registry.get("greeter").await.unwrap_err();
+        assert!(chain(&error).contains("invalid peer certificate"), "{error:?}");
+        written(&trusted, &ours.0.pem());
+        registry.get("greeter").await.unwrap_err();
+        ours.issue(directory.path(), "client", "client");
+        assert_eq!(registry.get("greeter").await.unwrap(), [], "{}", place.url);
+        // What cannot be read while it is being replaced is what it was.
+        std::fs::remove_file(&trusted).unwrap();
+        assert_eq!(registry.get("greeter").await.unwrap(), [], "{}", place.url);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_for_another_host_is_refused_by_that_name() {
     let directory = tempfile::tempdir().unwrap();
     let ours = Authority::new("ours");

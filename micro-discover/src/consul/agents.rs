@@ -13,11 +13,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tower::BoxError;
 
 use super::BACKEND;
+use super::tls::Connector;
 use crate::invalid::Invalid;
 use crate::registry::Error;
 
@@ -35,7 +35,7 @@ pub(super) struct Agents {
     /// The part of a query that is the same for all, for reading and for writing.
     reading: String,
     writing: String,
-    tls: Option<TlsConnector>,
+    tls: Option<Connector>,
     turn: AtomicUsize,
 }
 
@@ -95,7 +95,7 @@ impl Trouble {
 }
 
 impl Agents {
-    pub(super) fn new(hosts: Vec<String>, scope: Scope, tls: Option<TlsConnector>) -> Result<Self, Invalid> {
+    pub(super) fn new(hosts: Vec<String>, scope: Scope, tls: Option<Connector>) -> Result<Self, Invalid> {
         let token = scope.token.map(|token| {
             let mut token =
                 HeaderValue::try_from(token).map_err(|_| Invalid::new("the token: it is no header"))?;
@@ -180,7 +180,7 @@ impl Agents {
         let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
         let name = ServerName::try_from(name.to_owned()).map_err(|error| Trouble::connection(host, error))?;
-        Ok(Box::new(tls.connect(name, stream).await.map_err(broken)?))
+        Ok(Box::new(tls.now().connect(name, stream).await.map_err(broken)?))
     }
 
     async fn once(&self, host: &str, method: Method, path: &str, body: Bytes) -> Result<Answer, Trouble> {

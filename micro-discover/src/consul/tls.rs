@@ -1,6 +1,6 @@
 //! Encrypts what is said to an agent, and sees that it is one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
@@ -9,17 +9,57 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::invalid::Invalid;
+use crate::pem::Pem;
 
-/// Whom to trust, and who we are; both in PEM.
+/// Whom to trust, and who we are.
 #[derive(Default)]
 pub(super) struct Tls {
     /// None: those that the system trusts.
-    pub(super) authority: Option<Vec<u8>>,
-    pub(super) identity: Option<(Vec<u8>, Vec<u8>)>,
+    pub(super) authority: Option<Pem>,
+    pub(super) identity: Option<(Pem, Pem)>,
+}
+
+/// Makes connections as certificates are now, or were when they were last good.
+pub(super) struct Connector {
+    tls: Tls,
+    made: Mutex<(Texts, TlsConnector)>,
+}
+
+/// What certificates and keys say.
+#[derive(PartialEq)]
+struct Texts {
+    authority: Option<Vec<u8>>,
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Connector {
+    pub(super) fn new(tls: Tls) -> Result<Self, Invalid> {
+        let texts = tls.now();
+        let connector = texts.connector()?;
+        Ok(Self { tls, made: Mutex::new((texts, connector)) })
+    }
+
+    pub(super) fn now(&self) -> TlsConnector {
+        let texts = self.tls.now();
+        let mut made = self.made.lock().expect("nothing under this lock can panic");
+        if made.0 != texts
+            && let Ok(connector) = texts.connector()
+        {
+            *made = (texts, connector);
+        }
+        made.1.clone()
+    }
 }
 
 impl Tls {
-    pub(super) fn connector(&self) -> Result<TlsConnector, Invalid> {
+    fn now(&self) -> Texts {
+        let identity = self.identity.as_ref().map(|(chain, key)| (chain.now(), key.now()));
+        Texts { authority: self.authority.as_ref().map(Pem::now), identity }
+    }
+}
+
+impl Texts {
+    fn connector(&self) -> Result<TlsConnector, Invalid> {
         let trusted = match &self.authority {
             Some(pem) => certificates(pem, "the certificate authority")?,
             None => rustls_native_certs::load_native_certs().certs,

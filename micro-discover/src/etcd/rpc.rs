@@ -11,7 +11,7 @@ use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::codegen::http::{HeaderValue, Method, Version};
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::Service;
@@ -19,12 +19,39 @@ use tower::Service;
 use super::answer::{self, LARGEST};
 use super::fields::Field;
 use super::wire::{AuthenticateRequest, AuthenticateResponse, WatchRequest, WatchResponse};
+use crate::pem::Pem;
 
 /// How to connect to any member.
 #[derive(Default)]
 pub(super) struct Options {
     pub(super) user: Option<(String, String)>,
-    pub(super) tls: Option<ClientTlsConfig>,
+    pub(super) tls: Option<Tls>,
+}
+
+/// Whom to trust, and who we are.
+#[derive(Default)]
+pub(super) struct Tls {
+    /// Whether the system's authorities are trusted.
+    pub(super) roots: bool,
+    pub(super) authority: Option<Pem>,
+    pub(super) identity: Option<(Pem, Pem)>,
+}
+
+impl Tls {
+    /// As it is now.
+    fn config(&self) -> ClientTlsConfig {
+        let mut config = ClientTlsConfig::new();
+        if self.roots {
+            config = config.with_enabled_roots();
+        }
+        if let Some(authority) = &self.authority {
+            config = config.ca_certificate(Certificate::from_pem(authority.now()));
+        }
+        if let Some((certificate, key)) = &self.identity {
+            config = config.identity(Identity::from_pem(certificate.now(), key.now()));
+        }
+        config
+    }
 }
 
 /// A connection to a member, logged in.
@@ -73,7 +100,7 @@ impl Client {
             .tcp_nodelay(true)
             .tcp_keepalive(Some(Duration::from_secs(10)));
         if let Some(tls) = &options.tls {
-            endpoint = endpoint.tls_config(tls.clone()).map_err(unreachable)?;
+            endpoint = endpoint.tls_config(tls.config()).map_err(unreachable)?;
         }
         let channel = endpoint.connect().await.map_err(unreachable)?;
         let mut client = Self { channel, token: None };
