@@ -344,17 +344,8 @@ impl Registry for Kubernetes {
                     .as_ref()
                     .map_or_else(|| SERVICE_NAME.to_owned(), |service| format!("{SERVICE_NAME}={service}")),
             );
-            let mut slices: Vec<Slice> = Vec::new();
-            let mut next = String::new();
-            loop {
-                let page = self.api.page(&what, &next).await;
-                let page = page.map_err(|failure| self.error("list endpointslices", &failure))?;
-                slices.extend(page.items);
-                if page.metadata.next.is_empty() {
-                    break;
-                }
-                next = page.metadata.next;
-            }
+            let listed = self.api.list::<Slice>(&what).await;
+            let (slices, _) = listed.map_err(|failure| self.error("list endpointslices", &failure))?;
             let mut pools: BTreeMap<String, Pool> = BTreeMap::new();
             for slice in slices {
                 if let Some(name) = slice.metadata.labels.get(SERVICE_NAME).cloned() {

@@ -4,6 +4,7 @@
 
 #[path = "support/apiserver.rs"]
 mod apiserver;
+mod servers;
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -349,6 +350,37 @@ async fn a_refused_token_is_read_again_at_once() {
 }
 
 #[tokio::test]
+#[ignore = "a process of the test below"]
+async fn process_that_watches() {
+    let mut sets = Kubernetes::infer().retry(MIN, MIN * 10).watch("greeter");
+    while sets.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn where_the_server_is_is_read_anew_when_it_is_not_where_it_was() {
+    let (before, after) = (ApiServer::start().await, ApiServer::start().await);
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("config");
+    let name = |server: &ApiServer| {
+        let place = server.config().cluster_url;
+        let config = serde_json::json!({
+            "clusters": [{"name": "a", "cluster": {"server": place.to_string()}}],
+            "contexts": [{"name": "a", "context": {"cluster": "a"}}],
+            "current-context": "a",
+        });
+        std::fs::write(&file, config.to_string()).unwrap();
+    };
+    name(&before);
+    let mut this = std::process::Command::new(std::env::current_exe().unwrap());
+    this.args(["--ignored", "--exact", "process_that_watches"]).env("KUBECONFIG", &file);
+    let _process = servers::Process::start(this);
+    before.next().await.answer("503 Service Unavailable", "", "").await;
+    name(&after);
+    drop(before);
+    assert!(after.next().await.is_watch());
+}
+
+#[tokio::test]
 async fn forbidden_is_said_once_seen_as_such_and_recovers_by_itself() {
     let server = ApiServer::start().await;
     let mut sets = kubernetes(&server, Initial::WatchList).watch("greeter");
@@ -432,6 +464,50 @@ async fn services_are_listed_by_their_label() {
     server.next().await.json(&page(1, "", &[slice("a", "u", 1, &["1"]), other])).await;
     let names: Vec<_> = listed.await.unwrap().unwrap().into_iter().map(|service| service.name).collect();
     assert_eq!(names, ["greeter", "other"]);
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_is_an_error_and_so_is_one_that_starts_again_and_again() {
+    let server = ApiServer::start().await;
+    let registry = kubernetes(&server, Initial::List);
+    let pods = PodAnnotations::from_config(server.config()).namespace("shop");
+    let listed = tokio::spawn(async move { (registry.list().await, pods.list().await) });
+    for of_pods in [false, true] {
+        for _ in 0..2 {
+            let asked = server.next().await;
+            assert_eq!(asked.target.contains("/pods?"), of_pods, "{}", asked.target);
+            asked.json(&page(1, "again", &[])).await;
+        }
+    }
+    let (services, records) = listed.await.unwrap();
+    for error in [services.unwrap_err(), records.unwrap_err()] {
+        assert!(
+            error.is_retryable() && error.source().unwrap().to_string().contains("no last page"),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_to_who_only_lists_is_read_again() {
+    let server = ApiServer::start().await;
+    let temp = tempfile::tempdir().unwrap();
+    let file = temp.path().join("token");
+    std::fs::write(&file, "old").unwrap();
+    let mut config = server.config();
+    config.auth_info.token_file = Some(file.to_str().unwrap().to_owned());
+    let registry = Kubernetes::from_config(config);
+    let listed = tokio::spawn(async move { (registry.list().await, registry.list().await) });
+    let first = server.next().await;
+    assert!(first.head.contains("authorization: bearer old"), "{}", first.head);
+    std::fs::write(&file, "new").unwrap();
+    first.answer("401 Unauthorized", "", "").await;
+    let second = server.next().await;
+    assert!(second.head.contains("authorization: bearer new"), "{}", second.head);
+    second.json(&page(1, "", &[])).await;
+    let (refused, listed) = listed.await.unwrap();
+    assert!(refused.unwrap_err().is_retryable());
+    assert_eq!(listed.unwrap(), []);
 }
 
 #[tokio::test]

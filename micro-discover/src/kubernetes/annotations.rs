@@ -16,7 +16,6 @@ use super::hub::{Board, Hub};
 use super::json::{Cursor, Read};
 use super::member::Set;
 use super::mirror::{Change, Initial, Mirror, News, Object};
-use super::page::Page;
 use super::retry::Retry;
 use super::slice::{Metadata, nullable};
 use crate::gomicro;
@@ -182,12 +181,7 @@ impl PodAnnotations {
             let (pod, body) = prepared?;
             let patched =
                 self.api.patch(&self.pods(String::new()), &pod, body.to_string().into_bytes()).await;
-            patched.map_err(|failure| {
-                if failure.kind == Kind::Unauthorized {
-                    self.api.forget();
-                }
-                error(&format!("patch pod {pod}"), &failure)
-            })
+            patched.map_err(|failure| error(&format!("patch pod {pod}"), &failure))
         })
     }
 
@@ -268,17 +262,10 @@ impl Registry for PodAnnotations {
     fn list(&self) -> BoxFuture<'_, Result<Vec<Service>, Error>> {
         Box::pin(async {
             let what = self.pods(format!("{TYPE}=service"));
-            let mut pods: BTreeMap<String, Pod> = BTreeMap::new();
-            let mut next = String::new();
-            loop {
-                let page: Page<Pod> =
-                    self.api.page(&what, &next).await.map_err(|failure| error("list pods", &failure))?;
-                pods.extend(page.items.into_iter().map(|pod| (pod.metadata.name.clone(), pod)));
-                if page.metadata.next.is_empty() {
-                    return Ok(records(pods.values(), None));
-                }
-                next = page.metadata.next;
-            }
+            let listed = self.api.list::<Pod>(&what).await;
+            let (pods, _) = listed.map_err(|failure| error("list pods", &failure))?;
+            let pods: BTreeMap<_, _> = pods.into_iter().map(|pod| (pod.metadata.name.clone(), pod)).collect();
+            Ok(records(pods.values(), None))
         })
     }
 

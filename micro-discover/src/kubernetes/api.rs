@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -29,7 +29,12 @@ pub(super) enum Source {
 
 pub(super) struct Api {
     source: Source,
-    made: Mutex<Option<kube::Client>>,
+    made: Mutex<Option<Made>>,
+}
+
+struct Made {
+    client: kube::Client,
+    at: Instant,
 }
 
 /// A kind of object in a namespace, those with some labels.
@@ -49,16 +54,20 @@ const LARGEST_PAGE: usize = 256 << 20;
 const LARGEST_LINE: usize = 16 << 20;
 const LARGEST_ERROR: usize = 64 << 10;
 const LARGEST_BATCH: usize = 1 << 20;
+const MOST_PAGES: usize = 10_000;
+/// How long a client is used at least, though it reaches nobody.
+const LEAST_USE: Duration = Duration::from_secs(5);
 
 impl Api {
     pub(super) fn new(source: Source) -> Self {
         Self { source, made: Mutex::new(None) }
     }
 
-    /// A client whose token is read anew after [`forget`](Self::forget).
+    /// A client. What it needs to know is read anew once its token is refused, or it reaches nobody: that may be because the
+    /// server shows another certificate, or is somewhere else.
     async fn client(&self) -> Result<kube::Client, Failure> {
-        if let Some(client) = self.made().clone() {
-            return Ok(client);
+        if let Some(made) = &*self.made() {
+            return Ok(made.client.clone());
         }
         let wrong = |error: &(dyn std::error::Error + 'static)| Failure {
             kind: Kind::Other,
@@ -72,16 +81,16 @@ impl Api {
         // Retries are counted here, not below.
         config.default_retry = false;
         let client = kube::Client::try_from(config).map_err(|error| wrong(&error))?;
-        *self.made() = Some(client.clone());
+        *self.made() = Some(Made { client: client.clone(), at: Instant::now() });
         Ok(client)
     }
 
-    /// Makes the next request with a new client: a token may have been replaced.
-    pub(super) fn forget(&self) {
-        *self.made() = None;
+    /// Makes the next request with a new client, if this one is as old as that.
+    fn forget(&self, age: Duration) {
+        self.made().take_if(|made| made.at.elapsed() >= age);
     }
 
-    fn made(&self) -> std::sync::MutexGuard<'_, Option<kube::Client>> {
+    fn made(&self) -> std::sync::MutexGuard<'_, Option<Made>> {
         self.made.lock().expect("nothing under this lock can panic")
     }
 
@@ -95,11 +104,18 @@ impl Api {
         *request.uri_mut() =
             format!("{path}{rest}").parse().map_err(|_| Failure::new(Kind::Other, "bad URI"))?;
         let response = match timeout(ANSWER, client.send(request)).await {
-            Ok(answered) => answered.map_err(|error| Failure::unreachable(&error))?,
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                self.forget(LEAST_USE);
+                return Err(Failure::unreachable(&error));
+            }
             Err(_) => return Err(Failure::new(Kind::Unreachable, "no answer in time")),
         };
         if response.status().is_success() {
             return Ok(response);
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            self.forget(Duration::ZERO);
         }
         let (head, body) = response.into_parts();
         let mut said = Vec::new();
@@ -126,6 +142,21 @@ impl Api {
         let read = timeout(ANSWER, reading).await;
         read.unwrap_or_else(|_| Err(Failure::new(Kind::Other, "a list takes too long")))?;
         page.end().map_err(wrong)
+    }
+
+    /// Every page, and the version they are of.
+    pub(super) async fn list<T: Read>(&self, what: &Collection) -> Result<(Vec<T>, String), Failure> {
+        let (mut all, mut next) = (Vec::new(), String::new());
+        for _ in 0..MOST_PAGES {
+            let page = self.page(what, &next).await?;
+            all.extend(page.items);
+            match page.metadata.next {
+                end if end.is_empty() => return Ok((all, page.metadata.resource_version)),
+                same if same == next => break,
+                new => next = new,
+            }
+        }
+        Err(Failure::new(Kind::Other, "a list has no last page"))
     }
 
     /// Opens a watch that the server closes after `lasting`: from `version` on, or, without one, of the whole

@@ -93,7 +93,6 @@ const PAST: Duration = Duration::from_secs(120);
 /// Resumes refused in a row before starting over.
 const MOST_RESUMES: u32 = 3;
 const LONG_LIVED: Duration = Duration::from_secs(5);
-const MOST_PAGES: usize = 10_000;
 
 impl<T: Object> Mirror<T> {
     pub(super) fn new(
@@ -141,7 +140,6 @@ impl<T: Object> Mirror<T> {
     fn failed(&mut self, failure: &Failure) -> Duration {
         match failure.kind {
             Kind::Expired => self.version = None,
-            Kind::Unauthorized => self.api.forget(),
             Kind::Unsupported if self.version.is_none() => self.initial = Initial::List,
             Kind::Unsupported | Kind::Other if self.version.is_some() => {
                 self.resumes += 1;
@@ -191,17 +189,8 @@ impl<T: Object> Mirror<T> {
 
     /// Reads every page aside, then takes the whole.
     async fn list(&mut self) -> Result<(), Failure> {
-        let mut all = BTreeMap::new();
-        let mut next = String::new();
-        for _ in 0..MOST_PAGES {
-            let page = self.api.page::<T>(&self.what, &next).await?;
-            all.extend(page.items.into_iter().map(|item| (item.metadata().name.clone(), item)));
-            if page.metadata.next.is_empty() {
-                return self.take(all, page.metadata.resource_version);
-            }
-            next = page.metadata.next;
-        }
-        Err(Failure::new(Kind::Other, "a list has no last page"))
+        let (all, version) = self.api.list::<T>(&self.what).await?;
+        self.take(all.into_iter().map(|item| (name(&item), item)).collect(), version)
     }
 
     /// Reads the initial events aside, then takes the whole and goes on with the same stream.
