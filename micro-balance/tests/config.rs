@@ -121,6 +121,7 @@ fn every_policy_is_named_in_a_configuration() {
             "[policy.label_subset]\nredundant = true\nby_otherwise = [[[\"version\"], \"nobody\"]]",
             "LabelSubset",
         ),
+        ("[policy.first_attempts]\nlabels = [[\"stage\", \"canary\"]]", "FirstAttempts"),
         ("[priority.failover]\npatience = \"10s\"", "PeakEwma"),
         ("[policy.override_host]\ncookie = \"session\"\nstrict = true", "OverrideHost"),
         ("policy = \"override_host\"", "OverrideHost"),

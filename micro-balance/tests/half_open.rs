@@ -3,12 +3,15 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use http::Request;
 use micro_balance::{
     Attributes, Balance, Ejection, HashKey, Http, State, Tried,
-    policy::{LabelSubset, Modulo, Otherwise, Override, OverrideHost, Policy, RoundRobin, Source, Wanted},
+    policy::{
+        FirstAttempts, LabelSubset, Modulo, Otherwise, Override, OverrideHost, Policy, RoundRobin, Source,
+        Wanted,
+    },
 };
 use support::{FAST, Fake, Hand, Mood, Page, discovery, fakes, pages, settle};
 use tokio::time::{sleep, timeout};
@@ -127,6 +130,36 @@ async fn another_attempt_stays_among_those_that_have_the_labels_even_if_there_is
         }
         visited.sort();
         assert_eq!(visited, ["a1", "b1"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_is_not_sent_what_failed_elsewhere_while_there_is_anybody_else() {
+    let policy = FirstAttempts::new(RoundRobin::starting_at(0), "version", "c").and("version", "d");
+    let (_fakes, hand, balance) = versions(["1a", "2b", "3c", "4d"], policy);
+    settle().await;
+    let again = |tried: &Tried| {
+        let mut request = Request::new(());
+        request.extensions_mut().insert(tried.clone());
+        request
+    };
+    let mut firsts = BTreeSet::new();
+    for _ in 0..12 {
+        let tried = Tried::default();
+        let first = visit(&balance, again(&tried)).await;
+        for _ in 0..3 {
+            let next = visit(&balance, again(&tried)).await;
+            assert!(["1a", "2b"].contains(&&*next), "{next} after {first}");
+        }
+        firsts.insert(first);
+    }
+    assert_eq!(firsts.len(), 4, "{firsts:?}");
+    // Canaries are better than nobody.
+    ["1a", "2b"].into_iter().for_each(|name| hand.remove(name));
+    settle().await;
+    let tried = Tried::default();
+    for _ in 0..3 {
+        assert!(["3c", "4d"].contains(&&*visit(&balance, again(&tried)).await));
     }
 }
 

@@ -16,9 +16,9 @@ use self::{
 use super::{checked, choice, maybe_duration};
 use crate::{
     policy::{
-        Boxed, EarliestDeadlineFirst, LabelOrder, LabelSubset, LeastOf, LeastOfAll, LeastRequest, Otherwise,
-        OverrideHost, PeakEwma, PickFirst, Random, RequestBias, RoundRobin, Shard, SmoothWeightedRoundRobin,
-        Source, WeightedRoundRobin,
+        Boxed, EarliestDeadlineFirst, FirstAttempts, LabelOrder, LabelSubset, LeastOf, LeastOfAll,
+        LeastRequest, Otherwise, OverrideHost, PeakEwma, PickFirst, Random, RequestBias, RoundRobin, Shard,
+        SmoothWeightedRoundRobin, Source, WeightedRoundRobin,
     },
     setting::InvalidSetting,
 };
@@ -74,6 +74,7 @@ enum Named {
     LabelOrder(Order),
     LabelSubset(#[serde(deserialize_with = "labels")] Labels),
     OverrideHost(#[serde(deserialize_with = "host")] Host),
+    FirstAttempts(#[serde(deserialize_with = "spared")] Spared),
 }
 
 fn ring<'de, D: Deserializer<'de>>(from: D) -> Result<Ring, D::Error> {
@@ -102,6 +103,10 @@ fn labels<'de, D: Deserializer<'de>>(from: D) -> Result<Labels, D::Error> {
 
 fn host<'de, D: Deserializer<'de>>(from: D) -> Result<Host, D::Error> {
     checked(from, Host::build)
+}
+
+fn spared<'de, D: Deserializer<'de>>(from: D) -> Result<Spared, D::Error> {
+    checked(from, Spared::build)
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -168,6 +173,14 @@ enum Fallback {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+struct Spared {
+    /// Pairs of key and value.
+    labels: Vec<(String, String)>,
+    policy: Box<PolicyConfig>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Host {
     /// Asked unless told otherwise where nothing else is.
     extension: Option<bool>,
@@ -210,6 +223,7 @@ impl Named {
             ),
             Self::LabelSubset(labels) => Boxed::new(labels.build()?),
             Self::OverrideHost(host) => Boxed::new(host.build()?),
+            Self::FirstAttempts(spared) => Boxed::new(spared.build()?),
         })
     }
 }
@@ -236,6 +250,17 @@ impl Labels {
             .iter()
             .fold(policy, |policy, (keys, otherwise)| policy.by_otherwise(keys, otherwise.build()));
         self.by_or.iter().try_fold(policy, |policy, (keys, fewer)| policy.by_or(keys, fewer))
+    }
+}
+
+impl Spared {
+    fn build(&self) -> Result<FirstAttempts<Boxed>, InvalidSetting> {
+        let Some(((key, value), others)) = self.labels.split_first() else {
+            let labels = "at least one pair, in `labels`";
+            return Err(InvalidSetting::new("the labels of those that are spared", "none", labels));
+        };
+        let policy = FirstAttempts::new(self.policy.build(), key, value);
+        Ok(others.iter().fold(policy, |policy, (key, value)| policy.and(key, value)))
     }
 }
 

@@ -57,13 +57,14 @@ impl HealthCheck {
         self
     }
 
-    /// The same once, right after the endpoint was found healthy; like any other unless given.
+    /// The same while an unhealthy endpoint has answered well, but not often enough in a row yet; like any other unless given.
     pub fn healthy_edge_interval(mut self, interval: Duration) -> Self {
         self.healthy_edge_interval = Some(interval.max(Duration::from_millis(1)));
         self
     }
 
-    /// The same once, right after the endpoint was found unhealthy; like any other unless given.
+    /// The same while a healthy endpoint has failed to answer, but not often enough in a row yet: whoever wants to know soon asks
+    /// soon again. Like any other unless given.
     pub fn unhealthy_edge_interval(mut self, interval: Duration) -> Self {
         self.unhealthy_edge_interval = Some(interval.max(Duration::from_millis(1)));
         self
@@ -130,16 +131,16 @@ impl HealthCheck {
         self.initial_jitter.mul_f64(random)
     }
 
-    /// The wait before the next check, after an answer that `changed` the standing or not.
-    pub(super) fn wait(&self, standing: Standing, changed: bool, idle: bool, random: f64) -> Duration {
+    /// The wait before the next check.
+    pub(super) fn wait(&self, standing: Standing, idle: bool, random: f64) -> Duration {
         let healthy = standing.healthy() != Some(false);
-        let edge = if healthy { self.healthy_edge_interval } else { self.unhealthy_edge_interval };
+        let edge = if healthy { self.unhealthy_edge_interval } else { self.healthy_edge_interval };
         let steady = match (healthy, idle) {
             (false, _) => self.unhealthy_interval,
             (true, true) => self.idle_interval,
             (true, false) => None,
         };
-        let interval = edge.filter(|_| changed).or(steady).unwrap_or(self.interval);
+        let interval = edge.filter(|_| standing.is_doubted()).or(steady).unwrap_or(self.interval);
         scale(interval, 1.0 - self.jitter + 2.0 * self.jitter * random)
     }
 }
@@ -157,9 +158,9 @@ mod tests {
     fn jitter_keeps_within_its_part_of_the_interval() {
         let schedule = HealthCheck::default().interval(ms(1000)).jitter(0.2);
         let standing = Standing::default();
-        assert_eq!(schedule.wait(standing, false, false, 0.0), ms(800));
-        assert_eq!(schedule.wait(standing, false, false, 0.5), ms(1000));
-        assert!(schedule.wait(standing, false, false, 0.999) < ms(1200));
+        assert_eq!(schedule.wait(standing, false, 0.0), ms(800));
+        assert_eq!(schedule.wait(standing, false, 0.5), ms(1000));
+        assert!(schedule.wait(standing, false, 0.999) < ms(1200));
         assert_eq!(schedule.initial_jitter(ms(100)).first(0.5), ms(50));
     }
 
@@ -176,23 +177,27 @@ mod tests {
             HealthCheck::default().jitter(0.0).unhealthy_interval(ms(100)).idle_interval(ms(60_000));
         let mut unhealthy = Standing::default();
         unhealthy.take(&Ok(Condition::Unwell), &schedule);
-        assert_eq!(schedule.wait(unhealthy, false, true, 0.5), ms(100));
-        assert_eq!(schedule.wait(Standing::default(), false, true, 0.5), ms(60_000));
-        assert_eq!(schedule.wait(Standing::default(), false, false, 0.5), ms(2_000));
+        assert_eq!(schedule.wait(unhealthy, true, 0.5), ms(100));
+        assert_eq!(schedule.wait(Standing::default(), true, 0.5), ms(60_000));
+        assert_eq!(schedule.wait(Standing::default(), false, 0.5), ms(2_000));
     }
 
     #[test]
-    fn who_changes_sides_may_be_asked_again_sooner() {
+    fn who_is_about_to_change_sides_may_be_asked_again_sooner() {
         let schedule = HealthCheck::default().jitter(0.0).unhealthy_interval(ms(5_000));
-        let (mut healthy, mut unhealthy) = (Standing::default(), Standing::default());
-        healthy.take(&Ok(Condition::Well), &schedule);
-        unhealthy.take(&Ok(Condition::Unwell), &schedule);
-        let waits = |schedule: &HealthCheck| {
-            [(healthy, true), (healthy, false), (unhealthy, true), (unhealthy, false)]
-                .map(|(standing, changed)| schedule.wait(standing, changed, false, 0.5).as_millis())
+        let standing = |answers: &[Result<Condition, &str>]| {
+            let mut standing = Standing::default();
+            for answer in answers {
+                standing.take(&answer.map_err(Into::into), &schedule);
+            }
+            standing
         };
+        let (well, fails) = (Ok(Condition::Well), Err("no answer"));
+        let all = [&[well][..], &[well, fails], &[fails], &[fails, well]].map(standing);
+        let waits =
+            |schedule: &HealthCheck| all.map(|standing| schedule.wait(standing, false, 0.5).as_millis());
         assert_eq!(waits(&schedule), [2_000, 2_000, 5_000, 5_000]);
-        let schedule = schedule.healthy_edge_interval(ms(200)).unhealthy_edge_interval(ms(300));
-        assert_eq!(waits(&schedule), [200, 2_000, 300, 5_000]);
+        let edges = schedule.unhealthy_edge_interval(ms(300)).healthy_edge_interval(ms(200));
+        assert_eq!(waits(&edges), [2_000, 300, 5_000, 200]);
     }
 }

@@ -18,6 +18,11 @@ impl Standing {
         self.condition.map(|condition| condition != Condition::Unwell)
     }
 
+    /// Whether the last answers speak against it, but are too few yet.
+    pub(super) fn is_doubted(self) -> bool {
+        self.against > 0
+    }
+
     /// Takes an answer, and says whether that changes the standing.
     pub(super) fn take(&mut self, answer: &Result<Condition, BoxError>, schedule: &HealthCheck) -> bool {
         let said = *answer.as_ref().unwrap_or(&Condition::Unwell);
@@ -25,7 +30,7 @@ impl Standing {
         if let Some(healthy) = self.healthy()
             && healthy != well
         {
-            self.against += 1;
+            self.against = self.against.saturating_add(1);
             // What an endpoint says against itself needs no second time.
             let at_once = answer.is_ok() && healthy;
             if !at_once && self.against < schedule.threshold(healthy) {
@@ -39,7 +44,18 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn answer(answer: char) -> Result<Condition, BoxError> {
+        match answer {
+            '+' => Ok(Condition::Well),
+            'd' => Ok(Condition::Degraded),
+            'u' => Ok(Condition::Unwell),
+            _ => Err("no answer".into()),
+        }
+    }
 
     /// The standing after each of some answers.
     fn standings(answers: &str, schedule: &HealthCheck) -> String {
@@ -47,12 +63,7 @@ mod tests {
         answers
             .chars()
             .map(|answer| {
-                let answer = match answer {
-                    '+' => Ok(Condition::Well),
-                    'd' => Ok(Condition::Degraded),
-                    'u' => Ok(Condition::Unwell),
-                    _ => Err("no answer".into()),
-                };
+                let answer = self::answer(answer);
                 let before = standing.condition;
                 assert_eq!(standing.take(&answer, schedule), standing.condition != before);
                 match standing.condition {
@@ -62,6 +73,37 @@ mod tests {
                 }
             })
             .collect()
+    }
+
+    #[test]
+    fn standings_and_waits_are_those_of_envoys_tests() {
+        let table = include_str!("../../tests/data/envoy_health.json");
+        let table: serde_json::Value = serde_json::from_str(table).unwrap();
+        for case in table["cases"].as_array().unwrap() {
+            let of = &case["of"];
+            let threshold = |place: usize| case["thresholds"][place].as_u64().unwrap() as u32;
+            let mut schedule = HealthCheck::default().jitter(0.0);
+            schedule = schedule.unhealthy_threshold(threshold(0)).healthy_threshold(threshold(1));
+            for (name, set) in [
+                ("interval_ms", HealthCheck::interval as fn(HealthCheck, Duration) -> HealthCheck),
+                ("unhealthy_interval_ms", HealthCheck::unhealthy_interval),
+                ("unhealthy_edge_interval_ms", HealthCheck::unhealthy_edge_interval),
+                ("healthy_edge_interval_ms", HealthCheck::healthy_edge_interval),
+                ("idle_interval_ms", HealthCheck::idle_interval),
+            ] {
+                schedule =
+                    case[name].as_u64().map_or(schedule, |ms| set(schedule, Duration::from_millis(ms)));
+            }
+            let answers = case["answers"].as_str().unwrap();
+            assert_eq!(standings(answers, &schedule), case["standings"].as_str().unwrap(), "{of}");
+            let mut standing = Standing::default();
+            for (place, wait) in case["waits_ms"].as_array().into_iter().flatten().enumerate() {
+                standing.take(&answer(answers.as_bytes()[place].into()), &schedule);
+                let idle = place == 0 && case["idle_first"] == true;
+                let waits = schedule.wait(standing, idle, 0.5).as_millis() as u64;
+                assert_eq!(Some(waits), wait.as_u64(), "{of}, {place}");
+            }
+        }
     }
 
     #[test]

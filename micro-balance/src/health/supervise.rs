@@ -49,12 +49,11 @@ impl<S: Clone + Send + Sync + 'static> Supervisor<S> {
         let (mut standing, mut picks) = (Standing::default(), stats.picks());
         loop {
             let answer = self.answer(&service).await;
-            let changed = standing.take(&answer, &self.schedule);
-            if changed {
+            if standing.take(&answer, &self.schedule) {
                 self.report(stats, &answer);
             }
             let idle = std::mem::replace(&mut picks, stats.picks()) == stats.picks();
-            sleep(self.schedule.wait(standing, changed, idle, chance.fraction())).await;
+            sleep(self.schedule.wait(standing, idle, chance.fraction())).await;
         }
     }
 

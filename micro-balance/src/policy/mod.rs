@@ -32,6 +32,7 @@ mod aperture;
 mod boxed;
 mod cycle;
 mod earliest_deadline;
+mod first_attempts;
 mod hash_by;
 mod hash_key;
 mod label;
@@ -67,6 +68,7 @@ pub use self::{
     boxed::Boxed,
     cycle::Cycle,
     earliest_deadline::EarliestDeadlineFirst,
+    first_attempts::{Attempts, FirstAttempts},
     hash_by::HashBy,
     label::LabelOrder,
     label_subset::{LabelSubset, Otherwise, Subsets, Wanted},

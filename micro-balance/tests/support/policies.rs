@@ -4,7 +4,7 @@
 use micro_balance::config::{self, Balancing};
 
 /// By name, or as JSON where it takes more to say it.
-pub const ALL: [&str; 30] = [
+pub const ALL: [&str; 31] = [
     "random",
     "round_robin",
     "weighted_round_robin",
@@ -34,6 +34,7 @@ pub const ALL: [&str; 30] = [
     r#"{ "ring_hash": { "mode": "grpc" } }"#,
     r#"{ "maglev": { "size": 251 } }"#,
     r#"{ "aperture": { "instance": 0, "peers": 1 } }"#,
+    r#"{ "first_attempts": { "labels": [["stage", "canary"]], "policy": "round_robin" } }"#,
     r#"{ "label_subset": { "by": [["version"]], "policy": "least_of_all" } }"#,
 ];
 

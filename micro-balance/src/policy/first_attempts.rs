@@ -1,0 +1,130 @@
+//! Endpoints that are not sent what failed elsewhere.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Context, LoadReports, Policy, Probing, Timing, Turns};
+use crate::{endpoint::Endpoint, tried::Tried};
+
+/// Sends endpoints with a label, canaries for one, first attempts only: a request that has been to one endpoint in vain, or that
+/// is hedged, goes to one without that label while there is any. Envoy's `omit_host_metadata` and `omit_canary_hosts`,
+/// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/http/http_connection_management#retry-plugin-configuration>.
+///
+/// A request is known to have been somewhere by its [`Tried`], which retries and hedges of [`retry`](crate::retry) and
+/// [`hedge`](crate::hedge) keep.
+///
+/// ```
+/// use micro_balance::policy::{FirstAttempts, PeakEwma};
+///
+/// let policy = FirstAttempts::new(PeakEwma::default(), "stage", "canary");
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct FirstAttempts<P> {
+    policy: P,
+    labels: Vec<(String, String)>,
+}
+
+impl<P> FirstAttempts<P> {
+    /// Endpoints whose label `key` is `value` take first attempts only; `policy` chooses.
+    pub fn new(policy: P, key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { policy, labels: Vec::new() }.and(key, value)
+    }
+
+    /// So do those with this one.
+    pub fn and(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((key.into(), value.into()));
+        self
+    }
+
+    fn spares(&self, endpoint: &Endpoint) -> bool {
+        let metadata = &endpoint.attributes().metadata;
+        self.labels.iter().any(|(key, value)| metadata.get(key) == Some(value))
+    }
+}
+
+/// What [`FirstAttempts`] chooses from.
+#[derive(Debug)]
+pub struct Attempts<T> {
+    all: T,
+    /// Those without the label, if that is not all or none.
+    others: Option<Others<T>>,
+}
+
+#[derive(Debug)]
+struct Others<T> {
+    endpoints: Box<[Endpoint]>,
+    /// Where these are among all.
+    indexes: Box<[usize]>,
+    table: T,
+}
+
+impl<T> Attempts<T> {
+    /// Those that the request may go to, unless it is all.
+    fn others(&self, context: &Context<'_>) -> Option<&Others<T>> {
+        let others = self.others.as_ref()?;
+        context.extension::<Tried>().is_some_and(|tried| !tried.is_empty()).then_some(others)
+    }
+}
+
+impl<P: Policy> Policy for FirstAttempts<P> {
+    type Table = Attempts<P::Table>;
+
+    fn table(&self, endpoints: &[Endpoint]) -> Self::Table {
+        let indexes: Box<[_]> =
+            (0..endpoints.len()).filter(|&index| !self.spares(&endpoints[index])).collect();
+        let some = !indexes.is_empty() && indexes.len() < endpoints.len();
+        let others = some.then(|| {
+            let endpoints: Box<[_]> = indexes.iter().map(|&index| endpoints[index].clone()).collect();
+            Others { table: self.policy.table(&endpoints), endpoints, indexes }
+        });
+        Attempts { all: self.policy.table(endpoints), others }
+    }
+
+    fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        let Some(others) = table.others(context) else {
+            return self.policy.pick(&table.all, endpoints, context);
+        };
+        let within = self.policy.pick(&others.table, &others.endpoints, context)?;
+        others.indexes.get(within).copied()
+    }
+
+    fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
+        let table = table.others(context).map_or(&table.all, |others| &others.table);
+        self.policy.claims(table, context)
+    }
+
+    fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
+        match table.others(context) {
+            Some(others) => !self.spares(endpoint) && self.policy.admits(&others.table, endpoint, context),
+            None => self.policy.admits(&table.all, endpoint, context),
+        }
+    }
+
+    fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        self.policy.keeps(draining, context)
+    }
+
+    fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {
+        self.policy.turns(endpoints)
+    }
+
+    fn refresh(&self) -> Option<Duration> {
+        self.policy.refresh()
+    }
+
+    fn load_reports(&self) -> Option<LoadReports> {
+        self.policy.load_reports()
+    }
+
+    fn probing(&self) -> Option<Arc<Probing>> {
+        self.policy.probing()
+    }
+
+    fn is_strict(&self) -> bool {
+        self.policy.is_strict()
+    }
+
+    fn timing(&self) -> Option<Timing> {
+        self.policy.timing()
+    }
+}
