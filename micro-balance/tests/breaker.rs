@@ -11,7 +11,7 @@ use micro_balance::{
     Balance, NotSent, Overloaded, Unsent,
     breaker::{BreakerLayer, Rate, State},
     policy::RoundRobin,
-    retry::{Backoff, RetryLayer},
+    retry::{Backoff, Jitter, RetryLayer},
 };
 use scripted::*;
 use serde_json::Value;
@@ -86,10 +86,38 @@ async fn so_many_in_a_row_are_those_of_finagle() {
     }
 }
 
+/// `data/breakers.json`
+#[tokio::test(start_paused = true)]
+async fn it_opens_and_closes_as_those_of_gobreaker_failsafe_and_resilience4j() {
+    let table: Value = serde_json::from_str(include_str!("data/breakers.json")).unwrap();
+    for case in table["cases"].as_array().unwrap() {
+        let wait = case["wait_s"].as_u64().unwrap() as u32 * SECOND;
+        let backoff = Backoff::exponential(wait, case["factor"].as_f64().unwrap(), 1_000 * SECOND).unwrap();
+        let layer = after(case["failures"].as_u64().unwrap() as u32).backoff(backoff.jitter(Jitter::None));
+        let inner = Scripted::default();
+        let service = layer.layer(inner.clone());
+        for (place, step) in case["steps"].as_str().unwrap().split(' ').enumerate() {
+            let of = format!("{}, {place}: {step}", case["of"]);
+            match step {
+                "F" | "S" => {
+                    inner.push(if step == "F" { fail("broken") } else { status(200, &[]) });
+                    let went = service.clone().oneshot(get("/")).await;
+                    assert!(went.is_ok_and(|_| step == "S") || step == "F", "{of}");
+                }
+                "X" => assert!(is_turned_away(&service.clone().oneshot(get("/")).await.unwrap_err()), "{of}"),
+                "C" => assert_eq!(layer.state(), State::Closed, "{of}"),
+                "O" => assert!(matches!(layer.state(), State::Open { .. }), "{of}: {:?}", layer.state()),
+                "H" => assert_eq!(layer.state(), State::HalfOpen, "{of}"),
+                seconds => advance(seconds.parse::<u32>().unwrap() * SECOND).await,
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_time_in_a_row_it_is_longer_and_anew_once_it_was_well() {
     let doubles = Backoff::exponential(5 * SECOND, 2.0, 300 * SECOND).unwrap();
-    let layer = after(1).backoff(doubles.jitter(micro_balance::retry::Jitter::None));
+    let layer = after(1).backoff(doubles.jitter(Jitter::None));
     let inner = Scripted::default();
     let service = layer.layer(inner.clone());
     for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
