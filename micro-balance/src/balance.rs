@@ -18,7 +18,8 @@ use crate::{
     policy::{PeakEwma, Policy},
     protocol::{HashKey, Opaque, Protocol},
     response::ResponseFuture,
-    snapshot::{Shared, Snapshot, Wish},
+    shared::Shared,
+    snapshot::{Snapshot, Wish},
     view::View,
 };
 

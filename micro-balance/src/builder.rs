@@ -31,7 +31,8 @@ use crate::{
     prober::{self, LoadProbe},
     protocol::{Opaque, Protocol},
     settings::Settings,
-    snapshot::{AbortOnDrop, Shared, Snapshot},
+    shared::{AbortOnDrop, Shared},
+    snapshot::Snapshot,
 };
 
 /// Parts the prober's chances from the others'.

@@ -25,6 +25,7 @@ mod response;
 mod search;
 mod driver;
 mod prober;
+mod shared;
 mod snapshot;
 pub mod policy;
 pub mod eligible;

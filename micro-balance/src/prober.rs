@@ -16,7 +16,7 @@ use crate::{
     chance::Chance,
     endpoint::Endpoint,
     policy::{Finding, Load, Policy, Probing},
-    snapshot::Shared,
+    shared::Shared,
 };
 
 /// Asks an endpoint how it is.

@@ -24,7 +24,8 @@ use crate::{
     protocol::Protocol,
     search::Search,
     sent::Unsent,
-    snapshot::{Member, Shared, Snapshot, Wish},
+    shared::Shared,
+    snapshot::{Member, Snapshot, Wish},
     tried::Tried,
 };
 

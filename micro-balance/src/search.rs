@@ -24,7 +24,8 @@ use crate::{
     protocol::Protocol,
     saturating::end,
     sent::NotSent,
-    snapshot::{Shared, Snapshot, Wish},
+    shared::Shared,
+    snapshot::{Snapshot, Wish},
     tried::Tried,
 };
 

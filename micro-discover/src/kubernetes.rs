@@ -13,6 +13,7 @@ mod pool;
 #[cfg(test)]
 mod recorded;
 mod retry;
+mod rules;
 mod said;
 mod select;
 mod slice;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::AbortHandle;
 use tokio::time::Instant;
 
-use crate::{eject::Reason, snapshot::AbortOnDrop};
+use crate::{eject::Reason, shared::AbortOnDrop};
 
 /// What most endpoints have nothing of: one that is connected, and never was ejected.
 pub(super) struct Affairs {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     condition::Condition,
     policy::Policy,
-    snapshot::AbortOnDrop,
+    shared::AbortOnDrop,
     stats::{Stats, UNWELL},
 };
 

@@ -53,7 +53,7 @@ use crate::{
     meter::Meter,
     policy::Policy,
     settings::Settings,
-    snapshot::Shared,
+    shared::Shared,
     stats::{Home, Report},
 };
 
