@@ -22,6 +22,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
+    ewma::nanos,
     overload::{Overloaded, Reason},
     saturating::end,
     sent::Unsent,
@@ -50,6 +51,8 @@ struct Gauge {
     epoch: Instant,
     /// Nanoseconds since the epoch when it was first seen not to be ready, plus one; 0 while it is.
     unready: AtomicU64,
+    /// The same of when it was last seen so.
+    seen: AtomicU64,
     waiting: AtomicU32,
 }
 
@@ -61,12 +64,29 @@ impl Gauge {
     }
 
     /// Since when the service has not been ready, now that it is not.
-    fn unready(&self, now: Instant) -> Instant {
-        let nanos = now.saturating_duration_since(self.epoch).as_nanos() as u64 + 1;
+    fn unready(&self, now: Instant, limit: Duration) -> Instant {
+        let nanos = self.nanos(now);
+        let stale = self.is_stale(now, limit);
+        self.seen.store(nanos, Relaxed);
+        if stale {
+            self.unready.store(nanos, Relaxed);
+            return now;
+        }
         match self.unready.compare_exchange(0, nanos, Relaxed, Relaxed) {
             Ok(_) => now,
             Err(since) => self.instant(since),
         }
+    }
+
+    /// Whether nobody has looked for so long that the service may well have been ready meanwhile: one who waits looks again
+    /// after the limit.
+    fn is_stale(&self, now: Instant, limit: Duration) -> bool {
+        let seen = self.seen.load(Relaxed);
+        seen != 0 && now.saturating_duration_since(self.instant(seen)) > limit.saturating_mul(2)
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.epoch)).saturating_add(1)
     }
 
     fn instant(&self, unready: u64) -> Instant {
@@ -77,7 +97,12 @@ impl Gauge {
 impl FailfastLayer {
     /// Fails requests when the service has not been ready for `limit`; up to 10 000 wait until then.
     pub fn new(limit: Duration) -> Self {
-        let gauge = Gauge { epoch: Instant::now(), unready: AtomicU64::new(0), waiting: AtomicU32::new(0) };
+        let gauge = Gauge {
+            epoch: Instant::now(),
+            unready: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            waiting: AtomicU32::new(0),
+        };
         Self { gauge: Arc::new(gauge), limit, queue: 10_000 }
     }
 
@@ -96,7 +121,10 @@ impl FailfastLayer {
     pub fn is_failing(&self) -> bool {
         match self.gauge.unready.load(Relaxed) {
             0 => false,
-            unready => self.gauge.instant(unready).elapsed() >= self.limit,
+            unready => {
+                let fails = self.gauge.instant(unready).elapsed() >= self.limit;
+                fails && !self.gauge.is_stale(Instant::now(), self.limit)
+            }
         }
     }
 }
@@ -218,7 +246,7 @@ where
         }
         loop {
             let now = Instant::now();
-            let since = self.layer.gauge.unready(now);
+            let since = self.layer.gauge.unready(now, self.layer.limit);
             let began = match &self.place {
                 Some(place) => place.began,
                 None if end(since, self.layer.limit) > now => {

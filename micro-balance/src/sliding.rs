@@ -13,6 +13,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::ewma::nanos;
+
 /// How finely the past is forgotten: in tenths of the window.
 const SLOTS: usize = 10;
 
@@ -38,7 +40,7 @@ pub(crate) struct Still<'a, const N: usize> {
 impl<const N: usize> Sliding<N> {
     pub(crate) fn new(window: Duration) -> Self {
         Self {
-            slot: (window.as_nanos() as u64 / SLOTS as u64).max(1),
+            slot: (u64::try_from(window.as_nanos()).unwrap_or(u64::MAX) / SLOTS as u64).max(1),
             epoch: Instant::now(),
             current: AtomicU64::new(0),
             slots: std::array::from_fn(|_| std::array::from_fn(|_| AtomicI64::new(0))),
@@ -79,7 +81,7 @@ impl<const N: usize> Sliding<N> {
     }
 
     fn time(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.epoch).as_nanos() as u64 / self.slot
+        nanos(now.saturating_duration_since(self.epoch)) / self.slot
     }
 }
 

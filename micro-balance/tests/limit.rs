@@ -265,6 +265,33 @@ async fn failures_and_statuses_of_overload_are_told_and_what_was_not_sent_is_not
     assert_eq!(dropped, [false, true, false, true, true, false, false, true]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_limit_begins_out_of_its_range_and_stays_there_for_want_of_load() {
+    let limits = [
+        LimitLayer::adaptive(Aimd::default().initial(5_000).range(5, 200)),
+        LimitLayer::adaptive(Vegas::default().initial(5_000).max(200)),
+        LimitLayer::adaptive(Gradient2::default().initial(5_000).range(5, 200)),
+        LimitLayer::adaptive(Gradient2::default().initial(1).range(200, 200)),
+    ];
+    for layer in limits {
+        let layer = layer.window(Duration::ZERO);
+        assert_eq!(layer.limit(), 200, "{layer:?}");
+        let service = layer.layer(Scripted::new((0..20).map(|_| status(200, &[]))));
+        for _ in 0..20 {
+            service.clone().oneshot(get("/")).await.unwrap();
+        }
+        assert!((150..=200).contains(&layer.limit()), "{layer:?}");
+    }
+    // It falls from there as from anywhere, once answers take longer.
+    let (mut vegas, mut gradient) =
+        (Vegas::default().initial(5_000).max(200), Gradient2::default().initial(5_000).range(5, 200));
+    for answer in [1, 1, 20, 40, 80] {
+        let sample = Sample { latency: answer * MS, in_flight: 200, dropped: false };
+        let _ = (vegas.update(sample), gradient.update(sample));
+    }
+    assert!(vegas.limit() < 200 && gradient.limit() < 200, "{vegas:?} {gradient:?}");
+}
+
 /// A service with ten workers, each of which takes 10 ms, and an endless queue.
 fn server(
     workers: &Arc<Semaphore>,
@@ -575,6 +602,37 @@ async fn a_short_outage_fails_nobody_and_a_long_one_fails_all_at_once() {
     assert_ready_ok!(start(&service, get("/")).poll());
     assert!(!layer.is_failing());
     assert_eq!(layer.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_nobody_has_looked_at_for_long_is_over_as_far_as_we_know() {
+    let door = Door::default();
+    let layer = FailfastLayer::new(Duration::from_secs(3));
+    let service = layer.layer(door.clone());
+    door.set(true);
+    // Its caller had no more time; nobody comes to see that the service is back a moment later.
+    let mut given_up = start(&service, get("/"));
+    assert_pending!(given_up.poll());
+    drop(given_up);
+    advance(Duration::from_secs(3_600)).await;
+    assert!(!layer.is_failing());
+    let mut later = start(&service, get("/"));
+    assert_pending!(later.poll());
+    advance(Duration::from_millis(10)).await;
+    door.set(false);
+    assert_ready_ok!(later.poll());
+    // One that lasts fails whoever comes in time, however long it has lasted.
+    door.set(true);
+    for _ in 0..100 {
+        let mut request = start(&service, get("/"));
+        let at_once = layer.is_failing();
+        match request.poll() {
+            std::task::Poll::Ready(answer) => assert!(answer.is_err() && at_once),
+            std::task::Poll::Pending => assert!(!at_once),
+        }
+        advance(Duration::from_secs(1)).await;
+    }
+    assert!(layer.is_failing());
 }
 
 #[test]

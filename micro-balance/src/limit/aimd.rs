@@ -23,7 +23,7 @@ impl Default for Aimd {
 }
 
 impl Aimd {
-    /// The limit to begin with. 20 unless given.
+    /// The limit to begin with, but for its range. 20 unless given.
     pub fn initial(mut self, limit: u32) -> Self {
         self.limit = limit.max(1);
         self
@@ -50,7 +50,7 @@ impl Aimd {
 
 impl Algorithm for Aimd {
     fn limit(&self) -> u32 {
-        self.limit
+        self.limit.clamp(self.min, self.max)
     }
 
     fn update(&mut self, sample: Sample) -> u32 {

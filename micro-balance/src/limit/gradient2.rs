@@ -33,7 +33,7 @@ impl Default for Gradient2 {
 }
 
 impl Gradient2 {
-    /// The limit to begin with. 20 unless given.
+    /// The limit to begin with, but for its range. 20 unless given.
     pub fn initial(mut self, limit: u32) -> Self {
         self.limit = f64::from(limit.max(1));
         self
@@ -66,10 +66,11 @@ impl Gradient2 {
 
 impl Algorithm for Gradient2 {
     fn limit(&self) -> u32 {
-        self.limit as u32
+        (self.limit as u32).clamp(self.min, self.max)
     }
 
     fn update(&mut self, sample: Sample) -> u32 {
+        self.limit = self.limit.clamp(f64::from(self.min), f64::from(self.max));
         // An answer in no time at all has no ratio to anything.
         let short = sample.latency.as_secs_f64().max(1e-9);
         let long = self.long.add(short);

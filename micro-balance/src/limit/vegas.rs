@@ -45,7 +45,7 @@ impl Default for Vegas {
 }
 
 impl Vegas {
-    /// The limit to begin with. 20 unless given.
+    /// The limit to begin with, but for the highest. 20 unless given.
     pub fn initial(mut self, limit: u32) -> Self {
         self.limit = f64::from(limit.max(1));
         self
@@ -120,10 +120,11 @@ impl Vegas {
 
 impl Algorithm for Vegas {
     fn limit(&self) -> u32 {
-        self.limit as u32
+        (self.limit as u32).clamp(1, self.max)
     }
 
     fn update(&mut self, sample: Sample) -> u32 {
+        self.limit = self.limit.min(f64::from(self.max));
         self.samples += 1.0;
         if self.samples >= self.probe * self.limit {
             self.draw_probe();

@@ -50,10 +50,10 @@ impl ZoneAware {
     /// The rule for these endpoints; `None` where there are too few, or no peers in the own zone or in none beside it.
     pub fn route(&self, endpoints: &Zones) -> Option<Route> {
         let peers = (self.peers)();
-        let total: u32 = endpoints.values().sum();
+        let total: u64 = endpoints.values().map(|&count| u64::from(count)).sum();
         let parted = |counts: &Zones| counts.values().filter(|&&count| count > 0).count() >= 2;
         let known = peers.get(&self.zone).is_some_and(|&count| count > 0);
-        if !known || !parted(&peers) || !parted(endpoints) || (total as usize) < self.least {
+        if !known || !parted(&peers) || !parted(endpoints) || total < self.least as u64 {
             return None;
         }
         let local = endpoints.get(&self.zone).copied().unwrap_or(0);
