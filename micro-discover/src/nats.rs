@@ -4,6 +4,7 @@ mod bucket;
 mod link;
 mod owned;
 mod query;
+mod refusals;
 mod wire;
 
 use std::fmt;

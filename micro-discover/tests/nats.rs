@@ -236,6 +236,29 @@ mod litter {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_ask_is_told_so_and_who_may_ask_under_one_prefix_is_answered() {
+    let may = |subjects: &str| format!(r#"{{ publish: {{ allow: ["_INBOX.>", {subjects}] }} }}"#);
+    let settings = format!(
+        "authorization {{ users: [ {{ user: full, password: pw }}, {{ user: mute, password: pw, permissions: {} }}, \
+         {{ user: half, password: pw, permissions: {} }} ] }}\n",
+        may(r#""other""#),
+        may(r#""micro.nats.>""#),
+    );
+    let Some(server) = Nats::with_settings(&settings) else { return };
+    let by = |user: &str| open(&format!("nats://{user}:pw@127.0.0.1:{}", server.port)).unwrap();
+    let (full, mute, half) = (by("full"), by("mute"), by("half"));
+    full.announce(&greeter("a"), Duration::ZERO).await.unwrap();
+    assert_eq!(half.get("greeter").await.unwrap(), [greeter("a")]);
+    let error = mute.get("greeter").await.unwrap_err();
+    assert!(format!("{error:?}").contains("Permissions Violation"), "{error:?}");
+    let seen = Seen::by(&mute);
+    seen.until_error("the server refused: Permissions Violation for Publish to \"micro.nats.query\"").await;
+    assert!(!seen.status.resolved(), "refused is not empty");
+    // The same on a connection that has been refused something before.
+    mute.list().await.unwrap_err();
+}
+
 /// A member in go-micro's words, as recorded from v6: no TTL, no owner, an inbox for an address.
 mod neighbour {
     use super::*;

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tower::BoxError;
 
 use super::BACKEND;
+use super::refusals::Refusals;
 use crate::invalid::{Invalid, quoted};
 use crate::registry::Error;
 use crate::url::Url;
@@ -46,6 +47,7 @@ struct Standing {
     connections: u64,
     up: bool,
     trouble: Option<String>,
+    refusals: Refusals,
 }
 
 /// How long a server may take to accept a connection, or to answer.
@@ -183,6 +185,17 @@ impl Link {
         }
     }
 
+    /// How many refusals were heard of.
+    pub(super) fn refusals(&self) -> u64 {
+        self.state.borrow().refusals.count()
+    }
+
+    /// Fails if publishing to each of these was refused after so many refusals.
+    pub(super) fn check_said(&self, subjects: &[String], after: u64) -> Result<(), Trouble> {
+        let why = self.state.borrow().refusals.of_all(subjects, after);
+        why.map_or(Ok(()), |why| Err(Trouble::refused(why)))
+    }
+
     fn lost(&self) -> Trouble {
         Trouble::Lost(self.state.borrow().trouble.clone().unwrap_or_else(|| "not restored yet".to_owned()))
     }
@@ -236,12 +249,19 @@ impl Drop for End {
 impl Standing {
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Connected => *self = Self { connections: self.connections + 1, up: true, trouble: None },
+            Event::Connected => {
+                self.connections += 1;
+                (self.up, self.trouble) = (true, None);
+            }
             Event::Disconnected | Event::Closed => {
                 self.up = false;
                 self.trouble.get_or_insert_with(|| event.to_string());
             }
-            Event::ServerError(_) | Event::ClientError(_) => self.trouble = Some(event.to_string()),
+            Event::ServerError(error) => {
+                self.trouble = Some(event.to_string());
+                self.refusals.note(&error.to_string());
+            }
+            Event::ClientError(_) => self.trouble = Some(event.to_string()),
             _ => {}
         }
     }

@@ -55,10 +55,13 @@ async fn ask_through(
     name: Option<&str>,
     beliefs: &mut Beliefs,
 ) -> Result<(), Trouble> {
+    let refusals = shared.link.refusals();
     put_question(shared, client, inbox, name).await?;
     // Silence means that nobody is there only where the question was heard.
     round_trip(client).await?;
-    collect(shared, inbox, name, beliefs).await
+    collect(shared, inbox, name, beliefs).await?;
+    // And where it could be put at all.
+    shared.link.check_said(&shared.subjects.all_questions(), refusals)
 }
 
 async fn put_question(
