@@ -75,6 +75,17 @@ async fn a_peer_that_accepts_and_says_nothing_is_not_connected_to() {
 }
 
 #[tokio::test]
+async fn a_peer_that_allows_no_streams_is_not_connected_to() {
+    let server = ByHand::new(0).await;
+    let connector = Connector::new().connect_timeout(Duration::from_millis(300));
+    let mut connection: Connection = connector.connect(&endpoint(server.address));
+    tokio::spawn(server.each(|mut connection| async move { while connection.accept().await.is_some() {} }));
+    let error = connection.ready().await.err().unwrap();
+    let cause = std::error::Error::source(error.source().unwrap()).unwrap().to_string();
+    assert!(NotSent::is(error.as_ref()) && cause.contains("it allows no streams"), "{cause}");
+}
+
+#[tokio::test]
 async fn a_peer_that_speaks_something_else_is_not_connected_to() {
     let (listener, address) = listen().await;
     tokio::spawn(async move {

@@ -138,6 +138,11 @@ impl<B: RequestBody> Peer<B> {
             let more = More { endpoint: self.clone(), attempt, request: Some(request) };
             return ResponseFuture(State::More(Box::new(more)));
         }
+        if connections.iter().all(|connection| connection.is_closed_for_now()) {
+            let why = "the server takes no requests at present: it allows no streams on a connection";
+            let error = self.target.name().blame(Error::not_sent(Phase::Send, why));
+            return ResponseFuture(State::Failed(Some(Unsent::new(request, error).into())));
+        }
         ResponseFuture::sent(least.queue().send(&self.target, request))
     }
 

@@ -38,6 +38,8 @@ pub(super) enum Foreign {
     Said(Box<[u8]>),
     /// It did not begin.
     Silent,
+    /// It speaks HTTP/2, and says that it takes no request.
+    Full,
     /// What it began with is not TLS.
     #[cfg(feature = "tls")]
     NoTls,
@@ -53,6 +55,11 @@ impl fmt::Display for Foreign {
             Self::Silent => {
                 return f.write_str(
                     "this endpoint took the connection and said nothing: has it stopped, or does it not speak HTTP/2?",
+                );
+            }
+            Self::Full => {
+                return f.write_str(
+                    "this endpoint takes no requests at present: it allows no streams on a connection",
                 );
             }
             #[cfg(feature = "tls")]

@@ -23,6 +23,8 @@ pub struct Forwarded {
     first: Option<Box<Frame<Bytes>>>,
     grpc: bool,
     broken: bool,
+    /// What it breaks off with, once what is before that has been written.
+    error: Option<BoxError>,
     active: Option<Active>,
 }
 
@@ -34,7 +36,7 @@ impl Forwarded {
     pub(super) fn new(mut inner: ResponseBody, grpc: bool) -> Result<Self, BoxError> {
         // One of a known length has no chunks, and of gRPC the end says what went wrong.
         let first = if grpc || inner.size_hint().exact().is_some() { None } else { look(&mut inner)? };
-        Ok(Self { inner, first, grpc, broken: false, active: None })
+        Ok(Self { inner, first, grpc, broken: false, error: None, active: None })
     }
 
     /// Tells `active` of its end.
@@ -63,7 +65,7 @@ impl Body for Forwarded {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
         if *this.broken {
-            return Poll::Ready(None);
+            return Poll::Ready(this.error.take().map(Err));
         }
         let next = match this.first.take() {
             Some(first) => Some(Ok(*first)),
@@ -78,11 +80,23 @@ impl Body for Forwarded {
                 }
                 Some(Ok(Frame::trailers(trailers)))
             }
-            Some(frame) => {
-                if let Some(active) = this.active.as_mut() {
-                    note(active, &frame, *this.grpc);
+            Some(Err(error)) => {
+                *this.broken = true;
+                *this.error = Some(error);
+                if let Some(mut active) = this.active.take() {
+                    active.broke();
                 }
-                Some(frame)
+                // hyper forgets what it has not written when it hears of an error: the head as well as the data.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Some(Ok(frame)) => {
+                if let (Some(active), Some(trailers), true) =
+                    (this.active.as_mut(), frame.trailers_ref(), *this.grpc)
+                {
+                    active.ended(trailers);
+                }
+                Some(Ok(frame))
             }
             None => {
                 drop(this.active.take());
@@ -92,24 +106,13 @@ impl Body for Forwarded {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.broken || self.first.is_none() && self.inner.is_end_stream()
+        let over = self.broken || self.first.is_none() && self.inner.is_end_stream();
+        over && self.error.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         // A gRPC body may become trailers instead, and what is left behind the first piece is not all of it.
         if self.grpc || self.first.is_some() { SizeHint::default() } else { self.inner.size_hint() }
-    }
-}
-
-/// Notes how the answer ends, if it does here.
-fn note(active: &mut Active, frame: &Result<Frame<Bytes>, BoxError>, grpc: bool) {
-    match frame {
-        Ok(frame) => {
-            if let Some(trailers) = frame.trailers_ref().filter(|_| grpc) {
-                active.ended(trailers);
-            }
-        }
-        Err(_) => active.broke(),
     }
 }
 

@@ -33,6 +33,76 @@ fn answer(mut stream: TcpStream, said: &str) {
     let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
 
+/// Says what it has read.
+fn repeater(services: &Services, name: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    services.announce(name, listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || repeat(stream.unwrap()));
+        }
+    });
+}
+
+/// What comes is short, and ends with an empty line, or with `hi`.
+fn repeat(mut stream: TcpStream) {
+    let (mut heard, mut some) = (Vec::new(), [0; 4096]);
+    let whole = |heard: &[u8]| {
+        let text = String::from_utf8_lossy(heard).to_lowercase();
+        let ends: &[&str] =
+            if text.contains("chunked") { &["0\r\n\r\n", "x-sum: 2\r\n\r\n"] } else { &["\r\n\r\n", "hi"] };
+        let expected = if text.contains("content-length") { &ends[1..] } else { ends };
+        expected.iter().any(|end| text.ends_with(end))
+    };
+    while !whole(&heard) {
+        match stream.read(&mut some) {
+            Ok(read @ 1..) => heard.extend(&some[..read]),
+            _ => return,
+        }
+    }
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-end\r\n\r\n";
+    let _ = stream.write_all(format!("{head}{:x}\r\n", heard.len()).as_bytes());
+    let _ = stream.write_all(&heard);
+    let _ = stream.write_all(b"\r\n0\r\nx-end: yes\r\ncontent-length: 7\r\n\r\n");
+}
+
+#[test]
+fn what_surrounds_a_request_and_its_answer_goes_as_far_as_it_should() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    repeater(&services, "repeater");
+    let face = Face::start(&place, &[]);
+    let say = |request: &str| String::from_utf8_lossy(&face.say(request)).to_lowercase();
+
+    let expects = "POST /repeater/x HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n";
+    let mut stream = face.connect();
+    stream.write_all(expects.as_bytes()).unwrap();
+    let mut first = [0; 25];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"hi").unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\r\n\r\nhi\r\n0\r\n") && !rest.contains("expect"), "{rest}");
+
+    let chunks = "transfer-encoding: chunked\r\ntrailer: x-sum\r\nte: trailers\r\nconnection: close\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 2\r\nhost: b\r\n\r\n";
+    let trailed = say(&format!("POST /repeater/x HTTP/1.1\r\nhost: a\r\n{chunks}"));
+    assert!(trailed.contains("\r\n0\r\nx-sum: 2\r\n\r\n") && !trailed.contains("host: b"), "{trailed}");
+    assert!(trailed.ends_with("\r\n0\r\nx-end: yes\r\n\r\n"), "no length behind the end: {trailed}");
+
+    let old = say("GET /repeater/x HTTP/1.0\r\n\r\n");
+    assert!(old.starts_with("http/1.0 200 ") && !old.contains("chunked"), "{old}");
+    assert!(old.contains("get /repeater/x http/1.1\r\n") && !old.contains("x-forwarded-host"), "{old}");
+    let two = say(
+        "GET /repeater/1 HTTP/1.1\r\nhost: a\r\n\r\nGET /repeater/2 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    );
+    assert!(two.find("/repeater/1").unwrap() < two.find("/repeater/2").unwrap(), "{two}");
+    let socket =
+        "GET /repeater/x HTTP/1.1\r\nhost: a\r\nconnection: close, upgrade\r\nupgrade: websocket\r\n\r\n";
+    let refused = say(socket);
+    assert!(refused.starts_with("http/1.1 200 ") && refused.contains("upgrade: websocket"), "{refused}");
+}
+
 #[test]
 fn each_is_passed_on_as_far_as_it_can_be_read_and_no_client_mistakes_where_it_ends() {
     let invalid = "what it said is not valid HTTP/1.1";

@@ -51,6 +51,25 @@ fn want(what: &'static str) -> Request<HealthCheckRequest> {
 }
 
 #[test]
+fn the_least_and_the_most_time_that_a_call_can_have_are_what_they_say() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    health(&services);
+    let face = Face::start(&place, &[]);
+    // What HTTP/1 says behind the answer is not looked at.
+    for (time, failure) in [("0S", Some("4")), ("1n", Some("4")), ("99999999H", None)] {
+        let headers = format!("content-type: application/grpc\r\nte: trailers\r\ngrpc-timeout: {time}\r\n");
+        let path = "/grpc.health.v1.Health/Check";
+        let answer = String::from_utf8_lossy(&face.say(format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}content-length: 5\r\n\r\n\0\0\0\0\0"
+        )))
+        .into_owned();
+        let status = answer.split("grpc-status: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+        assert_eq!((answer.starts_with("HTTP/1.1 200 OK"), status), (true, failure), "{time}: {answer}");
+    }
+}
+
+#[test]
 fn calls_go_through_with_their_trailers_and_deadlines() {
     let place = Place::new();
     let services = Services::new(&place);

@@ -1,14 +1,25 @@
 //! Clients that want more than their share: bodies that are bombs, and thousands who are slow.
 
+use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use micro_discover::Service as Record;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use tonic::body::Body;
+
 use crate::face::{Answer, Face};
+use crate::hostile::frame;
+use crate::http2::block;
 use crate::program::Place;
 use crate::service::Services;
 use crate::shop;
@@ -64,6 +75,91 @@ fn a_body_that_is_too_long_is_refused_before_it_is_there() {
     let grown = face.memory().saturating_sub(before);
     assert!(grown < 64 * MIB, "{grown} bytes more");
     assert_eq!(face.get("/echo/x").status, 200);
+}
+
+/// A service of as much as anybody reads, up to a gigabyte for each. It counts what is taken from it.
+fn endless(services: &Services, record: Record) -> Arc<AtomicU64> {
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = taken.clone();
+    services.serve(record, move |_| {
+        let counted = counted.clone();
+        let parts = (0..16_384).map(move |_| {
+            counted.fetch_add(64 << 10, Relaxed);
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 64 << 10])))
+        });
+        async move { http::Response::new(Body::new(StreamBody::new(tokio_stream::iter(parts)))) }
+    });
+    taken
+}
+
+/// The same behind a WebSocket.
+fn endless_socket(services: &Services, name: &str) -> Arc<AtomicU64> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    services.announce(name, listener.local_addr().unwrap());
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = taken.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, counted) = (stream.unwrap(), counted.clone());
+            std::thread::spawn(move || {
+                let mut head = [0; 4096];
+                let _ = stream.read(&mut head);
+                let upgrade =
+                    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+                let _ = stream.write_all(upgrade.as_bytes());
+                while counted.load(Relaxed) < 1 << 30 && stream.write_all(&[0; 64 << 10]).is_ok() {
+                    counted.fetch_add(64 << 10, Relaxed);
+                }
+            });
+        }
+    });
+    taken
+}
+
+#[test]
+fn who_does_not_read_is_sent_what_fits_on_the_way_and_no_more() {
+    const CLIENTS: u64 = 8;
+    let place = Place::new();
+    let services = Services::new(&place);
+    let plain = endless(&services, Record::new("plain"));
+    let multiplexed = endless(&services, Record::new("multiplexed").metadata("protocol", "h2c"));
+    let socket = endless_socket(&services, "socket");
+    services.mirror("foo");
+    let face = Face::start(&place, &[]);
+    assert_eq!(face.get("/foo/x").status, 200);
+    let before = face.memory();
+    let http1 = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: a\r\n{more}\r\n").into_bytes();
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    let head =
+        block(&[(":method", "GET"), (":scheme", "http"), (":path", "/multiplexed/x"), (":authority", "a")]);
+    let http2 =
+        [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, b""), &frame(1, 5, 1, &head)].concat();
+    let asked = [http1("/plain/x", ""), http1("/multiplexed/x", ""), http1("/socket/x", upgrade), http2];
+    let clients: Vec<_> = (0..CLIENTS)
+        .flat_map(|_| &asked)
+        .map(|asked| {
+            let mut stream = face.connect();
+            stream.write_all(asked).unwrap();
+            stream
+        })
+        .collect();
+    // Until nobody takes any more.
+    let taken = || [&plain, &multiplexed, &socket].map(|taken| taken.load(Relaxed));
+    let mut seen = taken();
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = taken();
+        if now == seen && now.iter().all(|taken| *taken > 0) {
+            break;
+        }
+        seen = now;
+    }
+    // Buffers of the system on either side are most of it.
+    assert!(seen.iter().all(|taken| *taken < 2 * CLIENTS * 32 * MIB), "{seen:?}");
+    let grown = face.memory().saturating_sub(before);
+    assert!(grown < 32 * MIB, "{grown} bytes more for {seen:?}");
+    assert_eq!(face.get("/foo/x").status, 200);
+    drop(clients);
 }
 
 /// How many clients this process and the gateway's may have at a time: two thousand, if they may open as many files.

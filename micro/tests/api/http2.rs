@@ -9,7 +9,7 @@ use crate::program::Place;
 use crate::service::Services;
 
 /// Headers as HPACK writes them without any table.
-fn block(headers: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn block(headers: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in headers {
         block.push(0);
@@ -32,7 +32,7 @@ fn outcome(face: &Face, headers: &[(&str, &str)], body: &[u8]) -> Option<u8> {
     }
     stream.write_all(&sent).unwrap();
     loop {
-        let (kind, id, payload) = next(&mut stream)?;
+        let Frame { kind, id, payload, .. } = next(&mut stream)?;
         match (kind, id) {
             (1, 1) => return payload.iter().copied().find(|byte| byte & 0xe0 != 0x20),
             (3, 1) | (7, _) => return None,
@@ -41,13 +41,22 @@ fn outcome(face: &Face, headers: &[(&str, &str)], body: &[u8]) -> Option<u8> {
     }
 }
 
-/// The next frame: its kind, its stream and what is in it. None where the connection has ended.
-fn next(stream: &mut TcpStream) -> Option<(u8, u32, Vec<u8>)> {
+/// A frame: its kind, its flags, its stream and what is in it.
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) id: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// The next frame. None where the connection has ended.
+pub(crate) fn next(stream: &mut TcpStream) -> Option<Frame> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
     let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
     stream.read_exact(&mut payload).ok()?;
-    Some((head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff, payload))
+    let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
+    Some(Frame { kind: head[3], flags: head[4], id, payload })
 }
 
 /// `:status: 200`, as every server writes it.

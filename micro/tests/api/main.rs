@@ -25,6 +25,7 @@ mod heavy;
 mod hostile;
 mod http;
 mod http2;
+mod odd;
 mod otel;
 mod own;
 mod peers;

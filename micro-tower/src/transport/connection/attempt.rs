@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -33,12 +30,12 @@ pub(super) async fn connect<B: RequestBody>(
     target: Arc<Target>,
 ) -> Result<(), Failed> {
     let started = Instant::now();
-    let reached = AtomicBool::new(false);
-    let made = make(&endpoint, &settings, &target, &reached);
+    let late = Mutex::new(None);
+    let made = make(&endpoint, &settings, &target, &late);
     let made = tokio::time::timeout(settings.connect_timeout, made).await;
-    let result = made.unwrap_or_else(|_| match reached.into_inner() {
-        true => Err(Foreign::Silent.into()),
-        false => Err("connecting took too long".into()),
+    let result = made.unwrap_or_else(|_| match late.into_inner() {
+        Ok(Some(foreign)) => Err(foreign.into()),
+        _ => Err("connecting took too long".into()),
     });
     if let Some(endpoint) = endpoint.upgrade() {
         endpoint.running().failed_at = result.is_err().then(Instant::now);
@@ -46,11 +43,12 @@ pub(super) async fn connect<B: RequestBody>(
     result.map_err(|error| Failed { elapsed: started.elapsed(), ..Failed::new(error) })
 }
 
+/// The same, and what to say of a peer where time runs out meanwhile.
 async fn make<B: RequestBody>(
     endpoint: &Weak<Peer<B>>,
     settings: &Connector,
     target: &Target,
-    reached: &AtomicBool,
+    late: &Mutex<Option<Foreign>>,
 ) -> Result<(), BoxError> {
     if let Some(gomicro) = endpoint.upgrade().and_then(|endpoint| endpoint.gomicro.clone()) {
         gomicro.connect(settings, target).await?;
@@ -69,9 +67,11 @@ async fn make<B: RequestBody>(
         }
         return Ok(());
     }
-    reached.store(true, Ordering::Relaxed);
+    let say = |foreign| *late.lock().unwrap_or_else(PoisonError::into_inner) = Some(foreign);
+    say(Foreign::Silent);
     let interval = settings.ping_interval.map(|interval| interval * 2_u32.pow(calm));
-    let (http2, driver) = Http2::handshake(io, settings, interval, target.name().clone()).await?;
+    let (http2, driver) =
+        Http2::handshake(io, settings, interval, target.name().clone(), || say(Foreign::Full)).await?;
     if let Some(endpoint) = endpoint.upgrade() {
         endpoint.insert(&http2, driver);
     }

@@ -55,6 +55,11 @@ pub(super) struct Http2 {
     name: Name,
 }
 
+/// An answer that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("what it said is not valid HTTP/2")]
+struct Invalid(#[source] h2::Error);
+
 /// Whether somebody gave a request up to which the peer had not said a word.
 #[derive(Default)]
 struct Doubt {
@@ -63,15 +68,17 @@ struct Doubt {
 }
 
 impl Http2 {
-    /// Returns once the peer has spoken: one that accepts connections and says nothing is not connected to.
+    /// Returns once the peer has spoken: one that accepts connections and says nothing is not connected to. `full` is
+    /// called where it says that it takes no request: one that goes on to say so is not connected to either.
     pub(super) async fn handshake(
         mut io: Io,
         settings: &Connector,
         ping_interval: Option<Duration>,
         name: Name,
+        full: impl FnMut() + Send,
     ) -> Result<(Arc<Self>, Driver), BoxError> {
         let greeting = io.greeting();
-        Self::begin(io, settings, ping_interval, name).await.map_err(|error| greeting.blame(error))
+        Self::begin(io, settings, ping_interval, name, full).await.map_err(|error| greeting.blame(error))
     }
 
     async fn begin(
@@ -79,6 +86,7 @@ impl Http2 {
         settings: &Connector,
         ping_interval: Option<Duration>,
         name: Name,
+        mut full: impl FnMut() + Send,
     ) -> Result<(Arc<Self>, Driver), h2::Error> {
         let (reads, progress) = (io.reads(), io.progress());
         let calls = io.calls(settings.max_header_bytes as usize);
@@ -100,6 +108,10 @@ impl Http2 {
             }
             match connection.max_concurrent_send_streams() {
                 UNKNOWN => Poll::Pending,
+                0 => {
+                    full();
+                    Poll::Pending
+                }
                 limit => Poll::Ready(Ok(limit)),
             }
         })
@@ -133,6 +145,11 @@ impl Http2 {
         self.in_flight() <= self.limit.load(Relaxed)
     }
 
+    /// Whether the peer takes no request at present, however long one waits for another's end.
+    pub(super) fn is_closed_for_now(&self) -> bool {
+        self.limit.load(Relaxed) == 0
+    }
+
     /// A place for one more request, which may have to wait for the end of another.
     pub(super) fn queue(self: &Arc<Self>) -> Slot {
         Slot::taken(self.clone())
@@ -158,11 +175,15 @@ impl Http2 {
         // A peer says of the streams above the last one in its GOAWAY, and of refused ones, that it did
         // nothing about them.
         let refused = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
-        let how = match refused && error.is_remote() {
+        let how: fn(Phase, BoxError) -> Error = match refused && error.is_remote() {
             _ if self.progress.is_lost(mark) => Error::not_sent,
             true => Error::refused,
             false => Error::new,
         };
+        if error.is_library() && !error.is_io() {
+            // To ask whether the peer has stopped would lead astray.
+            return self.name.blame(how(phase, Invalid(error).into()).without_hint()).into();
+        }
         let source: BoxError = match self.gone.get() {
             Some(why) if error.is_io() => (*why).into(),
             _ => error.into(),
