@@ -62,6 +62,9 @@ struct Rule {
     most: f64,
     /// Whether any failure is as good as a request turned away, and only what was sent counts.
     success: bool,
+    /// How many requests a second there have to be in a window of so many seconds.
+    min_rate: f64,
+    window: f64,
 }
 
 impl Default for ThrottleLayer {
@@ -73,7 +76,7 @@ impl Default for ThrottleLayer {
 impl ThrottleLayer {
     /// Counts over two minutes, with `k` = 2.
     pub fn new() -> Self {
-        Self::by(Rule { k: 2.0, aggression: 1.0, most: 1.0, success: false }, Duration::from_secs(120))
+        Self::by(2.0, 1.0, false, Duration::from_secs(120))
     }
 
     /// Envoy's admission control: turns requests away once fewer than 95 % of those that were sent in the last 30 s went
@@ -83,11 +86,11 @@ impl ThrottleLayer {
     /// What did not go well are, beside errors, answers that
     /// [say that the service failed](crate::Answer::is_failure).
     pub fn envoy() -> Self {
-        let rule = Rule { k: 1.0 / 0.95, aggression: 1.0, most: 0.8, success: true };
-        Self::by(rule, Duration::from_secs(30))
+        Self::by(1.0 / 0.95, 0.8, true, Duration::from_secs(30))
     }
 
-    fn by(rule: Rule, window: Duration) -> Self {
+    fn by(k: f64, most: f64, success: bool, window: Duration) -> Self {
+        let rule = Rule { k, aggression: 1.0, most, success, min_rate: 0.0, window: window.as_secs_f64() };
         let counts = Arc::new(Sliding::new(window));
         Self { counts, chance: Arc::new(Chance::new(fastrand::u64(..))), rule, answer: Opaque }
     }
@@ -139,8 +142,23 @@ impl<T> ThrottleLayer<T> {
         Ok(self)
     }
 
+    /// Turns nothing away while there are fewer requests a second than this, on average over the window: one failure among few
+    /// says little. 0 unless given. Envoy's `rps_threshold`.
+    ///
+    /// # Errors
+    ///
+    /// When `requests` is not a number from 0 on.
+    pub fn min_rate(mut self, requests: f64) -> Result<Self, InvalidSetting> {
+        if !(requests.is_finite() && requests >= 0.0) {
+            return Err(InvalidSetting::new("the least rate of throttling", requests, "from 0 on"));
+        }
+        self.rule.min_rate = requests;
+        Ok(self)
+    }
+
     /// How long requests are remembered. Two minutes unless given. Forgets what was counted.
     pub fn window(mut self, window: Duration) -> Self {
+        self.rule.window = window.as_secs_f64();
         self.counts = Arc::new(Sliding::new(window));
         self
     }
@@ -159,6 +177,9 @@ impl<T> ThrottleLayer<T> {
 
     fn part(&self, requests: i64, accepted: i64) -> f64 {
         let (requests, accepted) = (requests as f64, accepted as f64);
+        if requests < self.rule.min_rate * self.rule.window {
+            return 0.0;
+        }
         let part = ((requests - self.rule.k * accepted) / (requests + 1.0)).max(0.0);
         part.powf(1.0 / self.rule.aggression).min(self.rule.most)
     }

@@ -187,6 +187,10 @@ fn a_policy_that_cannot_work_is_refused_with_the_path_to_why() {
         ("[locality.zone_aware]\nzone = \"a\"\npeers = {}", "locality.zone_aware.peers"),
         ("[locality.zone_aware]\nzone = \"a\"\npeers = { b = 1 }", "locality"),
         (
+            "[locality.zone_aware]\nzone = \"a\"\npeers = { a = 1 }\npercent = 101",
+            "locality.zone_aware.percent",
+        ),
+        (
             "[locality.zone_aware]\nzone = \"a\"\npeers = { a = 1 }\nforce_local = 0",
             "locality.zone_aware.force_local",
         ),

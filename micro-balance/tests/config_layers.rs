@@ -144,6 +144,7 @@ fn every_layer_is_read() {
         whole = 1024
         whole_timeout = "1s"
         share_time = true
+        retry_after_jitter = 0.5
         budget = { throttle = { max_tokens = 10, token_ratio = 0.5 } }
         backoff = { exponential = { base = "10ms", max = "1s", jitter = { around = { part = 0.2 } } } }
 
@@ -159,6 +160,7 @@ fn every_layer_is_read() {
         [throttle]
         k = 1.5
         window = "30s"
+        min_rate = 2.5
 
         [failfast]
         limit = "3s"
@@ -173,7 +175,10 @@ fn every_layer_is_read() {
     assert_eq!(layers.timeout.attempt, Some(Duration::from_secs(1)));
     assert_eq!(layers.timeout.response, Some(Duration::from_secs(3_600)));
     assert!(layers.retry.is_some() && layers.hedge.is_some() && layers.throttle.is_some());
-    assert!(layers.failfast.is_some());
+    let retry = format!("{:?}", layers.retry.as_ref().unwrap());
+    assert!(layers.failfast.is_some() && retry.contains("retry_after_jitter: 0.5"), "{retry}");
+    let throttle = format!("{:?}", layers.throttle.as_ref().unwrap());
+    assert!(throttle.contains("min_rate: 2.5, window: 30.0"), "{throttle}");
     let breaker = format!("{:?}", layers.breaker.unwrap());
     assert!(breaker.contains("failures: 6") && breaker.contains("required: 0.5"), "{breaker}");
     let throttle =
@@ -367,6 +372,8 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("limit.cubic = {}", "limit.cubic", "unknown variant"),
         ("throttle.k = 0.5", "throttle.k", "at least 1"),
         ("throttle.aggression = 0.5", "throttle.aggression", "at least 1"),
+        ("throttle.min_rate = -1.0", "throttle.min_rate", "from 0 on"),
+        ("retry.retry_after_jitter = 1.5", "retry.retry_after_jitter", "0 to 1"),
         ("throttle.at_most = 80", "throttle.at_most", "0 to 1"),
         ("throttle.preset = \"google\"", "throttle.preset", "unknown variant"),
         ("throttle.window = \"0s\"", "throttle.window", "more than no time"),

@@ -408,24 +408,34 @@ async fn no_request_leaves_a_zone_that_has_its_part_of_the_endpoints() {
 async fn no_more_requests_leave_a_zone_than_it_takes_to_load_all_alike() {
     let names = ["a", "c", "d", "e", "f", "g", "h", "i"];
     let zones = ["A", "C", "C", "C", "D", "D", "D", "E"];
-    let (_fakes, _hand, changes) = fakes(names, FAST);
     let peers: Zones = [("A", 2), ("B", 2), ("C", 1), ("D", 1)].map(|(zone, n)| (zone.to_owned(), n)).into();
-    let list = names.iter().zip(zones).map(|(name, zone)| (*name, inside(zone))).collect();
-    let balance: Balance<_, (), _> = Balance::builder(changes)
-        .policy(Random)
-        .seed(5)
-        .locality(Locality::ZoneAware(ZoneAware::new("A", peers)))
-        .attributes(attributes(leak(list)))
-        .build();
-    settle().await;
-    let shares = answers(&balance, 20_000).await;
-    let of =
-        |zone| names.iter().zip(zones).filter(|it| it.1 == zone).map(|it| shares[it.0]).sum::<usize>() as f64;
-    for (zone, part) in
-        [("A", 0.375_f64), ("C", 0.625 * 0.3847), ("D", 0.625 * 0.3847), ("E", 0.625 * 0.2307)]
-    {
-        let (expected, three_sigmas) = (20_000.0 * part, 3.0 * (20_000.0 * part * (1.0 - part)).sqrt());
-        assert!((of(zone) - expected).abs() < three_sigmas, "{zone}: {} of {expected}", of(zone));
+    // Of half of the requests, where zones are minded for half.
+    for percent in [100, 50, 0] {
+        let (_fakes, _hand, changes) = fakes(names, FAST);
+        let list = names.iter().zip(zones).map(|(name, zone)| (*name, inside(zone))).collect();
+        let aware = ZoneAware::new("A", peers.clone()).percent(percent);
+        let balance: Balance<_, (), _> = Balance::builder(changes)
+            .policy(Random)
+            .seed(5)
+            .locality(Locality::ZoneAware(aware))
+            .attributes(attributes(leak(list)))
+            .build();
+        settle().await;
+        let shares = answers(&balance, 20_000).await;
+        let of = |zone| {
+            names.iter().zip(zones).filter(|it| it.1 == zone).map(|it| shares[it.0]).sum::<usize>() as f64
+        };
+        for (zone, routed, any) in [
+            ("A", 0.375_f64, 0.125),
+            ("C", 0.625 * 0.3847, 0.375),
+            ("D", 0.625 * 0.3847, 0.375),
+            ("E", 0.625 * 0.2307, 0.125),
+        ] {
+            let minded = f64::from(percent) / 100.0;
+            let part = routed * minded + any * (1.0 - minded);
+            let (expected, three_sigmas) = (20_000.0 * part, 3.0 * (20_000.0 * part * (1.0 - part)).sqrt());
+            assert!((of(zone) - expected).abs() < three_sigmas, "{zone}: {} of {expected}", of(zone));
+        }
     }
 }
 

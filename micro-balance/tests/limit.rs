@@ -475,6 +475,12 @@ async fn by_the_success_rate_as_many_are_turned_away_as_by_envoy() {
     advance(Duration::from_secs(defaults["window_s"].as_u64().unwrap())).await;
     assert_eq!(layer.rejection(), 0.0);
     assert!(ThrottleLayer::new().aggression(0.5).is_err() && ThrottleLayer::new().at_most(1.1).is_err());
+    // Nothing is turned away while requests are few: 100 in half a minute are three and a third a second.
+    for (rate, rejection) in [(3.0, 0.8), (4.0, 0.0)] {
+        let few = ThrottleLayer::envoy().min_rate(rate).unwrap().http();
+        assert!((hundred(few, 0).await - rejection).abs() < 1e-9, "{rate}");
+    }
+    assert!(ThrottleLayer::new().min_rate(-1.0).is_err() && ThrottleLayer::new().min_rate(f64::NAN).is_err());
 }
 
 #[tokio::test(start_paused = true)]

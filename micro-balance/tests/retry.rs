@@ -5,11 +5,12 @@
 mod scripted;
 
 use std::{
+    collections::BTreeSet,
     pin::pin,
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderName, Request, Response};
+use http::{HeaderName, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use micro_balance::{
     NotSent, Repeatable, Tried, Unsent,
@@ -428,6 +429,26 @@ async fn retry_after_is_honoured_in_seconds_and_as_a_date() {
     let began = Instant::now();
     send(&layer(), &inner, get("/")).await.unwrap();
     assert_eq!(began.elapsed(), Duration::from_secs(300), "at most five minutes");
+}
+
+/// Envoy's rate limited back-off: from what is asked for to half as much again.
+#[tokio::test(start_paused = true)]
+async fn not_all_who_are_told_the_same_are_back_at_the_same_time() {
+    let mut waits = BTreeSet::new();
+    for seed in 0..50 {
+        let inner = Scripted::new([status(429, &[("retry-after", "10")]), status(200, &[])]);
+        let when = When::default().status(StatusCode::TOO_MANY_REQUESTS);
+        let began = Instant::now();
+        send(&layer().when(when).retry_after_jitter(0.5).seed(seed), &inner, get("/")).await.unwrap();
+        waits.insert(began.elapsed().as_millis());
+    }
+    assert!(waits.iter().all(|wait| (10_000..=15_001).contains(wait)) && waits.len() > 40, "{waits:?}");
+    assert!(waits.first() < Some(&10_500) && waits.last() > Some(&14_500), "{waits:?}");
+    // What gRPC says is exact.
+    let inner = Scripted::new([grpc(14, &[("grpc-retry-pushback-ms", "1000")]), grpc(0, &[])]);
+    let began = Instant::now();
+    send(&layer().retry_after_jitter(0.5), &inner, call(&["x"])).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
 }
 
 /// R6 of go-micro: its waits between attempts go on when the caller has given up.

@@ -166,6 +166,8 @@ struct Aware {
     least: Option<usize>,
     #[serde(default, deserialize_with = "one")]
     force_local: Option<u32>,
+    #[serde(default, deserialize_with = "maybe_percent")]
+    percent: Option<u32>,
 }
 
 fn maybe_percent<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
@@ -191,6 +193,7 @@ fn locality<'de, D: Deserializer<'de>>(from: D) -> Result<Locality, D::Error> {
         }
         LocalityChoice::ZoneAware(aware) => {
             let zone_aware = ZoneAware::new(aware.zone, aware.peers).least(aware.least.unwrap_or(6));
+            let zone_aware = zone_aware.percent(aware.percent.unwrap_or(100));
             Locality::ZoneAware(match aware.force_local {
                 Some(endpoints) => zone_aware.force_local(endpoints),
                 None => zone_aware,

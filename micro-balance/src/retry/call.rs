@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     chance::Chance,
+    saturating::scale,
     timeout::{Elapsed, Phase, TimeShare},
     tried::Tried,
 };
@@ -46,6 +47,7 @@ pub(crate) struct Config {
     pub(crate) when: When,
     pub(crate) budget: Budget,
     pub(crate) backoff: Backoff,
+    pub(crate) retry_after_jitter: f64,
     pub(crate) chance: Arc<Chance>,
     pub(crate) figures: Option<Figures>,
     pub(crate) deadline: fn() -> Option<Instant>,
@@ -218,8 +220,12 @@ where
             Verdict::Unread => None,
             Verdict::Retry(asked) => asked,
         };
-        let wait = asked
-            .unwrap_or_else(|| config.backoff.wait_after(self.waited, self.waits, config.chance.fraction()));
+        let random = config.chance.fraction();
+        let wait = match asked {
+            Some(wait) if self.kind.grpc => wait,
+            Some(wait) => scale(wait, 1.0 + config.retry_after_jitter * random),
+            None => config.backoff.wait_after(self.waited, self.waits, random),
+        };
         let possible = self.attempts() < config.attempts && self.in_time(wait) && self.replay.is_whole();
         if !possible {
             config.budget.failed();

@@ -64,6 +64,7 @@ impl RetryLayer {
             when: When::default(),
             budget: Budget::default(),
             backoff: Backoff::default(),
+            retry_after_jitter: 0.0,
             chance: Arc::new(Chance::new(fastrand::u64(..))),
             figures: None,
             deadline: || None,
@@ -102,6 +103,13 @@ impl RetryLayer {
     /// How long to wait between attempts, where the server does not say.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.config.backoff = backoff;
+        self
+    }
+
+    /// Waits up to this part longer than a `Retry-After` says, by chance, that not all who were told the same are back at the
+    /// same time; nothing unless given, and at most as long again. Envoy has 0.5. What gRPC says is waited for exactly.
+    pub fn retry_after_jitter(mut self, part: f64) -> Self {
+        self.config.retry_after_jitter = part.clamp(0.0, 1.0);
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, StatusCode};
 use serde::{Deserialize, Deserializer};
 
-use super::{backoff::backoff, budget::budget, some, some_time};
+use super::{backoff::backoff, budget::budget, part, some, some_time};
 use crate::{
     config::maybe_duration,
     retry::{Backoff, Budget, RetryLayer, When},
@@ -30,6 +30,8 @@ struct Retries {
     budget: Option<Budget>,
     #[serde(deserialize_with = "backoff")]
     backoff: Option<Backoff>,
+    #[serde(deserialize_with = "part")]
+    retry_after_jitter: Option<f64>,
 }
 
 pub(super) fn retry<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RetryLayer>, D::Error> {
@@ -46,6 +48,7 @@ pub(super) fn retry<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RetryLa
     layer = if retries.share_time { layer.share_time() } else { layer };
     layer = retries.budget.map_or(layer.clone(), |budget| layer.budget(budget));
     layer = retries.backoff.map_or(layer.clone(), |backoff| layer.backoff(backoff));
+    layer = retries.retry_after_jitter.map_or(layer.clone(), |part| layer.retry_after_jitter(part));
     Ok(Some(layer.when(when(retries.codes, retries.statuses, retries.headers))))
 }
 

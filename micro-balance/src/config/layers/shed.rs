@@ -21,6 +21,8 @@ struct Throttling {
     aggression: Option<f64>,
     #[serde(deserialize_with = "part")]
     at_most: Option<f64>,
+    #[serde(deserialize_with = "min_rate")]
+    min_rate: Option<f64>,
     #[serde(deserialize_with = "some_time")]
     window: Option<Duration>,
 }
@@ -41,8 +43,12 @@ fn aggression<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Erro
     checked(from, |aggression: &f64| ThrottleLayer::new().aggression(*aggression)).map(Some)
 }
 
+fn min_rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    checked(from, |rate: &f64| ThrottleLayer::new().min_rate(*rate)).map(Some)
+}
+
 pub(super) fn throttle<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ThrottleLayer>, D::Error> {
-    let Throttling { preset, k, aggression, at_most, window } = Throttling::deserialize(from)?;
+    let Throttling { preset, k, aggression, at_most, min_rate, window } = Throttling::deserialize(from)?;
     let layer = match preset {
         Preset::Default => ThrottleLayer::new(),
         Preset::Envoy => ThrottleLayer::envoy(),
@@ -50,6 +56,7 @@ pub(super) fn throttle<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Thro
     let layer = window.map_or(layer.clone(), |window| layer.window(window));
     let layer = k.map_or(Ok(layer.clone()), |k| layer.k(k)).map_err(D::Error::custom)?;
     let layer = at_most.map_or(Ok(layer.clone()), |part| layer.at_most(part)).map_err(D::Error::custom)?;
+    let layer = min_rate.map_or(Ok(layer.clone()), |rate| layer.min_rate(rate)).map_err(D::Error::custom)?;
     aggression.map_or(Ok(layer.clone()), |it| layer.aggression(it)).map(Some).map_err(D::Error::custom)
 }
 

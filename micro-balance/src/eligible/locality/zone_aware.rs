@@ -22,6 +22,7 @@ pub struct ZoneAware {
     peers: Arc<dyn Fn() -> Zones + Send + Sync>,
     least: usize,
     force_local: Option<u32>,
+    percent: u32,
 }
 
 impl ZoneAware {
@@ -32,7 +33,7 @@ impl ZoneAware {
 
     /// Asks for the peers whenever the set changes, off the request path.
     pub fn watching(zone: impl Into<String>, peers: impl Fn() -> Zones + Send + Sync + 'static) -> Self {
-        Self { zone: zone.into(), peers: Arc::new(peers), least: 6, force_local: None }
+        Self { zone: zone.into(), peers: Arc::new(peers), least: 6, force_local: None, percent: 100 }
     }
 
     /// Takes no notice of zones with fewer than `endpoints`; 6 unless given.
@@ -44,6 +45,13 @@ impl ZoneAware {
     /// Keeps every request in the own zone where it has at least `endpoints`, whatever others get.
     pub fn force_local(mut self, endpoints: u32) -> Self {
         self.force_local = Some(endpoints);
+        self
+    }
+
+    /// Minds zones for `percent` of the requests; the others go to any endpoint. 100 unless given. Envoy's `routing_enabled`,
+    /// to try it with a few.
+    pub fn percent(mut self, percent: u32) -> Self {
+        self.percent = percent.min(100);
         self
     }
 
@@ -66,16 +74,32 @@ impl ZoneAware {
     pub(super) fn part(&self, zones: &ByZone) -> Option<Shares> {
         let counts = zones.iter().map(|(name, zone)| (name.clone(), zone.members.len() as u32)).collect();
         let route = self.route(&counts)?;
-        let members = |name: &str| zones.get(name).map(|zone| zone.members.clone()).unwrap_or_default();
         let total = route.residual.last().map_or(1, |&(_, end)| end);
-        let mut shares = vec![(route.local * total, members(&self.zone))];
+        let mut shares = vec![(self.zone.as_str(), route.local * total)];
         let mut start = 0;
         for (name, end) in &route.residual {
-            shares.push(((WHOLE - route.local) * (end - start), members(name)));
+            shares.push((name, (WHOLE - route.local) * (end - start)));
             start = *end;
         }
+        if self.percent < 100 {
+            shares = self.mixed(&shares, WHOLE * total, zones);
+        }
+        let members = |name: &str| zones.get(name).map(|zone| zone.members.clone()).unwrap_or_default();
+        let mut shares: Shares = shares.into_iter().map(|(name, share)| (share, members(name))).collect();
         shares.retain(|(share, members)| *share > 0 && !members.is_empty());
         Some(shares).filter(|shares| !shares.is_empty())
+    }
+
+    /// These shares, `whole` together, of a part of the requests; of the others each zone has what it has of the endpoints.
+    fn mixed<'a>(&self, shares: &[(&'a str, u64)], whole: u64, zones: &'a ByZone) -> Vec<(&'a str, u64)> {
+        let endpoints: usize = zones.values().map(|zone| zone.members.len()).sum();
+        let part = f64::from(self.percent) / 100.0;
+        let mix = |(name, zone): (&'a String, &super::Zone)| {
+            let routed: u64 = shares.iter().filter(|(of, _)| of == name).map(|&(_, share)| share).sum();
+            let any = zone.members.len() as f64 / endpoints.max(1) as f64 * whole as f64;
+            (name.as_str(), (routed as f64 * part + any * (1.0 - part)).round() as u64)
+        };
+        zones.iter().map(mix).collect()
     }
 }
 
