@@ -30,6 +30,7 @@ mod otel;
 mod own;
 mod peers;
 mod rolling;
+mod rotation;
 mod route;
 mod rpc;
 mod streams;
