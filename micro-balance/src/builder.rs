@@ -287,14 +287,14 @@ impl<D: Discover, Req, P, T> Builder<D, Req, P, T> {
         self
     }
 
-    /// Tells its figures to the [`metrics`] facade every so often; not unless given.
+    /// Tells its figures to the [`metrics`] facade every so often, at most a thousand times a second; not unless given.
     ///
     /// By `service` and `endpoint`: `micro_balance_picks_total`, `_failures_total`, `_endpoint_ejections_total`,
     /// `_in_flight`, `_latency_seconds` (a histogram, to within an eighth), `_latency_estimate_seconds`, `_weight` and
     /// `_endpoint_ready`; by `service`: `_endpoints` of each `state`, and `_ejections_total` by `reason`, `enforced`
     /// or not. Requests pay no more than to count how long they took: the balancer's own task tells the rest.
     pub fn metrics(mut self, every: Duration) -> Self {
-        self.figures = Some(every);
+        self.figures = Some(every.max(Duration::from_millis(1)));
         self
     }
 

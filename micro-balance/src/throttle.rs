@@ -89,6 +89,11 @@ impl ThrottleLayer {
         Self::by(1.0 / 0.95, 0.8, true, Duration::from_secs(30))
     }
 
+    /// Turns nothing away: for a stack that is of one type whether requests are throttled or not.
+    pub fn off() -> Self {
+        Self::by(2.0, 0.0, false, Duration::from_secs(120))
+    }
+
     fn by(k: f64, most: f64, success: bool, window: Duration) -> Self {
         let rule = Rule { k, aggression: 1.0, most, success, min_rate: 0.0, window: window.as_secs_f64() };
         let counts = Arc::new(Sliding::new(window));

@@ -5,11 +5,12 @@
 #[cfg(feature = "config")]
 #[path = "support/policies.rs"]
 mod policies;
+mod support;
 
 use std::{
     future::Future,
     sync::{
-        Once,
+        Arc, Once,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll},
@@ -32,6 +33,7 @@ use micro_balance::{
     throttle::ThrottleLayer,
     timeout::{IdleTimeoutLayer, TimeoutLayer},
 };
+use support::{Mood, fakes};
 use tokio::time::{sleep, timeout};
 use tower::{BoxError, ServiceExt, discover::ServiceList};
 use tower_layer::Layer;
@@ -258,4 +260,33 @@ mod said {
         }
         assert_eq!(PANICS.load(SeqCst), 0);
     }
+}
+
+/// By the real clock: a task that never rests would keep a paused one from going on.
+#[tokio::test]
+async fn nobody_is_asked_without_rest_whatever_is_set() {
+    let ([refused], _hand, changes) = fakes(["refused"], Mood::Refuses);
+    let reconnect = Reconnect::new(Duration::ZERO, Duration::ZERO);
+    let balance: Balance<_, ()> = Balance::builder(changes).reconnect(reconnect).build();
+    sleep(Duration::from_millis(100)).await;
+    assert!(refused.asked() <= 300, "asked {} times in a tenth of a second", refused.asked());
+    drop(balance);
+
+    // Nor whether one that is ejected is well again.
+    let ([fails, _well], _hand, changes) = fakes(["fails", "well"], Mood::Answers(Duration::ZERO));
+    let probes = Arc::new(AtomicUsize::new(0));
+    let counted = probes.clone();
+    let balance: Balance<_, (), _> = Balance::builder(changes)
+        .policy(RoundRobin::new())
+        .ejection(Ejection::default().consecutive_failures(1).base(Duration::ZERO).max(Duration::ZERO))
+        .probe(move |_| {
+            counted.fetch_add(1, SeqCst);
+            std::future::ready(Err("still not".into()))
+        })
+        .build();
+    sleep(Duration::from_millis(10)).await;
+    fails.set(Mood::Fails(Duration::ZERO));
+    while balance.clone().oneshot(()).await.is_ok() {}
+    sleep(Duration::from_millis(100)).await;
+    assert!((1..=300).contains(&probes.load(SeqCst)), "{probes:?} in a tenth of a second");
 }

@@ -480,6 +480,7 @@ async fn by_the_success_rate_as_many_are_turned_away_as_by_envoy() {
         let few = ThrottleLayer::envoy().min_rate(rate).unwrap().http();
         assert!((hundred(few, 0).await - rejection).abs() < 1e-9, "{rate}");
     }
+    assert_eq!(hundred(ThrottleLayer::off().http(), 0).await, 0.0);
     assert!(ThrottleLayer::new().min_rate(-1.0).is_err() && ThrottleLayer::new().min_rate(f64::NAN).is_err());
 }
 

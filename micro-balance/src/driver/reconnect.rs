@@ -27,9 +27,10 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// Limits the first wait by `min`, and each by 1.6 times as much as the one before up to `max`, which is raised
-    /// to `min` if it is shorter.
+    /// Limits the first wait by `min`, at least a millisecond, and each by 1.6 times as much as the one before up to `max`,
+    /// which is raised to `min` if it is shorter.
     pub fn new(min: Duration, max: Duration) -> Self {
+        let min = min.max(Duration::from_millis(1));
         Self { min, max: max.max(min) }
     }
 

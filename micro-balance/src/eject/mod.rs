@@ -171,9 +171,9 @@ impl Ejection {
         self
     }
 
-    /// The first ejection lasts `base`, and each further one in a row `base` longer.
+    /// The first ejection lasts `base`, at least a millisecond, and each further one in a row `base` longer.
     pub fn base(mut self, base: Duration) -> Self {
-        self.base = base;
+        self.base = base.max(Duration::from_millis(1));
         self
     }
 

@@ -56,7 +56,8 @@ use crate::{
 /// initial = 20
 /// ```
 ///
-/// What leaves answers as they are may be left out of a stack as well; a retry layer, which does not, is there and sends once:
+/// What leaves answers as they are may be left out of a stack as well; what does not, as a retry layer or one that reads
+/// answers to their end, is there and does nothing:
 ///
 /// ```
 /// use http::{Request, Response};
@@ -71,7 +72,7 @@ use crate::{
 /// let layers: Layers = config::read(serde_json::json!({ "timeout": { "call": "5s" }, "breaker": {} }))?;
 /// let service = ServiceBuilder::new()
 ///     .option_layer(layers.timeout.call.map(TimeoutLayer::per_call))
-///     .option_layer(layers.throttle.map(ThrottleLayer::http))
+///     .layer(layers.throttle.unwrap_or_else(ThrottleLayer::off).http())
 ///     .layer(layers.retry.unwrap_or_else(|| RetryLayer::new().attempts(1)))
 ///     .option_layer(layers.timeout.attempt.map(TimeoutLayer::per_attempt))
 ///     .option_layer(layers.limit)
