@@ -257,7 +257,7 @@ impl Registry for Consul {
 }
 
 /// Reads tags as those of a service.
-#[cfg(all(any(test, fuzzing), feature = "mdns", feature = "nats"))]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn probe(tags: &[String]) {
     let _ = (tags::whole(tags), tags::version(tags), tags::labels(tags), tags::methods(tags));
 }

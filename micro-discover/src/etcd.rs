@@ -259,6 +259,12 @@ impl Registry for Etcd {
     }
 }
 
+/// Reads what a member says of keys, in pieces of `size` bytes.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn probe(size: usize, message: &[u8]) {
+    page::probe(size, message);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -436,3 +436,19 @@ fn check_dns(name: &str) -> Result<(), Invalid> {
     }
     Err(Invalid::new("it is not 1 to 63 lower-case letters, digits and dashes").at(quoted(name)))
 }
+
+/// Reads the lines of a watch, a page of a list in pieces of `size` bytes, which is the same as whole, and the endpoints of a
+/// slice.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn probe(size: usize, json: &[u8]) {
+    for line in json.split(|byte| *byte == b'\n') {
+        let _ = json::Read::whole(line).map(|_: slice::Event<Slice>| ());
+    }
+    let whole = page::in_pieces::<Slice>(json, json.len().max(1)).ok();
+    assert_eq!(page::in_pieces(json, size).ok(), whole);
+    let mut pool = Pool::new(Wanted::default());
+    pool.replace(whole.into_iter().flat_map(|page| page.items));
+    pool.settle();
+    assert_eq!(pool.used().1.count(), pool.used().0);
+    targets::probe(&String::from_utf8_lossy(json));
+}

@@ -90,7 +90,7 @@ mod owned;
 mod packed;
 #[cfg(any(feature = "consul", feature = "etcd"))]
 mod pem;
-#[cfg(all(any(test, fuzzing), feature = "consul", feature = "mdns", feature = "nats"))]
+#[cfg(any(test, fuzzing))]
 pub mod probe;
 #[cfg(any(feature = "mdns", feature = "nats"))]
 mod said;

@@ -104,6 +104,21 @@ impl Arriving {
     }
 }
 
+/// Reads a message that comes in pieces of `size` bytes.
+#[cfg(any(test, fuzzing))]
+pub(super) fn in_pieces(
+    message: &[u8],
+    size: usize,
+    mut take: impl FnMut(Field<'_>) -> Result<(), Status>,
+) -> Result<(), Status> {
+    let mut arriving = Arriving::default();
+    let prefix = [&[0][..], &u32::try_from(message.len()).unwrap_or_default().to_be_bytes()].concat();
+    for piece in prefix.chunks(size).chain(message.chunks(size)) {
+        arriving.more(piece, &mut take)?;
+    }
+    arriving.end()
+}
+
 /// How long the message is that this stands before.
 fn length([compressed, length @ ..]: [u8; PREFIX]) -> Result<usize, Status> {
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);

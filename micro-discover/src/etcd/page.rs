@@ -73,3 +73,30 @@ impl Page {
         }
     }
 }
+
+/// Reads what is said of keys in pieces of `size` bytes: the same as whole, and each record the same as alone.
+#[cfg(any(test, fuzzing))]
+pub(super) fn probe(size: usize, message: &[u8]) {
+    let seen = Seen::new(std::time::Duration::ZERO);
+    let records = Records { seen: &seen, name: None };
+    let read = |size| {
+        let (mut page, mut reader) = (Page::default(), Reader::default());
+        let take = |field: Field<'_>| page.take(field, records, &mut reader);
+        super::answer::in_pieces(message, size, take).ok()?;
+        Some(page)
+    };
+    let (whole, pieces) = (read(message.len().max(1)), read(size));
+    let said = |page: &Page| (page.revision, page.found.clone(), page.last.clone(), page.keys, page.more);
+    assert_eq!(pieces.as_ref().map(said), whole.as_ref().map(said));
+    let Some(page) = whole else { return };
+    if let Ok(range) = <super::wire::RangeResponse as prost::Message>::decode(message) {
+        let alone = |kv: super::wire::KeyValue| {
+            let record = seen.record(&kv.key, &kv.value, None, &mut Reader::default());
+            record.map(|record| (Box::from(&kv.key[..]), record))
+        };
+        assert_eq!(page.found, Vec::from_iter(range.kvs.into_iter().filter_map(alone)));
+    }
+    for service in super::table::Table::from(page.found).services() {
+        assert_eq!(service.validate(), Ok(()));
+    }
+}

@@ -7,7 +7,7 @@ use super::json::{Cursor, Read};
 use super::slice::Metadata;
 
 /// A page of a list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Page<T> {
     pub(super) metadata: Metadata,
     pub(super) items: Vec<T>,
@@ -104,6 +104,17 @@ impl<T: Read> Arriving<T> {
     }
 }
 
+/// What the page has when it comes in pieces of `size` bytes, tried with each of them.
+#[cfg(any(test, fuzzing))]
+pub(super) fn in_pieces<T: Read>(json: &[u8], size: usize) -> Result<Page<T>, Error> {
+    let mut page = Arriving::new();
+    for piece in json.chunks(size) {
+        page.enough = 0;
+        page.more(piece)?;
+    }
+    page.end()
+}
+
 /// Reads one thing, or nothing at all; gives what comes then.
 fn step<T: Read>(
     place: Place,
@@ -167,14 +178,9 @@ mod tests {
 
     use super::*;
 
-    /// What the page has when it comes in pieces of `size` bytes, tried with each of them.
     fn read(json: &[u8], size: usize) -> Result<(String, Vec<Value>), Error> {
-        let mut page = Arriving::<Json>::new();
-        for piece in json.chunks(size) {
-            page.enough = 0;
-            page.more(piece)?;
-        }
-        page.end().map(|page| (page.metadata.next, page.items.into_iter().map(|item| item.0).collect()))
+        let page = in_pieces::<Json>(json, size)?;
+        Ok((page.metadata.next, page.items.into_iter().map(|item| item.0).collect()))
     }
 
     struct Json(Value);

@@ -196,6 +196,19 @@ pub(super) fn targets(cursor: &mut Cursor<'_>) -> Result<Vec<Target>, Error> {
     Ok(all)
 }
 
+/// Reads the endpoints of a slice, and each of them alone: the same.
+#[cfg(any(test, fuzzing))]
+pub(super) fn probe(json: &str) {
+    let read = |json: &str| targets(&mut Cursor::new(json)).ok();
+    let mut apart = Some(Vec::new());
+    let split = Cursor::new(json).list(|cursor| {
+        let (IgnoredAny, endpoint) = cursor.written()?;
+        apart = apart.take().zip(read(&format!("[{endpoint}]"))).map(|(apart, one)| [apart, one].concat());
+        Ok(())
+    });
+    assert_eq!(read(json), apart.filter(|_| split.is_ok()), "{json}");
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
