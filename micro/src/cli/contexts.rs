@@ -63,6 +63,10 @@ impl Choose<'_> {
             ["show", name] => Ok(Reply::Contexts(vec![shown(&contexts, name)?])),
             // Whoever asks for the file gets all of it.
             ["export", name] => Ok(Reply::Text(Text::new(contexts.get(name)?.to_toml()))),
+            [verb @ ("add" | "use" | "rm" | "remove" | "export")] => {
+                Err(Failure::new(Kind::Usage, "which context is meant is not said")
+                    .hint(format!("micro context {verb} NAME; micro context ls names them")))
+            }
             _ => {
                 let what = format!("a context cannot be told to {}", words.join(" "));
                 Err(Failure::new(Kind::Usage, what)

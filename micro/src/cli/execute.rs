@@ -54,8 +54,7 @@ pub(super) async fn execute(command: &dyn Command, context: &Context, style: Sty
 async fn write(mut replies: mpsc::Receiver<Reply>, style: Style, registry: &str) -> Result<(), Failure> {
     let for_people = matches!(style.format, Format::Table | Format::Wide);
     let mut show = Show::new(style.format).colour(style.colour).several(style.several).fields(style.fields);
-    // Who gives answers as they come says enough by them.
-    let patient = for_people && !style.several;
+    let mut patient = for_people;
     let gone = async { if style.read { reader::gone().await } else { pending().await } };
     tokio::pin!(gone);
     loop {
@@ -65,8 +64,13 @@ async fn write(mut replies: mpsc::Receiver<Reply>, style: Style, registry: &str)
             () = &mut gone => None,
         };
         let Some(reply) = reply else { break };
+        // Who gives answers as they come says enough by them, once there is one.
+        patient &= !style.several;
         if matches!(&reply, Reply::Services(services) if services.is_empty()) && for_people {
             aside(&format!("no services in the registry {registry}\n"));
+        }
+        if matches!(&reply, Reply::Contexts(contexts) if contexts.is_empty()) && for_people {
+            aside("no contexts: micro context add NAME --registry URL makes one\n");
         }
         if matches!(reply, Reply::Metadata(_)) {
             // Beside the data, in every format.

@@ -1,8 +1,12 @@
 //! Publishing and subscribing, over the broker that needs no server.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::program::{Place, Running};
+use crate::terminal::Terminal;
 
 /// Publishes until `subscriber` has heard it: it may not listen yet.
 fn heard(place: &Place, subscriber: &mut Running, publish: &[&str]) -> String {
@@ -15,6 +19,26 @@ fn heard(place: &Place, subscriber: &mut Running, publish: &[&str]) -> String {
     let (status, out) = subscriber.end();
     assert_eq!(status.code(), Some(0));
     out
+}
+
+#[test]
+fn who_waits_at_a_terminal_for_an_event_sees_that_it_waits() {
+    let place = Place::new();
+    let mut terminal = Terminal::start(&mut place.command(&["subscribe", "orders.*"]));
+    terminal.until("waiting for ");
+    let seen = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // It may not listen yet.
+        scope.spawn(|| {
+            while !seen.load(Relaxed) {
+                place.ok(&["publish", "orders.created", "7"]);
+            }
+        });
+        terminal.until("orders.created  7");
+        seen.store(true, Relaxed);
+    });
+    terminal.signal(Signal::INT);
+    assert_eq!(terminal.end(), Some(0));
 }
 
 #[test]

@@ -29,6 +29,14 @@ fn a_flag_wins_over_the_environment_over_a_context_over_files_over_the_default()
         let mut command = place.command(&[&["context"], arguments].concat());
         command.env("XDG_CONFIG_HOME", place.path("config")).output().unwrap()
     };
+    let said = |arguments: &[&str]| {
+        let output = context(arguments);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let none = "no contexts: micro context add NAME --registry URL makes one\n";
+    assert_eq!(said(&["ls"]), (Some(0), none.to_owned()));
+    let (code, words) = said(&["use"]);
+    assert!(code == Some(2) && words.contains("which context is meant is not said"), "{words}");
     assert!(context(&["add", "prod", "--registry", "etcd://me:hunter2@h"]).status.success());
     assert!(context(&["use", "prod"]).status.success());
     assert_eq!(registry(&place, &[], &[]), is("etcd://***@h", "context prod"));
