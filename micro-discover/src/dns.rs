@@ -15,7 +15,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::sleep;
 
 use self::pace::Pace;
-use self::query::{Answer, Failure, Resolver, resolve, resolver};
+use self::query::{Answer, Failure, resolve, resolver};
 use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry};
@@ -41,7 +41,6 @@ pub struct Dns {
 /// What clones have in common.
 #[derive(Debug, Default)]
 struct Shared {
-    resolver: Mutex<Option<Resolver>>,
     pace: Pace,
     /// Names that had endpoints.
     known: Mutex<HashMap<String, Vec<Service>>>,
@@ -56,7 +55,7 @@ impl Default for Dns {
 }
 
 impl Dns {
-    /// Asks the name servers of this machine, for SRV records.
+    /// Asks the name servers of this machine, whichever those are by then, for SRV records.
     pub fn new() -> Self {
         let ttl = (Duration::from_secs(1), Duration::from_secs(60));
         Self { server: None, name: None, port: None, ttl, shared: Arc::default() }
@@ -104,16 +103,6 @@ impl Dns {
         Ok(asked.to_owned())
     }
 
-    fn resolver(&self) -> Result<Resolver, Failure> {
-        let mut made = self.shared.resolver.lock().expect("nothing under this lock can panic");
-        if let Some(resolver) = &*made {
-            return Ok(resolver.clone());
-        }
-        let resolver = resolver(self.server)?;
-        *made = Some(resolver.clone());
-        Ok(resolver)
-    }
-
     /// The set of `name`, and how long it holds.
     async fn ask(&self, name: &str, domain: &str) -> Result<(Vec<Service>, Duration), Error> {
         let at = self.server.map(|server| format!(" at {server}")).unwrap_or_default();
@@ -122,7 +111,7 @@ impl Dns {
             what: format!("resolve {domain}{at}"),
             source: failure.into(),
         };
-        let resolver = self.resolver().map_err(failed)?;
+        let resolver = resolver(self.server).map_err(failed)?;
         let answer = resolve(&resolver, &self.shared.pace, domain, self.port).await.map_err(failed)?;
         let (floor, ceiling) = self.ttl;
         let mut known = self.shared.known.lock().expect("nothing under this lock can panic");

@@ -31,7 +31,6 @@ pub(super) enum Failure {
 }
 
 /// Whom to ask.
-#[derive(Clone, Debug)]
 pub(super) enum Resolver {
     /// The name servers, search list and hosts of this machine.
     System(Box<TokioResolver>),
@@ -41,7 +40,8 @@ pub(super) enum Resolver {
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A resolver without a cache: the watch keeps what it knows.
+/// A resolver without a cache: the watch keeps what it knows. It is made for each resolution, as a machine may come to another
+/// network.
 pub(super) fn resolver(server: Option<SocketAddr>) -> Result<Resolver, Failure> {
     if let Some(server) = server {
         return Ok(Resolver::Stub(server));
