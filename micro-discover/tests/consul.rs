@@ -183,6 +183,32 @@ async fn the_next_agent_is_asked_when_one_fails() {
 }
 
 #[tokio::test]
+async fn an_agent_whose_place_somebody_else_has_taken_is_left_for_the_next_one() {
+    let page = "<html>It works!</html>";
+    for stranger in [
+        answer("200 OK", "content-type: text/html\r\n", page),
+        answer("200 OK", "", r#"{"status":"ok"}"#),
+        answer("404 Not Found", "content-type: text/html\r\n", page),
+        answer("302 Found", "location: http://login/\r\n", ""),
+    ] {
+        let (bad, good) = (Fake::start().await, Fake::start().await);
+        bad.plays(stranger);
+        let registry = || open(&format!("consul://127.0.0.1:{},127.0.0.1:{}", bad.port, good.port)).unwrap();
+        assert_eq!(registry().get("greeter").await.unwrap()[0].endpoints[0].id, "a");
+        let (sets, status) = watch(registry());
+        until("the set", || sets.lock().unwrap().len() == 1).await;
+        assert_eq!(status.last_error(), None);
+    }
+    let (bad, good) = (Fake::start().await, Fake::start().await);
+    bad.plays(answer("200 OK", "content-type: text/html\r\n", page));
+    let registry = open(&format!("consul://127.0.0.1:{},127.0.0.1:{}", bad.port, good.port)).unwrap();
+    let record = Service::new("greeter").endpoint(Endpoint::new("a", "127.0.0.1:80".parse().unwrap()));
+    registry.announce(&record, Duration::from_secs(60)).await.unwrap();
+    let is_told = |head: &String| head.starts_with("put /v1/agent/service/register?");
+    assert!(good.heads.lock().unwrap().iter().any(is_told));
+}
+
+#[tokio::test]
 async fn a_url_says_whose_services_are_meant_and_announcements_stay_with_the_agent() {
     let fake = Fake::start().await;
     let host = format!("127.0.0.1:{}", fake.port);

@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -51,10 +52,10 @@ const ANSWER: Duration = Duration::from_secs(3);
 const LARGEST: usize = 64 << 20;
 const LONGEST_REASON: usize = 200;
 
-/// An answer that says yes.
-pub(super) struct Answer {
+/// An answer that says yes, and what else.
+pub(super) struct Answer<T> {
     pub(super) index: u64,
-    pub(super) body: Bytes,
+    pub(super) said: T,
 }
 
 /// Why an agent did not do what it was asked.
@@ -74,8 +75,12 @@ impl Trouble {
     /// Whether another agent may well do better.
     fn is_of_agent(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => {
-                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            Self::Refused { status, reason, .. } => {
+                status.is_server_error()
+                    || *status == StatusCode::TOO_MANY_REQUESTS
+                    // Somebody else has its place, or stands before it: an agent refuses in plain text.
+                    || status.is_redirection()
+                    || reason.starts_with('<')
             }
             _ => true,
         }
@@ -114,12 +119,16 @@ impl Agents {
     }
 
     /// Reads `path`, which has a query, from whichever agent answers.
-    pub(super) async fn read(&self, path: &str) -> Result<Answer, Trouble> {
+    pub(super) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Trouble> {
         self.ask(Method::GET, &format!("{path}{}", self.reading), Bytes::new()).await
     }
 
     /// Reads `path`, which waits for news, from the agent in use. It is the next one's turn if that fails.
-    pub(super) async fn wait(&self, path: &str, limit: Duration) -> Result<Answer, Trouble> {
+    pub(super) async fn wait<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        limit: Duration,
+    ) -> Result<Answer<T>, Trouble> {
         let path = format!("{path}{}", self.reading);
         let turn = self.turn.load(Relaxed);
         let waited = self.within(limit, turn, Method::GET, &path, Bytes::new()).await;
@@ -130,16 +139,22 @@ impl Agents {
     }
 
     /// Reads `path` of the agent itself, where announcements are.
-    pub(super) async fn own(&self, path: &str) -> Result<Answer, Trouble> {
+    pub(super) async fn own<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Trouble> {
         self.ask(Method::GET, &format!("{path}{}", self.writing), Bytes::new()).await
     }
 
-    pub(super) async fn write(&self, path: &str, body: Vec<u8>) -> Result<Answer, Trouble> {
-        self.ask(Method::PUT, &format!("{path}{}", self.writing), body.into()).await
+    pub(super) async fn write(&self, path: &str, body: Vec<u8>) -> Result<(), Trouble> {
+        let written = self.ask(Method::PUT, &format!("{path}{}", self.writing), body.into()).await;
+        written.map(|Answer { said: IgnoredAny, .. }| ())
     }
 
     /// Asks each agent once, until one answers.
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Trouble> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer<T>, Trouble> {
         let mut tries = self.hosts.len();
         loop {
             tries -= 1;
@@ -161,17 +176,21 @@ impl Agents {
         self.turn.compare_exchange(turn, turn.wrapping_add(1), Relaxed, Relaxed).ok();
     }
 
-    async fn within(
+    async fn within<T: DeserializeOwned>(
         &self,
         limit: Duration,
         turn: usize,
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer<T>, Trouble> {
         let host = &self.hosts[turn % self.hosts.len()];
         let asked = timeout(limit, self.once(host, method, path, body)).await;
-        asked.unwrap_or_else(|_| Err(Trouble::late(host, limit)))
+        let Answer { index, said } = asked.unwrap_or_else(|_| Err(Trouble::late(host, limit)))?;
+        // Who says nothing has done it.
+        let json = if said.is_empty() { b"null" } else { &*said };
+        let said = serde_json::from_slice(json).map_err(|error| Trouble::Junk(error.to_string()))?;
+        Ok(Answer { index, said })
     }
 
     async fn connect(&self, host: &str) -> Result<Box<dyn Stream>, Trouble> {
@@ -183,7 +202,13 @@ impl Agents {
         Ok(Box::new(tls.now().connect(name, stream).await.map_err(broken)?))
     }
 
-    async fn once(&self, host: &str, method: Method, path: &str, body: Bytes) -> Result<Answer, Trouble> {
+    async fn once(
+        &self,
+        host: &str,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer<Bytes>, Trouble> {
         let broken = |error: hyper::Error| Trouble::connection(host, error);
         let connected = timeout(CONNECT, self.connect(host)).await;
         let stream = connected.unwrap_or_else(|_| Err(Trouble::late(host, CONNECT)))?;
@@ -225,7 +250,8 @@ impl Agents {
         if header("x-consul-results-filtered-by-acls") == Some("true") {
             return Err(Trouble::Junk("the token may not read all of it".to_owned()));
         }
-        Ok(Answer { index: header("x-consul-index").and_then(|index| index.parse().ok()).unwrap_or(0), body })
+        let index = header("x-consul-index").and_then(|index| index.parse().ok()).unwrap_or(0);
+        Ok(Answer { index, said: body })
     }
 }
 

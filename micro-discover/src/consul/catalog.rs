@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::IgnoredAny;
 
 use super::agents::{Agents, Answer, Trouble, escape};
 use super::tags;
@@ -120,22 +120,20 @@ impl Catalog {
 
     /// The names of all services but Consul's own.
     pub(super) async fn names(&self) -> Result<Vec<String>, Trouble> {
-        let answer = self.agents.read("/v1/catalog/services?").await?;
-        let names: BTreeMap<String, Vec<String>> = parse(&answer)?;
-        Ok(names.into_keys().filter(|name| name != "consul").collect())
+        let answer = self.agents.read::<BTreeMap<String, IgnoredAny>>("/v1/catalog/services?").await?;
+        Ok(answer.said.into_keys().filter(|name| name != "consul").collect())
     }
 
     /// What is told of a service: at once, or when the index is no longer `seen`.
     pub(super) async fn query(&self, name: &str, seen: u64) -> Result<Told, Trouble> {
         let path = format!("/v1/health/service/{}?", escape(name));
-        let answer = if seen == 0 {
+        let answer: Answer<Vec<Entry>> = if seen == 0 {
             self.agents.read(&path).await?
         } else {
             let path = format!("{path}index={seen}&wait={}s", WAIT.as_secs());
             self.agents.wait(&path, WAIT + WAIT / 16 + WAY).await?
         };
-        let entries: Vec<Entry> = parse(&answer)?;
-        let (set, expired) = self.services(name, entries);
+        let (set, expired) = self.services(name, answer.said);
         Ok(Told { set, expired, index: answer.index })
     }
 
@@ -179,11 +177,6 @@ pub(super) fn in_order(mut records: Vec<Service>) -> Vec<Service> {
     records.sort_by(|a, b| a.endpoints[0].id.cmp(&b.endpoints[0].id));
     records.dedup_by(|a, b| a.endpoints[0].id == b.endpoints[0].id);
     records
-}
-
-/// Reads an answer's JSON.
-pub(super) fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, Trouble> {
-    serde_json::from_slice(&answer.body).map_err(|error| Trouble::Junk(error.to_string()))
 }
 
 impl Registered {

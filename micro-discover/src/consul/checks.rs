@@ -5,11 +5,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use http::StatusCode;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::agents::{Trouble, escape};
-use super::catalog::{Catalog, Registered, parse};
+use super::agents::{Answer, Trouble, escape};
+use super::catalog::{Catalog, Registered};
 use super::tags;
 use crate::gomicro::written;
 use crate::merge::split;
@@ -63,13 +64,14 @@ impl Checks {
     /// Whether the agent still knows this endpoint, and believes in it for another TTL.
     async fn renewed(&self, catalog: &Catalog, id: &str, ttl: Duration) -> Result<bool, Trouble> {
         let renewed = if ttl.is_zero() || self.probe.is_some() {
-            catalog.agents().own(&format!("/v1/agent/service/{}?", escape(id))).await
+            let path = format!("/v1/agent/service/{}?", escape(id));
+            catalog.agents().own(&path).await.map(|Answer { said: IgnoredAny, .. }| ())
         } else {
             let check = escape(&self.check_id(id));
             catalog.agents().write(&format!("/v1/agent/check/pass/{check}?"), Vec::new()).await
         };
         match renewed {
-            Ok(_) => Ok(true),
+            Ok(()) => Ok(true),
             // Consul says 404 or, before 1.13, 500 for a check it does not know.
             Err(Trouble::Refused { status, reason, .. }) if forgot(status, &reason) => Ok(false),
             Err(trouble) => Err(trouble),
@@ -134,9 +136,10 @@ impl Checks {
         for record in split(service) {
             let id = id_of(&record.name, &record.endpoints[0].id);
             let path = escape(&id);
-            let found = match catalog.agents().own(&format!("/v1/agent/service/{path}?")).await {
+            let found = match catalog.agents().own::<Registered>(&format!("/v1/agent/service/{path}?")).await
+            {
                 Err(Trouble::Refused { status: StatusCode::NOT_FOUND, .. }) => None,
-                found => parse::<Registered>(&found?)?.record(""),
+                found => found?.said.record(""),
             };
             let ours = self
                 .registered
@@ -158,7 +161,7 @@ impl Checks {
 async fn deregister(catalog: &Catalog, path: &str) -> Result<(), Trouble> {
     match catalog.agents().write(&format!("/v1/agent/service/deregister/{path}?"), Vec::new()).await {
         Err(Trouble::Refused { status, .. }) if status == StatusCode::NOT_FOUND => Ok(()),
-        done => done.map(drop),
+        done => done,
     }
 }
 
