@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -153,7 +153,8 @@ impl FileWatcher {
 }
 
 async fn look(store: Arc<Store>) -> Result<Table, Error> {
-    blocking(move || store.look()).await
+    let asked = Instant::now();
+    blocking(move || store.look_since(asked)).await
 }
 
 /// Runs `work` where it may block.

@@ -25,6 +25,8 @@ pub(super) struct Store {
 struct Known {
     cache: Cache,
     table: Table,
+    /// When the last look that was good began.
+    looked: Option<Instant>,
 }
 
 /// What is live.
@@ -99,8 +101,17 @@ impl Store {
 
     /// Reads what changed in the directory, and removes what is spent.
     pub(super) fn look(&self) -> Result<Table, Error> {
+        self.look_since(Instant::now())
+    }
+
+    /// The same, unless somebody else has begun to after `asked`: a thousand who begin to watch are not a thousand looks.
+    pub(super) fn look_since(&self, asked: Instant) -> Result<Table, Error> {
         let dir = &self.place.dir;
-        self.with(|Known { cache, table }| {
+        self.with(|Known { cache, table, looked }| {
+            if looked.is_some_and(|looked| looked > asked) {
+                return Ok(table.clone());
+            }
+            let begun = Instant::now();
             let listing = disk::list(dir).map_err(|error| self.failed("read", error))?;
             let (now, stamp) = (Instant::now(), Stamp::now(&self.boot));
             let prints = listing.clone();
@@ -116,6 +127,7 @@ impl Store {
                 table.revision += 1;
             }
             table.next_end = cache.next_end();
+            *looked = Some(begun);
             Ok(table.clone())
         })
     }
@@ -128,5 +140,28 @@ impl Store {
     fn with<R>(&self, f: impl FnOnce(&mut Known) -> R) -> R {
         // A reader that panicked left at worst an old cache behind.
         f(&mut self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Endpoint;
+
+    #[test]
+    fn who_asked_before_another_began_to_look_need_not_look() {
+        let temp = tempfile::tempdir().unwrap();
+        let (store, other) = [(); 2].map(|()| Store::new(Place::explicit(temp.path().into()))).into();
+        let put = |id: &str| {
+            let record = Service::new("greeter").endpoint(Endpoint::new(id, "h:1".parse().unwrap()));
+            other.put(&record, Duration::from_secs(60)).unwrap();
+        };
+        let count = |table: Table| table.services.values().flatten().flat_map(|s| &s.endpoints).count();
+        put("a");
+        let asked = Instant::now();
+        assert_eq!(count(store.look().unwrap()), 1);
+        put("b");
+        assert_eq!(count(store.look_since(asked).unwrap()), 1);
+        assert_eq!(count(store.look_since(Instant::now()).unwrap()), 2);
     }
 }
