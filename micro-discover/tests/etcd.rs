@@ -524,6 +524,22 @@ async fn what_one_transaction_changes_is_one_set() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_while_nobody_looked_is_told_in_a_few_sets() {
+    let Some(server) = Etcd::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let mut watch = registry.watch("greeter");
+    assert!(watch.next().await.unwrap().unwrap().is_empty());
+    for n in 0..300 {
+        registry.announce(&greeter(&format!("e{n}")), TTL * 12).await.unwrap();
+    }
+    let mut sizes = Vec::new();
+    while sizes.last() != Some(&300) {
+        sizes.push(watch.next().await.unwrap().unwrap()[0].endpoints.len());
+    }
+    assert!(sizes.len() < 30, "{sizes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_for_go_micro_v0_are_where_it_looks_and_read_by_all_of_us() {
     let Some(server) = Etcd::start() else { return };
     let (old, new) = (open(&format!("{}?compat=v0", server.url())).unwrap(), open(&server.url()).unwrap());

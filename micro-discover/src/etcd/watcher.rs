@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until, timeout};
+use tonic::Status;
 
 use super::layout::end_of;
 use super::members::{Members, Trouble};
@@ -19,6 +21,11 @@ use crate::registry::Error;
 const SILENCE: Duration = Duration::from_secs(2);
 const PUT: i32 = 0;
 const ANSWER: Duration = Duration::from_millis(1_500);
+/// So many messages that are there make one set: to put it together takes longer than to read them.
+const AT_ONCE: usize = 1_000;
+
+/// What comes next of a stream.
+type Message = Result<Option<WatchResponse>, Status>;
 
 pub(super) struct Watcher {
     members: Arc<Members>,
@@ -40,9 +47,32 @@ struct Live {
     reader: Reader,
     /// Endpoints that are gone, but perhaps only because nobody could renew their lease; and until when they stay.
     kept: Option<(Table, Instant)>,
+    /// What came behind a change, and is none.
+    next: Option<Message>,
 }
 
 impl Live {
+    async fn message(&mut self) -> Message {
+        let message = match self.next.take() {
+            Some(message) => message?,
+            None => self.stream.answers.message().await?,
+        };
+        let told = message.as_ref().and_then(|message| message.header);
+        self.revision = self.revision.max(told.unwrap_or_default().revision);
+        Ok(message)
+    }
+
+    /// The next message, if it is there and a change. Whatever else it is waits for its turn.
+    fn change(&mut self) -> Option<WatchResponse> {
+        match self.message().now_or_never()? {
+            Ok(Some(message)) if !message.canceled && !message.events.is_empty() => Some(message),
+            other => {
+                self.next = Some(other);
+                None
+            }
+        }
+    }
+
     fn services(&self) -> Vec<Service> {
         match &self.kept {
             None => self.table.services(),
@@ -113,7 +143,7 @@ impl Watcher {
             self.members.scan(&self.seen, Some(&self.name), watching).await?;
         let (table, reader, kept) =
             (found.into(), Reader::default(), self.seen.recover(&self.name, revision));
-        let live = Live { stream, turn, table, revision, reader, kept };
+        let live = Live { stream, turn, table, revision, reader, kept, next: None };
         let same = self.before.take().is_some_and(|before| before == live.believed());
         self.live = Some(live);
         Ok(if same { News::Same } else { News::Changed })
@@ -139,7 +169,7 @@ async fn follow(live: &mut Live, seen: &Seen, name: &str) -> Result<News, Troubl
         let wait = if asked { ANSWER } else { SILENCE };
         let end = live.kept.as_ref().map(|(_, end)| *end);
         let message = tokio::select! {
-            message = timeout(wait, live.stream.answers.message()) => message,
+            message = timeout(wait, live.message()) => message,
             () = async { sleep_until(end.expect("only asked when there is one")).await }, if end.is_some() => {
                 let over = live.kept.take();
                 let mut kept = over.iter().flat_map(|(kept, _)| kept.0.keys());
@@ -158,7 +188,6 @@ async fn follow(live: &mut Live, seen: &Seen, name: &str) -> Result<News, Troubl
             Ok(message) => message?.ok_or_else(|| Trouble::Ended("without a reason".to_owned()))?,
         };
         asked = false;
-        live.revision = live.revision.max(message.header.unwrap_or_default().revision);
         if message.canceled {
             if message.compact_revision > 0 {
                 return Ok(News::Compacted);
@@ -166,7 +195,11 @@ async fn follow(live: &mut Live, seen: &Seen, name: &str) -> Result<News, Troubl
             return Err(Trouble::Ended(message.cancel_reason));
         }
         if !message.events.is_empty() {
-            let changed = apply(live, message, seen, name);
+            let mut changed = apply(live, message, seen, name);
+            for _ in 1..AT_ONCE {
+                let Some(message) = live.change() else { break };
+                changed |= apply(live, message, seen, name);
+            }
             return Ok(if changed { News::Changed } else { News::Same });
         }
     }
