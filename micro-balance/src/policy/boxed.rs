@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
-use super::{Context, LoadReports, Policy, Probing, Timing, Turnover, Turns};
+use super::{Context, LoadReports, Policy, Probing, Timing, Turnover, Turns, of_inner::of_inner};
 use crate::endpoint::Endpoint;
 
 /// Any policy behind one type: for those that are named in a configuration.
@@ -129,24 +129,10 @@ impl Policy for Boxed {
         self.policy.turns(endpoints)
     }
 
-    fn refresh(&self) -> Option<Duration> {
-        self.policy.refresh()
-    }
-
-    fn load_reports(&self) -> Option<LoadReports> {
-        self.policy.load_reports()
-    }
-
-    fn probing(&self) -> Option<Arc<Probing>> {
-        self.policy.probing()
-    }
+    of_inner!();
 
     fn is_strict(&self) -> bool {
         self.policy.is_strict()
-    }
-
-    fn timing(&self) -> Option<Timing> {
-        self.policy.timing()
     }
 }
 

@@ -1,8 +1,6 @@
 //! Endpoints that are not sent what failed elsewhere.
 
-use std::{sync::Arc, time::Duration};
-
-use super::{Context, LoadReports, Policy, Probing, Timing, Turns};
+use super::{Context, Policy, Turns, of_inner::of_inner, part::Part};
 use crate::{endpoint::Endpoint, tried::Tried};
 
 /// Sends endpoints with a label, canaries for one, first attempts only: a request that has been to one endpoint in vain, or that
@@ -47,20 +45,12 @@ impl<P> FirstAttempts<P> {
 pub struct Attempts<T> {
     all: T,
     /// Those without the label, if that is not all or none.
-    others: Option<Others<T>>,
-}
-
-#[derive(Debug)]
-struct Others<T> {
-    endpoints: Box<[Endpoint]>,
-    /// Where these are among all.
-    indexes: Box<[usize]>,
-    table: T,
+    others: Option<Part<T>>,
 }
 
 impl<T> Attempts<T> {
     /// Those that the request may go to, unless it is all.
-    fn others(&self, context: &Context<'_>) -> Option<&Others<T>> {
+    fn others(&self, context: &Context<'_>) -> Option<&Part<T>> {
         let others = self.others.as_ref()?;
         context.extension::<Tried>().is_some_and(|tried| !tried.is_empty()).then_some(others)
     }
@@ -70,32 +60,27 @@ impl<P: Policy> Policy for FirstAttempts<P> {
     type Table = Attempts<P::Table>;
 
     fn table(&self, endpoints: &[Endpoint]) -> Self::Table {
-        let indexes: Box<[_]> =
-            (0..endpoints.len()).filter(|&index| !self.spares(&endpoints[index])).collect();
+        let indexes: Vec<_> = (0..endpoints.len()).filter(|&index| !self.spares(&endpoints[index])).collect();
         let some = !indexes.is_empty() && indexes.len() < endpoints.len();
-        let others = some.then(|| {
-            let endpoints: Box<[_]> = indexes.iter().map(|&index| endpoints[index].clone()).collect();
-            Others { table: self.policy.table(&endpoints), endpoints, indexes }
-        });
+        let others = some.then(|| Part::new(&self.policy, endpoints, indexes));
         Attempts { all: self.policy.table(endpoints), others }
     }
 
     fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
-        let Some(others) = table.others(context) else {
-            return self.policy.pick(&table.all, endpoints, context);
-        };
-        let within = self.policy.pick(&others.table, &others.endpoints, context)?;
-        others.indexes.get(within).copied()
+        match table.others(context) {
+            Some(others) => others.pick(&self.policy, context),
+            None => self.policy.pick(&table.all, endpoints, context),
+        }
     }
 
     fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
-        let table = table.others(context).map_or(&table.all, |others| &others.table);
+        let table = table.others(context).map_or(&table.all, Part::table);
         self.policy.claims(table, context)
     }
 
     fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
         match table.others(context) {
-            Some(others) => !self.spares(endpoint) && self.policy.admits(&others.table, endpoint, context),
+            Some(others) => !self.spares(endpoint) && self.policy.admits(others.table(), endpoint, context),
             None => self.policy.admits(&table.all, endpoint, context),
         }
     }
@@ -108,23 +93,9 @@ impl<P: Policy> Policy for FirstAttempts<P> {
         self.policy.turns(endpoints)
     }
 
-    fn refresh(&self) -> Option<Duration> {
-        self.policy.refresh()
-    }
-
-    fn load_reports(&self) -> Option<LoadReports> {
-        self.policy.load_reports()
-    }
-
-    fn probing(&self) -> Option<Arc<Probing>> {
-        self.policy.probing()
-    }
+    of_inner!();
 
     fn is_strict(&self) -> bool {
         self.policy.is_strict()
-    }
-
-    fn timing(&self) -> Option<Timing> {
-        self.policy.timing()
     }
 }

@@ -1,11 +1,11 @@
 //! Which key of a request it is that stays with one endpoint.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr};
 
 use http::{Extensions, HeaderName};
 use xxhash_rust::xxh64::{Xxh64, xxh64};
 
-use super::{Context, LoadReports, Policy, Probing, Timing, Turnover, Turns, override_host::cookie};
+use super::{Context, Policy, Turnover, Turns, of_inner::of_inner, override_host::cookie};
 use crate::{endpoint::Endpoint, protocol::HashKey, setting::InvalidSetting};
 
 /// Gives the policy inside the request's key: from a header, a cookie, the query, the client's address, or whatever a
@@ -192,24 +192,10 @@ impl<P: Policy> Policy for HashBy<P> {
         self.policy.turns(endpoints)
     }
 
-    fn refresh(&self) -> Option<Duration> {
-        self.policy.refresh()
-    }
-
-    fn load_reports(&self) -> Option<LoadReports> {
-        self.policy.load_reports()
-    }
-
-    fn probing(&self) -> Option<Arc<Probing>> {
-        self.policy.probing()
-    }
+    of_inner!();
 
     fn is_strict(&self) -> bool {
         self.policy.is_strict()
-    }
-
-    fn timing(&self) -> Option<Timing> {
-        self.policy.timing()
     }
 }
 

@@ -1,11 +1,11 @@
 //! The endpoint that a request names, if it is there.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderName, header};
 
-use super::{Context, LoadReports, Policy, Probing, Timing, Turnover};
+use super::{Context, Policy, Turnover, of_inner::of_inner};
 use crate::{chosen::Chosen, endpoint::Endpoint, setting::InvalidSetting};
 
 /// Sends a request to the endpoint it names, if that is ready and not ejected, and leaves all others to the
@@ -195,23 +195,9 @@ impl<P: Policy> Policy for OverrideHost<P> {
         Some(index)
     }
 
-    fn refresh(&self) -> Option<Duration> {
-        self.policy.refresh()
-    }
-
-    fn load_reports(&self) -> Option<LoadReports> {
-        self.policy.load_reports()
-    }
-
-    fn probing(&self) -> Option<Arc<Probing>> {
-        self.policy.probing()
-    }
+    of_inner!();
 
     fn is_strict(&self) -> bool {
         self.strict
-    }
-
-    fn timing(&self) -> Option<Timing> {
-        self.policy.timing()
     }
 }

@@ -1,13 +1,13 @@
 //! The parts of a set of endpoints by their labels, and the choice of one.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::collections::HashMap;
 
 use xxhash_rust::xxh64::Xxh64;
 
 use super::{LabelSubset, Otherwise, Selector, Wanted};
 use crate::{
     endpoint::Endpoint,
-    policy::{Context, LoadReports, Policy, Probing, Timing},
+    policy::{Context, Policy, of_inner::of_inner, part::Part},
 };
 
 /// The parts of the set that [`LabelSubset`] chooses from.
@@ -19,20 +19,7 @@ pub struct Subsets<T> {
     others: Vec<Option<Part<T>>>,
 }
 
-#[derive(Debug)]
-struct Part<T> {
-    endpoints: Box<[Endpoint]>,
-    /// Where these are among all.
-    indexes: Box<[usize]>,
-    table: T,
-}
-
 impl<P: Policy> LabelSubset<P> {
-    fn part(&self, endpoints: &[Endpoint], indexes: Vec<usize>) -> Part<P::Table> {
-        let endpoints: Box<[_]> = indexes.iter().filter_map(|&index| endpoints.get(index).cloned()).collect();
-        Part { table: self.policy.table(&endpoints), endpoints, indexes: indexes.into() }
-    }
-
     /// The place of the keys that are asked for, if they may be.
     fn selector(&self, wanted: &Wanted) -> Option<usize> {
         if !self.redundant {
@@ -86,7 +73,7 @@ impl<P: Policy> LabelSubset<P> {
                 (0..endpoints.len()).filter(has).collect()
             }
         };
-        Some(self.part(endpoints, indexes)).filter(|part| !part.indexes.is_empty())
+        (!indexes.is_empty()).then(|| Part::new(&self.policy, endpoints, indexes))
     }
 }
 
@@ -119,7 +106,9 @@ impl<P: Policy> Policy for LabelSubset<P> {
                 }
             }
         }
-        let by_labels = members.into_iter().map(|(digest, indexes)| (digest, self.part(endpoints, indexes)));
+        let by_labels = members
+            .into_iter()
+            .map(|(digest, indexes)| (digest, Part::new(&self.policy, endpoints, indexes)));
         let other = |selector: &Selector| self.part_of(selector.otherwise.as_ref()?, endpoints);
         Subsets {
             by_labels: by_labels.collect(),
@@ -129,12 +118,7 @@ impl<P: Policy> Policy for LabelSubset<P> {
     }
 
     fn pick(&self, table: &Self::Table, _: &[Endpoint], context: &Context<'_>) -> Option<usize> {
-        let part = self.asked(table, context.extension::<Wanted>())?;
-        let within = match part.endpoints.len() {
-            1 => 0,
-            _ => self.policy.pick(&part.table, &part.endpoints, context)?,
-        };
-        part.indexes.get(within).copied()
+        self.asked(table, context.extension::<Wanted>())?.pick(&self.policy, context)
     }
 
     fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
@@ -145,7 +129,7 @@ impl<P: Policy> Policy for LabelSubset<P> {
     }
 
     fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
-        let within = |part: &Part<P::Table>| self.policy.admits(&part.table, endpoint, context);
+        let within = |part: &Part<P::Table>| self.policy.admits(part.table(), endpoint, context);
         let wanted = context.extension::<Wanted>();
         let (mut other, mut otherwise) = (&table.otherwise, &self.otherwise);
         for place in self.steps(wanted) {
@@ -171,24 +155,10 @@ impl<P: Policy> Policy for LabelSubset<P> {
         self.policy.keeps(draining, context)
     }
 
-    fn refresh(&self) -> Option<Duration> {
-        self.policy.refresh()
-    }
-
-    fn load_reports(&self) -> Option<LoadReports> {
-        self.policy.load_reports()
-    }
-
-    fn probing(&self) -> Option<Arc<Probing>> {
-        self.policy.probing()
-    }
+    of_inner!();
 
     fn is_strict(&self) -> bool {
         let others = self.selectors.iter().filter_map(|selector| selector.otherwise.as_ref());
         others.chain([&self.otherwise]).any(|otherwise| *otherwise != Otherwise::Anybody)
-    }
-
-    fn timing(&self) -> Option<Timing> {
-        self.policy.timing()
     }
 }

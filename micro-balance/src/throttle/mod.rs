@@ -3,27 +3,20 @@
 //! Turning a request away costs a service nearly as much as answering it. A client that sees this happen
 //! lets only as many requests through as have a chance.
 
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+mod response;
+mod service;
 
-use pin_project::pin_project;
+use std::{fmt, sync::Arc, time::Duration};
+
 use tokio::time::Instant;
-use tower::BoxError;
-use tower_layer::Layer;
-use tower_service::Service;
 
+pub use self::{
+    response::{Counted, ResponseFuture},
+    service::Throttle,
+};
 use crate::{
-    answer::{Answer, Guard},
     chance::Chance,
-    overload::{Overloaded, Reason},
     protocol::{Http, Opaque},
-    sent::{NotSent, Unsent},
     setting::InvalidSetting,
     sliding::Sliding,
 };
@@ -207,138 +200,5 @@ impl<T> fmt::Debug for ThrottleLayer<T> {
             .field("rule", &self.rule)
             .field("counts", &self.counts)
             .finish_non_exhaustive()
-    }
-}
-
-impl<S, T: Clone> Layer<S> for ThrottleLayer<T> {
-    type Service = Throttle<S, T>;
-
-    fn layer(&self, inner: S) -> Throttle<S, T> {
-        Throttle { inner, layer: self.clone() }
-    }
-}
-
-/// Turns requests away in proportion to those the service turns away. Made by [`ThrottleLayer`].
-#[derive(Clone, Debug)]
-pub struct Throttle<S, T = Opaque> {
-    inner: S,
-    layer: ThrottleLayer<T>,
-}
-
-impl<S, Req, T> Service<Req> for Throttle<S, T>
-where
-    S: Service<Req>,
-    S::Error: Into<BoxError>,
-    Req: Send + 'static,
-    T: Answer<S::Response>,
-{
-    type Response = T::Held<Option<Counted>>;
-    type Error = BoxError;
-    type Future = ResponseFuture<S::Future, T>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: Req) -> Self::Future {
-        let ThrottleLayer { counts, answer, rule, .. } = &self.layer;
-        let (counts, answer, sent) = (counts.clone(), answer.clone(), self.layer.admit());
-        let state = if sent {
-            State::Calling(self.inner.call(request))
-        } else {
-            State::Rejected(Some(Unsent::new(request, Overloaded(Reason::Throttled)).into()))
-        };
-        let counted = Counted { counts, sent, accepted: false, success: rule.success };
-        ResponseFuture { state, counted: Some(counted), answer }
-    }
-}
-
-/// Counts a request that was sent once it has ended, by whomever.
-#[derive(Debug)]
-pub struct Counted {
-    counts: Arc<Sliding<2>>,
-    sent: bool,
-    accepted: bool,
-    /// Whether any failure is as good as a request turned away.
-    success: bool,
-}
-
-impl Guard for Counted {
-    /// Who cannot cope says so before.
-    fn begins(&mut self) {
-        if !self.success {
-            self.count();
-        }
-    }
-
-    fn fails(&mut self, overload: bool) {
-        self.accepted &= !(overload || self.success);
-    }
-}
-
-impl Counted {
-    fn count(&mut self) {
-        if std::mem::take(&mut self.sent) {
-            self.counts.put(REQUESTS, 1);
-            self.counts.put(ACCEPTED, self.accepted.into());
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.count();
-    }
-}
-
-/// Response of [`Throttle`].
-#[pin_project]
-#[derive(Debug)]
-pub struct ResponseFuture<F, T> {
-    #[pin]
-    state: State<F>,
-    counted: Option<Counted>,
-    answer: T,
-}
-
-#[pin_project(project = Now)]
-#[derive(Debug)]
-enum State<F> {
-    Calling(#[pin] F),
-    Rejected(Option<BoxError>),
-}
-
-impl<F, T, Res, E> Future for ResponseFuture<F, T>
-where
-    F: Future<Output = Result<Res, E>>,
-    E: Into<BoxError>,
-    T: Answer<Res>,
-{
-    type Output = Result<T::Held<Option<Counted>>, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        const ONCE: &str = "no future is polled after it was ready";
-        let this = self.project();
-        let result = match this.state.project() {
-            Now::Calling(future) => ready!(future.poll(cx)).map_err(Into::into),
-            Now::Rejected(error) => return Poll::Ready(Err(error.take().expect(ONCE))),
-        };
-        let mut counted = this.counted.take().expect(ONCE);
-        Poll::Ready(match result {
-            Ok(answer) => {
-                let reads = this.answer;
-                let fails =
-                    if counted.success { reads.is_failure(&answer) } else { reads.is_overload(&answer) };
-                counted.accepted = !fails;
-                // Dropped here, and counted, unless there is more to learn.
-                let counted = Some(counted).filter(|_| reads.tells_later(&answer));
-                Ok(reads.hold(answer, counted))
-            }
-            Err(error) => {
-                // Never sent, so never turned away by the service: it does not count as a request either.
-                counted.sent &= !NotSent::is(error.as_ref());
-                Err(error)
-            }
-        })
     }
 }
