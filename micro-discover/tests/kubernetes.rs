@@ -7,6 +7,7 @@ mod apiserver;
 mod servers;
 
 use std::error::Error as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -329,14 +330,19 @@ async fn a_server_that_lags_behind_cannot_turn_back_time() {
     assert_eq!(next(&mut sets).await.unwrap(), ["1", "2"]);
 }
 
+/// A client's settings, and the file that its token is in, which is `old`.
+fn with_token_file(server: &ApiServer, directory: &Path) -> (kube::Config, PathBuf) {
+    let (mut config, file) = (server.config(), directory.join("token"));
+    std::fs::write(&file, "old").unwrap();
+    config.auth_info.token_file = Some(file.to_str().unwrap().to_owned());
+    (config, file)
+}
+
 #[tokio::test]
 async fn a_refused_token_is_read_again_at_once() {
     let server = ApiServer::start().await;
     let temp = tempfile::tempdir().unwrap();
-    let file = temp.path().join("token");
-    std::fs::write(&file, "old").unwrap();
-    let mut config = server.config();
-    config.auth_info.token_file = Some(file.to_str().unwrap().to_owned());
+    let (config, file) = with_token_file(&server, temp.path());
     let mut sets = Kubernetes::from_config(config).initial(Initial::List).watch("greeter");
     let list = asked(&server, &mut sets).await;
     assert!(list.head.contains("authorization: bearer old"), "{}", list.head);
@@ -492,10 +498,7 @@ async fn a_list_without_an_end_is_an_error_and_so_is_one_that_starts_again_and_a
 async fn a_token_that_is_refused_to_who_only_lists_is_read_again() {
     let server = ApiServer::start().await;
     let temp = tempfile::tempdir().unwrap();
-    let file = temp.path().join("token");
-    std::fs::write(&file, "old").unwrap();
-    let mut config = server.config();
-    config.auth_info.token_file = Some(file.to_str().unwrap().to_owned());
+    let (config, file) = with_token_file(&server, temp.path());
     let registry = Kubernetes::from_config(config);
     let listed = tokio::spawn(async move { (registry.list().await, registry.list().await) });
     let first = server.next().await;

@@ -1,10 +1,10 @@
 //! Removes what is long over, while nobody waits for that: whoever may only read is not even told that it is refused.
 
-use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_nats::jetstream::kv::Store;
-use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::nats::link::Trouble;
@@ -12,24 +12,24 @@ use crate::nats::link::Trouble;
 /// For how long nothing is removed after that has failed.
 const REST: Duration = Duration::from_secs(60);
 
-/// Whoever holds it removes something, or rests.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Broom(Arc<Mutex<()>>);
+/// Has one task at a time, which removes something, or rests, and ends with this.
+#[derive(Debug, Default)]
+pub(super) struct Broom(Mutex<JoinSet<()>>);
 
 impl Broom {
     /// Removes these, each a subject and its last revision, unless others are being removed.
     pub(super) fn sweep(&self, store: &Store, litter: Vec<(String, u64)>) {
-        let Ok(held) = self.0.clone().try_lock_owned() else { return };
-        if litter.is_empty() {
+        let mut sweeping = self.0.lock().expect("nothing under this lock can panic");
+        while sweeping.try_join_next().is_some() {}
+        if litter.is_empty() || !sweeping.is_empty() {
             return;
         }
         let store = store.clone();
-        tokio::spawn(async move {
+        sweeping.spawn(async move {
             if let Err(error) = remove(store, litter).await {
                 tracing::debug!(%error, "entries that are long over are left where they are");
                 sleep(REST).await;
             }
-            drop(held);
         });
     }
 }
