@@ -59,7 +59,7 @@ impl Drop for Counted {
     }
 }
 
-/// Response of [`Throttle`].
+/// Response of [`Throttle`](super::Throttle).
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseFuture<F, T> {
