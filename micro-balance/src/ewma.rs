@@ -22,6 +22,8 @@ pub struct Timing {
 
 /// A tick is 2¹⁴ ns, about 16 µs: samples within one tick count once, and 32 bits of ticks last 19 hours.
 const TICK_BITS: u32 = 14;
+/// More ticks than this are of a clock that went back: by up to a second.
+const LATE: u32 = u32::MAX - (1_000_000_000 >> TICK_BITS);
 /// A coarse tick is 2²⁰ ns, about 1 ms.
 const COARSE_BITS: u32 = 20;
 /// For how long all samples must stay under half of the estimate before it follows them down at once.
@@ -171,8 +173,9 @@ impl Rate {
     #[inline]
     fn keep(self, now: u64, tick: u32) -> f32 {
         // A clock that went back, by a tick at most between threads, counts as no time at all.
-        let ticks = tick_of(now).wrapping_sub(tick) as i32;
-        let x = ticks.max(0) as f32 * self.0;
+        let ticks = tick_of(now).wrapping_sub(tick);
+        let ticks = if ticks > LATE { 0 } else { ticks };
+        let x = ticks as f32 * self.0;
         // Close to zero the exponential is its own tangent, at a tenth of the price.
         if x < 1e-3 { 1.0 - x } else { (-x).exp() }
     }
@@ -238,11 +241,15 @@ mod tests {
         assert!(ewma.last().unwrap() > 45e6);
     }
 
+    /// Where the ticks begin again, after 19.5 hours, it is what it was, and is forgotten as fast as then.
     #[test]
-    fn times_a_day_apart_do_no_harm() {
+    fn an_estimate_is_forgotten_for_as_long_as_nobody_asks_but_a_minute_of_each_day() {
         let ewma = Ewma::new(0);
-        ewma.record(ms(50), ms(0), rate(), true);
-        ewma.record(ms(1), ms(86_400_000), rate(), true);
-        assert!(ewma.value(ms(86_400_001), rate()).unwrap() <= 50e6);
+        ewma.record(ms(5_000), ms(0), rate(), true);
+        let minutes = 1..7 * 24 * 60;
+        let told = minutes.filter(|minute| ewma.value(ms(minute * 60_000), rate()).unwrap() > 15e6).count();
+        assert!(told <= 9, "after {told} of the minutes of a week");
+        ewma.record(ms(1), ms(12 * 3_600_000), rate(), false);
+        near(ewma.value(ms(12 * 3_600_000), rate()), 1.0);
     }
 }
