@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -26,6 +27,7 @@ use crate::{
     sent::Unsent,
     shared::Shared,
     snapshot::{Member, Snapshot, Wish},
+    stats::Stats,
     tried::Tried,
 };
 
@@ -83,10 +85,13 @@ where
             snapshot.pick(&shared.policy, &wish, chance, &shared.fallbacks)
         });
         let Some((endpoint, service)) = picked else { return Self::search(shared, request, chance) };
-        let (stats, mut service) = (endpoint.stats(), service.clone());
+        let stats = endpoint.stats();
+        let permit = probes.then_some(Permit(stats));
+        let mut service = service.clone();
         // Nobody is there to be woken yet: a service that is not ready is asked again by the search.
         if let Poll::Ready(Ok(())) = service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             let sending = Sending::start(stats, started, probes);
+            mem::forget(permit);
             if tried.is_some_and(|tried| !tried.add(stats.serial())) {
                 shared.fallbacks.count(Marks::TRIED);
             }
@@ -95,9 +100,7 @@ where
             let future = within(span.as_deref(), || service.call(request));
             return Self { state: State::Calling { future, call: Some(sending.sent(0)) }, span };
         }
-        if probes {
-            stats.release_probe();
-        }
+        drop(permit);
         stats.lost();
         Self::search(shared, request, chance)
     }
@@ -181,6 +184,15 @@ where
         let search = handed_back(error, call.take())?;
         self.set(Self { state: State::Searching(Box::new(search)), span: None });
         self.poll_step(cx)
+    }
+}
+
+/// The permit of a half-open endpoint until the request is counted, given back even where its service panics.
+struct Permit<'a>(&'a Stats);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.release_probe();
     }
 }
 

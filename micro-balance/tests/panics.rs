@@ -25,11 +25,13 @@ use micro_balance::{
     failfast::FailfastLayer,
     health::{Check, Condition, HealthCheck},
     hedge::HedgeLayer,
+    limit::{Algorithm, LimitLayer, Sample},
     policy::{Load, Policy, Prequal, RoundRobin},
+    retry::{Budget, RetryLayer},
 };
 use support::{FAST, Fake, Mood, fakes, settle};
 use tokio::time::{sleep, timeout};
-use tower::{BoxError, Layer, ServiceExt, discover::Change, service_fn};
+use tower::{BoxError, Layer, Service, ServiceExt, discover::Change, service_fn};
 
 /// A future that panics.
 async fn broken<T>(why: &str) -> Result<T, BoxError> {
@@ -200,4 +202,149 @@ async fn who_would_never_hedge_need_not() {
     let hedge = HedgeLayer::after(Duration::MAX).layer(inner);
     assert!(timeout(HOUR, hedge.oneshot(http::Request::new(String::new()))).await.is_err(), "it still waits");
     assert_eq!(calls.load(Relaxed), 1);
+}
+
+/// Panics where it is told to.
+#[derive(Debug)]
+struct Brittle {
+    inner: Fake,
+    breaks: Arc<AtomicUsize>,
+}
+
+const NOWHERE: usize = 0;
+const CLONED: usize = 1;
+const ASKED: usize = 2;
+const CALLED: usize = 3;
+const AWAITED: usize = 4;
+
+impl Brittle {
+    fn new(fake: Fake) -> Self {
+        Self { inner: fake, breaks: Arc::default() }
+    }
+
+    fn at(&self, place: usize) {
+        assert!(self.breaks.load(Relaxed) != place, "the test wants a panic here");
+    }
+}
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        self.at(CLONED);
+        Self { inner: self.inner.clone(), breaks: self.breaks.clone() }
+    }
+}
+
+impl<Req: Send + 'static> Service<Req> for Brittle {
+    type Response = &'static str;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<&'static str, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.at(ASKED);
+        Service::<Req>::poll_ready(&mut self.inner, cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.at(CALLED);
+        let (answer, breaks) = (self.inner.call(request), self.breaks.clone());
+        Box::pin(async move {
+            assert!(breaks.load(Relaxed) != AWAITED, "the test wants a panic here");
+            answer.await
+        })
+    }
+}
+
+/// Makes a request in a task of its own, which panics take along.
+async fn spawned<S>(service: &S) -> bool
+where
+    S: Service<(), Future: Send> + Clone + Send + 'static,
+    S::Response: Send,
+    S::Error: Send,
+{
+    let mut service = service.clone();
+    let request = async move {
+        std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+        service.call(()).await
+    };
+    matches!(tokio::spawn(request).await, Ok(Ok(_)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_panics_while_it_tries_an_ejected_endpoint_leaves_it_to_the_next() {
+    for place in [CLONED, ASKED, CALLED, AWAITED] {
+        let ([a, b], _hand, changes) = fakes(["a", "b"], Mood::Fails(Duration::ZERO));
+        let brittle = Brittle::new(a.clone());
+        let breaks = brittle.breaks.clone();
+        let changes = changes.map(move |change| {
+            change.map(|change| match change {
+                Change::Insert("a", _) => Change::Insert("a", brittle.clone()),
+                Change::Insert(name, fake) => Change::Insert(name, Brittle::new(fake)),
+                Change::Remove(name) => Change::Remove(name),
+            })
+        });
+        let ejection = Ejection::default().consecutive_failures(1).base(Duration::from_secs(1));
+        let balance = Balance::builder(changes).policy(RoundRobin::starting_at(0)).ejection(ejection).build();
+        settle().await;
+        assert!(!spawned(&balance).await);
+        a.set(FAST);
+        b.set(FAST);
+        sleep(Duration::from_millis(1_010)).await;
+        let states =
+            || balance.endpoints().iter().map(|view| (view.state, view.in_flight)).collect::<Vec<_>>();
+        assert_eq!(states(), [(State::HalfOpen, 0), (State::Ready, 0)]);
+        breaks.store(place, Relaxed);
+        assert!(!spawned(&balance).await, "it panics in {place}");
+        breaks.store(NOWHERE, Relaxed);
+        for _ in 0..20 {
+            sleep(Duration::from_millis(500)).await;
+            assert!(spawned(&balance).await);
+        }
+        assert_eq!(states(), [(State::Ready, 0); 2], "after a panic in {place}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_panics_when_it_is_called_leaves_nothing_under_way_in_a_budget() {
+    let half = Budget::concurrent(50.0, 0).unwrap();
+    let layers = (
+        RetryLayer::new().budget(half.clone()),
+        HedgeLayer::after(Duration::from_millis(1)).budget(half.clone()),
+    );
+    let breaks = |_: http::Request<_>| -> std::future::Ready<Result<http::Response<String>, BoxError>> {
+        panic!("the test wants a panic here")
+    };
+    let request = || http::Request::new(String::new());
+    for _ in 0..4 {
+        let (retries, hedges) = (layers.0.layer(service_fn(breaks)), layers.1.layer(service_fn(breaks)));
+        assert!(tokio::spawn(retries.oneshot(request())).await.is_err());
+        assert!(tokio::spawn(hedges.oneshot(request())).await.is_err());
+    }
+    assert_eq!(half.balance(), 0, "half of none");
+}
+
+/// Learns nothing the first time.
+#[derive(Debug)]
+struct SlowToLearn(u32);
+
+impl Algorithm for SlowToLearn {
+    fn limit(&self) -> u32 {
+        10
+    }
+
+    fn update(&mut self, _: Sample) -> u32 {
+        self.0 += 1;
+        assert!(self.0 > 1, "the test wants a panic here");
+        20
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_algorithm_that_has_panicked_is_asked_again() {
+    let limit = LimitLayer::adaptive(SlowToLearn(0)).window(Duration::ZERO);
+    let service = limit.layer(Fake::new("a", FAST));
+    assert!(!spawned(&service).await);
+    for _ in 0..20 {
+        assert!(spawned(&service).await);
+    }
+    assert_eq!((limit.limit(), limit.in_flight()), (20, 0));
 }

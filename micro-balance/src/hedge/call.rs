@@ -43,6 +43,7 @@ pub(super) struct Plan<S, B> {
 
 impl<S, B> Call<S, B> {
     pub(super) fn new(config: Arc<Config>, began: Instant, kind: Kind, plan: Option<Plan<S, B>>) -> Self {
+        config.budget.deposit_at(began);
         Self { config, began, kind, plan, paid: 0, owed: false }
     }
 

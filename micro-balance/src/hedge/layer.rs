@@ -169,7 +169,6 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let began = Instant::now();
-        self.config.budget.deposit_at(began);
         let kind = Kind::of(&request);
         let delay = if kind.repeatable { self.config.delay(began) } else { None };
         let (mut parts, body) = request.into_parts();
@@ -180,8 +179,10 @@ where
             let tried = parts.extensions.get_or_insert_default::<Tried>().clone();
             Plan { service: self.inner.clone(), head, tried, replay, delay }
         });
+        // Before the service is called, which may panic: dropped, it is over for the budget.
+        let call = Call::new(self.config.clone(), began, kind, plan);
         // The readied service takes the first attempt; hedges go through a clone.
         let first = self.inner.call(Request::from_parts(parts, first));
-        ResponseFuture::new(first, delay, Call::new(self.config.clone(), began, kind, plan))
+        ResponseFuture::new(first, delay, call)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, TryLockError,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
@@ -95,8 +95,13 @@ impl Gate {
     }
 
     fn sample(&self, learner: &Mutex<Learner>, sample: Sample, now: Instant) {
-        // Of samples that come at the same moment one is enough.
-        let Ok(mut learner) = learner.try_lock() else { return };
+        let mut learner = match learner.try_lock() {
+            Ok(learner) => learner,
+            // Of samples that come at the same moment one is enough.
+            Err(TryLockError::WouldBlock) => return,
+            // An algorithm that has panicked once may do better.
+            Err(TryLockError::Poisoned(learner)) => learner.into_inner(),
+        };
         let Some(new) = learner.learn(sample, now) else { return };
         let old = self.limit.swap(new, Relaxed);
         if new > old {

@@ -90,13 +90,14 @@ where
         request: Request<B>,
     ) -> (Self, Request<ReplayBody<B>>) {
         let began = Instant::now();
-        config.budget.deposit_at(began);
         let kind = Kind::of(&request);
         let (mut parts, body) = request.into_parts();
         let head = Head::of(&parts, kind.grpc);
         let tried = parts.extensions.get_or_insert_default::<Tried>().clone();
         let replay = Replay::new(body, config.keep);
         let mut first = Request::from_parts(parts, replay.first());
+        // After what may panic in a body: whoever is noted is seen off.
+        config.budget.deposit_at(began);
         let call = Self {
             service,
             config,
