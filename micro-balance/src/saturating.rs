@@ -1,4 +1,4 @@
-//! Sums and products of times that no setting makes overflow.
+//! Sums and products of times, and parts, that no setting makes overflow.
 
 use std::time::Duration;
 
@@ -15,4 +15,9 @@ pub(crate) fn end(start: Instant, limit: Duration) -> Instant {
 /// `factor` times as long, to the nearest nanosecond; from zero to [`Duration::MAX`].
 pub(crate) fn scale(time: Duration, factor: f64) -> Duration {
     Duration::try_from_secs_f64((time.as_secs_f64() * factor).max(0.0)).unwrap_or(Duration::MAX)
+}
+
+/// `value` from `least` to `most`; the least where it is no number at all.
+pub(crate) fn within(value: f64, least: f64, most: f64) -> f64 {
+    value.clamp(least, most).max(least)
 }

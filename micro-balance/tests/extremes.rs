@@ -25,6 +25,7 @@ use micro_balance::{
     Balance, Ejection, FailurePercentage, Http, Latency, Reconnect, SuccessRate,
     eligible::{Priority, SlowStart, Subset},
     failfast::FailfastLayer,
+    health::HealthCheck,
     hedge::HedgeLayer,
     limit::{Aimd, Gradient, Gradient2, LimitLayer, Vegas},
     policy::{LeastRequest, OrcaWeighted, PeakEwma, PickFirst, Policy, Prequal, RoundRobin},
@@ -34,7 +35,7 @@ use micro_balance::{
     timeout::{IdleTimeoutLayer, TimeoutLayer},
 };
 use support::{Mood, fakes};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, ServiceExt, discover::ServiceList};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -289,4 +290,38 @@ async fn nobody_is_asked_without_rest_whatever_is_set() {
     while balance.clone().oneshot(()).await.is_ok() {}
     sleep(Duration::from_millis(100)).await;
     assert!((1..=300).contains(&probes.load(SeqCst)), "{probes:?} in a tenth of a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_no_number_is_the_least_there_is() {
+    let limits = [
+        LimitLayer::adaptive(Vegas::default().smoothing(f64::NAN)).window(Duration::ZERO),
+        LimitLayer::adaptive(Gradient2::default().smoothing(f64::NAN)).window(Duration::ZERO),
+        LimitLayer::adaptive(Gradient::default().percentile(f64::NAN)),
+    ];
+    for limit in limits {
+        let (began, service) = (limit.limit(), limit.layer(Answers));
+        calls(|request| service.clone().oneshot(request)).await;
+        assert!(limit.limit() >= began, "{limit:?}");
+    }
+    // A health check rests all the same.
+    let (asked, (_fakes, _hand, changes)) = (Arc::new(AtomicUsize::new(0)), fakes(["a"], Mood::Silent));
+    let counted = asked.clone();
+    let health = HealthCheck::default().interval(Duration::from_millis(100)).jitter(f64::NAN);
+    let _balance: Balance<_, ()> = Balance::builder(changes)
+        .health_check(health, move |_| {
+            counted.fetch_add(1, SeqCst);
+            std::future::ready(Ok(()))
+        })
+        .build();
+    sleep(Duration::from_secs(1)).await;
+    assert!((9..=11).contains(&asked.load(SeqCst)), "{asked:?} in a second");
+    // And a server that says when to come back is not asked before.
+    let busy = |_: Request<_>| {
+        std::future::ready(Response::builder().status(503).header("retry-after", "2").body(Text::default()))
+    };
+    let retry = RetryLayer::new().attempts(2).retry_after_jitter(f64::NAN);
+    let began = Instant::now();
+    retry.layer(tower::service_fn(busy)).oneshot(request(0)).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::standing::Standing;
-use crate::saturating::scale;
+use crate::saturating::{scale, within};
 
 /// When endpoints are asked, and how many answers it takes.
 ///
@@ -85,7 +85,7 @@ impl HealthCheck {
     /// By which part an interval is longer or shorter by chance, from 0 to 1; 0.1 unless given. Clients that
     /// started together must not ask together.
     pub fn jitter(mut self, part: f64) -> Self {
-        self.jitter = part.clamp(0.0, 1.0);
+        self.jitter = within(part, 0.0, 1.0);
         self
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::algorithm::{Algorithm, Sample};
+use crate::saturating::within;
 
 /// One more for each answer while at least half of the limit is used, a tenth less for each failure: TCP's
 /// rule, with the defaults of Netflix' concurrency-limits.
@@ -37,7 +38,7 @@ impl Aimd {
 
     /// What is left of the limit after a failure, within 0.5 to 1. 0.9 unless given.
     pub fn backoff_ratio(mut self, ratio: f64) -> Self {
-        self.ratio = ratio.clamp(0.5, 1.0);
+        self.ratio = within(ratio, 0.5, 1.0);
         self
     }
 

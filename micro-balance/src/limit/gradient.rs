@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     chance::Chance,
-    saturating::{end, scale},
+    saturating::{end, scale, within},
 };
 
 /// After so many windows in a row at the lowest limit the latency without load is measured anew: it may be wrong.
@@ -94,7 +94,7 @@ impl Gradient {
 
     /// Which of the latencies of a while counts, within 0 to 1. 0.5, their median, unless given.
     pub fn percentile(mut self, part: f64) -> Self {
-        self.percentile = part.clamp(0.0, 1.0);
+        self.percentile = within(part, 0.0, 1.0);
         self
     }
 
@@ -107,7 +107,7 @@ impl Gradient {
     /// The latency without load is that of so many `requests`, measured so often, up to a part `jitter` of that later.
     /// 50, 60 s and 0.15 unless given.
     pub fn probe(mut self, requests: u32, every: Duration, jitter: f64) -> Self {
-        self.probe = Probe::Measured { requests, every, jitter: jitter.clamp(0.0, 1.0) };
+        self.probe = Probe::Measured { requests, every, jitter: within(jitter, 0.0, 1.0) };
         self
     }
 

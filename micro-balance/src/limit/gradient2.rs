@@ -1,6 +1,7 @@
 //! Follows the ratio of usual to present latency.
 
 use super::algorithm::{Algorithm, Sample};
+use crate::saturating::within;
 
 /// Lowers the limit as far as answers take longer than in the long run, and leaves room for a small queue:
 /// Netflix' Gradient2, with its defaults.
@@ -47,7 +48,7 @@ impl Gradient2 {
 
     /// How much of a change is made at once, within 0 to 1. 0.2 unless given.
     pub fn smoothing(mut self, smoothing: f64) -> Self {
-        self.smoothing = smoothing.clamp(0.0, 1.0);
+        self.smoothing = within(smoothing, 0.0, 1.0);
         self
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::algorithm::{Algorithm, Sample};
-use crate::chance::Chance;
+use crate::{chance::Chance, saturating::within};
 
 /// Estimates how many requests wait from how much slower than the fastest answers are, and keeps that
 /// between `alpha` and `beta`: TCP Vegas, with the defaults of Netflix' concurrency-limits.
@@ -71,7 +71,7 @@ impl Vegas {
 
     /// How much of a change is made at once, within 0 to 1. 1 unless given.
     pub fn smoothing(mut self, smoothing: f64) -> Self {
-        self.smoothing = smoothing.clamp(0.0, 1.0);
+        self.smoothing = within(smoothing, 0.0, 1.0);
         self
     }
 

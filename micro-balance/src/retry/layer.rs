@@ -24,7 +24,7 @@ use super::{
     response::ResponseFuture,
     when::When,
 };
-use crate::chance::Chance;
+use crate::{chance::Chance, saturating::within};
 
 /// Wraps services in [`Retry`]. All services wrapped by one layer, or by its clones, share its budget.
 ///
@@ -109,7 +109,7 @@ impl RetryLayer {
     /// Waits up to this part longer than a `Retry-After` says, by chance, that not all who were told the same are back at the
     /// same time; nothing unless given, and at most as long again. Envoy has 0.5. What gRPC says is waited for exactly.
     pub fn retry_after_jitter(mut self, part: f64) -> Self {
-        self.config.retry_after_jitter = part.clamp(0.0, 1.0);
+        self.config.retry_after_jitter = within(part, 0.0, 1.0);
         self
     }
 
