@@ -59,6 +59,10 @@ impl Announce {
     /// Announces the service from now on, on a task of its own. Returns after the first try, even if the registry
     /// could not be reached: the server can serve, and the task goes on trying.
     ///
+    /// An id is one process's. Where another one announces an endpoint of the same service and id at another address the
+    /// two replace each other's record, and either warns in the log, once, with the id and both addresses: in `file:`,
+    /// etcd, a bucket of NATS and at an agent of Consul when it renews, over NATS and multicast DNS when it hears of it.
+    ///
     /// # Errors
     ///
     /// When trying again is no use: the record breaks a rule, or the registry takes no announcements.

@@ -92,6 +92,8 @@ mod packed;
 mod pem;
 #[cfg(any(test, fuzzing))]
 pub mod probe;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "file", feature = "mdns", feature = "nats"))]
+mod rival;
 #[cfg(any(feature = "mdns", feature = "nats"))]
 mod said;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]

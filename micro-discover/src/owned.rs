@@ -10,6 +10,7 @@ use crate::beliefs::{is_gone, is_same};
 use crate::endless::YEAR;
 use crate::merge::{merge, split};
 use crate::record::{EndpointId, Service};
+use crate::rival::Rivals;
 use crate::said::{Gone, Said};
 
 /// The endpoints of this process by service and id.
@@ -17,7 +18,9 @@ use crate::said::{Gone, Said};
 pub(crate) struct Table {
     /// Tells our own words from those of others.
     pub(crate) owner: String,
+    backend: &'static str,
     leases: Mutex<BTreeMap<(String, EndpointId), Lease>>,
+    rivals: Rivals,
 }
 
 #[derive(Debug)]
@@ -31,8 +34,9 @@ struct Lease {
 const NO_PANIC: &str = "nothing under this lock can panic";
 
 impl Table {
-    pub(crate) fn new() -> Self {
-        Self { owner: format!("{:016x}", fastrand::u64(..)), leases: Mutex::default() }
+    pub(crate) fn new(backend: &'static str) -> Self {
+        let owner = format!("{:016x}", fastrand::u64(..));
+        Self { owner, backend, leases: Mutex::default(), rivals: Rivals::default() }
     }
 
     pub(crate) fn put(&self, service: &Service, ttl: Duration) {
@@ -45,6 +49,7 @@ impl Table {
     }
 
     pub(crate) fn forget(&self, service: &Service) {
+        self.rivals.part(service);
         let mut leases = self.leases.lock().expect(NO_PANIC);
         for record in split(service) {
             let key = (record.name.clone(), record.endpoints[0].id.clone());
@@ -75,7 +80,9 @@ impl Table {
         if said.owner.as_ref() != Some(&self.owner) {
             let mut leases = self.leases.lock().expect(NO_PANIC);
             for endpoint in &said.service.endpoints {
-                leases.remove(&(said.service.name.clone(), endpoint.id.clone()));
+                if let Some(ours) = leases.remove(&(said.service.name.clone(), endpoint.id.clone())) {
+                    self.rivals.meet(self.backend, &ours.record, &said.service);
+                }
             }
         }
     }

@@ -5,16 +5,18 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use http::StatusCode;
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::agents::{Answer, Trouble, escape};
+use super::BACKEND;
+use super::agents::{Trouble, escape};
 use super::catalog::{Catalog, Registered};
+use super::ids::id_of;
 use super::tags;
 use crate::gomicro::written;
 use crate::merge::split;
 use crate::record::{Endpoint, Service};
+use crate::rival::Rivals;
 
 /// What the agent does to see whether an endpoint is well.
 #[derive(Debug)]
@@ -27,7 +29,16 @@ pub(super) enum Probe {
 #[derive(Debug)]
 pub(super) struct Checks {
     probe: Option<Probe>,
-    registered: Mutex<BTreeMap<String, (Service, Duration)>>,
+    registered: Mutex<BTreeMap<String, Registration>>,
+    rivals: Rivals,
+}
+
+/// A record of one endpoint as it was registered, for how long, and when the agent was last asked whether it is still that.
+#[derive(Debug)]
+struct Registration {
+    record: Service,
+    ttl: Duration,
+    looked: Instant,
 }
 
 /// How long the agent may take to tell its servers.
@@ -36,7 +47,7 @@ const NO_PANIC: &str = "nothing under this lock can panic";
 
 impl Checks {
     pub(super) fn new(probe: Option<Probe>) -> Self {
-        Self { probe, registered: Mutex::default() }
+        Self { probe, registered: Mutex::default(), rivals: Rivals::default() }
     }
 
     pub(super) async fn put(
@@ -48,34 +59,69 @@ impl Checks {
         let mut fresh = Vec::new();
         for record in split(service) {
             let id = id_of(&record.name, &record.endpoints[0].id);
-            let known = self.registered.lock().expect(NO_PANIC).get(&id) == Some(&(record.clone(), ttl));
-            if known && self.renewed(catalog, &id, ttl).await? {
+            if self.is_known(&id, &record, ttl) && self.renewed(catalog, &id, &record, ttl).await? {
                 continue;
             }
             let body = self.registration(&id, &record, ttl).to_string().into_bytes();
             catalog.agents().write("/v1/agent/service/register?replace-existing-checks=true", body).await?;
-            self.registered.lock().expect(NO_PANIC).insert(id, (record.clone(), ttl));
+            let registration = Registration { record: record.clone(), ttl, looked: Instant::now() };
+            self.registered.lock().expect(NO_PANIC).insert(id, registration);
             fresh.push(record);
         }
         settle(catalog, service, |set| fresh.iter().all(|record| holds(set, record))).await;
         Ok(())
     }
 
+    /// Whether it was registered like that.
+    fn is_known(&self, id: &str, record: &Service, ttl: Duration) -> bool {
+        let registered = self.registered.lock().expect(NO_PANIC);
+        registered.get(id).is_some_and(|known| known.record == *record && known.ttl == ttl)
+    }
+
     /// Whether the agent still knows this endpoint, and believes in it for another TTL.
-    async fn renewed(&self, catalog: &Catalog, id: &str, ttl: Duration) -> Result<bool, Trouble> {
+    async fn renewed(
+        &self,
+        catalog: &Catalog,
+        id: &str,
+        record: &Service,
+        ttl: Duration,
+    ) -> Result<bool, Trouble> {
         let renewed = if ttl.is_zero() || self.probe.is_some() {
-            let path = format!("/v1/agent/service/{}?", escape(id));
-            catalog.agents().own(&path).await.map(|Answer { said: IgnoredAny, .. }| ())
+            self.is_ours(catalog, id, record).await
+        } else if self.is_due(id, ttl) && matches!(self.is_ours(catalog, id, record).await, Ok(false)) {
+            // Its check has the name of ours, which would pass for as long as we live, whatever becomes of whose it is.
+            Ok(false)
         } else {
             let check = escape(&self.check_id(id));
-            catalog.agents().write(&format!("/v1/agent/check/pass/{check}?"), Vec::new()).await
+            let passed = catalog.agents().write(&format!("/v1/agent/check/pass/{check}?"), Vec::new()).await;
+            passed.map(|()| true)
         };
         match renewed {
-            Ok(()) => Ok(true),
             // Consul says 404 or, before 1.13, 500 for a check it does not know.
             Err(Trouble::Refused { status, reason, .. }) if forgot(status, &reason) => Ok(false),
-            Err(trouble) => Err(trouble),
+            answered => answered,
         }
+    }
+
+    /// Whether it is time to look whose the endpoint is: a check that passes does not tell. Once a TTL is enough.
+    fn is_due(&self, id: &str, ttl: Duration) -> bool {
+        let mut registered = self.registered.lock().expect(NO_PANIC);
+        let Some(known) = registered.get_mut(id).filter(|known| known.looked.elapsed() >= ttl) else {
+            return false;
+        };
+        known.looked = Instant::now();
+        true
+    }
+
+    /// Whether what the agent has is at the address that we gave it: nobody has registered another one since.
+    async fn is_ours(&self, catalog: &Catalog, id: &str, record: &Service) -> Result<bool, Trouble> {
+        let path = format!("/v1/agent/service/{}?", escape(id));
+        let found = catalog.agents().own::<Registered>(&path).await?.said.record("");
+        let theirs = found.filter(|found| found.endpoints[0].address != record.endpoints[0].address);
+        if let Some(theirs) = &theirs {
+            self.rivals.meet(BACKEND, record, theirs);
+        }
+        Ok(theirs.is_none())
     }
 
     fn registration(&self, id: &str, record: &Service, ttl: Duration) -> Value {
@@ -132,6 +178,7 @@ impl Checks {
 
     /// Deregisters the endpoints that are still as `service` says.
     pub(super) async fn remove(&self, catalog: &Catalog, service: &Service) -> Result<(), Trouble> {
+        self.rivals.part(service);
         let mut gone = Vec::new();
         for record in split(service) {
             let id = id_of(&record.name, &record.endpoints[0].id);
@@ -146,7 +193,7 @@ impl Checks {
                 .lock()
                 .expect(NO_PANIC)
                 .remove(&id)
-                .is_some_and(|(r, _)| is_same(&r, &record));
+                .is_some_and(|known| is_same(&known.record, &record));
             // What we have put there ourselves goes, even if the agent asked now says that it has never heard of it.
             if found.as_ref().map_or(ours, |found| is_same(found, &record)) {
                 deregister(catalog, &path).await?;
@@ -199,42 +246,6 @@ fn forgot(status: StatusCode, reason: &str) -> bool {
         || reason.contains("Unknown check")
 }
 
-/// An agent's id for an endpoint: its own, as with go-micro, where it names its service and no other can have it. Else one
-/// that is put together: two services may use one endpoint id, Consul's index knows no upper case, and who reads paths
-/// without decoding them finds nothing to decode in plain names.
-fn id_of(service: &str, endpoint: &str) -> String {
-    if named_by(endpoint) == Some(service) && !endpoint.contains(|c: char| c.is_uppercase() || c == '~') {
-        return endpoint.to_owned();
-    }
-    let mut id = String::new();
-    for (n, name) in [service, endpoint].into_iter().enumerate() {
-        if n > 0 {
-            id.push_str("~.");
-        }
-        for c in name.chars() {
-            if c.is_uppercase() || c == '~' {
-                id.push('~');
-            }
-            id.extend(c.to_lowercase());
-        }
-    }
-    id
-}
-
-/// The one service whose endpoints may be called so: `greeter` of `greeter-1`, or of `greeter-` and a UUID.
-fn named_by(endpoint: &str) -> Option<&str> {
-    let uuid = endpoint.len().checked_sub(UUID.iter().sum::<usize>() + UUID.len()).and_then(|at| {
-        let (service, id) = endpoint.split_at_checked(at)?;
-        let parts = id.strip_prefix('-')?.split('-');
-        let hex = id.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
-        (hex && parts.map(str::len).eq(UUID)).then_some(service)
-    });
-    uuid.or_else(|| endpoint.rsplit_once('-').map(|(service, _)| service))
-}
-
-/// How many digits stand between the dashes of a UUID.
-const UUID: [usize; 5] = [8, 4, 4, 4, 12];
-
 /// The labels that Consul takes as they are; all of them are in the tags.
 fn meta(endpoint: &Endpoint) -> BTreeMap<&String, &String> {
     let plain = |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
@@ -247,25 +258,4 @@ fn meta(endpoint: &Endpoint) -> BTreeMap<&String, &String> {
 /// A duration as Go reads it.
 fn go(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_that_names_its_service_is_kept_and_no_two_endpoints_share_one() {
-        let uuid = "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d";
-        for (service, endpoint) in
-            [("greeter", "greeter-1".to_owned()), ("go.micro.srv-a", format!("go.micro.srv-a-{uuid}"))]
-        {
-            assert_eq!(id_of(service, &endpoint), endpoint);
-        }
-        let services = ["a", "a-b", "a-b-1", "A", "a-0a1b2c3d", "é", &format!("a-{}", &uuid[..23])];
-        let ids = ["a-b-1", "a-1", "A-1", "-1", "a-", "é-1", "a-b-~.", uuid, &format!("a-{uuid}")];
-        let pairs = services.iter().flat_map(|service| ids.iter().map(move |id| id_of(service, id)));
-        let distinct: std::collections::BTreeSet<_> = pairs.collect();
-        assert_eq!(distinct.len(), services.len() * ids.len(), "{distinct:?}");
-        assert!(distinct.iter().all(|id| id.to_lowercase() == *id));
-    }
 }

@@ -12,20 +12,22 @@ use super::members::{Members, Trouble};
 use super::rpc::Client;
 
 use super::wire::{
-    Compare, DeleteRequest, Equal, GrantRequest, GrantResponse, KeepAliveResponse, LeaseRequest, Op,
-    PutRequest, RangeRequest, RequestOp, RevokeResponse, TxnRequest, TxnResponse,
+    Compare, DeleteRequest, Equal, GrantRequest, GrantResponse, KeepAliveResponse, KeyValue, LeaseRequest,
+    Op, PutRequest, RangeRequest, RequestOp, RevokeResponse, TxnRequest, TxnResponse,
 };
 use crate::gomicro;
 use crate::invalid::Invalid;
 use crate::merge::split;
 use crate::record::Service;
 use crate::registry::Error;
+use crate::rival::Rivals;
 
 /// What this process has put, by its key.
 #[derive(Debug)]
 pub(super) struct Leases {
     held: Mutex<BTreeMap<String, Held>>,
     layout: Layout,
+    rivals: Rivals,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ type Wanted = (String, Vec<u8>);
 
 impl Leases {
     pub(super) fn new(layout: Layout) -> Self {
-        Self { held: Mutex::default(), layout }
+        Self { held: Mutex::default(), layout, rivals: Rivals::default() }
     }
 
     /// Puts the endpoints of `service`, or renews the lease they are on.
@@ -102,16 +104,14 @@ impl Leases {
     /// Puts what is not as wanted, and those that are asked after with it. Where all is, it writes nothing and sends no values.
     async fn ensure(&self, members: &Members, wanted: &[Wanted], lease: Lease) -> Result<(), Trouble> {
         for wanted in wanted.chunks(KEYS_AT_ONCE) {
-            let there = match self.as_put(wanted) {
-                Some(compare) => {
-                    let txn = TxnRequest { compare, ..TxnRequest::default() };
-                    members.say::<_, TxnResponse>(TXN, &txn).await?.succeeded
+            if let Some(compare) = self.as_put(wanted) {
+                let txn = TxnRequest { compare, ..TxnRequest::default() };
+                if members.say::<_, TxnResponse>(TXN, &txn).await?.succeeded {
+                    continue;
                 }
-                None => false,
-            };
-            if !there {
-                self.place(members, wanted, lease).await?;
+                self.meet(members, wanted).await;
             }
+            self.place(members, wanted, lease).await?;
         }
         Ok(())
     }
@@ -126,6 +126,18 @@ impl Leases {
             compare.extend(equal.map(|equal| Compare::new(key.as_str(), equal)));
         }
         Some(compare)
+    }
+
+    /// Looks who has put what is not as we have put it. Where that cannot be read it is not said, and put all the same.
+    async fn meet(&self, members: &Members, wanted: &[Wanted]) {
+        let Ok(found) = read(members, wanted.iter().map(|(key, _)| key)).await else { return };
+        let values: BTreeMap<&[u8], &Wanted> = wanted.iter().map(|it| (it.0.as_bytes(), it)).collect();
+        for kv in found.into_iter().filter(|kv| values.get(&*kv.key).is_some_and(|it| it.1 != *kv.value)) {
+            if let (Ok(ours), Ok(theirs)) = (gomicro::decode(&values[&*kv.key].1), gomicro::decode(&kv.value))
+            {
+                self.rivals.meet(BACKEND, &ours, &theirs);
+            }
+        }
     }
 
     /// Puts these on the lease, and gives back those that nothing hangs on any more.
@@ -164,6 +176,7 @@ impl Leases {
 
     /// Deletes the endpoints that are still as `service` says.
     pub(super) async fn remove(&self, members: &Members, service: &Service) -> Result<(), Error> {
+        self.rivals.part(service);
         let keys: Vec<_> = service.endpoints.iter().map(|e| self.layout.key(&service.name, &e.id)).collect();
         for keys in keys.chunks(KEYS_AT_ONCE) {
             delete(members, keys, service).await.map_err(|trouble| trouble.cannot("withdraw", members))?;
@@ -223,17 +236,22 @@ fn at_once(wanted: &[Wanted]) -> usize {
     wanted.iter().take(KEYS_AT_ONCE).take_while(fits).count().max(1)
 }
 
-/// Deletes those of `keys` that hold an endpoint of `service` unchanged, even while others write.
-async fn delete(members: &Members, keys: &[String], service: &Service) -> Result<(), Trouble> {
+/// What stands under these keys.
+async fn read(members: &Members, keys: impl Iterator<Item = &String>) -> Result<Vec<KeyValue>, Trouble> {
     let read = |key: &String| {
         let key = key.clone().into_bytes();
         RequestOp::from(Op::Range(RangeRequest { key, ..RangeRequest::default() }))
     };
-    let read = TxnRequest { success: keys.iter().map(read).collect(), ..TxnRequest::default() };
+    let read = TxnRequest { success: keys.map(read).collect(), ..TxnRequest::default() };
+    let answer: TxnResponse = members.say(TXN, &read).await?;
+    let ranges = answer.responses.into_iter().filter_map(|response| response.range);
+    Ok(ranges.flat_map(|range| range.kvs).collect())
+}
+
+/// Deletes those of `keys` that hold an endpoint of `service` unchanged, even while others write.
+async fn delete(members: &Members, keys: &[String], service: &Service) -> Result<(), Trouble> {
     loop {
-        let answer: TxnResponse = members.say(TXN, &read).await?;
-        let found =
-            answer.responses.into_iter().filter_map(|response| response.range).flat_map(|range| range.kvs);
+        let found = read(members, keys.iter()).await?.into_iter();
         let delete_unchanged = found.filter(|kv| is_of(&kv.value, service)).map(|kv| {
             let unchanged = Compare::new(kv.key.clone(), Equal::ModRevision(kv.mod_revision));
             let delete = Op::Delete(DeleteRequest { key: kv.key.into() }).into();

@@ -67,16 +67,17 @@ pub(super) fn read(dir: &Path, name: &str) -> Result<Lease, Invalid> {
 
 /// Puts `json` in place of `name` at once: a reader finds the old record or the new one, never half of either.
 ///
-/// `durable` waits until it would survive a power cut. A record that expires need not: whoever wrote it is gone
+/// Answers how it looks now. `durable` waits until it would survive a power cut. A record that expires need not: whoever wrote it is gone
 /// after one, too. On a full disk a record that exists is written in place, so live endpoints stay.
-pub(super) fn replace(dir: &Path, name: &str, json: &[u8], durable: bool) -> io::Result<()> {
+pub(super) fn replace(dir: &Path, name: &str, json: &[u8], durable: bool) -> io::Result<Print> {
     let temporary = dir.join(format!(".{name}.{}-{:x}.tmp", std::process::id(), fastrand::u64(..)));
     let written = create(&temporary).and_then(|mut file| {
         file.write_all(json)?;
         if durable {
             file.sync_all()?;
         }
-        fs::rename(&temporary, dir.join(name))
+        fs::rename(&temporary, dir.join(name))?;
+        Ok(Print::of(&file.metadata()?))
     });
     if written.is_err() {
         // What cannot be removed now is removed by whoever looks later.
@@ -89,10 +90,11 @@ pub(super) fn replace(dir: &Path, name: &str, json: &[u8], durable: bool) -> io:
 }
 
 /// Renews a record in the room it has. A reader may find it half done, ignores that, and looks again when it is.
-fn overwrite(path: &Path, json: &[u8]) -> io::Result<()> {
+fn overwrite(path: &Path, json: &[u8]) -> io::Result<Print> {
     let mut file = OpenOptions::new().write(true).open(path)?;
     file.write_all(json)?;
-    file.set_len(json.len() as u64)
+    file.set_len(json.len() as u64)?;
+    Ok(Print::of(&file.metadata()?))
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -1,17 +1,18 @@
 //! The directory and what is known of it, for everyone in this process who uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cache::Cache;
-use super::disk;
+use super::disk::{self, Print};
 use super::lease::{Lease, Stamp, boot};
 use super::place::Place;
 use crate::merge::{merge, split};
 use crate::record::Service;
 use crate::registry::Error;
+use crate::rival::Rivals;
 
 /// All of these calls block.
 #[derive(Debug)]
@@ -19,6 +20,9 @@ pub(super) struct Store {
     pub(super) place: Place,
     boot: String,
     known: Mutex<Known>,
+    /// How the files that this process has put looked then, by name.
+    put: Mutex<HashMap<String, Print>>,
+    rivals: Rivals,
 }
 
 #[derive(Debug, Default)]
@@ -47,13 +51,22 @@ pub(super) const BACKEND: &str = "file";
 
 impl Store {
     pub(super) fn new(place: Place) -> Self {
-        Self { place, boot: boot(), known: Mutex::default() }
+        Self {
+            place,
+            boot: boot(),
+            known: Mutex::default(),
+            put: Mutex::default(),
+            rivals: Rivals::default(),
+        }
     }
 
     /// Writes one file per endpoint.
     pub(super) fn put(&self, service: &Service, ttl: Duration) -> Result<(), Error> {
         for record in split(service) {
-            self.write(&Lease::live(record, ttl, Stamp::now(&self.boot)), ttl.is_zero())?;
+            let lease = Lease::live(record, ttl, Stamp::now(&self.boot));
+            self.meet(&lease);
+            let print = self.write(&lease, ttl.is_zero())?;
+            self.prints().insert(lease.file_name(), print);
         }
         let due = self.with(|known| known.cache.updated().is_none_or(|updated| updated.elapsed() > SWEEP));
         if due {
@@ -62,13 +75,28 @@ impl Store {
         Ok(())
     }
 
+    /// Looks whether somebody else has replaced what this process had put for an endpoint.
+    fn meet(&self, ours: &Lease) {
+        let (dir, name) = (&self.place.dir, ours.file_name());
+        let before = self.prints().get(&name).copied();
+        if before.is_some()
+            && disk::print(dir, &name).is_some_and(|now| Some(now) != before)
+            && let Ok(theirs) = disk::read(dir, &name)
+            && !theirs.withdrawn
+        {
+            self.rivals.meet(BACKEND, &ours.service, &theirs.service);
+        }
+    }
+
     /// Replaces the files that are still as announced by a farewell, which whoever looks removes later.
     pub(super) fn remove(&self, service: &Service) -> Result<(), Error> {
+        self.rivals.part(service);
         for record in split(service) {
             let (version, address) = (record.version.clone(), record.endpoints[0].address.clone());
             let farewell = Lease::withdrawn(record, Stamp::now(&self.boot));
             let name = farewell.file_name();
             let dir = &self.place.dir;
+            self.prints().remove(&name);
             if disk::print(dir, &name).is_none() {
                 continue;
             }
@@ -85,7 +113,7 @@ impl Store {
         Ok(())
     }
 
-    fn write(&self, lease: &Lease, durable: bool) -> Result<(), Error> {
+    fn write(&self, lease: &Lease, durable: bool) -> Result<Print, Error> {
         let json = lease.encode().map_err(|what| Error::Invalid { backend: BACKEND, what })?;
         let replace = || {
             self.place.ensure()?;
@@ -137,9 +165,13 @@ impl Store {
         Error::Unavailable { backend: BACKEND, what, source: error.into() }
     }
 
+    fn prints(&self) -> MutexGuard<'_, HashMap<String, Print>> {
+        self.put.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn with<R>(&self, f: impl FnOnce(&mut Known) -> R) -> R {
         // A reader that panicked left at worst an old cache behind.
-        f(&mut self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        f(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

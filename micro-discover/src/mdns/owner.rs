@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::sleep;
 
+use super::BACKEND;
 use super::hosts::Hosts;
 use super::names::Domain;
 use super::packet::{self, Asked, Heard, Packet};
@@ -46,7 +47,7 @@ pub(super) struct News {
 
 impl Owner {
     pub(super) fn new((told, heard): (Domain, Vec<Domain>)) -> Self {
-        let (table, hosts, news) = (Table::new(), Hosts::default(), broadcast::Sender::new(BACKLOG));
+        let (table, hosts, news) = (Table::new(BACKEND), Hosts::default(), broadcast::Sender::new(BACKLOG));
         Self { told, heard, table, hosts, news }
     }
 

@@ -6,6 +6,7 @@
 
 mod broom;
 mod entries;
+mod puts;
 mod unreadable;
 
 use std::fmt;
@@ -22,16 +23,16 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use self::broom::Broom;
 use self::entries::{Watcher, key, read};
+use self::puts::Puts;
 use super::invalid;
 use super::link::{ANSWER, Link, Trouble};
 use crate::beliefs::{Beliefs, Memory, is_same};
 use crate::follow::sets;
-use crate::gomicro::{decode_said, encode_said};
+use crate::gomicro::decode_said;
 use crate::invalid::{Invalid, quoted};
 use crate::merge::split;
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry, check_announced};
-use crate::said::Said;
 use crate::url::Url;
 
 /// A registry in a JetStream bucket, which is made if it is not there. Clones share their connection.
@@ -48,6 +49,7 @@ struct Shared {
     replicas: usize,
     memory: Memory,
     broom: Broom,
+    puts: Puts,
 }
 
 const BUCKET: &str = "micro-registry";
@@ -71,8 +73,8 @@ impl NatsBucket {
 
     fn with(link: Link, bucket: &str, replicas: usize) -> Self {
         let bucket = bucket.to_owned();
-        let (memory, broom) = (Memory::default(), Broom::default());
-        Self { shared: Arc::new(Shared { link, bucket, replicas, memory, broom }) }
+        let (memory, broom, puts) = (Memory::default(), Broom::default(), Puts::default());
+        Self { shared: Arc::new(Shared { link, bucket, replicas, memory, broom, puts }) }
     }
 
     async fn found(&self, name: Option<&str>) -> Result<Vec<Service>, Error> {
@@ -130,15 +132,12 @@ impl Shared {
     async fn put(&self, service: &Service, ttl: Duration) -> Result<(), Trouble> {
         let (_, store) = &self.store().await?;
         let ttl = (!ttl.is_zero()).then_some(ttl);
-        let put = |record: Service| async move {
-            let key = key(&record.name, &record.endpoints[0].id);
-            let value = encode_said(&Said { service: record, ttl, owner: None });
-            store.put(key, value.into()).await.map(drop).map_err(Trouble::refused)
-        };
+        let put = |record| self.puts.put(store, record, ttl);
         stream::iter(split(service)).map(put).buffer_unordered(WIDTH).try_collect().await
     }
 
     async fn remove(&self, service: &Service) -> Result<(), Trouble> {
+        self.puts.forget(service);
         match self.remove_once(service).await {
             // It may have been lost over what is there instead.
             Err(_) if unreadable::remove(self, Some(&service.name)).await => self.remove_once(service).await,

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::BACKEND;
 use super::link::{Link, Trouble, round_trip};
 use super::wire::{Change, Question, Subjects, change, in_pieces, publish, read_change, read_question, room};
 use crate::owned::Table;
@@ -26,7 +27,7 @@ pub(super) struct Owned {
 
 impl Owned {
     pub(super) fn new(link: Arc<Link>) -> Self {
-        Self { link, table: Arc::new(Table::new()), answering: Mutex::default() }
+        Self { link, table: Arc::new(Table::new(BACKEND)), answering: Mutex::default() }
     }
 
     /// Answers for the endpoints of `service` from now on, and tells everyone.
