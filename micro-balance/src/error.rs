@@ -1,8 +1,8 @@
 //! Why a balancer could not give a request to anybody.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use crate::sent::NotSent;
+use crate::{cause::causes, sent::NotSent};
 
 /// Discovery knows of no endpoint of the service, or has not said of any in time.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -116,8 +116,7 @@ impl fmt::Display for Why<'_> {
 }
 
 /// Why an attempt failed, with all causes on one line. That it sent nothing is what the request says that waits for it.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    let words = causes.filter(|cause| !cause.is::<NotSent>()).map(ToString::to_string);
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let words = causes(error).filter(|cause| !cause.is::<NotSent>()).map(ToString::to_string);
     words.collect::<Vec<_>>().join(": ")
 }

@@ -12,6 +12,8 @@ use std::{
 
 use tower::BoxError;
 
+use crate::cause::cause;
+
 /// A request handed back by an endpoint that sent nothing of it, with the reason.
 ///
 /// The mutex makes the error [`Sync`], as a [`BoxError`] must be, for requests whose body is not; it is
@@ -101,8 +103,7 @@ impl NotSent {
 
     /// The mark on `error`, or on a cause of it.
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        let mut causes = std::iter::successors(Some(error), |&error| error.source());
-        causes.find_map(|error| error.downcast_ref())
+        cause(error)
     }
 }
 

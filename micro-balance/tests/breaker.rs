@@ -10,6 +10,7 @@ use http::Request;
 use micro_balance::{
     Balance, NotSent, Overloaded, Unsent,
     breaker::{BreakerLayer, Rate, State},
+    cause,
     policy::RoundRobin,
     retry::{Backoff, Jitter, RetryLayer},
 };
@@ -28,8 +29,7 @@ fn after(failures: u32) -> BreakerLayer {
 }
 
 fn is_turned_away(error: &BoxError) -> bool {
-    let causes = std::iter::successors(Some(&**error as &(dyn std::error::Error + 'static)), |e| e.source());
-    NotSent::is(error.as_ref()) && causes.into_iter().any(|cause| cause.is::<Overloaded>())
+    NotSent::is(error.as_ref()) && cause::<Overloaded>(error.as_ref()).is_some()
 }
 
 #[tokio::test(start_paused = true)]

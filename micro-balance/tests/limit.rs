@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod scripted;
+mod support;
 
 use std::{
     pin::Pin,
@@ -14,12 +15,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::StreamExt;
 use http::Request;
 use http_body_util::BodyExt;
 use micro_balance::{
-    Http, NotSent, Overloaded, Unsent,
+    Balance, Http, NotSent, Overloaded, Unsent, cause,
     failfast::FailfastLayer,
     limit::{Aimd, Algorithm, Gradient, Gradient2, LimitLayer, Sample, Vegas},
+    policy::RoundRobin,
     retry::RetryLayer,
     throttle::ThrottleLayer,
 };
@@ -30,7 +33,7 @@ use tokio::{
     time::{Instant, advance, sleep},
 };
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
-use tower::{BoxError, ServiceExt};
+use tower::{BoxError, ServiceExt, discover::Change};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -50,14 +53,31 @@ where
 
 fn overloaded(error: &BoxError) -> String {
     assert!(NotSent::is(error.as_ref()));
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
-    while let Some(error) = cause {
-        if error.is::<Overloaded>() {
-            return error.to_string();
-        }
-        cause = error.source();
+    cause::<Overloaded>(error.as_ref()).unwrap().to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waited_for_a_place_at_an_endpoint_that_was_lost_meanwhile_goes_elsewhere() {
+    let ([a, b], _hand, changes) = support::fakes(["a", "b"], support::Mood::Answers(10 * MS));
+    let changes = changes.map(|change| {
+        change.map(|change| match change {
+            // Each has a limit of its own.
+            Change::Insert(name, fake) => {
+                Change::Insert(name, LimitLayer::new(1).queue(9, 1000 * MS).layer(fake))
+            }
+            Change::Remove(name) => Change::Remove(name),
+        })
+    });
+    let balance = Balance::builder(changes).policy(RoundRobin::starting_at(0)).build();
+    sleep(5 * MS).await;
+    let requests: Vec<_> = (0..4).map(|_| tokio::spawn(balance.clone().oneshot(()))).collect();
+    sleep(5 * MS).await;
+    a.set(support::Mood::Refuses);
+    let mut answers = Vec::new();
+    for request in requests {
+        answers.push(request.await.unwrap().unwrap());
     }
-    panic!("not turned away: {error}")
+    assert_eq!((answers, b.calls()), (vec!["a", "b", "b", "b"], 3));
 }
 
 #[tokio::test(start_paused = true)]

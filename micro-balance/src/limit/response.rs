@@ -128,8 +128,11 @@ where
         if let Turn::Come(permit) = &mut self.turn
             && let Poll::Ready(ready) = self.service.poll_ready(cx)
         {
-            ready.map_err(Into::into)?;
             let request = self.request.take().expect("it leaves once");
+            if let Err(error) = ready {
+                // It never left: another endpoint may take it.
+                return Poll::Ready(Err(Unsent::new(request, error).into()));
+            }
             let permit = permit.take().expect("it leaves with the request");
             return Poll::Ready(Ok((self.service.call(request), permit)));
         }

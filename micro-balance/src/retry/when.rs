@@ -1,14 +1,12 @@
 //! Decides whether an attempt failed in a way that another may mend.
 
-use std::{
-    error::Error,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use tower::BoxError;
 
 use crate::{
+    cause::cause,
     classify::{Outcome, Pushback, grpc_status, is_grpc, retry_after},
     error::{NoEndpoints, NotReady},
     overload::Overloaded,
@@ -124,7 +122,8 @@ impl When {
         // The balancer has waited for an endpoint already, as long as it may; and what was turned away for
         // the good of others would be turned away again.
         let error = error.as_ref();
-        if has::<NoEndpoints>(error) || has::<NotReady>(error) || has::<Overloaded>(error) {
+        let overloaded = cause::<Overloaded>(error).is_some();
+        if overloaded || cause::<NoEndpoints>(error).is_some() || cause::<NotReady>(error).is_some() {
             Verdict::Failure
         } else {
             match NotSent::find(error) {
@@ -170,11 +169,6 @@ impl Kind {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         Self { grpc: is_grpc(request.headers()), repeatable: Repeatable::is(request) }
     }
-}
-
-/// Whether `error`, or a cause of it, is an `E`.
-fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source()).any(<dyn Error>::is::<E>)
 }
 
 /// What to do about the end of an attempt.
