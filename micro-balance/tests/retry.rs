@@ -175,6 +175,48 @@ async fn an_answer_may_be_told_from_others_by_more_than_its_status() {
     }
 }
 
+/// The rows of Envoy's tests of its retry state on answers: what is told to repeat, the answer, and whether it is.
+#[tokio::test(start_paused = true)]
+async fn answers_are_repeated_as_envoy_repeats_them() {
+    let statuses = |statuses: &[u16]| {
+        let statuses = statuses.iter().map(|status| StatusCode::from_u16(*status).unwrap());
+        statuses.fold(When::never(), When::status)
+    };
+    let (gateway, never) = (statuses(&[502, 503, 504]), When::never());
+    let five = statuses(&(500..600).collect::<Vec<_>>());
+    let told = |name: &'static str| When::never().header(HeaderName::from_static(name));
+    let overloaded = [("x-envoy-overloaded", "true")];
+    let limited = [("x-envoy-ratelimited", "true")];
+    let rows = [
+        (five.clone(), status(500, &[]), true),
+        (five.clone(), status(503, &overloaded), false),
+        (five, status(200, &[]), false),
+        (gateway.clone(), status(500, &[]), false),
+        (gateway.clone(), status(502, &[]), true),
+        (gateway.clone(), status(503, &[]), true),
+        (gateway.clone(), status(504, &[]), true),
+        (gateway, status(503, &limited), false),
+        (statuses(&[409]), status(409, &[]), true),
+        (statuses(&[409]), status(400, &[]), false),
+        (told("x-upstream-pushback"), status(200, &[("x-upstream-pushback", "false")]), true),
+        (told("x-envoy-ratelimited"), status(429, &limited), true),
+        (never.clone(), status(429, &limited), false),
+        (never.clone().code(8), grpc(8, &limited), false),
+        (never.clone().code(1), grpc(1, &[]), true),
+        (never.clone().code(4), grpc(4, &[]), true),
+        (never.clone().code(8), grpc(8, &[]), true),
+        (never.clone().code(13), grpc(13, &[]), true),
+        (never.clone().code(14), grpc(14, &[]), true),
+        (never.code(14), grpc(13, &[]), false),
+    ];
+    for (number, (when, answer, again)) in rows.into_iter().enumerate() {
+        let inner = Scripted::new([answer, status(200, &[])]);
+        let request = if number < 13 { get("/") } else { call(&["x"]) };
+        send(&layer().when(when), &inner, request).await.unwrap();
+        assert_eq!(inner.attempts().len(), 1 + usize::from(again), "row {number}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_with_a_header_that_asks_for_it_is_repeated_whatever_its_status() {
     let when = When::default().header(HeaderName::from_static("x-should-retry"));

@@ -17,12 +17,19 @@ use crate::{
 /// gRPC's UNAVAILABLE: the server says it did not do the work.
 const UNAVAILABLE: u16 = 14;
 
+/// By these an Envoy says that it turned a request away to protect somebody,
+/// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter>.
+const SHED: [&str; 2] = ["x-envoy-overloaded", "x-envoy-ratelimited"];
+
 /// Which answers call for another attempt.
 ///
 /// gRPC calls are repeated when the server answers with one of the codes, 14 (UNAVAILABLE) unless told
 /// otherwise. HTTP requests are repeated on one of the statuses, 502, 503 and 504 unless told otherwise, if
 /// they may be repeated: their method is idempotent or they are marked [`Repeatable`]. So are requests of either kind whose
 /// connection failed; where it is proven that nothing was sent, every request is.
+///
+/// What an Envoy in between turned away to protect somebody, and says so by `x-envoy-overloaded` or `x-envoy-ratelimited`, is not
+/// repeated, as Envoy itself does not, unless that very header is one [to repeat on](Self::header).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct When {
@@ -83,6 +90,18 @@ impl When {
 
     /// What to do about the head of a response.
     pub(crate) fn response<B>(&self, request: Kind, response: &Response<B>) -> Verdict {
+        match self.judge(request, response) {
+            Verdict::Retry(_) if self.is_shed(response.headers()) => Verdict::Refused,
+            verdict => verdict,
+        }
+    }
+
+    /// Whether it was turned away to protect somebody, and nobody said to repeat that.
+    fn is_shed(&self, headers: &HeaderMap) -> bool {
+        SHED.iter().any(|name| headers.contains_key(*name) && !self.headers.iter().any(|told| told == name))
+    }
+
+    fn judge<B>(&self, request: Kind, response: &Response<B>) -> Verdict {
         let (status, headers) = (response.status(), response.headers());
         if request.grpc {
             if let Some(code) = grpc_status(headers) {
