@@ -10,6 +10,7 @@ mod member;
 mod mirror;
 mod page;
 mod pool;
+mod publish;
 #[cfg(test)]
 mod recorded;
 mod retry;
@@ -18,6 +19,7 @@ mod said;
 mod select;
 mod slice;
 mod targets;
+mod url;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,20 +29,18 @@ use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 
 use self::api::{Api, Collection, Source};
 use self::failure::Failure;
 use self::hold::Hold;
-use self::hub::{Board, Hub};
-use self::member::Set;
-use self::mirror::{Change, Mirror, News, Object};
+use self::hub::Hub;
+use self::mirror::Mirror;
 use self::pool::Pool;
+use self::publish::Publishing;
 use self::retry::Retry;
 use self::select::Wanted;
-use self::slice::{Metadata, SERVICE_NAME, Slice};
+use self::slice::{SERVICE_NAME, Slice};
 use crate::endless::YEAR;
-use crate::invalid::{Invalid, quoted};
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry};
 
@@ -217,7 +217,7 @@ impl Kubernetes {
 
     /// Reads `namespace/service?port=grpc&zone=eu`: every part may be left out.
     pub(crate) fn parse(rest: &str) -> Result<Self, Error> {
-        parse(rest).map_err(|what| Error::Invalid { backend: BACKEND, what })
+        url::parse(rest).map_err(|what| Error::Invalid { backend: BACKEND, what })
     }
 
     fn collection(&self, selector: String) -> Collection {
@@ -234,7 +234,7 @@ impl Kubernetes {
     fn service_name(&self, name: &str) -> Result<String, Error> {
         let service = self.service.as_deref().unwrap_or(name);
         check_service_name(name)
-            .and_then(|()| check_dns(service))
+            .and_then(|()| url::check_dns(service))
             .map_err(|what| Error::Invalid { backend: BACKEND, what })?;
         Ok(service.to_owned())
     }
@@ -254,78 +254,11 @@ impl Kubernetes {
         let this = self.clone();
         let told = self.hub.watch(name, move |board| async move {
             let (sender, news) = mpsc::channel(1);
-            let publishing = Publishing {
-                service,
-                pool: Pool::new(wanted),
-                hold: Hold::new(hold, hold_last),
-                degraded: false,
-                record,
-                board,
-            };
+            let publishing =
+                Publishing::new(service, Pool::new(wanted), Hold::new(hold, hold_last), record, board);
             tokio::join!(mirror.run(sender), publishing.run(news));
         });
         told.map(move |told| told.map_err(|failure| this.error("watch endpointslices", &failure))).boxed()
-    }
-}
-
-impl Object for Slice {
-    fn metadata(&self) -> &Metadata {
-        &self.metadata
-    }
-}
-
-/// Turns what happens to slices into sets, some of them a moment later.
-struct Publishing {
-    service: String,
-    pool: Pool,
-    hold: Hold,
-    degraded: bool,
-    record: Service,
-    board: Board,
-}
-
-impl Publishing {
-    async fn run(mut self, mut news: mpsc::Receiver<News<Slice>>) {
-        let mut again: Option<Instant> = None;
-        loop {
-            let due = async {
-                match again {
-                    Some(again) => sleep_until(again).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                item = news.recv() => match item {
-                    None => return,
-                    Some(News::Failed(failure)) => {
-                        self.board.failed(failure);
-                        continue;
-                    }
-                    Some(News::Changed(changes)) => self.hear(changes),
-                },
-                () = due => {}
-            }
-            let (members, next) = self.hold.set(&self.pool, Instant::now());
-            again = next;
-            self.board.state(Set::Members(self.record.clone(), members));
-        }
-    }
-
-    fn hear(&mut self, changes: Vec<Change<Slice>>) {
-        let ours = |slice: &Slice| slice.metadata.labels.get(SERVICE_NAME) == Some(&self.service);
-        for change in changes {
-            match change {
-                Change::All(slices) => self.pool.replace(slices.into_iter().filter(ours)),
-                Change::Now(slice) if ours(&slice) => self.pool.put(slice),
-                Change::Now(slice) => self.pool.remove(&slice.metadata.name),
-                Change::Gone(name) => self.pool.remove(&name),
-            }
-        }
-        self.hold.settle(&mut self.pool, Instant::now());
-        let before = std::mem::replace(&mut self.degraded, self.pool.degraded());
-        if self.degraded && !before {
-            tracing::warn!(service = self.record.name, "no endpoint is ready: using those shutting down");
-        }
     }
 }
 
@@ -384,57 +317,6 @@ impl Registry for Kubernetes {
     fn backend(&self) -> &'static str {
         BACKEND
     }
-}
-
-fn parse(rest: &str) -> Result<Kubernetes, Invalid> {
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (namespace, service) = path.split_once('/').unwrap_or((path, ""));
-    let mut kubernetes = Kubernetes::infer();
-    if !namespace.is_empty() {
-        check_dns(namespace).map_err(|error| error.at("namespace"))?;
-        kubernetes = kubernetes.namespace(namespace);
-    }
-    if !service.is_empty() {
-        check_dns(service).map_err(|error| error.at("service"))?;
-        kubernetes = kubernetes.service(service);
-    }
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let wrong = |what: &str| Invalid::new(format!("{key} {} is not {what}", quoted(value)));
-        let number = || value.parse::<u16>().ok().filter(|n| *n != 0).ok_or_else(|| wrong("in 1..=65535"));
-        kubernetes = match (key, value) {
-            ("port", _) if value.starts_with(|c: char| c.is_ascii_digit()) => {
-                kubernetes.port(number().map(Port::Number)?)
-            }
-            ("port", _) => kubernetes.port(Port::Name(value.to_owned())),
-            ("fallback-port", _) => kubernetes.fallback_port(number()?),
-            ("zone", _) => kubernetes.zone(value),
-            ("node", _) => kubernetes.node(value),
-            ("local", "true" | "false") => kubernetes.local(value == "true"),
-            ("family", "prefer-ipv4") => kubernetes.family(Family::PreferIpv4),
-            ("family", "prefer-ipv6") => kubernetes.family(Family::PreferIpv6),
-            ("family", "both") => kubernetes.family(Family::Both),
-            ("initial", "watch-list") => kubernetes.initial(Initial::WatchList),
-            ("initial", "list") => kubernetes.initial(Initial::List),
-            ("local", _) => return Err(wrong("true or false")),
-            ("family", _) => return Err(wrong("one of prefer-ipv4, prefer-ipv6, both")),
-            ("initial", _) => return Err(wrong("watch-list or list")),
-            _ => {
-                let known = "port, fallback-port, zone, node, local, family, initial";
-                return Err(Invalid::new(format!("{} is none of {known}", quoted(key))));
-            }
-        };
-    }
-    Ok(kubernetes)
-}
-
-/// Names of Services and namespaces are DNS labels.
-fn check_dns(name: &str) -> Result<(), Invalid> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if !name.is_empty() && name.len() <= 63 && name.chars().all(fits) {
-        return Ok(());
-    }
-    Err(Invalid::new("it is not 1 to 63 lower-case letters, digits and dashes").at(quoted(name)))
 }
 
 /// Reads the lines of a watch, a page of a list in pieces of `size` bytes, which is the same as whole, and the endpoints of a
