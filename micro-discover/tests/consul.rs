@@ -431,3 +431,49 @@ async fn an_agent_that_was_killed_and_forgot_us_is_told_again_and_the_set_is_kep
     announcement.withdraw().await.unwrap();
     until("withdrawn", || last().is_empty()).await;
 }
+
+/// What an operator sets says nothing but a reason, as a check does whose renewal never came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_in_maintenance_takes_no_requests_until_that_is_over_whatever_he_announces() {
+    let Some(server) = servers::consul::Consul::start() else { return };
+    let registry = open(&server.url()).unwrap();
+    let (sets, _) = watch(registry.clone());
+    let record =
+        Service::new("greeter").endpoint(Endpoint::new("greeter-1", "127.0.0.1:80".parse().unwrap()));
+    let announcement = Announce::new(registry.clone(), record.clone()).start().await.unwrap();
+    let last = || sets.lock().unwrap().last().cloned().unwrap_or_default();
+    until("announced", || last() == ["greeter-1"]).await;
+    let maintain = |what: &str, enable: bool| {
+        let path = format!("PUT /v1/agent/{what}?enable={enable}&reason=repairs");
+        servers::gateway::send(server.port, &path, "", "");
+    };
+    for what in ["maintenance", "service/maintenance/greeter-1"] {
+        let start = Instant::now();
+        maintain(what, true);
+        until("out of it", || last().is_empty()).await;
+        assert!(start.elapsed() < Duration::from_secs(5), "{what}: {:?}", start.elapsed());
+        announcement.update(record.clone().metadata("told", what)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(registry.get("greeter").await.unwrap(), [], "{what}");
+        assert!(last().is_empty(), "{what}");
+        maintain(what, false);
+        until("back", || last() == ["greeter-1"]).await;
+        assert_eq!(registry.get("greeter").await.unwrap()[0].metadata["told"], what);
+    }
+    announcement.withdraw().await.unwrap();
+}
+
+#[tokio::test]
+async fn maintenance_that_begins_after_an_outage_is_believed_at_once() {
+    let fake = Fake::start().await;
+    fake.plays(answer("200 OK", "x-consul-index: 5\r\n", ONE));
+    let (sets, status) = watch(open(&format!("consul://127.0.0.1:{}", fake.port)).unwrap());
+    until("the first set", || sets.lock().unwrap().len() == 1).await;
+    fake.plays(Play::Reset);
+    until("noticed", || status.stale_since().is_some()).await;
+    let kept = r#""Status":"passing"},{"CheckID":"_service_maintenance:a","Status":"critical","Output":"""#;
+    fake.plays(answer("200 OK", "x-consul-index: 6\r\n", &ONE.replace(r#""Status":"passing""#, kept)));
+    let start = Instant::now();
+    until("out of it", || sets.lock().unwrap().last().is_some_and(Vec::is_empty)).await;
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+}

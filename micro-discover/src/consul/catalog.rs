@@ -73,6 +73,8 @@ pub(super) struct Registered {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Check {
+    #[serde(rename = "CheckID", default)]
+    id: String,
     status: String,
     #[serde(default)]
     output: String,
@@ -81,7 +83,12 @@ struct Check {
 impl Check {
     /// Whether it says nothing but that no renewal has come.
     fn has_expired(&self) -> bool {
-        self.output.is_empty() || self.has_run_out()
+        self.output.is_empty() && !self.is_maintenance() || self.has_run_out()
+    }
+
+    /// Whether an operator has taken the endpoint, or its node, out of use. Its output is empty, too.
+    fn is_maintenance(&self) -> bool {
+        self.id == "_node_maintenance" || self.id.starts_with("_service_maintenance:")
     }
 
     /// Whether it says that one did not come in time.

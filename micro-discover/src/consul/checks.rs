@@ -63,7 +63,9 @@ impl Checks {
                 continue;
             }
             let body = self.registration(&id, &record, ttl).to_string().into_bytes();
-            catalog.agents().write("/v1/agent/service/register?replace-existing-checks=true", body).await?;
+            // Where our check is the only one there is none to replace, but an operator's: maintenance goes on.
+            let replace = if self.has_check(&id, ttl) { "" } else { "replace-existing-checks=true" };
+            catalog.agents().write(&format!("/v1/agent/service/register?{replace}"), body).await?;
             let registration = Registration { record: record.clone(), ttl, looked: Instant::now() };
             self.registered.lock().expect(NO_PANIC).insert(id, registration);
             fresh.push(record);
@@ -76,6 +78,12 @@ impl Checks {
     fn is_known(&self, id: &str, record: &Service, ttl: Duration) -> bool {
         let registered = self.registered.lock().expect(NO_PANIC);
         registered.get(id).is_some_and(|known| known.record == *record && known.ttl == ttl)
+    }
+
+    /// Whether it was registered with the same check, or without one as it is to be now.
+    fn has_check(&self, id: &str, ttl: Duration) -> bool {
+        let registered = self.registered.lock().expect(NO_PANIC);
+        registered.get(id).is_some_and(|known| known.ttl.is_zero() == ttl.is_zero())
     }
 
     /// Whether the agent still knows this endpoint, and believes in it for another TTL.
