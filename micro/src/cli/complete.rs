@@ -1,4 +1,4 @@
-//! How a command line may go on: commands and flags by themselves, and what the registry has.
+//! How a command line may go on: commands and flags by themselves, and what the registry and services say.
 
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
@@ -7,15 +7,17 @@ use std::time::Duration;
 use clap::{ArgMatches, Command, CommandFactory};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, ValueCompleter};
-use micro_discover::Registry;
+use micro_discover::Service;
+use prost_reflect::ServiceDescriptor;
 use tokio::time::timeout;
 
 use super::arguments::Arguments;
 use super::open::{context, runtime};
-use crate::command::Failure;
+use crate::call::Target;
+use crate::command::{Context, Failure};
 use crate::settings::{Given, KEYS, Layer, Settings};
 
-/// How long the registry may take: somebody waits behind a key.
+/// How long they may take: somebody waits behind a key.
 const WITHIN: Duration = Duration::from_millis(500);
 
 /// Answers a shell that asks how a line goes on, as `COMPLETE` says. False where none asks.
@@ -110,7 +112,7 @@ fn outside(line: &[String], about: About) -> Result<Vec<String>, Failure> {
     let settings = Settings::resolve(&given(line)?)?;
     let context = context(&settings, line.iter().any(|word| word == "--insecure"))?;
     let runtime = runtime(1)?;
-    let answer = runtime.block_on(from_registry(context.registry().clone(), line, about));
+    let answer = runtime.block_on(known(&context, line, about));
     // Whoever is still being waited for is no longer.
     runtime.shutdown_background();
     Ok(answer)
@@ -145,10 +147,11 @@ fn positional(line: &[String]) -> Vec<String> {
     words.into_iter().flatten().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
-/// What the registry says for `line`; nothing where it does not say so in time.
-pub(super) async fn from_registry(registry: Arc<dyn Registry>, line: &[String], about: About) -> Vec<String> {
+/// What the registry says for `line`, or the service itself of its methods; nothing where they do not say so in time.
+pub(super) async fn known(context: &Context, line: &[String], about: About) -> Vec<String> {
     let service = positional(line).into_iter().next();
     let asking = async {
+        let registry = context.registry();
         let found = match (about, &service) {
             (About::Services, _) => registry.list().await,
             (_, Some(service)) => registry.get(service).await,
@@ -157,11 +160,27 @@ pub(super) async fn from_registry(registry: Arc<dyn Registry>, line: &[String], 
         let found = found.unwrap_or_default();
         match about {
             About::Services => found.into_iter().map(|service| service.name).collect(),
-            About::Methods => found.into_iter().flat_map(|s| s.methods).map(|method| method.name).collect(),
+            About::Methods => methods(context, service.as_deref(), found).await,
             About::Endpoints => found.into_iter().flat_map(|s| s.endpoints).map(|e| e.id).collect(),
         }
     };
     timeout(WITHIN, asking).await.unwrap_or_default()
+}
+
+/// The methods in the records of `service`; where there are none it is asked by reflection, as a call would.
+async fn methods(context: &Context, service: Option<&str>, records: Vec<Service>) -> Vec<String> {
+    let Ok(target) = service.unwrap_or_default().parse::<Target>();
+    // A name that nobody has would be waited for.
+    let is_there = matches!(target, Target::Address(_)) || records.iter().any(|r| !r.endpoints.is_empty());
+    let announced: Vec<_> = records.into_iter().flat_map(|s| s.methods).map(|method| method.name).collect();
+    if !announced.is_empty() || !is_there {
+        return announced;
+    }
+    let Ok(schema) = context.caller().reflected(&target, None).await else { return announced };
+    let own = schema.services().iter().filter(|service| !service.full_name().starts_with("grpc."));
+    own.flat_map(ServiceDescriptor::methods)
+        .map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()))
+        .collect()
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Written {
 /// Reads lines until there are no more, or one says quit; runs each, and goes on after a failure. Ctrl-C ends the
 /// command that runs, not the shell; SIGTERM ends both. Answers with the exit code of the last command.
 pub(super) async fn shell(context: &Context, style: &Style, colours: bool) -> u8 {
-    let (mut lines, done) = lines(Tab::new(context.registry().clone(), Handle::current()));
+    let (mut lines, done) = lines(Tab::new(context.clone(), Handle::current()));
     let mut last = 0;
     while let Some(line) = lines.recv().await {
         match words(&line) {

@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use clap::{Args as _, Command, Subcommand as _};
 use clap_complete::engine;
-use micro_discover::Registry;
+use rustyline::Helper;
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
-use rustyline::{Context, Helper};
 use tokio::runtime::Handle;
 
-use super::complete::{Line, Names, from_registry, with_names};
+use super::complete::{Line, Names, known, with_names};
 use super::shell::Written;
-use crate::command::Request;
+use crate::command::{Context, Request};
 
 /// Of more nothing is said until another letter is typed: rustyline panics where it counts beyond 16 bits.
 const MOST: usize = 10_000;
@@ -26,10 +25,9 @@ pub(super) struct Tab {
 }
 
 impl Tab {
-    /// Asks `registry` in `runtime`, which another thread drives.
-    pub(super) fn new(registry: Arc<dyn Registry>, runtime: Handle) -> Self {
-        let names: Names =
-            Arc::new(move |line, about| runtime.block_on(from_registry(registry.clone(), line, about)));
+    /// Asks what `context` works on in `runtime`, which another thread drives.
+    pub(super) fn new(context: Context, runtime: Handle) -> Self {
+        let names: Names = Arc::new(move |line, about| runtime.block_on(known(&context, line, about)));
         Self { names }
     }
 
@@ -98,7 +96,12 @@ fn last_word(typed: &str) -> usize {
 impl Completer for Tab {
     type Candidate = Pair;
 
-    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _: &rustyline::Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
         Ok(self.candidates(&line[..at]))
     }
 }

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::echo::Echo;
 use crate::program::Place;
 
 const GREETER: &str = r#"{"name":"greeter","version":"1","methods":[{"name":"/greeter.Greeter/Hello"}],
@@ -37,6 +38,15 @@ fn services_methods_and_endpoints_are_those_of_the_registry() {
     assert_eq!(candidates(&place, &["deregister", "orders", "--id", "o"]), ["orders-127.0.0.1-2"]);
     let other = format!("file:{}", place.path("other").display());
     assert!(!candidates(&place, &["--registry", &other, "get", ""]).contains(&"greeter".to_owned()));
+}
+
+#[test]
+fn methods_that_no_record_names_are_those_of_the_service() {
+    let echo = Echo::new();
+    assert_eq!(candidates(&echo.place, &["call", "echo", "Echo.S"]), ["Echo.Slow", "Echo.Sum"]);
+    assert_eq!(candidates(&echo.place, &["describe", &echo.address, "Echo.U"]), ["Echo.Unary"]);
+    assert!(!candidates(&echo.place, &["call", "echo", ""]).iter().any(|name| name.contains("Reflection")));
+    assert_eq!(candidates(&echo.place, &["call", "nobody", "Echo.S"]), Vec::<String>::new());
 }
 
 #[test]
