@@ -1,0 +1,139 @@
+//! Who is made ready and never called holds nothing, and who waits is woken by what it waits for and not by itself.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{task::Poll, time::Duration};
+
+use http::{Request, Response};
+use http_body_util::Full;
+use micro_balance::{
+    Balance, Ejection, NotReady, State as Endpoint,
+    breaker::{BreakerLayer, State},
+    cause,
+    failfast::FailfastLayer,
+    hedge::HedgeLayer,
+    limit::LimitLayer,
+    policy::RoundRobin,
+    retry::{Backoff, RetryLayer},
+    throttle::ThrottleLayer,
+    timeout::{IdleTimeoutLayer, TimeoutLayer},
+};
+use support::{FAST, Fake, Mood, fakes, settle};
+use tokio::time::sleep;
+use tokio_test::{assert_pending, assert_ready_ok, task};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Clones that are made ready, some of which are dropped, some kept.
+fn readied<Req, S: Service<Req, Error: std::fmt::Debug> + Clone>(service: &S) -> Vec<S> {
+    let mut clones: Vec<S> = (0..9).map(|_| service.clone()).collect();
+    for clone in &mut clones {
+        task::spawn(()).enter(|cx, _| assert_ready_ok!(clone.poll_ready(cx)));
+    }
+    clones.truncate(5);
+    clones
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_ready_and_never_called_holds_nothing() {
+    let (limit, failfast) = (LimitLayer::new(1), FailfastLayer::new(MS));
+    let breaker = BreakerLayer::new().consecutive_failures(1).backoff(Backoff::constant(MS));
+    let fake = Fake::new("a", FAST);
+    let stack =
+        || ServiceBuilder::new().layer(ThrottleLayer::new()).layer(&failfast).layer(&limit).layer(&breaker);
+    let service = stack().service(fake.clone());
+    let kept = readied::<(), _>(&service);
+    assert_eq!((limit.in_flight(), failfast.waiting()), (0, 0));
+    assert_eq!(service.clone().oneshot(()).await.unwrap(), "a");
+    // Nor the one request that may find out whether a service is well again.
+    fake.set(Mood::Fails(Duration::ZERO));
+    service.clone().oneshot(()).await.unwrap_err();
+    fake.set(FAST);
+    sleep(2 * MS).await;
+    let probes = (readied::<(), _>(&service), readied::<(), _>(&breaker.layer(fake.clone())));
+    assert_eq!(breaker.state(), State::HalfOpen);
+    assert_eq!(service.oneshot(()).await.unwrap(), "a");
+    assert_eq!(breaker.state(), State::Closed);
+    drop((kept, probes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancer_that_is_ready_and_never_called_takes_no_endpoints_turn() {
+    let ([a, b], _hand, changes) = fakes(["a", "b"], FAST);
+    let ejection = Ejection::default().consecutive_failures(1).base(10 * MS).max(10 * MS);
+    let balance: Balance<_, (), _> =
+        Balance::builder(changes).policy(RoundRobin::starting_at(0)).ejection(ejection).build();
+    settle().await;
+    let _kept = readied::<(), _>(&balance);
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(balance.clone().oneshot(()).await.unwrap());
+    }
+    assert_eq!(answers, ["a", "b", "a", "b"]);
+    a.set(Mood::Fails(Duration::ZERO));
+    balance.clone().oneshot(()).await.unwrap_err();
+    a.set(FAST);
+    sleep(12 * MS).await;
+    let state = || balance.endpoints()[0].state;
+    assert_eq!(state(), Endpoint::HalfOpen);
+    let _kept = readied::<(), _>(&balance);
+    assert_eq!(balance.clone().oneshot(()).await.unwrap(), "a");
+    settle().await;
+    assert_eq!((state(), b.calls()), (Endpoint::Ready, 2));
+}
+
+/// Polls a request once that has nothing to do but wait, and then nobody wakes it.
+async fn rests<Req, S>(what: &str, service: S, request: Req)
+where
+    S: Service<Req>,
+{
+    let mut call = task::spawn(service.oneshot(request));
+    for _ in 0..3 {
+        assert!(matches!(call.poll(), Poll::Pending), "{what}");
+        sleep(MS).await;
+        assert!(!call.is_woken(), "{what} wakes itself");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_who_waits_wakes_itself() {
+    let silent = || Fake::new("a", Mood::Silent);
+    let closed = || Fake::new("a", Mood::Connecting);
+    let limit = LimitLayer::new(1).queue(9, 1_000 * MS);
+    let mut first = task::spawn(limit.layer(silent()).oneshot(()));
+    assert_pending!(first.poll());
+    rests("a place in the queue", limit.layer(silent()), ()).await;
+    rests("a call within a limit", LimitLayer::new(1).layer(silent()), ()).await;
+    rests("a service that is not ready", FailfastLayer::new(1_000 * MS).layer(closed()), ()).await;
+    rests("a call within a timeout", TimeoutLayer::per_call(1_000 * MS).layer(silent()), ()).await;
+    rests("a breaker", BreakerLayer::new().layer(silent()), ()).await;
+    rests("a throttle", ThrottleLayer::new().layer(silent()), ()).await;
+    for mood in [Mood::Silent, Mood::Connecting, Mood::Refuses] {
+        let (_fakes, _hand, changes) = fakes(["a", "b"], mood);
+        let balance: Balance<_, (), _> = Balance::builder(changes).policy(RoundRobin::new()).build();
+        settle().await;
+        rests("a balancer", balance, ()).await;
+    }
+    let hangs = |_: Request<_>| std::future::pending::<Result<Response<Full<&[u8]>>, BoxError>>();
+    let busy = |_: Request<_>| async {
+        Ok::<_, BoxError>(
+            Response::builder().status(503).header("retry-after", "9").body(Full::new(&b""[..]))?,
+        )
+    };
+    let request = || Request::new(String::new());
+    rests("a call of a retry layer", RetryLayer::new().layer(service_fn(hangs)), request()).await;
+    rests("a wait between attempts", RetryLayer::new().layer(service_fn(busy)), request()).await;
+    rests("a hedge", HedgeLayer::after(1_000 * MS).layer(service_fn(hangs)), request()).await;
+    let hangs = |_: Request<String>| std::future::pending::<Result<Response<Full<&[u8]>>, BoxError>>();
+    rests("an answer", IdleTimeoutLayer::new(1_000 * MS).layer(service_fn(hangs)), request()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waited_in_vain_is_told_once_and_by_name() {
+    let (_fakes, _hand, changes) = fakes(["a"], Mood::Connecting);
+    let balance: Balance<_, ()> = Balance::builder(changes).failfast(50 * MS).build();
+    let error = balance.oneshot(()).await.unwrap_err();
+    assert_eq!(cause::<NotReady>(error.as_ref()).map(NotReady::known), Some(1));
+}
