@@ -1,9 +1,10 @@
 //! Messages whose type is known at run time only, for tonic.
 
-use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+
+use crate::schema;
 
 /// Reads messages of one type, and writes any.
 #[derive(Clone, Debug)]
@@ -36,7 +37,8 @@ impl Encoder for DynamicCodec {
     type Error = Status;
 
     fn encode(&mut self, item: DynamicMessage, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        item.encode(to).map_err(|error| Status::internal(error.to_string()))
+        schema::encode_into(&item, to);
+        Ok(())
     }
 }
 

@@ -1,11 +1,10 @@
 //! JSON to messages and back, by the rules of ProtoJSON.
 
-use prost_reflect::{
-    DeserializeOptions, DynamicMessage, MessageDescriptor, ReflectMessage, SerializeOptions,
-};
+use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, ReflectMessage};
 use serde::{Serialize, Serializer};
 
-use super::strict;
+use super::write::{Form, Written};
+use super::{seldom, strict};
 
 /// Reads and writes messages as JSON, <https://protobuf.dev/programming-guides/json/>: 64-bit integers are strings,
 /// enums names, fields in lowerCamelCase and left out at their default. Reading is strict: an unknown field,
@@ -13,9 +12,7 @@ use super::strict;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Json {
-    defaults: bool,
-    proto_names: bool,
-    enum_numbers: bool,
+    form: Form,
     unknown: bool,
 }
 
@@ -38,19 +35,19 @@ impl Json {
 
     /// Whether fields at their default are written; false unless set.
     pub fn defaults(mut self, write: bool) -> Self {
-        self.defaults = write;
+        self.form.defaults = write;
         self
     }
 
     /// Whether fields are named as in the `.proto`; false unless set. Both are read.
     pub fn proto_names(mut self, write: bool) -> Self {
-        self.proto_names = write;
+        self.form.proto_names = write;
         self
     }
 
     /// Whether enums are written as numbers; false unless set. Both are read.
     pub fn enum_numbers(mut self, write: bool) -> Self {
-        self.enum_numbers = write;
+        self.form.enum_numbers = write;
         self
     }
 
@@ -67,21 +64,26 @@ impl Json {
     /// [`JsonError`].
     pub fn read(&self, message: &MessageDescriptor, text: &[u8]) -> Result<DynamicMessage, JsonError> {
         let options = DeserializeOptions::new().deny_unknown_fields(!self.unknown);
-        let mut reader = serde_json::Deserializer::from_slice(text);
-        strict::check(message, &mut serde_json::Deserializer::from_slice(text))
-            .and_then(|()| DynamicMessage::deserialize_with_options(message.clone(), &mut reader, &options))
-            .and_then(|read| reader.end().map(|()| read))
-            .map_err(|source| JsonError { message: message.full_name().to_owned(), source })
+        let read = || {
+            if strict::check(message, &mut serde_json::Deserializer::from_slice(text))? {
+                return seldom::read(message, serde_json::from_slice(text)?, &options);
+            }
+            let mut reader = serde_json::Deserializer::from_slice(text);
+            let read = DynamicMessage::deserialize_with_options(message.clone(), &mut reader, &options)?;
+            reader.end().map(|()| read)
+        };
+        read().map_err(|source| JsonError { message: message.full_name().to_owned(), source })
     }
 
     /// Writes one message, on one line.
     ///
     /// # Errors
     ///
-    /// [`JsonError`] for what JSON has no words for, such as an `Any` of an unknown type or a timestamp past 9999.
+    /// [`JsonError`] for what JSON has no words for, such as an `Any` of an unknown type, a timestamp past 9999,
+    /// or a duration whose nanoseconds have the other sign.
     pub fn write(&self, message: &DynamicMessage) -> Result<String, JsonError> {
         let failed = |source| JsonError { message: message.descriptor().full_name().to_owned(), source };
-        serde_json::to_string(&Written { message, json: *self }).map_err(failed)
+        serde_json::to_string(&Written { it: message, form: self.form }).map_err(failed)
     }
 
     /// `message` for any serializer, in this form.
@@ -90,22 +92,7 @@ impl Json {
     ///
     /// The serializer's, and those of [`write`](Self::write).
     pub fn serialize<S: Serializer>(&self, message: &DynamicMessage, to: S) -> Result<S::Ok, S::Error> {
-        let options = SerializeOptions::new()
-            .skip_default_fields(!self.defaults)
-            .use_proto_field_name(self.proto_names)
-            .use_enum_numbers(self.enum_numbers);
-        message.serialize_with_options(to, &options)
-    }
-}
-
-struct Written<'a> {
-    message: &'a DynamicMessage,
-    json: Json,
-}
-
-impl Serialize for Written<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.json.serialize(self.message, serializer)
+        Written { it: message, form: self.form }.serialize(to)
     }
 }
 

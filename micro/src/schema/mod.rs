@@ -29,9 +29,12 @@
 //! # }
 //! ```
 
+mod encode;
 mod error;
 mod json;
+mod seldom;
 mod strict;
+mod write;
 
 mod editions;
 mod pool;
@@ -49,6 +52,7 @@ pub mod print;
 mod template;
 
 pub use cache::Schemas;
+pub(crate) use encode::{encode, encode_into};
 pub use error::Error;
 pub use found::Schema;
 pub use json::{Json, JsonError};

@@ -2,7 +2,7 @@
 //!
 //! <https://protobuf.dev/programming-guides/json/>
 
-use prost_reflect::MessageDescriptor;
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 
 use super::found::tests::schema;
 use super::json::Json;
@@ -27,6 +27,7 @@ message M {
   google.protobuf.Struct tree = 24; google.protobuf.Value value = 25; google.protobuf.ListValue values = 26;
   google.protobuf.Int64Value wide = 27; google.protobuf.BoolValue flag = 28; google.protobuf.StringValue text = 29;
   google.protobuf.Any any = 30; google.protobuf.Empty none = 31; repeated E es = 32;
+  repeated M ms = 33; map<int32, M> named = 34; oneof way { M up = 35; M down = 36; }
 }
 "#;
 
@@ -91,6 +92,26 @@ const GOOD: &[(&str, &str)] = &[
         r#"{"any":{"@type":"type.googleapis.com/M","i32":1}}"#,
     ),
     (r#"{"none":{}}"#, r#"{"none":{}}"#),
+    (r#"{"d":2.22507e-308,"f":-0.0}"#, r#"{"f":-0.0,"d":2.22507e-308}"#),
+    (r#"{"i32":"1e5","u64":"-0.0","list":["1.50e1","2"]}"#, r#"{"i32":100000,"list":[15,2]}"#),
+    (
+        r#"{"i64":"9007199254740993.0","s":"1e5","d":"1e5"}"#,
+        r#"{"i64":"9007199254740993","d":100000.0,"s":"1e5"}"#,
+    ),
+    (r#"{"m":{"byName":{"1e5":"1e2"},"wide":"1e3"}}"#, r#"{"m":{"byName":{"1e5":100},"wide":"1000"}}"#),
+    (
+        r#"{"ms":[{"i32":"1e1"},{}],"named":{"7":{"u32":"1e0"}}}"#,
+        r#"{"ms":[{"i32":10},{}],"named":{"7":{"u32":1}}}"#,
+    ),
+    (r#"{"any":{}}"#, r#"{"any":{}}"#),
+    (
+        r#"{"any":{"i32":"1e1","any":{},"@type":"type.googleapis.com/M"},"at":"1970-01-01T00:00:00Z"}"#,
+        r#"{"at":"1970-01-01T00:00:00Z","any":{"@type":"type.googleapis.com/M","i32":10,"any":{}}}"#,
+    ),
+    (
+        r#"{"any":{"value":"1e1","@type":"type.googleapis.com/google.protobuf.Int64Value"}}"#,
+        r#"{"any":{"@type":"type.googleapis.com/google.protobuf.Int64Value","value":"10"}}"#,
+    ),
     (r#"{"es":["ONE",0]}"#, r#"{"es":["ONE","ZERO"]}"#),
 ];
 
@@ -145,6 +166,20 @@ const BAD: &[&str] = &[
     r#"{"wide":"a"}"#,
     r#"{"any":{"value":"1s"}}"#,
     r#"{"any":{"@type":"type.googleapis.com/Unknown"}}"#,
+    r#"{"i32":"1.5e0"}"#,
+    r#"{"i32":"1e10"}"#,
+    r#"{"u32":"-1e0"}"#,
+    r#"{"wide":"01"}"#,
+    r#"{"i32":"1e0","nothing":1}"#,
+    r#"{"left":"1e0","right":"a"}"#,
+    r#"{"up":{"i32":"1e0"},"down":{}}"#,
+    r#"{"i32":"1e0","ms":{}}"#,
+    r#"{"i32":"1e0","ms":[null]}"#,
+    r#"{"i32":"1e0","named":{"x":{}}}"#,
+    r#"{"i32":"1e0","named":[]}"#,
+    r#"{"i32":"1e0","any":{"value":"1s"}}"#,
+    r#"{"any":{"@type":"type.googleapis.com/M","any":{},"nothing":1}}"#,
+    r#"{"any":{"@type":"type.googleapis.com/google.protobuf.Int64Value","value":"1e1","more":1}}"#,
     r#"{"m":[]}"#,
     r#"[]"#,
     r#"{"i32":1,}"#,
@@ -178,4 +213,57 @@ fn what_is_not_in_the_table_is_refused() {
     let read = |text: &&&str| Json::new().read(&message, text.as_bytes()).is_ok();
     let taken: Vec<_> = BAD.iter().filter(read).collect();
     assert!(taken.is_empty(), "{taken:#?}");
+}
+
+#[test]
+fn numbers_are_read_and_written_to_the_last_bit() {
+    let message = message();
+    let mut random = 1_u64;
+    for _ in 0..2_000 {
+        // Numerical Recipes' generator: any pattern of bits may be a number.
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let double = f64::from_bits(random);
+        if !double.is_finite() {
+            continue;
+        }
+        for text in [format!("{double:e}"), format!("{double:?}")] {
+            let read = Json::new().read(&message, format!(r#"{{"d":{text}}}"#).as_bytes()).unwrap();
+            assert_eq!(read.get_field_by_name("d").unwrap().as_f64(), Some(double), "{text}");
+            let again = Json::new().read(&message, Json::new().write(&read).unwrap().as_bytes()).unwrap();
+            assert_eq!(again, read, "{text}");
+        }
+    }
+}
+
+#[test]
+fn times_that_are_none_and_anys_that_nobody_knows_are_not_written() {
+    let message = message();
+    // A field of two numbers, or of a text and bytes.
+    let written = |field: u32, inner: &[u8]| {
+        let mut bytes = Vec::new();
+        prost::encoding::encode_key(field, prost::encoding::WireType::LengthDelimited, &mut bytes);
+        prost::encoding::encode_varint(inner.len() as u64, &mut bytes);
+        bytes.extend_from_slice(inner);
+        Json::new().write(&DynamicMessage::decode(message.clone(), bytes.as_slice()).unwrap()).ok()
+    };
+    let time = |seconds: i64, nanos: i32| {
+        let time = prost_types::Timestamp { seconds, nanos };
+        prost::Message::encode_to_vec(&time)
+    };
+    for (seconds, nanos, moment, wait) in [
+        (1, 1, true, true),
+        (0, -1, false, true),
+        (1, -1, false, false),
+        (-1, 1, true, false),
+        (-1, -1, false, true),
+        (1, 1_000_000_000, false, false),
+        (-1, -1_000_000_000, false, false),
+    ] {
+        let at = (seconds, nanos);
+        assert_eq!(written(21, &time(seconds, nanos)).is_some(), moment, "{at:?}");
+        assert_eq!(written(22, &time(seconds, nanos)).is_some(), wait, "{at:?}");
+    }
+    assert_eq!(written(30, b"").as_deref(), Some(r#"{"any":{}}"#));
+    assert_eq!(written(30, b"\x12\x01x"), None, "bytes of no type");
+    assert_eq!(written(30, b"\x0a\x03a/N"), None, "a type that nobody knows");
 }

@@ -1,7 +1,7 @@
 //! From a request's path, query and body to a message.
 
 use http::Method;
-use prost::Message;
+use prost::Message as _;
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage, Value as FieldValue};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::fields::{InvalidField, mask, pairs, put, resolve};
 use super::route::Found;
 use super::rule::Body;
-use crate::schema::{Json, JsonError};
+use crate::schema::{Json, JsonError, encode};
 
 /// Why a request is no message of its method.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +55,8 @@ pub(super) fn message(found: &Found, input: &Input<'_>) -> Result<DynamicMessage
     for (field, _) in &found.fields {
         clear(&mut message, field);
     }
-    if given.encoded_len() > 0 {
-        let bytes = given.encode_to_vec();
+    let bytes = encode(&given);
+    if !bytes.is_empty() {
         // It was encoded just now, as the same type.
         message.merge(bytes.as_slice()).ok();
     }

@@ -79,6 +79,8 @@ fn numbers_come_back_to_the_bit() {
         (r#"{"price":0.30000000000000004}"#, r#"{"price":0.30000000000000004}"#),
         (r#"{"price":5e-324}"#, r#"{"price":5e-324}"#),
         (r#"{"price":1.7976931348623157e308}"#, r#"{"price":1.7976931348623157e308}"#),
+        (r#"{"price":2.22507e-308}"#, r#"{"price":2.22507e-308}"#),
+        (r#"{"price":-0,"part":{"weight":-0.0}}"#, r#"{"price":-0.0,"part":{"weight":-0.0}}"#),
         (r#"{"weight":0.1}"#, r#"{"weight":0.1}"#),
         (r#"{"price":"NaN"}"#, r#"{"price":"NaN"}"#),
         (r#"{"count":-9223372036854775808}"#, r#"{"count":"-9223372036854775808"}"#),
@@ -87,6 +89,7 @@ fn numbers_come_back_to_the_bit() {
             face.ask("POST", "/shop.v1.Shop/Plain", "content-type: application/json\r\n", sent.as_bytes());
         assert_eq!(answer.text().replace("e+", "e"), expected);
     }
+    assert_eq!(face.get("/v1/items/a?price=-0").json(), json!({"name": "items/a", "price": -0.0}));
 }
 
 #[test]
