@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
+};
 use http_body_util::BodyExt as _;
 use micro_balance::classify::is_grpc;
 use micro_balance::retry::RetryLayer;
@@ -124,6 +126,12 @@ fn prepare(parts: &mut Parts, peer: &Peer, how: &Forwarding) -> Result<(), Fault
             "the request does not say which host it is for, or says it twice",
         );
     }
+    if parts.version == Version::HTTP_2 && !is_grpc(&parts.headers) && !is_clean(&parts.headers) {
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "the request has headers that others could read in another way",
+        );
+    }
     let said = Said::of(&parts.headers);
     // Before they are taken away, the connection's headers may not be forged into those that are added.
     if said.to_us {
@@ -139,6 +147,19 @@ fn prepare(parts: &mut Parts, peer: &Peer, how: &Forwarding) -> Result<(), Fault
     parts.uri = path.map_or_else(Uri::default, Uri::from);
     parts.extensions.clear();
     Ok(())
+}
+
+/// Whether HTTP/1 would have let headers of HTTP/2 pass: those of one length, without blanks around them (RFC 9113,
+/// section 8.2.1), and none that programs behind CGI take for another.
+fn is_clean(headers: &HeaderMap) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let mut lengths = 0;
+    headers.iter().all(|(name, value)| {
+        lengths += usize::from(name == header::CONTENT_LENGTH);
+        let value = value.as_bytes();
+        let alike = matches!(name.as_str(), "content_length" | "transfer_encoding");
+        lengths < 2 && !alike && !blank(value.first()) && !blank(value.last())
+    })
 }
 
 /// Leaves one `host`, whether the client said it in the target or in a header. False where it did not, or says two.

@@ -108,8 +108,13 @@ fn nothing_in_a_request_of_http2_becomes_another_one_behind_us() {
         (":path", "/foo/x"),
         (":authority", "a\r\nx: y"),
     ]);
+    attacks.push(with(&[("content_length", "5")]));
+    attacks.push(with(&[("transfer_encoding", "chunked")]));
+    attacks.extend([" a", "a ", "a\t"].map(|blank| with(&[("x", blank)])));
     for attack in attacks {
         assert_ne!(outcome(&face, &attack, b""), Some(WELL), "{attack:?}");
     }
+    let twice = with(&[("content-length", "1"), ("content-length", "1")]);
+    assert_ne!(outcome(&face, &twice, b"x"), Some(WELL), "the service would see two lengths");
     assert_eq!(outcome(&face, &get("/foo/x"), b""), Some(WELL));
 }
