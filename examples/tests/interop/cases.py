@@ -84,6 +84,11 @@ def cacheable_unary(test):
     assert "max-age=60" in dict(call.initial_metadata())["cache-control"]
 
 
+def pick_first_unary(test):
+    request = simple(1, 1, fill_server_id=True)
+    assert len({test.UnaryCall(request).server_id for _ in range(100)} - {""}) == 1
+
+
 def large_unary(test):
     assert len(test.UnaryCall(simple()).payload.body) == 314159
 
@@ -270,7 +275,7 @@ def reflection(_):
 
 
 CASES = [
-    empty_unary, cacheable_unary, large_unary, client_compressed_unary, server_compressed_unary, client_streaming,
+    empty_unary, cacheable_unary, pick_first_unary, large_unary, client_compressed_unary, server_compressed_unary, client_streaming,
     client_compressed_streaming, server_streaming, server_compressed_streaming, ping_pong, half_duplex, empty_stream,
     cancel_after_begin, cancel_after_first_response, timeout_on_sleeping_server, deadline_ends_a_stream,
     custom_metadata, status_code_and_message, special_status_message, unimplemented_method, unimplemented_service,

@@ -83,6 +83,9 @@ fn sizes_of(payloads: &[Option<Payload>]) -> Vec<i32> {
 
 async fn unary(client: &mut Client) {
     assert_eq!(client.empty_call(Empty {}).await.expect("empty_unary").into_inner(), Empty {});
+    let named = SimpleRequest { fill_server_id: true, ..simple(0, 0) };
+    let answer = client.unary_call(named).await.expect("pick_first_unary").into_inner();
+    assert!(!answer.server_id.is_empty(), "nobody knows who answered");
     let answer = client.unary_call(simple(271_828, 314_159)).await.expect("large_unary").into_inner();
     assert_eq!(sizes_of(&[answer.payload]), [314_159]);
     let cacheable = client.cacheable_unary_call(simple(8, 8)).await.expect("cacheable_unary");

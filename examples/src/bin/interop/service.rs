@@ -87,7 +87,9 @@ impl TestService for Test {
         }
         frame.outgoing.next(message.response_compressed.is_some_and(|it| it.value));
         let payload = Some(payload(message.response_size)?);
-        Ok(frame.around(SimpleResponse { payload, ..Default::default() }))
+        // Tests of pick_first see by it whether one server answers all calls.
+        let server_id = if message.fill_server_id { server_id() } else { String::new() };
+        Ok(frame.around(SimpleResponse { payload, server_id, ..Default::default() }))
     }
 
     async fn cacheable_unary_call(
@@ -167,6 +169,11 @@ impl TestService for Test {
     async fn unimplemented_call(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
         Err(Status::unimplemented("the tests want this method to be unimplemented"))
     }
+}
+
+/// What no other server of this machine is called.
+fn server_id() -> String {
+    format!("interop-{}", std::process::id())
 }
 
 /// One answer for each of `wanted`, after its interval.
