@@ -179,6 +179,27 @@ async fn all_members_down_for_longer_than_the_ttl_hide_nothing_and_announcements
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_are_replaced_one_after_the_other_hide_nothing() {
+    let Some(mut cluster) = Etcd::cluster::<3>() else { return };
+    let registry = open(&cluster.url()).unwrap();
+    let seen = Seen::by(&registry);
+    let _first = announce(&registry, "first").await;
+    seen.until_there("first").await;
+    let mut more = Vec::new();
+    for member in 0..3 {
+        cluster.replace_member(member);
+        let id = format!("after-{member}");
+        more.push(announce(&registry, &id).await);
+        let took = seen.until_there(&id).await;
+        println!("member {member} replaced, a new endpoint seen after {took:?}");
+        assert!(took < Duration::from_secs(20), "{took:?}");
+    }
+    tokio::time::sleep(2 * TTL).await;
+    assert_eq!(seen.last(), ["after-0", "after-1", "after-2", "first"]);
+    assert!(!seen.flapped());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_has_lost_all_it_knew_hides_nobody_who_announces_himself_again() {
     let Some(mut cluster) = Etcd::start() else { return };
     let registry = open(&format!("{}?grace=5", cluster.url())).unwrap();

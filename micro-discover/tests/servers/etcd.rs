@@ -4,6 +4,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::gateway::{answer, post};
 use super::{Process, answers, directory, free_ports, has, wait_until};
 
 #[derive(Debug)]
@@ -68,6 +69,30 @@ impl Etcd {
         for port in &self.health {
             wait_until("etcd is healthy", || answers(*port, "/health", "\"health\":\"true\""));
         }
+    }
+
+    /// Takes a member out of the cluster for good, as an operator does, and puts a new one in its place.
+    pub(crate) fn replace_member(&mut self, n: usize) {
+        let other = self.ports[(n + 1) % self.ports.len()];
+        let said = post(other, "/v3/cluster/member/list", "{}");
+        let list: serde_json::Value = serde_json::from_str(said.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let name = format!("m{n}");
+        let member =
+            list["members"].as_array().unwrap().iter().find(|member| member["name"] == *name).unwrap();
+        let (id, peer) = (member["ID"].as_str().unwrap(), member["peerURLs"][0].as_str().unwrap());
+        // Not before the members have known each other for a few seconds.
+        let change = |what: &str, of: serde_json::Value| {
+            let (what, of) = (format!("POST /v3/cluster/{what}"), of.to_string());
+            let done = || answer(other, &what, "", &of).is_ok_and(|answer| answer.contains(" 200 "));
+            wait_until(&what, done);
+        };
+        change("member/remove", serde_json::json!({ "ID": id }));
+        let member = &mut self.members[n];
+        wait_until("a member that is removed ends", || member.has_ended());
+        std::fs::remove_dir_all(self.directory.path().join(&name)).unwrap();
+        change("member/add", serde_json::json!({ "peerURLs": [peer] }));
+        member.restart_with(&["--initial-cluster-state", "existing"]);
+        self.wait_for_health();
     }
 
     /// Has lost all that it was told.

@@ -61,6 +61,12 @@ impl Process {
         self.child = self.command.spawn().unwrap();
     }
 
+    /// Starts one that has ended again, told more.
+    pub(crate) fn restart_with(&mut self, more: &[&str]) {
+        self.command.args(more);
+        self.restart_dead();
+    }
+
     pub(crate) fn freeze(&self) {
         self.signal(rustix::process::Signal::STOP);
     }
