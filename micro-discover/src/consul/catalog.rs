@@ -30,6 +30,8 @@ pub(super) struct Last {
     pub(super) set: Vec<Service>,
     pub(super) index: u64,
     pub(super) failed: bool,
+    /// How many watchers follow it.
+    pub(super) watchers: usize,
 }
 
 /// How long a blocking query waits for a change; Consul adds up to a sixteenth. An agent that hangs is found out after

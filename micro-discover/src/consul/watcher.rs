@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::agents::Trouble;
-use super::catalog::{Catalog, Expired, Last, Told, in_order};
+use super::catalog::{Catalog, Expired, Told, in_order};
 use crate::merge::{merge, split};
 use crate::record::{EndpointId, Service};
 use crate::registry::Error;
@@ -53,7 +53,12 @@ struct Kept {
 
 impl Watcher {
     pub(super) fn new(catalog: Catalog, name: String) -> Self {
-        let last = catalog.seen().get(&name).cloned().unwrap_or_default();
+        let last = {
+            let mut seen = catalog.seen();
+            let last = seen.entry(name.clone()).or_default();
+            last.watchers += 1;
+            last.clone()
+        };
         Self {
             catalog,
             name,
@@ -120,8 +125,10 @@ impl Watcher {
         self.next = start + if usable && !hasty { PACE } else { NO_INDEX_PACE };
         self.index = if usable { index } else { 0 };
         (self.seen, self.answered) = (index, true);
-        let last = Last { set: self.believed(), index, failed: false };
-        self.catalog.seen().insert(self.name.clone(), last);
+        let set = self.believed();
+        if let Some(last) = self.catalog.seen().get_mut(&self.name) {
+            (last.set, last.index, last.failed) = (set, index, false);
+        }
     }
 
     /// Keeps of what was believed `before` what has `expired`, and what servers that were set up `anew` do not know.
@@ -161,10 +168,53 @@ impl Watcher {
     }
 }
 
+/// What is known stays for whoever goes on after a failure. Without one nobody does, and of nobody there is nothing to know.
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let mut seen = self.catalog.seen();
+        let Some(last) = seen.get_mut(&self.name) else { return };
+        last.watchers = last.watchers.saturating_sub(1);
+        if last.watchers == 0 && (!last.failed || last.set.is_empty()) {
+            seen.remove(&self.name);
+        }
+    }
+}
+
 fn by_id(record: Service) -> (EndpointId, Service) {
     (record.endpoints[0].id.clone(), record)
 }
 
 fn ids(set: &[Service]) -> BTreeSet<EndpointId> {
     set.iter().flat_map(|service| &service.endpoints).map(|endpoint| endpoint.id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::agents::{Agents, Scope};
+    use super::*;
+    use crate::record::Endpoint;
+
+    #[test]
+    fn a_name_that_nobody_watches_any_more_takes_no_room_unless_somebody_will_go_on() {
+        let agents = Agents::new(vec!["127.0.0.1:1".to_owned()], Scope::default(), None).unwrap();
+        let catalog = Catalog::new(Arc::new(agents), false);
+        let (one, two) = [(); 2].map(|()| Watcher::new(catalog.clone(), "greeter".to_owned())).into();
+        let record = Service::new("greeter").endpoint(Endpoint::new("a", "h:1".parse().unwrap()));
+        let told = || Told { set: vec![record.clone()], index: 5, ..Told::default() };
+        let mut one: Watcher = one;
+        one.note(told(), Instant::now());
+        drop(one);
+        assert_eq!(catalog.seen()["greeter"].set, std::slice::from_ref(&record), "another one is there");
+        let two: Watcher = two;
+        catalog.seen().get_mut("greeter").unwrap().failed = true;
+        drop(two);
+        let mut after = Watcher::new(catalog.clone(), "greeter".to_owned());
+        assert_eq!(after.set, std::slice::from_ref(&record), "goes on after the failure");
+        after.note(told(), Instant::now());
+        drop(after);
+        drop(Watcher::new(catalog.clone(), "nobody".to_owned()));
+        assert!(catalog.seen().is_empty());
+    }
 }
