@@ -94,6 +94,13 @@ impl Beliefs {
         self.known.len()
     }
 
+    /// Whether an endpoint of `service` is believed in.
+    #[cfg(feature = "mdns")]
+    pub(crate) fn knows(&self, service: &str) -> bool {
+        let mut from = self.known.range((service.to_owned(), EndpointId::new())..);
+        from.next().is_some_and(|((name, _), _)| name == service)
+    }
+
     /// When the next endpoint may stop being believed in: not before.
     pub(crate) fn next_end(&self) -> Option<Instant> {
         self.end

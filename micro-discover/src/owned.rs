@@ -59,14 +59,35 @@ impl Table {
         }
     }
 
-    /// What is announced and not over; what is over together is said together.
+    /// What is announced and not over, of one service or of all.
     pub(crate) fn says(&self, name: Option<&str>) -> Vec<Said> {
+        self.says_of(|service| name.is_none_or(|name| name == service))
+    }
+
+    /// The names of the services that are announced.
+    #[cfg(feature = "mdns")]
+    pub(crate) fn names(&self) -> Vec<String> {
+        let (now, leases) = (Instant::now(), self.leases.lock().expect(NO_PANIC));
+        let live = leases.iter().filter(|(_, lease)| lease.end.is_none_or(|end| end > now));
+        let mut names: Vec<_> = live.map(|((name, _), _)| name.clone()).collect();
+        names.dedup();
+        names
+    }
+
+    /// What is announced of those `services` and not over; what is over together is said together.
+    pub(crate) fn says_of(&self, mut services: impl FnMut(&str) -> bool) -> Vec<Said> {
         let now = Instant::now();
         let mut leases = self.leases.lock().expect(NO_PANIC);
         leases.retain(|_, lease| lease.end.is_none_or(|end| end > now));
         let mut groups: BTreeMap<Option<Instant>, Vec<&Service>> = BTreeMap::new();
-        for lease in leases.values().filter(|lease| name.is_none_or(|name| name == lease.record.name)) {
-            groups.entry(lease.end).or_default().push(&lease.record);
+        let mut last = ("", false);
+        for ((name, _), lease) in &*leases {
+            if last.0 != name {
+                last = (name, services(name));
+            }
+            if last.1 {
+                groups.entry(lease.end).or_default().push(&lease.record);
+            }
         }
         let said = groups.into_iter().flat_map(|(end, records)| {
             let ttl = end.map(|end| end - now);

@@ -206,3 +206,24 @@ async fn an_interface_that_is_not_there_is_an_error_that_may_pass() {
     assert!(registry.get("greeter").await.unwrap_err().is_retryable());
     assert!(matches!(registry.watch("greeter").next().await, Some(Err(error)) if error.is_retryable()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_services_of_one_owner_are_all_listed() {
+    let network = Network::new();
+    let (ours, theirs) = (network.join(), network.join());
+    let mut all = Vec::new();
+    for n in 0..1_000 {
+        let endpoint = Endpoint::new(format!("s{n:04}-1"), "127.0.0.1:80".parse().unwrap());
+        all.push(Service::new(format!("s{n:04}")).metadata("owner", "us").endpoint(endpoint));
+        ours.announce(&all[n], TTL).await.unwrap();
+    }
+    // A list ends after three seconds, and this machine may be busy with other things.
+    let mut found = theirs.list().await.unwrap();
+    for _ in 0..4 {
+        if found != all {
+            found = theirs.list().await.unwrap();
+        }
+    }
+    assert_eq!(found.len(), all.len());
+    assert_eq!(found, all);
+}

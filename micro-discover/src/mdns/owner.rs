@@ -1,6 +1,5 @@
 //! What this process announces: told to everyone, and to whoever asks.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -148,13 +147,14 @@ impl Owner {
     }
 
     fn answers(&self, asked: &Asked) -> Vec<Vec<u8>> {
-        let said = self.table.says(None);
         let mut packets = Vec::new();
         if asked.of(&self.told.services()) {
-            let names: BTreeSet<_> = said.iter().map(|said| &said.service.name).collect();
+            let names = self.table.names();
             let unknown = names.iter().filter(|n| !asked.knows(&self.told.services(), &self.told.listed(n)));
             packets.extend(unknown.filter_map(|name| packet::listed(asked, &self.told, name)));
         }
+        // Nobody asks for all at once.
+        let said = self.table.says_of(|service| asked.about(&self.told.service(service)));
         for said in &said {
             let group = self.told.service(&said.service.name);
             let all = asked.of(&group);

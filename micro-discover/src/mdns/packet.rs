@@ -38,6 +38,11 @@ impl Asked {
         self.questions.iter().any(|question| question.name == *name)
     }
 
+    /// Whether it is asked of these, or of one of them.
+    pub(super) fn about(&self, group: &Name) -> bool {
+        self.questions.iter().any(|question| group.zone_of(&question.name))
+    }
+
     /// Whether whoever asks knows that `instance` is of the name `group`: it is not to be told again, by
     /// <https://www.rfc-editor.org/rfc/rfc6762#section-7.1>.
     pub(super) fn knows(&self, group: &Name, instance: &Name) -> bool {

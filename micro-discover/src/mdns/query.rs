@@ -16,6 +16,9 @@ use crate::registry::Error;
 
 /// How long answers are waited for before what has come is taken for all there is: go-micro waits 100 ms.
 const WINDOW: Duration = Duration::from_millis(250);
+/// So many services of which only the name is known are asked for at once; fewer when no more are heard of for so long.
+const AT_ONCE: usize = 64;
+const GATHER: Duration = Duration::from_millis(5);
 /// While answers come, how long another is waited for, and in all.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(3);
@@ -69,26 +72,42 @@ async fn collect(
     // What we answer for ourselves we need not wait for.
     shared.owner.table.says(name).iter().for_each(|said| beliefs.hear(said));
     let (mut end, last) = (Instant::now() + WINDOW, Instant::now() + LONGEST);
-    let mut services = BTreeSet::new();
+    let (mut services, mut unknown, mut again) = (BTreeSet::<String>::new(), Vec::<String>::new(), false);
     loop {
-        let heard = match timeout_at(end, ear.recv()).await {
+        let gathered = Instant::now() + GATHER;
+        let until = if unknown.is_empty() { end } else { end.min(gathered) };
+        let heard = match timeout_at(until, ear.recv()).await {
             Ok(Ok(heard)) => heard,
             Ok(Err(RecvError::Lagged(_))) => continue,
-            Ok(Err(RecvError::Closed)) | Err(_) => return Ok(()),
+            Ok(Err(RecvError::Closed)) => return Ok(()),
+            Err(_) if !unknown.is_empty() => {
+                put_questions(shared, unknown.iter().map(String::as_str)).await?;
+                unknown.clear();
+                end = (Instant::now() + WINDOW).min(last);
+                continue;
+            }
+            // Packets get lost where there are many: who was named and not told is asked for once more.
+            Err(_) if !again && Instant::now() < last => {
+                again = true;
+                unknown.extend(services.iter().filter(|service| !beliefs.knows(service)).cloned());
+                end = if unknown.is_empty() { end } else { (Instant::now() + WINDOW).min(last) };
+                continue;
+            }
+            Err(_) => return Ok(()),
         };
         let mut news = false;
-        let mut unknown = Vec::new();
         for heard in heard.iter() {
             news |= hear(heard, name, beliefs);
             if let (Heard::Listed(service), None) = (heard, name)
                 && services.len() < MOST_SERVICES
                 && services.insert(service.clone())
             {
-                unknown.push(service.as_str());
+                unknown.push(service.clone());
             }
         }
-        if !unknown.is_empty() {
-            put_questions(shared, unknown).await?;
+        if unknown.len() >= AT_ONCE {
+            put_questions(shared, unknown.iter().map(String::as_str)).await?;
+            unknown.clear();
             end = (Instant::now() + WINDOW).min(last);
         } else if news {
             end = end.max(Instant::now() + PAUSE).min(last);
