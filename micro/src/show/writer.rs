@@ -22,12 +22,14 @@ pub struct Show {
     several: bool,
     fields: Vec<String>,
     written: bool,
+    /// Of the table that rows go on, which come one by one: padded to the widths so far.
+    header: Vec<String>,
 }
 
 impl Show {
     /// Writes in `format`, without colour.
     pub fn new(format: Format) -> Self {
-        Self { format, colour: false, several: false, fields: Vec::new(), written: false }
+        Self { format, colour: false, several: false, fields: Vec::new(), written: false, header: Vec::new() }
     }
 
     /// Whether tables have ANSI colours.
@@ -65,9 +67,12 @@ impl Show {
         }
         if !self.fields.is_empty() {
             let value = value(reply)?;
-            let rows = fields::pick(&value, &self.fields)?;
+            let names = self.fields.clone();
+            let rows = fields::pick(&value, &names)?;
             return match self.format {
-                Format::Table | Format::Wide | Format::Original => Ok(self.rows(&self.fields, &rows)),
+                Format::Table | Format::Wide | Format::Original => {
+                    Ok(self.rows(&names, &rows, !value.is_array()))
+                }
                 _ if value.is_array() => self.data(&rows, first),
                 _ => self.data(&rows.first(), first),
             };
@@ -81,7 +86,8 @@ impl Show {
                 }
                 _ => {
                     let names = fields::all(&serde_json::to_string(reply).map_err(failed)?);
-                    Ok(self.rows(&names, &fields::pick(&value(reply)?, &names)?))
+                    let value = value(reply)?;
+                    Ok(self.rows(&names, &fields::pick(&value, &names)?, !value.is_array()))
                 }
             },
             _ => self.data(reply, first),
@@ -92,10 +98,24 @@ impl Show {
         Screen { colour: self.colour }
     }
 
-    fn rows(&self, names: &[String], rows: &[Row<'_>]) -> String {
-        let header: Vec<_> = names.iter().map(|name| name.to_uppercase()).collect();
-        let rows = rows.iter().map(|row| row.0.iter().map(|(_, value)| fields::cell(value)).collect());
-        self.screen().plain(&header, rows)
+    /// A table, or if this is one row `alone` what it adds to the table of the row before.
+    fn rows(&mut self, names: &[String], rows: &[Row<'_>], alone: bool) -> String {
+        let cells = |row: &Row<'_>| row.0.iter().map(|(_, value)| fields::cell(value)).collect();
+        let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+        let names: Vec<_> = names.iter().map(|name| name.to_uppercase()).collect();
+        let goes_on = alone && self.header.iter().map(|name| name.trim_end()).eq(&names);
+        let mut header = if goes_on { std::mem::take(&mut self.header) } else { names };
+        if alone {
+            for (name, cell) in header.iter_mut().zip(rows.iter().flatten()) {
+                *name = format!("{name:<width$}", width = cell.chars().count());
+            }
+        }
+        let table = self.screen().plain(&header, rows.into_iter());
+        self.header = header;
+        match table.split_once('\n') {
+            Some((_, row)) if goes_on => row.to_owned(),
+            _ => table,
+        }
     }
 
     fn data(&self, data: &impl Serialize, first: bool) -> Result<String, Failure> {

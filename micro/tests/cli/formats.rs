@@ -66,3 +66,11 @@ fn wide_tables_have_their_columns_in_the_order_of_the_data() {
     let wide = echo.place.ok(&["list", "-o", "wide"]);
     assert_eq!(wide, "NAME  VERSIONS  ENDPOINTS\necho  latest    2\n");
 }
+
+#[test]
+fn what_comes_row_by_row_has_one_header() {
+    let echo = Echo::new();
+    let many = ["stream", "echo", "Many", "number:=2", "text=long"];
+    let rows = echo.place.ok(&[&many[..], &["--fields", "text"]].concat());
+    assert_eq!(rows, "TEXT\nlong\nlong\n");
+}
