@@ -113,21 +113,22 @@ pub(super) async fn messages(
     Ok((until_wrong(documents, read, failed), wrong))
 }
 
-/// The documents as `read` reads them. The first that it cannot is told of, and nothing comes after it.
+/// The documents as `read` reads them. The first that it cannot is told of, by its number, and nothing comes after it.
 fn until_wrong<T: Send + 'static>(
     documents: Documents,
     read: impl Fn(Result<Bytes, BoxError>) -> Result<T, Error> + Clone + Send + 'static,
     failed: oneshot::Sender<Error>,
 ) -> BoxStream<'static, T> {
-    let each = stream::unfold((documents.0, Some(failed)), move |(mut documents, mut failed)| {
+    let documents = documents.0.zip(stream::iter(1..));
+    let each = stream::unfold((documents, Some(failed)), move |(mut documents, mut failed)| {
         let read = read.clone();
         async move {
-            let document = documents.next().await?;
+            let (document, number) = documents.next().await?;
             match read(document) {
                 Ok(one) => Some((one, (documents, failed))),
                 Err(error) => {
                     if let Some(failed) = failed.take() {
-                        failed.send(error).ok();
+                        failed.send(numbered(number, error)).ok();
                     }
                     std::future::pending().await
                 }
@@ -135,6 +136,21 @@ fn until_wrong<T: Send + 'static>(
         }
     });
     each.boxed()
+}
+
+/// What is wrong with one document of several.
+#[derive(Debug, thiserror::Error)]
+#[error("document {number}")]
+struct Numbered {
+    number: u64,
+    source: BoxError,
+}
+
+fn numbered(number: u64, error: Error) -> Error {
+    match error {
+        Error::Input(source) => Error::Input(Numbered { number, source }.into()),
+        other => other,
+    }
 }
 
 #[cfg(test)]

@@ -213,3 +213,13 @@ fn what_can_be_asked_is_described_with_something_to_fill_in() {
     let all: serde_json::Value = serde_json::from_str(&all).unwrap();
     assert_eq!(all.pointer("/0/template/Unary/text"), Some(&"".into()), "{all}");
 }
+
+#[test]
+fn of_several_documents_the_wrong_one_is_named() {
+    let echo = Echo::new();
+    let run =
+        echo.place.feed(&["call", "echo", "Sum", "-d", "-"], "{\"number\":1}\n{}\n{\"number\":\"x\"}\n");
+    assert_eq!(run.code, Some(2), "{run:?}");
+    let why = "error: the request is wrong: document 3: not the JSON of test.v1.Words: \"x\" is not a number at line 1";
+    assert!(run.err.starts_with(why), "{run:?}");
+}
