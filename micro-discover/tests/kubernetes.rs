@@ -605,8 +605,20 @@ async fn r15_records_of_pods_that_run_are_read_followed_and_put_together() {
         pod("b", 2, "Pending", "False", 2),
         pod("c", 3, "Running", "False", 3),
     ];
+    let broken = [
+        r#"null"#,
+        r#"{"phase":null,"conditions":null}"#,
+        r#"{"phase":"Running","conditions":[{"type":"Ready","status":null}]}"#,
+    ];
+    let broken = broken.iter().enumerate().map(|(n, status)| {
+        let mut pod: serde_json::Value =
+            serde_json::from_str(&pod(&format!("x{n}"), 4, "Running", "True", 9)).unwrap();
+        pod["status"] = serde_json::from_str(status).unwrap();
+        pod.to_string()
+    });
+    let pods: Vec<_> = pods.into_iter().chain(broken).collect();
     list.json(&page(10, "", &pods)).await;
-    assert_eq!(next(&mut sets).await.unwrap(), ["n-1"]);
+    assert_eq!(next(&mut sets).await.unwrap(), ["n-1"], "a status that says nothing hides its own pod alone");
     let mut events = asked(&server, &mut sets).await.open().await;
     events.event("ADDED", &pod("d", 11, "Running", "True", 4)).await;
     assert_eq!(next(&mut sets).await.unwrap(), ["n-1", "n-4"]);

@@ -67,8 +67,9 @@ struct Status {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Condition {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "nullable")]
     kind: String,
+    #[serde(deserialize_with = "nullable")]
     status: String,
 }
 
