@@ -185,3 +185,18 @@ fn identity(dir: &Path) -> std::io::Result<Identity> {
 fn identity(dir: &Path) -> std::io::Result<Identity> {
     std::fs::metadata(dir).map(|found| (0, 0, found.created().ok()))
 }
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, Flag};
+
+    use super::*;
+
+    #[test]
+    fn a_queue_of_the_system_that_has_run_over_is_a_reason_to_look() {
+        let dir = PathBuf::from("/r");
+        assert!(matters(&Event::new(EventKind::Other).set_flag(Flag::Rescan), &dir));
+        let of = |path: &str| Event::new(EventKind::Create(CreateKind::File)).add_path(dir.join(path));
+        assert!(matters(&of("a.json"), &dir) && !matters(&of(".a.json.1.tmp"), &dir));
+    }
+}
