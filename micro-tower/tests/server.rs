@@ -235,6 +235,17 @@ async fn a_connection_on_which_nothing_is_said_is_closed() {
     assert_eq!(silent.read(&mut [0; 8]).await.unwrap(), 0);
 }
 
+#[tokio::test]
+async fn a_connection_of_http2_on_which_nothing_is_asked_is_closed_without_the_client() {
+    let running = run(Server::new().header_timeout(Duration::from_millis(30)), service_fn(hello)).await;
+    let mut silent = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    silent.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings].concat()).await.unwrap();
+    // It answers no PING. That would be noticed as well, after half a minute.
+    let closed = timeout(Duration::from_secs(15), silent.read_to_end(&mut Vec::new())).await;
+    closed.expect("it is closed soon").ok();
+}
+
 /// Linux tells of each connection which timer runs for it: 2 is the one that asks after the peer.
 #[cfg(target_os = "linux")]
 #[tokio::test]

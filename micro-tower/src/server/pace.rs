@@ -1,6 +1,7 @@
 //! What a connection's requests are doing: whether there are any, and whether the client takes its answers.
 
 use std::{
+    future::pending,
     pin::Pin,
     sync::{
         Arc,
@@ -60,6 +61,20 @@ impl Pace {
             }
             let left = if busy { limit } else { limit - quiet };
             sleep(left.max(Duration::from_millis(10))).await;
+        }
+    }
+
+    /// Ends after `patience` where there has been no request at all: HTTP/2 agrees on its end with the client, and a
+    /// silent one never does.
+    pub(super) async fn silent(&self, patience: Duration) {
+        loop {
+            sleep(patience).await;
+            if self.0.moved.load(Relaxed) > 0 {
+                return pending().await;
+            }
+            if self.0.in_flight.load(Relaxed) == 0 {
+                return;
+            }
         }
     }
 

@@ -44,6 +44,9 @@ use crate::gomicro::front;
 /// client that there will be no other.
 const CROSSING: Duration = Duration::from_millis(100);
 
+/// How long a client that has never asked for anything may take to agree that its connection of HTTP/2 is over.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// What is to be served on one connection.
 pub(super) struct Session<S> {
     pub(super) service: Served<S>,
@@ -210,6 +213,7 @@ impl Course<'_> {
             tokio::select! {
                 result = connection => result.map_err(Into::into),
                 () = stuck => Err("the client takes nothing".into()),
+                () = self.pace.silent(LAST_WORD) => Err("the client has never said anything".into()),
                 () = after(grace) => Err("it was old, and is still in use".into()),
             }
         })
