@@ -223,4 +223,8 @@ impl Command for BotFace {
     fn is_endless(&self) -> bool {
         true
     }
+
+    fn shows_that_it_waits(&self) -> bool {
+        false
+    }
 }

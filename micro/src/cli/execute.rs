@@ -44,17 +44,24 @@ pub(super) async fn execute(command: &dyn Command, context: &Context, style: Sty
         drop(replies);
         done
     };
-    let (done, written) = tokio::join!(work, write(shown, style, context.url()));
+    let (done, written) =
+        tokio::join!(work, write(shown, style, command.shows_that_it_waits(), context.url()));
     match done {
         Err(failure) if failure.kind() != Kind::Unread => Err(failure),
         _ => written,
     }
 }
 
-async fn write(mut replies: mpsc::Receiver<Reply>, style: Style, registry: &str) -> Result<(), Failure> {
+/// Writes `replies` as they come; with `progress`, also that none has come yet.
+async fn write(
+    mut replies: mpsc::Receiver<Reply>,
+    style: Style,
+    progress: bool,
+    registry: &str,
+) -> Result<(), Failure> {
     let for_people = matches!(style.format, Format::Table | Format::Wide);
     let mut show = Show::new(style.format).colour(style.colour).several(style.several).fields(style.fields);
-    let mut patient = for_people;
+    let mut patient = progress && for_people;
     let gone = async { if style.read { reader::gone().await } else { pending().await } };
     tokio::pin!(gone);
     loop {

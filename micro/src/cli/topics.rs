@@ -65,7 +65,8 @@ Formatting
   --output original   as go-micro's micro writes it
   --fields a,b.c      only these fields of each row, in this order
 
-Data goes to standard output; progress, warnings and errors go to standard error.
+Data goes to standard output; progress, warnings and errors go to standard error. Who types a request
+at a terminal, or talks to the bot, sees no progress: it would be written over what is typed.
 ";
 
 const CONFIGURATION: &str = "\

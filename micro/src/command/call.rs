@@ -17,6 +17,7 @@ use super::duration;
 use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
+use super::local::is_typed;
 use super::missing;
 use super::reply::{Answered, Metadata, NodeAnswer, Reply};
 use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents, what};
@@ -117,6 +118,10 @@ impl Command for Call {
             }
             self.one(context, &caller, &parts, replies).await
         })
+    }
+
+    fn shows_that_it_waits(&self) -> bool {
+        !is_typed(self.data.as_ref().or(self.words.last()))
     }
 }
 

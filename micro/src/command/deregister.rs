@@ -8,6 +8,7 @@ use super::context::Context;
 use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
+use super::local::is_typed;
 use super::record::{Given, read};
 use super::reply::{Done, Reply};
 use super::words::{after, word};
@@ -47,6 +48,10 @@ impl Command for Deregister {
             }
             Ok(())
         })
+    }
+
+    fn shows_that_it_waits(&self) -> bool {
+        !is_typed(self.record.last())
     }
 }
 

@@ -23,6 +23,12 @@ pub trait Command: Debug + Send + Sync {
         false
     }
 
+    /// Whether who waits at a terminal is to see that there is no reply yet: not who types what it reads, as that would be
+    /// written over, nor where no reply is to come.
+    fn shows_that_it_waits(&self) -> bool {
+        true
+    }
+
     /// How many threads it wants to work on; 0 is one per processor.
     fn workers(&self) -> usize {
         1

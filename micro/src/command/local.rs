@@ -1,6 +1,6 @@
 //! What an argument names on the machine of whoever gives it: `@file`, or `-` for standard input.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, IsTerminal, Read};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -30,6 +30,11 @@ pub(super) fn place(argument: &str) -> Place<'_> {
         None if argument == "-" => Place::Input,
         None => Place::Here(argument),
     }
+}
+
+/// Whether somebody types at a terminal what is behind `argument`.
+pub(super) fn is_typed(argument: Option<&String>) -> bool {
+    argument.is_some_and(|argument| place(argument) == Place::Input) && io::stdin().is_terminal()
 }
 
 /// The text behind `argument`; `what` is what it is to be, as "the record".

@@ -12,6 +12,7 @@ use super::context::Context;
 use super::duration;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
+use super::local::is_typed;
 use super::reply::{Published, Reply};
 
 /// Publishes an event.
@@ -55,6 +56,10 @@ impl Command for Publish {
             broker.close().await;
             Ok(())
         })
+    }
+
+    fn shows_that_it_waits(&self) -> bool {
+        !is_typed(self.words.last())
     }
 }
 

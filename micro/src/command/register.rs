@@ -10,6 +10,7 @@ use super::context::Context;
 use super::duration;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
+use super::local::is_typed;
 use super::record::{Given, read};
 use super::reply::{Done, Reply};
 use super::words::{after, word};
@@ -67,6 +68,10 @@ impl Command for Register {
 
     fn is_endless(&self) -> bool {
         !self.ttl().is_zero()
+    }
+
+    fn shows_that_it_waits(&self) -> bool {
+        !is_typed(self.record.last())
     }
 }
 

@@ -33,3 +33,4 @@ mod stats;
 mod stay;
 mod terminal;
 mod tls;
+mod typing;

@@ -40,8 +40,8 @@ impl Terminal {
         Self { child, keys, screen }
     }
 
-    /// Waits until `text` is written, which then counts as read.
-    pub(crate) fn until(&self, text: &str) {
+    /// Waits until `text` is written, which then counts as read. Everything up to its end.
+    pub(crate) fn until(&self, text: &str) -> String {
         let mut seen = Vec::new();
         while !seen.ends_with(text.as_bytes()) {
             match self.screen.recv_timeout(WITHIN) {
@@ -51,6 +51,7 @@ impl Terminal {
                 }
             }
         }
+        String::from_utf8_lossy(&seen).into_owned()
     }
 
     pub(crate) fn press(&mut self, keys: &str) {
