@@ -48,10 +48,15 @@ impl Caller {
         self
     }
 
-    /// Lets `sidecar` make every call, which is then of one message and one answer.
+    /// Lets `sidecar` make every call: schemas, the form of JSON, and headers of answers are then its own affair.
     pub fn through(mut self, sidecar: Sidecar) -> Self {
         self.through = Some(sidecar);
         self
+    }
+
+    /// Whether a sidecar makes every call, in its own way.
+    pub(crate) fn is_through(&self) -> bool {
+        self.through.is_some()
     }
 
     /// The schema that was given.

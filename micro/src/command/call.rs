@@ -113,6 +113,11 @@ impl Command for Call {
         Box::pin(async {
             let parts = Parts::read(&self.words)?;
             let caller = self.source.caller(context).await?;
+            if let Some(flag) = self.beyond_sidecars().filter(|_| caller.is_through()) {
+                let what =
+                    format!("{flag} cannot be asked of a sidecar, which calls and answers in its own way");
+                return Err(Failure::new(Kind::Usage, what).hint("without it, or without --proxy"));
+            }
             if self.each_node {
                 return self.each(context, &caller, &parts, replies).await;
             }
@@ -176,6 +181,20 @@ impl Call {
             replies.send(Reply::Metadata(Metadata::new("trailer", &trailers))).await?;
         }
         Ok(())
+    }
+
+    /// The first flag that is given and of which a sidecar is not told.
+    fn beyond_sidecars(&self) -> Option<&'static str> {
+        let flags = [
+            (!self.source.proto.is_empty(), "--proto"),
+            (!self.source.protoset.is_empty(), "--protoset"),
+            (self.emit_defaults, "--emit-defaults"),
+            (self.proto_names, "--proto-names"),
+            (self.enums_as_ints, "--enums-as-ints"),
+            (self.allow_unknown, "--allow-unknown"),
+            (self.verbose, "--verbose"),
+        ];
+        flags.into_iter().find_map(|(given, flag)| given.then_some(flag))
     }
 
     async fn asked(&self, target: Target, parts: &Parts, context: &Context) -> Result<Asked, Failure> {

@@ -115,6 +115,12 @@ fn every_command_goes_through_the_sidecar() {
         "{run:?}"
     );
 
+    for flag in ["--emit-defaults", "--proto-names", "--enums-as-ints", "--allow-unknown", "--verbose"] {
+        let run = place.run(&["call", "greeter", "Greeter.Hello", "{}", flag, "--proxy", &address]);
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.err.starts_with(&format!("error: {flag} cannot be asked of a sidecar")), "{run:?}");
+    }
+
     let run = place.run(&["call", "greeter", "Greeter.Bye", "--proxy", &address]);
     assert_eq!(run.code, Some(69), "{run:?}");
     assert!(run.err.contains("NOT_FOUND: no such method"), "{run:?}");
