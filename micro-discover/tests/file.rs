@@ -5,12 +5,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use micro_discover::{Announce, Endpoint, File, Registry, Service, Watch, open};
 use rustix::process::{Resource, getrlimit, setrlimit};
+
+#[path = "support/log.rs"]
+mod log;
 
 fn greeter(id: &str) -> Service {
     Service::new("greeter").endpoint(Endpoint::new(id, "h:1".parse().unwrap()))
@@ -177,27 +180,9 @@ async fn changes_arrive_by_notification_also_after_the_directory_was_removed() {
     }
 }
 
-/// What the library logged, of all tests of this program.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-fn keep_log() {
-    struct Log;
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            LOG.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init());
-}
-
 #[tokio::test]
 async fn what_is_no_record_is_ignored_and_mentioned_once() {
-    keep_log();
+    log::keep();
     let temp = tempfile::tempdir().unwrap();
     let file = File::new(temp.path().join("r"));
     let mut watch = Watch::new(Arc::new(file.clone()), "greeter");
@@ -230,7 +215,7 @@ async fn what_is_no_record_is_ignored_and_mentioned_once() {
     announcement.withdraw().await.unwrap();
     assert_eq!(ids(&next(&mut watch).await), ["b"]);
 
-    let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+    let log = log::text();
     for (name, why) in [
         ("half.json", "EOF"),
         ("copy.json", "its name is not that of its content"),

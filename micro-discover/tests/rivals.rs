@@ -2,11 +2,13 @@
 #![cfg(all(feature = "consul", feature = "etcd", feature = "file", feature = "mdns", feature = "nats"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::sync::{Arc, Mutex, Once};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use micro_discover::{Announce, Endpoint, Registry, Service, open};
 
+#[path = "support/log.rs"]
+mod log;
 mod servers;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -15,29 +17,10 @@ const LATER: Duration = Duration::from_millis(1_200);
 const OURS: &str = "10.0.0.1:80";
 const THEIRS: &str = "10.0.0.2:80";
 
-/// What the library logged, of all tests of this program.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-fn keep_log() {
-    struct Log;
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            LOG.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init());
-}
-
 /// What was said of somebody else who announces an endpoint of `service`.
 fn warnings(service: &str) -> Vec<String> {
-    let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
     let said = |line: &&str| line.contains("somebody else announces") && line.contains(service);
-    log.lines().filter(said).map(str::to_owned).collect()
+    log::text().lines().filter(said).map(str::to_owned).collect()
 }
 
 fn record(service: &str, address: &str) -> Service {
@@ -46,7 +29,7 @@ fn record(service: &str, address: &str) -> Service {
 
 /// Two who announce in turns, as if each were a process of its own.
 async fn two_say_so_once(name: &str, registries: [Arc<dyn Registry>; 2], ttl: Duration) {
-    keep_log();
+    log::keep();
     let [ours, theirs] = registries;
     let start = Instant::now();
     let (mine, other) = (record(name, OURS), record(name, THEIRS));
@@ -85,7 +68,7 @@ async fn two_say_so_once(name: &str, registries: [Arc<dyn Registry>; 2], ttl: Du
 
 /// Whoever moves, comes back after a crash, or is announced twice at one address, is no other.
 async fn nobody_is_blamed(name: &str, registries: [Arc<dyn Registry>; 2], ttl: Duration) {
-    keep_log();
+    log::keep();
     let [before, after] = registries;
     before.announce(&record(name, OURS), ttl).await.unwrap();
     before.announce(&record(name, "10.0.0.3:80"), ttl).await.unwrap();
