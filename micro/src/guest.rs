@@ -76,7 +76,8 @@ pub async fn run(
         drop(replies);
         done
     };
-    let write = async {
+    // It takes them along to its end: a command whose replies nobody reads any more is told so.
+    let write = async move {
         let mut show = Show::new(Format::Table).several(command.is_endless());
         while let Some(reply) = given.recv().await {
             let text = show.text(&reply)?;
@@ -105,4 +106,25 @@ pub fn told(failure: &Failure) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_ends_when_nobody_reads_on() {
+        let context = Context::open("memory:").unwrap().with_broker(Arc::new(micro_broker::Memory::new()));
+        let (out, read) = mpsc::channel(1);
+        drop(read);
+        let began = Instant::now();
+        let limit = Duration::from_secs(60);
+        let done = run("publish orders tick --count 1000", &context, May::Change, limit, &out).await;
+        assert!(done.is_ok(), "{done:?}");
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
 }
