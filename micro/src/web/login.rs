@@ -85,10 +85,7 @@ impl Login {
 
     /// The cookie of a new session, if `secret` is right. Wrong ones are answered slowly, and one at a time.
     pub(super) async fn log_in(&self, secret: &str, secure: bool) -> Option<String> {
-        let _waiting = self.waiting.try_acquire().ok()?;
-        let _one = self.one.acquire().await.ok()?;
-        if !self.is_right(secret.to_owned()).await {
-            sleep(PENALTY).await;
+        if !self.thought_about(secret.to_owned()).await {
             return None;
         }
         let mut bytes = [0; 32];
@@ -117,6 +114,23 @@ impl Login {
             }
         }
         format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
+    }
+
+    /// Whether `secret` is right, which takes its time if it is not. A task of its own takes it, so that whoever guesses has no
+    /// use of hanging up.
+    async fn thought_about(&self, secret: String) -> bool {
+        let Ok(waiting) = self.waiting.clone().try_acquire_owned() else { return false };
+        let login = self.clone();
+        let thinking = tokio::spawn(async move {
+            let _waiting = waiting;
+            let Ok(_one) = login.one.acquire().await else { return false };
+            let right = login.is_right(secret).await;
+            if !right {
+                sleep(PENALTY).await;
+            }
+            right
+        });
+        thinking.await.unwrap_or(false)
     }
 
     async fn is_right(&self, secret: String) -> bool {
@@ -180,6 +194,16 @@ mod tests {
         let cookie = with(header::COOKIE, cookie.split(';').next().unwrap());
         tokio::time::advance(LASTS).await;
         assert!(!login.knows(&cookie));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_guesses_and_hangs_up_keeps_the_next_waiting_all_the_same() {
+        let login = Login::token("open sesame");
+        let began = Instant::now();
+        let guess = tokio::time::timeout(Duration::from_millis(1), login.log_in("open", false)).await;
+        assert!(guess.is_err(), "it is thought about");
+        assert!(login.log_in("open sesame", false).await.is_some());
+        assert!(began.elapsed() >= PENALTY, "{:?}", began.elapsed());
     }
 
     #[tokio::test]
