@@ -56,7 +56,10 @@ impl Choose<'_> {
                 Ok(Reply::Contexts(vec![gone]))
             }
             ["show"] => {
-                let name = self.given.context.clone().or_else(|| contexts.current());
+                let name = match &self.given.context {
+                    Some(name) => Some(name.clone()),
+                    None => contexts.current()?,
+                };
                 let name = name.ok_or_else(|| Failure::new(Kind::NotFound, "no context is in use"))?;
                 Ok(Reply::Contexts(vec![shown(&contexts, &name)?]))
             }
@@ -78,7 +81,7 @@ impl Choose<'_> {
 
 fn shown(contexts: &Contexts, name: &str) -> Result<NamedContext, Failure> {
     let layer = contexts.get(name)?;
-    let current = contexts.current().as_deref() == Some(name);
+    let current = contexts.current()?.as_deref() == Some(name);
     Ok(NamedContext::new(name.to_owned(), current, settings(&layer)))
 }
 

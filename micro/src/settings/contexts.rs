@@ -21,7 +21,11 @@ impl Contexts {
     }
 
     /// The name of the one in use.
-    pub fn current(&self) -> Option<String> {
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Config`] when that cannot be read: another registry than the one that is meant is no place to work on.
+    pub fn current(&self) -> Result<Option<String>, Failure> {
         self.word("current")
     }
 
@@ -67,13 +71,13 @@ impl Contexts {
     /// [`Kind::Config`] when there is none.
     pub fn choose(&self, name: &str) -> Result<String, Failure> {
         let name = match name {
-            "-" => self.word("previous").ok_or_else(|| {
+            "-" => self.word("previous")?.ok_or_else(|| {
                 Failure::new(Kind::Config, "no context was in use before").hint("micro context use NAME")
             })?,
             name => name.to_owned(),
         };
         self.get(&name)?;
-        if let Some(before) = self.current().filter(|before| *before != name) {
+        if let Some(before) = self.current()?.filter(|before| *before != name) {
             self.write(&self.dir.join("previous"), &before)?;
         }
         self.write(&self.dir.join("current"), &name)?;
@@ -89,7 +93,7 @@ impl Contexts {
         self.get(name)?;
         let path = self.path(name)?;
         fs::remove_file(&path).map_err(|error| cannot("remove", &path, error))?;
-        if self.current().as_deref() == Some(name) {
+        if self.current()?.as_deref() == Some(name) {
             let path = self.dir.join("current");
             fs::remove_file(&path).map_err(|error| cannot("remove", &path, error))?;
         }
@@ -114,9 +118,14 @@ impl Contexts {
         Ok(self.dir.join("contexts").join(format!("{name}.toml")))
     }
 
-    fn word(&self, file: &str) -> Option<String> {
-        let text = fs::read_to_string(self.dir.join(file)).ok()?;
-        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    /// What stands in `file`; nothing where there is none.
+    fn word(&self, file: &str) -> Result<Option<String>, Failure> {
+        let path = self.dir.join(file);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(cannot("read", &path, error)),
+        }
     }
 
     fn write(&self, path: &Path, text: &str) -> Result<(), Failure> {

@@ -120,7 +120,7 @@ impl Settings {
                 let what = format!("there is no context {name:?}: this user has no directory for them");
                 return Err(Failure::new(Kind::Config, what).hint("XDG_CONFIG_HOME or HOME"));
             }
-            (None, Some(contexts)) => match contexts.current() {
+            (None, Some(contexts)) => match contexts.current()? {
                 Some(name) => {
                     let layer = contexts.get(&name)?;
                     Some((name, layer))
@@ -227,6 +227,16 @@ mod tests {
     }
 
     #[test]
+    fn a_context_in_use_that_cannot_be_read_is_no_reason_to_work_somewhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("current")).unwrap();
+        let given = Given { home: Some(dir.path().to_owned()), ..Given::default() };
+        let failure = Settings::resolve(&given).unwrap_err();
+        assert_eq!(failure.kind(), Kind::Config);
+        assert!(failure.to_string().contains("current"), "{failure}");
+    }
+
+    #[test]
     fn the_context_before_comes_back_by_a_dash_and_a_name_never_leads_out() {
         let dir = tempfile::tempdir().unwrap();
         let contexts = Contexts::new(dir.path());
@@ -237,7 +247,7 @@ mod tests {
         assert_eq!(contexts.choose("-").unwrap(), "a");
         assert_eq!(contexts.choose("-").unwrap(), "b");
         assert_eq!(
-            (contexts.names(), contexts.current().as_deref()),
+            (contexts.names(), contexts.current().unwrap().as_deref()),
             (vec!["a".into(), "b".into()], Some("b"))
         );
         for name in ["../x", "", ".x", "a/b"] {
