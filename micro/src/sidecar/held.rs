@@ -21,7 +21,7 @@ pub(super) struct Held {
 }
 
 type Key = (String, Vec<String>);
-type Slot = Arc<tokio::sync::Mutex<Option<Announcement>>>;
+type Slot = Arc<tokio::sync::Mutex<Option<(Service, Announcement)>>>;
 
 /// Why a record is not held.
 #[derive(Debug)]
@@ -35,23 +35,28 @@ impl Held {
     pub(super) async fn hold(&self, registry: &Arc<dyn Registry>, service: Service) -> Result<(), Refused> {
         let place = self.place(key(&service)).ok_or(Refused::Full)?;
         let mut slot = place.slot.lock().await;
-        if let Some(announcement) = &*slot {
-            return announcement.update(service).await.map_err(Refused::Registry);
+        if let Some((known, announcement)) = &mut *slot {
+            announcement.update(service.clone()).await.map_err(Refused::Registry)?;
+            *known = service;
+            return Ok(());
         }
-        let announce = Announce::new(registry.clone(), service);
-        *slot = Some(announce.start().await.map_err(Refused::Registry)?);
+        let announce = Announce::new(registry.clone(), service.clone());
+        *slot = Some((service, announce.start().await.map_err(Refused::Registry)?));
         Ok(())
     }
 
-    /// Renews the endpoints `ids` of `name` no more.
+    /// Renews the endpoints `ids` of `name` no more, but those that were announced beside them.
     pub(super) async fn drop_ids(&self, name: &str, ids: &[String]) {
         let wanted = |key: &Key| key.0 == name && key.1.iter().any(|id| ids.contains(id));
-        join_all(self.places(wanted).into_iter().map(Place::give_up)).await;
+        let all =
+            self.places(wanted).into_iter().map(|place| place.give_up(|id| ids.iter().any(|one| one == id)));
+        // What the registry does not confirm is asked of it once more by whoever withdraws.
+        join_all(all).await;
     }
 
     /// Withdraws everything.
     pub(super) async fn release(&self) {
-        let all = self.places(|_| true).into_iter().map(|place| timeout(LAST, place.give_up()));
+        let all = self.places(|_| true).into_iter().map(|place| timeout(LAST, place.give_up(|_| true)));
         for result in join_all(all).await {
             match result {
                 Ok(Ok(())) => {}
@@ -90,13 +95,16 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Withdraws what is announced there.
-    async fn give_up(self) -> Result<(), Error> {
-        let announcement = self.slot.lock().await.take();
-        match announcement {
-            Some(announcement) => announcement.withdraw().await,
-            None => Ok(()),
+    /// Withdraws the endpoints that `goes` says, by their ids, of what is announced there.
+    async fn give_up(self, goes: impl Fn(&str) -> bool) -> Result<(), Error> {
+        let mut slot = self.slot.lock().await;
+        let Some((mut service, announcement)) = slot.take() else { return Ok(()) };
+        service.endpoints.retain(|endpoint| !goes(&endpoint.id));
+        if service.endpoints.is_empty() {
+            return announcement.withdraw().await;
         }
+        let (_, announcement) = slot.insert((service.clone(), announcement));
+        announcement.update(service).await
     }
 }
 
@@ -191,6 +199,21 @@ mod tests {
         assert!(registry.get("fast").await.unwrap().is_empty());
         assert!(began.elapsed() < Duration::from_secs(11), "{:?}", began.elapsed());
         assert!(held.slots().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_withdraws_one_node_of_a_record_leaves_the_others() {
+        let (held, registry) = (Held::default(), Arc::new(Memory::new()) as Arc<dyn Registry>);
+        let two = service("two").endpoint(Endpoint::new("b", "127.0.0.1:2".parse().unwrap()));
+        held.hold(&registry, two).await.unwrap();
+        held.drop_ids("two", &["a".to_owned()]).await;
+        // Longer than it is believed in what is renewed no more.
+        sleep(Duration::from_secs(60)).await;
+        let left = registry.get("two").await.unwrap();
+        let ids: Vec<_> = left.iter().flat_map(|record| &record.endpoints).map(|one| &*one.id).collect();
+        assert_eq!(ids, ["b"]);
+        held.drop_ids("two", &["b".to_owned()]).await;
+        assert!(registry.get("two").await.unwrap().is_empty() && held.slots().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
