@@ -23,13 +23,7 @@ pub(crate) fn read(value: serde_json::Value) -> Result<Service, BoxError> {
         service = service.method(method);
     }
     for node in theirs.nodes.unwrap_or_default() {
-        let address: Address = match node.port {
-            0 => node.address.parse()?,
-            port => format!("{}:{port}", node.address).parse()?,
-        };
-        let mut endpoint = Endpoint::new(node.id, address);
-        endpoint.metadata = node.metadata.unwrap_or_default();
-        service = service.endpoint(endpoint);
+        service = service.endpoint(node.endpoint()?);
     }
     Ok(service)
 }
@@ -41,6 +35,9 @@ pub(crate) fn write(service: &Service) -> serde_json::Value {
         address: e.address.to_string(),
         port: 0,
         metadata: Some(e.metadata.clone()),
+        weight: Some(e.weight).filter(|weight| *weight != 1),
+        zone: e.zone.clone(),
+        priority: Some(e.priority).filter(|priority| *priority != 0),
     };
     let endpoint = |m: &Method| TheirMethod {
         name: m.name.clone(),
@@ -94,11 +91,36 @@ struct Node {
     #[serde(default, skip_serializing_if = "is_zero")]
     port: u16,
     metadata: Option<Labels>,
+    // What go-micro knows nothing of, which a sidecar of ours says and reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<u32>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(port: &u16) -> bool {
     *port == 0
+}
+
+impl Node {
+    fn endpoint(self) -> Result<Endpoint, BoxError> {
+        let Self { id, address, port, .. } = self;
+        let written = match port {
+            0 => address,
+            port if address.contains(':') && !address.starts_with('[') => format!("[{address}]:{port}"),
+            port => format!("{address}:{port}"),
+        };
+        let address: Address = written.parse().map_err(|error| format!("node {id:?}: {error}"))?;
+        let mut endpoint = Endpoint::new(id, address)
+            .weight(self.weight.unwrap_or(1))
+            .priority(self.priority.unwrap_or_default());
+        endpoint.zone = self.zone;
+        endpoint.metadata = self.metadata.unwrap_or_default();
+        Ok(endpoint)
+    }
 }
 
 impl Value {

@@ -155,9 +155,10 @@ impl Sidecar {
 
     /// Puts a record, for `ttl`, or for ever if that is zero.
     pub(super) async fn put(&self, service: &Service, ttl: Duration) -> Result<(), BoxError> {
-        let path = match ttl.as_secs() {
-            0 => "/registry".to_owned(),
-            seconds => format!("/registry?ttl={seconds}s"),
+        let path = match ttl.as_millis() {
+            _ if ttl.is_zero() => "/registry".to_owned(),
+            // What is for less than that is not for ever.
+            millis => format!("/registry?ttl={}ms", millis.max(1)),
         };
         self.change(Method::POST, &path, service).await
     }

@@ -1,7 +1,9 @@
 //! Records as clients of go-micro's sidecar write and read them: nodes with address and port apart, keys in any case.
 
-use micro_discover::{Endpoint, Labels, Method, Service, Shape};
+use micro_discover::{Endpoint, Method, Service, Shape};
 use serde_json::{Map, Value, json};
+
+use crate::remote;
 
 /// Writes a record.
 pub(super) fn write(service: &Service) -> Value {
@@ -34,6 +36,9 @@ fn node(endpoint: &Endpoint) -> Value {
     if let Some(zone) = &endpoint.zone {
         node["zone"] = zone.as_str().into();
     }
+    if endpoint.priority != 0 {
+        node["priority"] = endpoint.priority.into();
+    }
     node
 }
 
@@ -60,12 +65,12 @@ pub(super) fn read(json: &[u8]) -> Result<Service, String> {
     let value: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     let ours =
         value["endpoints"].as_array().is_some_and(|all| all.iter().any(|one| one.get("address").is_some()));
-    let service = if ours {
-        serde_json::from_value(value).map_err(|error| error.to_string())?
-    } else {
-        of_go_micro(&lower(value))?
-    };
-    Service::validate(&service).map_err(|error| error.to_string())?;
+    let value = if ours { value } else { lower(value) };
+    let service = remote::record::read(value).map_err(|error| error.to_string())?;
+    if service.endpoints.is_empty() {
+        return Err("the record has no node".to_owned());
+    }
+    service.validate().map_err(|error| error.to_string())?;
     Ok(service)
 }
 
@@ -79,48 +84,8 @@ pub(super) fn read_ids(json: &[u8]) -> Result<(String, Vec<String>), String> {
     if ids.is_empty() { Err("the record names no node".to_owned()) } else { Ok((name, ids)) }
 }
 
-fn of_go_micro(value: &Value) -> Result<Service, String> {
-    let mut service = Service::new(text(value, "name").ok_or("the record has no name")?);
-    if let Some(version) = text(value, "version").filter(|version| !version.is_empty()) {
-        service = service.version(version);
-    }
-    service.metadata = labels(value);
-    for node in value["nodes"].as_array().into_iter().flatten() {
-        service.endpoints.push(endpoint(node)?);
-    }
-    for call in value["endpoints"].as_array().into_iter().flatten() {
-        let mut method = Method::new(text(call, "name").ok_or("an endpoint has no name")?);
-        method.metadata = labels(call);
-        service.methods.push(method);
-    }
-    if service.endpoints.is_empty() { Err("the record has no node".to_owned()) } else { Ok(service) }
-}
-
-fn endpoint(node: &Value) -> Result<Endpoint, String> {
-    let id = text(node, "id").ok_or("a node has no id")?;
-    let host = text(node, "address").ok_or_else(|| format!("node {id:?} has no address"))?;
-    let written = match node["port"].as_u64().unwrap_or(0) {
-        0 => host,
-        port if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
-        port => format!("{host}:{port}"),
-    };
-    let address = written.parse().map_err(|error| format!("node {id:?}: {error}"))?;
-    let mut endpoint = Endpoint::new(id, address);
-    if let Some(weight) = node["weight"].as_u64() {
-        endpoint = endpoint.weight(u32::try_from(weight).unwrap_or(u32::MAX));
-    }
-    endpoint.zone = text(node, "zone");
-    endpoint.metadata = labels(node);
-    Ok(endpoint)
-}
-
 fn text(value: &Value, key: &str) -> Option<String> {
     value[key].as_str().map(str::to_owned)
-}
-
-fn labels(value: &Value) -> Labels {
-    let labels = value["metadata"].as_object().into_iter().flatten();
-    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// The same with its keys in small letters, but for those of labels.
@@ -128,13 +93,21 @@ fn lower(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
             let each = fields.into_iter().map(|(key, value)| match key.to_ascii_lowercase() {
-                key if key == "metadata" => (key, value),
+                key if key == "metadata" => (key, texts(value)),
                 key => (key, lower(value)),
             });
             Value::Object(each.collect::<Map<_, _>>())
         }
         Value::Array(values) => Value::Array(values.into_iter().map(lower).collect()),
         other => other,
+    }
+}
+
+/// Labels, which are texts: what else stands there is none.
+fn texts(value: Value) -> Value {
+    match value {
+        Value::Object(labels) => labels.into_iter().filter(|(_, label)| label.is_string()).collect(),
+        _ => Value::Null,
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use micro::remote::Sidecar;
+use micro_discover::{Endpoint, Method, Registry as _, Service, Shape};
+
 use crate::echo::echo;
 use crate::face::Face;
 use crate::program::Place;
@@ -58,4 +61,23 @@ fn every_command_works_through_the_sidecar() {
     assert!(out.contains(r#""x-tenant":"a""#), "{out}");
     assert_eq!(here.ok(&["list"]), "", "nothing of it is in the registry here");
     watch.kill();
+}
+
+#[tokio::test]
+async fn a_record_comes_through_the_sidecar_whole_and_is_there_no_longer_than_it_says() {
+    let there = Place::new();
+    let face = Face::of(&there, "sidecar", &["--broker", "memory:"]);
+    let registry = Sidecar::new(&face.address.to_string()).unwrap();
+    let mut method = Method::new("Greeter.Hello");
+    method.request = Some(Shape::new("Request", "Request").value(Shape::new("name", "string")));
+    let endpoint = Endpoint::new("a", "[::1]:80".parse().unwrap()).weight(5).zone("eu").priority(2);
+    let service = Service::new("greeter").endpoint(endpoint).method(method);
+    registry.announce(&service, Duration::from_millis(900)).await.unwrap();
+    assert_eq!(registry.get("greeter").await.unwrap(), [service]);
+    let gone = async {
+        while !registry.get("greeter").await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("its time is over");
 }
