@@ -12,7 +12,8 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    pub(crate) fn new(what: impl Into<String>) -> Self {
+    /// `what` is wrong, as a registry of one's own says it in [`Error::Invalid`](crate::Error::Invalid).
+    pub fn new(what: impl Into<String>) -> Self {
         Self { place: String::new(), what: what.into() }
     }
 

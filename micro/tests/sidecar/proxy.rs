@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use micro::remote::Sidecar;
-use micro_discover::{Endpoint, Method, Registry as _, Service, Shape};
+use micro_discover::{Endpoint, Error, Method, Registry as _, Service, Shape};
 
 use crate::echo::echo;
 use crate::face::Face;
@@ -80,4 +80,14 @@ async fn a_record_comes_through_the_sidecar_whole_and_is_there_no_longer_than_it
         }
     };
     tokio::time::timeout(Duration::from_secs(10), gone).await.expect("its time is over");
+}
+
+#[tokio::test]
+async fn a_record_that_breaks_a_rule_is_not_announced_again_and_again_through_the_sidecar() {
+    let there = Place::new();
+    let face = Face::of(&there, "sidecar", &["--broker", "memory:"]);
+    let registry = Sidecar::new(&face.address.to_string()).unwrap();
+    let service = Service::new("a/b").endpoint(Endpoint::new("a", "127.0.0.1:1".parse().unwrap()));
+    let refused = registry.announce(&service, Duration::from_secs(15)).await;
+    assert!(matches!(&refused, Err(Error::Invalid { .. })), "{refused:?}");
 }
