@@ -25,6 +25,8 @@ mod near;
 mod this_machine;
 mod time_limit;
 
+mod id;
+
 pub mod schema;
 
 pub mod remote;

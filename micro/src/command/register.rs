@@ -14,6 +14,7 @@ use super::local::is_typed;
 use super::record::{Given, read};
 use super::reply::{Done, Reply};
 use super::words::{after, word};
+use crate::id;
 
 /// Registers an endpoint, and renews it until the command is stopped; then deregisters it.
 ///
@@ -143,7 +144,7 @@ impl Register {
             return Err(Failure::new(Kind::Usage, "where the endpoint listens is not said")
                 .hint(format!("micro register {} --address 127.0.0.1:50051", word(&name))));
         };
-        let id = self.id.clone().unwrap_or_else(|| id(&name, &address));
+        let id = self.id.clone().unwrap_or_else(|| id::of(&name, &address));
         let mut endpoint =
             Endpoint::new(id, address).weight(self.weight.unwrap_or(1)).priority(self.priority.unwrap_or(0));
         endpoint.zone.clone_from(&self.zone);
@@ -158,36 +159,9 @@ impl Register {
     }
 }
 
-/// The same for the same name and address, so that registering twice is registering once.
-fn id(name: &str, address: &Address) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
-    let address: String = address.to_string().chars().map(plain).collect();
-    format!("{name}-{}", address.replace("..", "-").trim_matches('-'))
-}
-
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("a label is KEY=VALUE".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_says_where_the_endpoint_is() {
-        let cases = [
-            ("127.0.0.1:50051", "greeter-127.0.0.1-50051"),
-            ("[::1]:80", "greeter-1--80"),
-            ("unix:/run/a..b.sock", "greeter-unix--run-a-b.sock"),
-        ];
-        for (address, expected) in cases {
-            let id = id("greeter", &address.parse().unwrap());
-            assert_eq!(id, expected);
-            let endpoint = Endpoint::new(id, address.parse().unwrap());
-            assert_eq!(Service::new("greeter").endpoint(endpoint).validate(), Ok(()));
-        }
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{Check, Unwell};
+use crate::id;
 
 /// The program beside the sidecar.
 #[derive(Clone, Debug)]
@@ -26,14 +27,15 @@ pub struct App {
 pub struct InvalidApp(String);
 
 impl App {
-    /// The program `name` that listens on `address`.
+    /// The program `name` that listens on `address`. Name and address make its id, and so does this machine's name where
+    /// another machine may have the same address: a sidecar that follows one that was killed takes its record over.
     ///
     /// # Errors
     ///
     /// When the name breaks a rule of records.
     pub fn new(name: impl Into<String>, address: Address) -> Result<Self, InvalidApp> {
         let name = name.into();
-        let id = format!("{name}-{:032x}", fastrand::u128(..));
+        let id = id::here(&name, &address);
         let service = Service::new(name).endpoint(Endpoint::new(id, address));
         service.validate().map_err(|error| InvalidApp(error.to_string()))?;
         let (interval, timeout) = (Duration::from_secs(5), Duration::from_secs(2));

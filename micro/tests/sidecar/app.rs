@@ -69,6 +69,34 @@ fn an_app_is_registered_while_it_is_well_and_the_sidecar_lives() {
 }
 
 #[test]
+fn an_app_whose_sidecar_was_killed_is_listed_once_when_the_next_one_has_come() {
+    let place = Place::new();
+    let arguments = ["--server-name", "foo", "--server-address", "127.0.0.1:9"];
+    let mut killed = Face::of(&place, "sidecar", &arguments);
+    until(&killed, "/registry?service=foo", 200);
+    killed.signal(Signal::KILL);
+    killed.end();
+
+    let mut next = Face::of(&place, "sidecar", &[&arguments[..], &["--server-version", "2"]].concat());
+    let start = Instant::now();
+    let found = loop {
+        let found = next.get("/registry?service=foo").json();
+        if found.as_array().unwrap().iter().any(|version| version["version"] == "2") {
+            break found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{found}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(
+        found.as_array().unwrap().len() == 1 && found[0]["nodes"].as_array().unwrap().len() == 1,
+        "{found}"
+    );
+    next.signal(Signal::TERM);
+    assert_eq!(next.end().0, Some(0));
+    assert_eq!(place.run(&["get", "foo"]).code, Some(3));
+}
+
+#[test]
 fn what_was_registered_through_a_sidecar_goes_with_it() {
     let place = Place::new();
     let mut face = Face::of(&place, "sidecar", &[]);
