@@ -88,9 +88,24 @@ impl InFlight {
         self.hand_backs
     }
 
-    /// Takes the latency: the first of an answer has come.
+    /// Takes the latency: the first of an answer has come. Its end may take days, so another request may find out about a
+    /// half-open endpoint meanwhile.
     #[inline]
     pub fn answered(&mut self) {
+        if self.probes && self.phase == Phase::Open {
+            self.stats.release_probe();
+        }
+        self.take_latency();
+    }
+
+    /// A message of the answer has come: enough for an endpoint that was to be found out about.
+    #[inline]
+    pub fn begins(&mut self) {
+        self.end_probe(true);
+    }
+
+    #[inline]
+    fn take_latency(&mut self) {
         if self.phase != Phase::Open {
             return;
         }
@@ -121,7 +136,7 @@ impl InFlight {
         }
         match outcome {
             Outcome::Success => {
-                self.answered();
+                self.take_latency();
                 self.phase = Phase::Well;
                 self.stats.succeeded();
             }
@@ -188,7 +203,7 @@ impl InFlight {
             }
             _ => Ended::Void,
         };
-        if self.probes {
+        if self.probes && self.phase != Phase::Answered {
             // Too early to tell: the next request may find out.
             self.stats.release_probe();
         }

@@ -144,11 +144,13 @@ impl<B: Body> Body for CountedBody<B> {
         {
             call.load_report(trailers);
         }
-        let outcome = Outcome::of_frame(frame.as_ref(), this.inner.is_end_stream());
-        if let Some(outcome) = outcome
-            && let Some(mut call) = this.call.take()
-        {
-            call.settle(outcome);
+        match Outcome::of_frame(frame.as_ref(), this.inner.is_end_stream()) {
+            Some(outcome) => {
+                if let Some(mut call) = this.call.take() {
+                    call.settle(outcome);
+                }
+            }
+            None => this.call.iter_mut().for_each(InFlight::begins),
         }
         Poll::Ready(frame)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::Request;
+use http_body_util::BodyExt as _;
 use micro_balance::{
     Balance, NotSent, Overloaded, Unsent,
     breaker::{BreakerLayer, Rate, State},
@@ -173,6 +174,37 @@ async fn statuses_are_failures_if_they_are_read_and_those_of_grpc_in_trailers_to
         collect(response.into_body()).await;
         assert_eq!(matches!(layer.state(), State::Open { .. }), fails, "{of}");
     }
+}
+
+/// A stream may last for days, and a subscription say nothing for as long.
+#[tokio::test(start_paused = true)]
+async fn a_stream_tells_with_its_first_message_that_the_service_is_well_and_keeps_nobody_waiting_until_it_ends()
+ {
+    let opened = async || {
+        let layer = after(1).http();
+        let inner = Scripted::new([fail("broken")]);
+        let service = layer.layer(inner.clone());
+        let _ = service.clone().oneshot(get("/")).await;
+        advance(10 * SECOND).await;
+        (layer, inner, service)
+    };
+    let (layer, inner, service) = opened().await;
+    inner.push(grpc_trailers(&["a"], 13, &[]));
+    let mut stream = service.clone().oneshot(call(&["x"])).await.unwrap().into_body();
+    assert_eq!(layer.state(), State::HalfOpen);
+    stream.frame().await.unwrap().unwrap();
+    assert_eq!(layer.state(), State::Closed);
+    collect(stream).await;
+    assert_eq!(layer.state(), State::Closed, "it began before the service was known to be well");
+
+    let (layer, inner, service) = opened().await;
+    inner.push(grpc_silent());
+    let _silent = service.clone().oneshot(call(&["x"])).await.unwrap();
+    assert!(is_turned_away(&service.clone().oneshot(get("/")).await.unwrap_err()), "one at a time");
+    advance(10 * SECOND).await;
+    inner.push(status(200, &[]));
+    assert!(service.clone().oneshot(get("/")).await.is_ok(), "another may find out after as long again");
+    assert_eq!(layer.state(), State::Closed);
 }
 
 #[tokio::test(start_paused = true)]

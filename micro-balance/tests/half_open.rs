@@ -1,11 +1,13 @@
 //! Which requests find out whether an ejected endpoint is well again, and where a request goes that may not go anywhere.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod scripted;
 mod support;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use http::Request;
+use http_body_util::BodyExt as _;
 use micro_balance::{
     Attributes, Balance, Ejection, HashKey, Http, State, Tried,
     policy::{
@@ -13,9 +15,10 @@ use micro_balance::{
         Wanted,
     },
 };
+use scripted::{Scripted, call, grpc, grpc_silent, grpc_trailers};
 use support::{FAST, Fake, Hand, Mood, Page, discovery, fakes, pages, settle};
 use tokio::time::{sleep, timeout};
-use tower::ServiceExt;
+use tower::{ServiceExt, discover::ServiceList};
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -187,4 +190,44 @@ async fn an_endpoint_is_not_readmitted_while_it_keeps_the_request_waiting_that_t
     // One that nobody has come to try is readmitted.
     sleep(ms(2_500)).await;
     assert_eq!(states(&balance), [State::Ready; 2]);
+}
+
+/// A stream may last for days, and a subscription say nothing for as long.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_tries_an_endpoint_tells_with_its_first_message_and_keeps_it_from_nobody_by_silence() {
+    for (answer, read, found) in [
+        (grpc_trailers(&["a"], 14, &[]), 1, State::Ready),
+        (grpc_trailers(&[], 14, &[]), 1, State::Ejected),
+        (grpc_silent(), 0, State::HalfOpen),
+    ] {
+        let (one, other) = (Scripted::new([grpc(14, &[]), answer]), Scripted::default());
+        let endpoints = ServiceList::new::<Request<scripted::Frames>>(vec![one.clone(), other]);
+        let balance = Balance::builder(endpoints)
+            .protocol(Http)
+            .policy(RoundRobin::starting_at(0))
+            .ejection(ejection())
+            .build();
+        let send = || balance.clone().oneshot(call(&["x"]));
+        settle().await;
+        drop(send().await.unwrap());
+        sleep(ms(1_010)).await;
+        let mut stream = send().await.unwrap().into_body();
+        settle().await;
+        assert_eq!(states(&balance)[0], State::HalfOpen);
+        for _ in 0..read {
+            stream.frame().await.unwrap().unwrap();
+        }
+        settle().await;
+        assert_eq!(states(&balance)[0], found);
+        if found == State::HalfOpen {
+            // Another one finds out meanwhile.
+            one.push(grpc(14, &[]));
+            drop(send().await.unwrap());
+            settle().await;
+            assert_eq!(states(&balance)[0], State::Ejected);
+            // Or nobody comes.
+            sleep(ms(2_100)).await;
+            assert_eq!(states(&balance)[0], State::Ready);
+        }
+    }
 }

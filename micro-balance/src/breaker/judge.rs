@@ -79,11 +79,14 @@ impl<C: Body> Body for JudgedBody<C> {
     ) -> Poll<Option<Result<Frame<C::Data>, C::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
-        if this.pass.is_some()
-            && let Some(outcome) = Outcome::of_frame(frame.as_ref(), this.inner.is_end_stream())
-            && let Some(pass) = this.pass.take()
-        {
-            pass.settle(outcome == Outcome::Success);
+        if let Some(mut pass) = this.pass.take() {
+            match Outcome::of_frame(frame.as_ref(), this.inner.is_end_stream()) {
+                Some(outcome) => pass.settle(outcome == Outcome::Success),
+                None => {
+                    pass.begins();
+                    *this.pass = Some(pass);
+                }
+            }
         }
         Poll::Ready(frame)
     }

@@ -30,7 +30,7 @@ use crate::{
 ///
 /// After 5 failures in a row, or where fewer than 0.8 of the requests of the last 30 s went well, requests are turned away
 /// for 5 s, and for twice as long each time in a row, up to five minutes, less up to a half by chance. Then one request at a
-/// time finds out. Settings are made before services are wrapped.
+/// time finds out, a stream by its first message; where nothing comes of it, another does after as long again. Settings are made before services are wrapped.
 ///
 /// ```
 /// use std::time::Duration;

@@ -28,7 +28,8 @@ pub enum State {
         /// For how long yet.
         left: Duration,
     },
-    /// One is, or already on its way, and the service is taken for what becomes of it.
+    /// One is, or already on its way, and the service is taken for what becomes of it. Where nothing does, another is after as
+    /// long again.
     HalfOpen,
 }
 
@@ -65,7 +66,8 @@ struct Known {
 enum Gate {
     Closed,
     Open(Instant),
-    Probing,
+    /// One finds out, and where it tells nothing until then, another.
+    Probing(Instant),
 }
 
 impl Gate {
@@ -73,11 +75,9 @@ impl Gate {
     fn lets_through(&self) -> Result<bool, Duration> {
         match *self {
             Self::Closed => Ok(false),
-            Self::Probing => Err(Duration::ZERO),
-            Self::Open(until) => {
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() { Ok(true) } else { Err(left) }
-            }
+            Self::Open(until) | Self::Probing(until) if until <= Instant::now() => Ok(true),
+            Self::Open(until) => Err(until.saturating_duration_since(Instant::now())),
+            Self::Probing(_) => Err(Duration::ZERO),
         }
     }
 }
@@ -112,7 +112,7 @@ impl Record {
         let turn = self.turn.load(Acquire);
         let probes = known.gate.lets_through()?;
         if probes {
-            known.gate = Gate::Probing;
+            known.gate = Gate::Probing(end(Instant::now(), known.wait));
         }
         Ok(Pass { record: self.clone(), turn, probes, open: true })
     }
@@ -130,7 +130,7 @@ impl Record {
     pub(super) fn state(&self) -> State {
         match self.known().gate {
             Gate::Closed => State::Closed,
-            Gate::Probing => State::HalfOpen,
+            Gate::Probing(_) => State::HalfOpen,
             Gate::Open(until) => match until.saturating_duration_since(Instant::now()) {
                 Duration::ZERO => State::HalfOpen,
                 left => State::Open { left },
@@ -183,6 +183,13 @@ pub struct Pass {
 }
 
 impl Pass {
+    /// The answer has begun. Its end may take days, and whoever finds out keeps the others waiting.
+    pub(super) fn begins(&mut self) {
+        if self.probes && std::mem::take(&mut self.open) {
+            self.record.settle(self.turn, true, true);
+        }
+    }
+
     /// Says whether the service did what it was asked.
     pub fn settle(mut self, well: bool) {
         self.open = false;
