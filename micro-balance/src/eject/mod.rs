@@ -254,15 +254,15 @@ impl Ejection {
         self.apart
     }
 
-    /// Which row is long enough, if any.
+    /// Which row is long enough, if any: the one that says most of several.
     pub(crate) fn in_a_row(&self, rows: Rows) -> Option<Reason> {
         let reached = |limit: u32, count: u32| limit > 0 && count >= limit;
-        if reached(self.consecutive, rows.any()) {
-            Some(Reason::Failures)
+        if reached(self.gateway, rows.gateway()) {
+            Some(Reason::GatewayFailures)
         } else if self.apart && reached(self.local, rows.local()) {
             Some(Reason::LocalFailures)
-        } else if reached(self.gateway, rows.gateway()) {
-            Some(Reason::GatewayFailures)
+        } else if reached(self.consecutive, rows.any()) {
+            Some(Reason::Failures)
         } else {
             None
         }
