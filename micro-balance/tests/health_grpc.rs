@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -10,13 +11,17 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use http::Request;
+use http::{HeaderMap, HeaderName, Request};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use micro_balance::{
     Balance, Http, State,
-    health::{GrpcCheck, HealthCheck},
+    health::{Check, Condition, GrpcCheck, HealthCheck},
     policy::PeakEwma,
 };
+use serde_json::Value;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
@@ -28,7 +33,7 @@ use tonic_health::pb::{
     health_check_response::ServingStatus,
     health_server::{Health, HealthServer},
 };
-use tower::discover::ServiceList;
+use tower::{discover::ServiceList, service_fn};
 
 type Words = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
@@ -230,4 +235,39 @@ async fn asked_by_check_an_unknown_service_is_unwell() {
     *server.first.lock().unwrap() = vec![Ok(ServingStatus::Serving)];
     sleep(Duration::from_secs(5)).await;
     assert_eq!(state(&balance).await, State::Ready);
+}
+
+/// Names and values as the table has them.
+fn fields(text: Option<&str>) -> HeaderMap {
+    let pairs = text.into_iter().flat_map(|text| text.split(", ")).filter_map(|pair| pair.split_once(": "));
+    pairs.map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect()
+}
+
+/// `data/envoy_health.json`
+#[tokio::test(start_paused = true)]
+async fn what_is_no_answer_of_the_protocol_does_not_say_that_an_endpoint_is_well() {
+    let table: Value = serde_json::from_str(include_str!("data/envoy_health.json")).unwrap();
+    let good = serde_json::json!({
+        "of": "well", "status": 200, "head": "content-type: application/grpc", "body": "00000000020801",
+        "trailers": "grpc-status: 0",
+    });
+    for case in table["no_answers"].as_array().unwrap().iter().chain([&good]) {
+        let answers = case.clone();
+        let server = service_fn(move |_: Request<Body>| {
+            let hex = answers["body"].as_str().unwrap_or_default();
+            let byte = |place: usize| u8::from_str_radix(&hex[place..place + 2], 16).unwrap();
+            let body: Bytes = (0..hex.len()).step_by(2).map(byte).collect();
+            let body = (!body.is_empty()).then(|| Frame::data(body));
+            let trailers = answers["trailers"].as_str().map(|text| Frame::trailers(fields(Some(text))));
+            let frames: Vec<_> = body.into_iter().chain(trailers).map(Ok::<_, Infallible>).collect();
+            let mut answer = http::Response::new(StreamBody::new(stream::iter(frames)));
+            *answer.status_mut() =
+                http::StatusCode::from_u16(answers["status"].as_u64().unwrap() as u16).unwrap();
+            *answer.headers_mut() = fields(answers["head"].as_str());
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let said = greeter().unary().ask(server).await;
+        let is_well = said.as_ref().is_ok_and(|said| *said != Condition::Unwell);
+        assert_eq!(is_well, case["of"] == "well", "{}: {said:?}", case["of"]);
+    }
 }

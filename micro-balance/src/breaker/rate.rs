@@ -208,6 +208,21 @@ mod tests {
         }
     }
 
+    /// Rows of Polly's tests: so many requests, how many of them fail, and whether a tenth is too many failures among at least
+    /// ten. Theirs, resilience4j's and failsafe's take exactly a tenth for too many; Finagle's and linkerd's do not.
+    #[tokio::test(start_paused = true)]
+    async fn exactly_the_rate_is_enough() {
+        for (requests, failures, low) in
+            [(10, 0, false), (10, 1, false), (10, 2, true), (11, 2, true), (9, 1, false), (9, 9, false)]
+        {
+            let now = Instant::now();
+            let rate = Rate::exact(0.9, 10 * second()).unwrap().min_requests(10);
+            let mut average = Average::new(rate, now);
+            let last = (0..requests).map(|place| average.is_too_low_after(place >= failures, now)).last();
+            assert_eq!(last, Some(low), "{failures} of {requests}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn few_requests_do_not_judge() {
         let rate = Rate::within(0.8, 30 * second()).unwrap();

@@ -243,6 +243,26 @@ mod tests {
         assert_eq!(budget.balance(), 1);
     }
 
+    /// Tower's tests of its budget: d is a deposit, y and n whether there is a retry, a number the milliseconds that pass.
+    #[tokio::test(start_paused = true)]
+    async fn towers_rows_come_out() {
+        for (ratio, per_second, steps) in [
+            (1.0, 0, "n"),
+            (1.0, 0, "d 3000 n"),
+            (0.5, 0, "d d 901 y 2001 d 301 d 801 d y"),
+            (1.0, 5, "y y y y y n"),
+        ] {
+            let budget = Budget::new(ratio, per_second, Duration::from_secs(1)).unwrap();
+            for step in steps.split(' ') {
+                match step {
+                    "d" => budget.deposit(),
+                    "y" | "n" => assert_eq!(budget.withdraw(), step == "y", "{steps}"),
+                    time => advance(Duration::from_millis(time.parse().unwrap())).await,
+                }
+            }
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn clones_share_and_a_refund_makes_whole() {
         let budget = Budget::new(0.5, 0, TTL).unwrap();
@@ -317,6 +337,20 @@ mod tests {
         assert_eq!(withdrawals(&budget), 2);
         (0..5).for_each(|_| budget.close(1));
         assert_eq!(budget.balance(), 4, "20 % of 20");
+    }
+
+    /// `TestTryAcquirePermitAndReleasePermit` of failsafe-go has two retries of one request under way, as it looks at the share
+    /// before the retry is counted, and counts it among the requests as well: a half may become two thirds.
+    #[test]
+    fn no_retry_crosses_the_share_as_failsafes_does() {
+        let budget = Budget::concurrent(50.0, 1).unwrap();
+        budget.deposit();
+        for (refunds, withdrawn) in [(0, 1), (1, 1), (1, 1)] {
+            (0..refunds).for_each(|_| budget.refund());
+            assert_eq!(withdrawals(&budget), withdrawn);
+        }
+        (1..4).for_each(|_| budget.deposit());
+        assert_eq!(withdrawals(&budget), 1, "two of four");
     }
 
     #[test]
