@@ -196,3 +196,35 @@ impl fmt::Debug for Gateway {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use micro_discover::{Endpoint, Memory, Service as Record};
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn new_rules_hold_for_calls_by_name_too_and_for_finding_out_what_they_are() {
+        // It takes connections, and never says a word.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap().to_string().parse().unwrap();
+        let registry = Memory::new();
+        let slow = Record::new("slow").endpoint(Endpoint::new("a", address));
+        registry.announce(&slow, Duration::ZERO).await.unwrap();
+        let gateway = Gateway::builder(Arc::new(registry)).build();
+        gateway.set_rules(Rules::new().timeout(Duration::from_millis(100)));
+
+        let call = r#"{"service": "slow", "method": "Slow.Call", "request": {}}"#;
+        let request = Request::post("/rpc").header("content-type", "application/json");
+        let began = Instant::now();
+        let answer = gateway.oneshot(request.body(Body::new(call.to_owned())).unwrap()).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        let (status, body) = (answer.status(), answer.into_body().collect().await.unwrap().to_bytes());
+        assert_eq!(status, http::StatusCode::GATEWAY_TIMEOUT, "{body:?}");
+        assert!(String::from_utf8_lossy(&body).contains("slow itself said within 100ms"), "{body:?}");
+    }
+}

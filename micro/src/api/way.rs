@@ -23,6 +23,7 @@ use super::limited::limited;
 use super::policy::Policy;
 use super::response::Answer;
 use super::route::event_route;
+use crate::causes::chain;
 use crate::proxy::{
     Fault, Forward, Peer, Unreachable, Upstream, Wire, check_path, forward, metered, refuse_coded,
 };
@@ -74,7 +75,7 @@ impl Inner {
                 Answer::Boxed(self.clone().call_from_web(policy.clone(), request, peer).boxed())
             }
             None if request.uri().path() == "/rpc" => {
-                let rpc = self.parts.rpc.clone();
+                let rpc = self.parts.rpc.clone().timeout(policy.timeout());
                 Answer::Boxed(async move { rpc.answer(request).await }.boxed())
             }
             None => self.handle(policy, request, peer),
@@ -108,7 +109,7 @@ impl Inner {
         };
         let upstream = match self.parts.directory.first(&names).await {
             Ok(upstream) => upstream,
-            Err(unreachable) => return fault(&unreachable).response(),
+            Err(unreachable) => return unreachable.fault(ID).response(),
         };
         match meant {
             Meant::Route(_, found) => {
@@ -211,7 +212,7 @@ impl Inner {
         let answer = async move {
             match gateway.parts.directory.first(&aim.names).await {
                 Ok(upstream) => gateway.hand(&policy, &upstream, &aim, request, peer).into_response().await,
-                Err(unreachable) => gateway.nowhere(request.uri().path(), &fault(&unreachable)),
+                Err(unreachable) => gateway.nowhere(request.uri().path(), &unreachable.fault(ID)),
             }
         };
         Answer::Boxed(answer.boxed())
@@ -351,16 +352,7 @@ fn refuse(status: StatusCode, detail: &str) -> Answer {
 /// gRPC's words for a service that is not there.
 fn status(unreachable: &Unreachable) -> tonic::Status {
     match unreachable {
-        Unreachable::Unknown(_) => tonic::Status::unimplemented(unreachable.to_string()),
-        _ => tonic::Status::unavailable(unreachable.to_string()),
+        Unreachable::Unknown(_) => tonic::Status::unimplemented(chain(unreachable)),
+        Unreachable::Unavailable { .. } => tonic::Status::unavailable(chain(unreachable)),
     }
-}
-
-/// HTTP's.
-fn fault(unreachable: &Unreachable) -> Fault {
-    let code = match unreachable {
-        Unreachable::Unknown(_) => StatusCode::NOT_FOUND,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    Fault::new(ID, code, unreachable.to_string())
 }

@@ -8,8 +8,9 @@ use micro_discover::Registry;
 use micro_tower::Client;
 use micro_tower::client::Builder;
 use prost_reflect::MethodDescriptor;
-use tonic::Request;
+use tokio::time::{Instant, timeout};
 use tonic::metadata::MetadataMap;
+use tonic::{Request, Status};
 
 use super::answer::Answers;
 use super::clients::Clients;
@@ -35,6 +36,8 @@ pub struct Caller {
 
 /// How long a server may take to say what it can be asked.
 const REFLECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long a registry may take to say what a service speaks.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 impl Caller {
     /// Finds services in `registry`, and learns what they can be asked from themselves.
@@ -141,7 +144,10 @@ impl Caller {
     async fn way(&self, target: &Target, endpoint: Option<&str>, method: &str) -> Result<Way, schema::Error> {
         let records = match target {
             // A registry that does not answer has said enough before.
-            Target::Service(name) => self.registry().get(name).await.unwrap_or_default(),
+            Target::Service(name) => match timeout(LOOK_WITHIN, self.registry().get(name)).await {
+                Ok(answer) => answer.unwrap_or_default(),
+                Err(_) => Vec::new(),
+            },
             Target::Address(_) => Vec::new(),
         };
         if self.given.is_none() && go_micro::speaks(&records) {
@@ -154,6 +160,18 @@ impl Caller {
             }
             found => found.map(Way::Grpc),
         }
+    }
+
+    /// The way of `call`, which is found within the time that the call may take.
+    async fn found(&self, call: &Call) -> Result<Way, Error> {
+        let Call { target, method, .. } = call;
+        let way = self.way(target, call.endpoint.as_deref(), method);
+        let Some(limit) = call.timeout else { return Ok(way.await?) };
+        let late = |_| {
+            let what = format!("neither the registry nor {target} itself said within {limit:?} what {method} is");
+            Error::from(Status::deadline_exceeded(what))
+        };
+        Ok(timeout(limit, way).await.map_err(late)??)
     }
 
     /// Whether `method` takes or gives a stream.
@@ -183,12 +201,15 @@ impl Caller {
     /// # Errors
     ///
     /// [`Error`].
-    pub async fn call(&self, call: Call, documents: Documents) -> Result<Answers, Error> {
+    pub async fn call(&self, mut call: Call, documents: Documents) -> Result<Answers, Error> {
         if let Some(sidecar) = &self.through {
             return by_sidecar(sidecar, call, documents).await;
         }
+        let began = Instant::now();
+        let way = self.found(&call).await?;
+        call.timeout = call.timeout.map(|limit| limit.saturating_sub(began.elapsed()));
         let endpoint = call.endpoint.as_deref();
-        let method = match self.way(&call.target, endpoint, &call.method).await? {
+        let method = match way {
             Way::Grpc(method) => method,
             Way::GoMicro { streams } => {
                 let client = self.client(&call.target, endpoint);

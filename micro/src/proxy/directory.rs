@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 use micro_balance::retry::RetryLayer;
 use micro_discover::{Error, Registry};
 use micro_tower::transport::Connector;
@@ -13,7 +14,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::fault::Fault;
 use super::upstream::{Reach, Upstream};
+use crate::causes::chain;
 use crate::traffic::Recorder;
 
 /// How long the registry may take to say whether it knows a name.
@@ -60,6 +63,17 @@ pub enum Unreachable {
         /// Why it cannot.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl Unreachable {
+    /// What the face `id` answers over HTTP, with why the registry cannot say.
+    pub(crate) fn fault(&self, id: &str) -> Fault {
+        let status = match self {
+            Self::Unknown(_) => StatusCode::NOT_FOUND,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Fault::new(id, status, chain(self))
+    }
 }
 
 /// Sets up a [`Directory`].
@@ -188,7 +202,7 @@ impl Directory {
                 Ok(Ok(records)) => records,
                 Ok(Err(Error::Invalid { .. })) => return Err(unknown()),
                 Ok(Err(error)) => return Err(unavailable(error.into())),
-                Err(late) => return Err(unavailable(late.into())),
+                Err(_) => return Err(unavailable(format!("no answer within {ANSWER_WITHIN:?}").into())),
             }
         };
         if records.iter().all(|record| record.endpoints.is_empty()) {

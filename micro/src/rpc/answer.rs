@@ -19,7 +19,7 @@ use tonic::body::Body;
 
 use super::request::RpcRequest;
 use crate::call::{Answers, Call, Caller, Error, Target, documents, what};
-use crate::proxy::{Directory, Fault, Unreachable, Upstream, Wire, metered, refuse_coded};
+use crate::proxy::{Directory, Fault, Upstream, Wire, metered, refuse_coded};
 use crate::schema::Json;
 use crate::transcode::{Problem, http_status, metadata};
 
@@ -41,6 +41,13 @@ impl Rpc {
     pub fn new(directory: Directory, timeout: Duration) -> Self {
         let registry: Arc<dyn Registry> = directory.registry().clone();
         Self { caller: Caller::new(registry), directory, timeout }
+    }
+
+    /// The same, but each call may take `timeout` at most.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// The answer to `request`, whatever its path.
@@ -71,10 +78,7 @@ impl Rpc {
     async fn call(&self, asked: RpcRequest, parts: Parts) -> Result<Response<Body>, Fault> {
         // The caller watches whatever it is asked for, so that has to be there.
         let upstream =
-            self.directory.look_up(&asked.service).await.map_err(|unreachable| match unreachable {
-                Unreachable::Unknown(_) => Fault::new(ID, StatusCode::NOT_FOUND, unreachable.to_string()),
-                _ => Fault::new(ID, StatusCode::SERVICE_UNAVAILABLE, unreachable.to_string()),
-            })?;
+            self.directory.look_up(&asked.service).await.map_err(|unreachable| unreachable.fault(ID))?;
         let wanted = |endpoint: &Endpoint| {
             endpoint.id == asked.address || endpoint.address.to_string() == asked.address
         };
@@ -226,5 +230,23 @@ pub fn failure(id: &'static str, error: &Error) -> Fault {
 impl fmt::Debug for Rpc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rpc").field("caller", &self.caller).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn why_the_registry_cannot_say_is_told() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let registry = micro_discover::open(&format!("file:{}", file.path().display())).unwrap();
+        let rpc = Rpc::new(Directory::builder(registry).build(), Duration::from_secs(1));
+        let call = r#"{"service": "greeter", "method": "Greeter.Hello", "request": {}}"#;
+        let request = Request::post("/rpc").header("content-type", "application/json");
+        let answer = rpc.answer(request.body(Body::new(call.to_owned())).unwrap()).await;
+        let (status, body) = (answer.status(), answer.into_body().collect().await.unwrap().to_bytes());
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body:?}");
+        assert!(String::from_utf8_lossy(&body).contains("Not a directory"), "{body:?}");
     }
 }

@@ -65,13 +65,12 @@ enum Missing {
 
 /// The web app that `path`, as `/{app}/…`, is for.
 async fn find(view: &View, path: &str) -> Result<Found, Missing> {
-    let fault = |status, why: String| Missing::Fault(Fault::new(ID, status, why));
-    check_path(path).map_err(|why| fault(StatusCode::BAD_REQUEST, why.to_owned()))?;
+    check_path(path).map_err(|why| Missing::Fault(Fault::new(ID, StatusCode::BAD_REQUEST, why)))?;
     let (app, rest) = app_of(path).ok_or(Missing::Nobody)?;
     let upstream = view.apps.directory.look_up(&format!("{}.{app}", view.namespace)).await;
     let upstream = upstream.map_err(|error| match error {
         Unreachable::Unknown(_) => Missing::Nobody,
-        error => fault(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        error => Missing::Fault(error.fault(ID)),
     })?;
     Ok(Found { app: app.to_owned(), rest: rest.map(str::to_owned), upstream })
 }
