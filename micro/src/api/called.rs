@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
 use micro_balance::SentTo;
 use micro_tower::Client;
 use prost_reflect::MethodDescriptor;
@@ -17,11 +17,11 @@ use super::gateway::ID;
 use super::message::{ApiRequest, ApiResponse};
 use super::policy::Policy;
 use crate::call::Error;
-use crate::proxy::{Fault, Peer, Upstream, metered};
+use crate::proxy::{Fault, Peer, Upstream, metered, whole};
 use crate::rpc::{by_name, failure};
 use crate::schema;
 use crate::time_limit::limit;
-use crate::transcode::{Found, Transcoding, metadata, transcode};
+use crate::transcode::{Found, metadata, transcode};
 
 /// What `upstream` calls `name`; asked anew if it does not know it.
 async fn method(
@@ -91,9 +91,7 @@ async fn go_micro(
     let carry = |request: Request<Body>| async {
         let how = policy.transcoding();
         let (parts, body) = request.into_parts();
-        let body = Limited::new(body, how.most_bytes).collect().await;
-        let body =
-            body.map_err(|error| Fault::new(ID, StatusCode::BAD_REQUEST, error.to_string()))?.to_bytes();
+        let body = whole(body, how.most_bytes, how.timeout).await.map_err(|unread| unread.fault(ID))?;
         let body = if body.trim_ascii().is_empty() { "{}".into() } else { body };
         by_name(policy.client(upstream), name, &parts, body, how.timeout).await
     };
@@ -117,8 +115,13 @@ pub(super) async fn api(
         Ok(method) => method,
         Err(error) => return unknown(error, upstream).response(),
     };
-    let carry = |request| async {
-        let called = call(policy.client(upstream), &method, request, peer, &how);
+    let carry = |request: Request<Body>| async {
+        let (parts, body) = request.into_parts();
+        let body = match whole(body, how.most_bytes, how.timeout).await {
+            Ok(body) => body,
+            Err(unread) => return unread.fault(ID).response(),
+        };
+        let called = call(policy.client(upstream), &method, &parts, &body, peer, how.timeout);
         match tokio::time::timeout(how.timeout, called).await {
             Ok(Ok(answer)) => answer.into_response(),
             Ok(Err(status)) => failure(ID, &status.into()).response(),
@@ -131,19 +134,17 @@ pub(super) async fn api(
 async fn call(
     client: Client,
     method: &MethodDescriptor,
-    request: Request<Body>,
+    parts: &Parts,
+    body: &[u8],
     peer: &Peer,
-    how: &Transcoding,
+    timeout: Duration,
 ) -> Result<ApiResponse, tonic::Status> {
-    let (parts, body) = request.into_parts();
-    let body = Limited::new(body, how.most_bytes).collect().await;
-    let body = body.map_err(|error| tonic::Status::invalid_argument(error.to_string()))?.to_bytes();
-    let message = ApiRequest::new(&parts, &body, peer)?;
+    let message = ApiRequest::new(parts, body, peer)?;
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let path = path.try_into().map_err(|_| tonic::Status::internal("the method's name is no path"))?;
     let mut asked = tonic::Request::new(message);
     *asked.metadata_mut() = MetadataMap::from_headers(metadata(&parts.headers));
-    limit(&mut asked, how.timeout);
+    limit(&mut asked, timeout);
     parts.extensions.get::<SentTo>().and_then(|sent_to| asked.extensions_mut().insert(sent_to.clone()));
     let mut grpc = Grpc::new(client);
     grpc.ready().await.map_err(tonic::Status::from_error)?;

@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use micro_broker::{Broker, Error, Event};
 use prost::Message;
 use serde_json::{Value, json};
@@ -16,8 +15,8 @@ use tonic::body::Body;
 use super::gateway::ID;
 use super::message::{Pair, gather};
 use crate::causes::chain;
-use crate::proxy::Fault;
-use crate::transcode::{metadata, pairs};
+use crate::proxy::{Fault, whole};
+use crate::transcode::{Transcoding, metadata, pairs};
 
 /// How long a broker may take to confirm an event.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
@@ -75,16 +74,12 @@ pub(super) async fn publish(
     about: About,
     form: EventForm,
     request: Request<Body>,
-    most_bytes: usize,
+    how: &Transcoding,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let body = match Limited::new(body, most_bytes).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let detail = format!("the event is longer than {most_bytes} bytes");
-            return Fault::new(ID, StatusCode::PAYLOAD_TOO_LARGE, detail).response();
-        }
-        Err(error) => return Fault::new(ID, StatusCode::BAD_REQUEST, error.to_string()).response(),
+    let body = match whole(body, how.most_bytes, how.timeout).await {
+        Ok(body) => body,
+        Err(unread) => return unread.fault(ID).response(),
     };
     let event = match event(&about, form, &parts, body) {
         Ok(event) => event,

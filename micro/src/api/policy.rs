@@ -94,11 +94,6 @@ impl Policy {
     pub(super) fn timeout(&self) -> Duration {
         self.forwarding.timeout
     }
-
-    /// How long the body of a request may be that is read whole, in bytes.
-    pub(super) fn most_bytes(&self) -> usize {
-        self.most_bytes
-    }
 }
 
 /// Rules as they are looked up.

@@ -303,7 +303,8 @@ impl Inner {
             return refuse(StatusCode::NOT_FOUND, "the path names no topic");
         };
         let about = About { topic, action: route.action };
-        Answer::Boxed(publish(broker, about, policy.event, request, policy.most_bytes()).boxed())
+        let (form, how) = (policy.event, policy.transcoding());
+        Answer::Boxed(async move { publish(broker, about, form, request, &how).await }.boxed())
     }
 }
 

@@ -168,7 +168,8 @@ impl Caller {
         let way = self.way(target, call.endpoint.as_deref(), method);
         let Some(limit) = call.timeout else { return Ok(way.await?) };
         let late = |_| {
-            let what = format!("neither the registry nor {target} itself said within {limit:?} what {method} is");
+            let what =
+                format!("neither the registry nor {target} itself said within {limit:?} what {method} is");
             Error::from(Status::deadline_exceeded(what))
         };
         Ok(timeout(limit, way).await.map_err(late)??)

@@ -7,6 +7,7 @@ mod fault;
 mod path;
 
 mod coded;
+mod whole;
 
 mod headers;
 mod origin;
@@ -41,3 +42,4 @@ pub use path::check as check_path;
 pub use peer::{Peer, REQUEST_ID, request_id};
 pub use tunnel::Tunnels;
 pub use upstream::{Facts, Upstream, Wire};
+pub(crate) use whole::whole;

@@ -10,7 +10,7 @@ use futures_util::stream;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
-use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use http_body_util::{Full, StreamBody};
 use micro_balance::SentTo;
 use micro_discover::{Endpoint, Registry};
 use micro_tower::{Client, wire};
@@ -19,7 +19,7 @@ use tonic::body::Body;
 
 use super::request::RpcRequest;
 use crate::call::{Answers, Call, Caller, Error, Target, documents, what};
-use crate::proxy::{Directory, Fault, Upstream, Wire, metered, refuse_coded};
+use crate::proxy::{Directory, Fault, Upstream, Wire, metered, refuse_coded, whole};
 use crate::schema::Json;
 use crate::transcode::{Problem, http_status, metadata};
 
@@ -64,9 +64,9 @@ impl Rpc {
         let (parts, body) = request.into_parts();
         let kind =
             parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let body = match Limited::new(body, MOST_BYTES).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => return bad(error.to_string()),
+        let body = match whole(body, MOST_BYTES, self.timeout).await {
+            Ok(body) => body,
+            Err(unread) => return unread.fault(ID).response(),
         };
         match RpcRequest::read(kind, &body) {
             Ok(asked) => self.call(asked, parts).await.unwrap_or_else(|fault| fault.response()),
@@ -235,6 +235,8 @@ impl fmt::Debug for Rpc {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
 
     #[tokio::test]

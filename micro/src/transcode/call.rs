@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use micro_balance::{SentTo, grpc_timeout};
 use micro_tower::Client;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
@@ -20,6 +18,7 @@ use super::route::Found;
 use super::status::Problem;
 use super::stream::{Form, Several};
 use crate::call::invoke;
+use crate::proxy::whole;
 use crate::time_limit;
 
 /// How requests are carried out.
@@ -88,7 +87,7 @@ async fn call(
         sent_to.and_then(|sent_to| request.extensions_mut().insert(sent_to));
         return complaint.unless(invoke(client, method, request)).await;
     }
-    let body = read(body, how.most_bytes).await?;
+    let body = whole(body, how.most_bytes, how.timeout).await?;
     let one = |body: &[u8]| {
         let input = Input { verb: &parts.method, query, kind, body };
         message(found, &input).map_err(|error| Status::invalid_argument(error.to_string()))
@@ -124,22 +123,6 @@ fn asked<M>(
     carried.extend(given);
     *request.metadata_mut() = MetadataMap::from_headers(carried);
     Ok(request)
-}
-
-/// The whole of a body, which is no longer than `most` bytes.
-async fn read(body: Body, most: usize) -> Result<bytes::Bytes, Status> {
-    if body.size_hint().lower() > most as u64 {
-        return Err(too_long(most));
-    }
-    match Limited::new(body, most).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_long(most)),
-        Err(error) => Err(Status::invalid_argument(format!("the body broke off: {error}"))),
-    }
-}
-
-fn too_long(most: usize) -> Status {
-    Status::resource_exhausted(format!("the body is longer than {most} bytes"))
 }
 
 /// The one answer of a call that has one.
