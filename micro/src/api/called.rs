@@ -13,7 +13,6 @@ use tonic::metadata::MetadataMap;
 use tonic_prost::ProstCodec;
 
 use super::catalog::Catalog;
-use super::gateway::ID;
 use super::message::{ApiRequest, ApiResponse};
 use super::policy::Policy;
 use crate::call::Error;
@@ -60,11 +59,15 @@ pub(super) async fn rpc(
     ];
     let get = matches!(*request.method(), Method::GET | Method::HEAD);
     if !get && request.method() != Method::POST {
-        return Fault::new(ID, StatusCode::METHOD_NOT_ALLOWED, "a method is called by POST, or by GET")
-            .response();
+        return Fault::new(
+            policy.id(),
+            StatusCode::METHOD_NOT_ALLOWED,
+            "a method is called by POST, or by GET",
+        )
+        .response();
     }
     if !get && !known.contains(&kind.as_str()) {
-        return Fault::new(ID, StatusCode::BAD_REQUEST, format!("Unsupported Content-Type {kind}"))
+        return Fault::new(policy.id(), StatusCode::BAD_REQUEST, format!("Unsupported Content-Type {kind}"))
             .response();
     }
     if upstream.facts().is_go_micro() {
@@ -77,7 +80,7 @@ pub(super) async fn rpc(
             metered(upstream, name, request, |request| transcode(client, found, request, &how)).await
         }
         Err(schema::Error::NoReflection(_)) => go_micro(upstream, name, request, policy).await,
-        Err(error) => unknown(error, upstream).response(),
+        Err(error) => unknown(policy.id(), error, upstream).response(),
     }
 }
 
@@ -91,7 +94,8 @@ async fn go_micro(
     let carry = |request: Request<Body>| async {
         let how = policy.transcoding();
         let (parts, body) = request.into_parts();
-        let body = whole(body, how.most_bytes, how.timeout).await.map_err(|unread| unread.fault(ID))?;
+        let body =
+            whole(body, how.most_bytes, how.timeout).await.map_err(|unread| unread.fault(policy.id()))?;
         let body = if body.trim_ascii().is_empty() { "{}".into() } else { body };
         by_name(policy.client(upstream), name, &parts, body, how.timeout).await
     };
@@ -113,19 +117,19 @@ pub(super) async fn api(
     let how = policy.transcoding();
     let method = match method(catalog, upstream, name).await {
         Ok(method) => method,
-        Err(error) => return unknown(error, upstream).response(),
+        Err(error) => return unknown(policy.id(), error, upstream).response(),
     };
     let carry = |request: Request<Body>| async {
         let (parts, body) = request.into_parts();
         let body = match whole(body, how.most_bytes, how.timeout).await {
             Ok(body) => body,
-            Err(unread) => return unread.fault(ID).response(),
+            Err(unread) => return unread.fault(policy.id()).response(),
         };
         let called = call(policy.client(upstream), &method, &parts, &body, peer, how.timeout);
         match tokio::time::timeout(how.timeout, called).await {
             Ok(Ok(answer)) => answer.into_response(),
-            Ok(Err(status)) => failure(ID, &status.into()).response(),
-            Err(_) => late(how.timeout).response(),
+            Ok(Err(status)) => failure(policy.id(), &status.into()).response(),
+            Err(_) => late(policy.id(), how.timeout).response(),
         }
     };
     metered(upstream, name, request, carry).await
@@ -152,16 +156,16 @@ async fn call(
     Ok(grpc.unary(asked, path, codec).await?.into_inner())
 }
 
-fn late(timeout: Duration) -> Fault {
-    Fault::new(ID, StatusCode::GATEWAY_TIMEOUT, format!("there was no answer within {timeout:?}"))
+fn late(id: &str, timeout: Duration) -> Fault {
+    Fault::new(id, StatusCode::GATEWAY_TIMEOUT, format!("there was no answer within {timeout:?}"))
 }
 
 /// A method that is not there is 404; a service that does not describe itself cannot be called by JSON.
-fn unknown(error: schema::Error, upstream: &Upstream) -> Fault {
+fn unknown(id: &'static str, error: schema::Error, upstream: &Upstream) -> Fault {
     match error {
         schema::Error::NoMethod { .. } | schema::Error::Ambiguous { .. } => {
-            Fault::new(ID, StatusCode::NOT_FOUND, format!("service {}: {error}", upstream.name()))
+            Fault::new(id, StatusCode::NOT_FOUND, format!("service {}: {error}", upstream.name()))
         }
-        error => failure(ID, &Error::Schema(error)),
+        error => failure(id, &Error::Schema(error)),
     }
 }

@@ -12,7 +12,6 @@ use prost::Message;
 use serde_json::{Value, json};
 use tonic::body::Body;
 
-use super::gateway::ID;
 use super::message::{Pair, gather};
 use crate::causes::chain;
 use crate::proxy::{Fault, whole};
@@ -68,26 +67,36 @@ pub(super) struct About {
     pub(super) action: String,
 }
 
+/// How a request becomes an event.
+#[derive(Clone, Debug)]
+pub(super) struct How {
+    /// What errors come from.
+    pub(super) id: &'static str,
+    pub(super) form: EventForm,
+    /// How its body is read.
+    pub(super) transcoding: Transcoding,
+}
+
 /// Publishes `request` and answers 200 once the broker has it.
 pub(super) async fn publish(
     broker: Arc<dyn Broker>,
     about: About,
-    form: EventForm,
+    how: How,
     request: Request<Body>,
-    how: &Transcoding,
 ) -> Response<Body> {
+    let How { id, form, transcoding } = how;
     let (parts, body) = request.into_parts();
-    let body = match whole(body, how.most_bytes, how.timeout).await {
+    let body = match whole(body, transcoding.most_bytes, transcoding.timeout).await {
         Ok(body) => body,
-        Err(unread) => return unread.fault(ID).response(),
+        Err(unread) => return unread.fault(id).response(),
     };
     let event = match event(&about, form, &parts, body) {
         Ok(event) => event,
-        Err(why) => return Fault::new(ID, StatusCode::BAD_REQUEST, why).response(),
+        Err(why) => return Fault::new(id, StatusCode::BAD_REQUEST, why).response(),
     };
     match broker.publish(event, CONFIRM_WITHIN).await {
         Ok(()) => Response::new(Body::empty()),
-        Err(error) => refused(&about.topic, &error).response(),
+        Err(error) => refused(id, &about.topic, &error).response(),
     }
 }
 
@@ -159,13 +168,13 @@ fn query(parts: &Parts) -> Result<Bytes, &'static str> {
     Ok(json!(fields).to_string().into())
 }
 
-fn refused(topic: &str, error: &Error) -> Fault {
+fn refused(id: &str, topic: &str, error: &Error) -> Fault {
     let status = match error {
         Error::Invalid { .. } => StatusCode::BAD_REQUEST,
         Error::Unconfirmed { .. } => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    Fault::new(ID, status, format!("{topic:?} was not published: {}", chain(error)))
+    Fault::new(id, status, format!("{topic:?} was not published: {}", chain(error)))
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub struct Gateway {
     inner: Arc<Inner>,
 }
 
-/// What its errors come from.
+/// What its errors come from, unless it is part of another face.
 pub(super) const ID: &str = "go.micro.api";
 
 /// What all requests share.
@@ -74,9 +74,9 @@ pub(super) struct Live {
 }
 
 impl Live {
-    fn new(rules: Rules, tunnels: Tunnels) -> Self {
+    fn new(id: &'static str, rules: Rules, tunnels: Tunnels) -> Self {
         let origins = Origins::new(rules.cors.origins().map(str::to_owned));
-        let usual = Policy::usual(ID, &rules, origins, tunnels);
+        let usual = Policy::usual(id, &rules, origins, tunnels);
         Self { cors: rules.cors, policies: Policies::new(usual, rules.routes) }
     }
 }
@@ -90,7 +90,7 @@ impl Gateway {
     pub(super) fn new(settings: Builder, rules: Rules, parts: Parts) -> Self {
         let counting = AbortOnDropHandle::new(tokio::spawn(parts.own.stats.clone().run()));
         let _tasks = [counting, parts.catalog.watch()];
-        let live = ArcSwap::from_pointee(Live::new(rules, parts.tunnels.clone()));
+        let live = ArcSwap::from_pointee(Live::new(settings.id, rules, parts.tunnels.clone()));
         Self { inner: Arc::new(Inner { settings, parts, live, _tasks }) }
     }
 
@@ -101,7 +101,8 @@ impl Gateway {
 
     /// From now on `rules` hold. Requests that are under way keep those that they began with, and limits count anew.
     pub fn set_rules(&self, rules: Rules) {
-        self.inner.live.store(Arc::new(Live::new(rules, self.inner.parts.tunnels.clone())));
+        let Inner { settings, parts, live, .. } = &*self.inner;
+        live.store(Arc::new(Live::new(settings.id, rules, parts.tunnels.clone())));
     }
 
     /// The services that were asked for.

@@ -7,7 +7,6 @@ use tonic::body::Body;
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer as _, ServiceExt as _, service_fn};
 
-use super::gateway::ID;
 use super::policy::Policy;
 use crate::proxy::answer_failure;
 
@@ -28,8 +27,9 @@ where
         Some(limit) => BoxCloneService::new(limit.layer(answer).map_response(|answer| answer.map(Body::new))),
         None => BoxCloneService::new(answer),
     };
+    let id = policy.id();
     let told = move |answered: Result<Response<Body>, BoxError>| {
-        answered.unwrap_or_else(|error| answer_failure(ID, error, grpc))
+        answered.unwrap_or_else(|error| answer_failure(id, error, grpc))
     };
     match &policy.throttle {
         Some(throttle) => {

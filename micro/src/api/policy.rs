@@ -75,6 +75,11 @@ impl Policy {
         }
     }
 
+    /// What errors come from.
+    pub(super) fn id(&self) -> &'static str {
+        self.forwarding.id
+    }
+
     /// Whether the path of a request alone says where it goes.
     pub(super) fn goes_by_path(&self) -> bool {
         self.service.is_none() && self.handler.is_none() && self.method.is_none()

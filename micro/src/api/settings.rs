@@ -30,6 +30,7 @@ const TUNNELS: usize = 10_000;
 /// Sets up a [`Gateway`].
 #[must_use = "a gateway does nothing until it is built"]
 pub struct Builder {
+    pub(super) id: &'static str,
     directory: DirectoryBuilder,
     pub(super) namespace: Namespace,
     pub(super) handler: Handler,
@@ -68,6 +69,7 @@ impl Builder {
     /// A gateway to the services of `registry`.
     pub(super) fn new(registry: Arc<dyn Registry>) -> Self {
         Self {
+            id: ID,
             directory: Directory::builder(registry),
             namespace: Namespace { name: NAMESPACE.to_owned(), bare: true },
             handler: Handler::Meta,
@@ -146,6 +148,12 @@ impl Builder {
     /// Tells `observer` of every request.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Says in errors that they come from the face `id`.
+    pub(crate) fn id(mut self, id: &'static str) -> Self {
+        self.id = id;
         self
     }
 

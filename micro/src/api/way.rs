@@ -15,8 +15,8 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::called;
-use super::event::{About, publish};
-use super::gateway::{ID, Inner, Live};
+use super::event::{About, How, publish};
+use super::gateway::{Inner, Live};
 use super::grpc::{self, Kind};
 use super::handler::Handler;
 use super::limited::limited;
@@ -67,7 +67,7 @@ impl Inner {
             return Answer::Boxed(async move { gateway.transcode(&policy, found, request).await }.boxed());
         }
         if let Err(why) = check_path(request.uri().path()) {
-            return refuse(StatusCode::BAD_REQUEST, why);
+            return refuse(policy, StatusCode::BAD_REQUEST, why);
         }
         match grpc {
             Some(Kind::Native) => self.call(policy, request, peer),
@@ -100,7 +100,7 @@ impl Inner {
     }
 
     async fn transcode(&self, policy: &Policy, meant: Meant, request: Request<Body>) -> Response<Body> {
-        if let Some(refusal) = refuse_coded(ID, request.headers()) {
+        if let Some(refusal) = refuse_coded(policy.id(), request.headers()) {
             return refusal;
         }
         let names = match &meant {
@@ -109,7 +109,7 @@ impl Inner {
         };
         let upstream = match self.parts.directory.first(&names).await {
             Ok(upstream) => upstream,
-            Err(unreachable) => return unreachable.fault(ID).response(),
+            Err(unreachable) => return unreachable.fault(policy.id()).response(),
         };
         match meant {
             Meant::Route(_, found) => {
@@ -202,8 +202,8 @@ impl Inner {
             return self.publish(policy, request);
         }
         if aim.names.is_empty() {
-            let fault = Fault::new(ID, StatusCode::NOT_FOUND, "the path names no service");
-            return Answer::own(self.nowhere(path, &fault));
+            let fault = Fault::new(policy.id(), StatusCode::NOT_FOUND, "the path names no service");
+            return Answer::own(self.nowhere(policy, path, &fault));
         }
         if let Some(upstream) = self.parts.directory.first_known(&aim.names) {
             return self.hand(policy, &upstream, &aim, request, peer);
@@ -212,20 +212,23 @@ impl Inner {
         let answer = async move {
             match gateway.parts.directory.first(&aim.names).await {
                 Ok(upstream) => gateway.hand(&policy, &upstream, &aim, request, peer).into_response().await,
-                Err(unreachable) => gateway.nowhere(request.uri().path(), &unreachable.fault(ID)),
+                Err(unreachable) => {
+                    let fault = unreachable.fault(policy.id());
+                    gateway.nowhere(&policy, request.uri().path(), &fault)
+                }
             }
         };
         Answer::Boxed(answer.boxed())
     }
 
     /// What a request is told that leads nowhere: with which verbs its path would mean a method, if there are any.
-    fn nowhere(&self, path: &str, fault: &Fault) -> Response<Body> {
+    fn nowhere(&self, policy: &Policy, path: &str, fault: &Fault) -> Response<Body> {
         let routes = self.parts.catalog.routes();
         let verbs = routes.verbs(path).join(", ");
         match HeaderValue::from_str(&verbs) {
             Ok(allow) if !verbs.is_empty() && fault.status() == StatusCode::NOT_FOUND => {
                 let detail = format!("this path is for {verbs}");
-                let mut response = Fault::new(ID, StatusCode::METHOD_NOT_ALLOWED, detail).response();
+                let mut response = Fault::new(policy.id(), StatusCode::METHOD_NOT_ALLOWED, detail).response();
                 response.headers_mut().insert(header::ALLOW, allow);
                 response
             }
@@ -266,7 +269,7 @@ impl Inner {
                 Answer::Forward(pass(policy, upstream, upstream.wire(), request, &peer))
             }
             Handler::Api | Handler::Rpc => {
-                if let Some(refusal) = refuse_coded(ID, request.headers()) {
+                if let Some(refusal) = refuse_coded(policy.id(), request.headers()) {
                     return Answer::own(refusal);
                 }
                 let (gateway, policy, upstream) = (self.clone(), policy.clone(), upstream.clone());
@@ -288,11 +291,11 @@ impl Inner {
 
     /// Makes an event of `request`.
     fn publish(&self, policy: &Policy, request: Request<Body>) -> Answer {
-        if let Some(refusal) = refuse_coded(ID, request.headers()) {
+        if let Some(refusal) = refuse_coded(policy.id(), request.headers()) {
             return Answer::own(refusal);
         }
         let Some(broker) = self.parts.broker.clone() else {
-            return refuse(StatusCode::NOT_IMPLEMENTED, "no broker is set");
+            return refuse(policy, StatusCode::NOT_IMPLEMENTED, "no broker is set");
         };
         let route = event_route(request.uri().path());
         let topic = policy.topic.clone().or_else(|| {
@@ -300,11 +303,11 @@ impl Inner {
             names.next().map(Cow::into_owned)
         });
         let Some(topic) = topic.filter(|topic| !topic.is_empty()) else {
-            return refuse(StatusCode::NOT_FOUND, "the path names no topic");
+            return refuse(policy, StatusCode::NOT_FOUND, "the path names no topic");
         };
         let about = About { topic, action: route.action };
-        let (form, how) = (policy.event, policy.transcoding());
-        Answer::Boxed(async move { publish(broker, about, form, request, &how).await }.boxed())
+        let how = How { id: policy.id(), form: policy.event, transcoding: policy.transcoding() };
+        Answer::Boxed(publish(broker, about, how, request).boxed())
     }
 }
 
@@ -346,8 +349,8 @@ fn host<B>(request: &Request<B>) -> &str {
     }
 }
 
-fn refuse(status: StatusCode, detail: &str) -> Answer {
-    Answer::own(Fault::new(ID, status, detail).response())
+fn refuse(policy: &Policy, status: StatusCode, detail: &str) -> Answer {
+    Answer::own(Fault::new(policy.id(), status, detail).response())
 }
 
 /// gRPC's words for a service that is not there.

@@ -18,6 +18,7 @@ use super::error::Error;
 use super::go_micro;
 use super::input::{Documents, messages};
 use super::invoke::invoke;
+use super::reason::told;
 use super::request::Call;
 use super::target::Target;
 use crate::remote::Sidecar;
@@ -254,8 +255,9 @@ async fn by_sidecar(sidecar: &Sidecar, call: Call, documents: Documents) -> Resu
         (Target::Address(address), _) => ("", Some(address.to_string())),
     };
     let called = sidecar.call(service, &call.method, address.as_deref(), call.headers, requests, limit);
-    let answers = called.await.map_err(Error::from)?;
-    Ok(Answers::texts(answers.map_err(Error::from)))
+    let answers = called.await.map_err(|status| told(status, &call.method))?;
+    let method = call.method;
+    Ok(Answers::texts(answers.map_err(move |status| told(status, &method))))
 }
 
 /// What a schema is kept by. A name has no space in it.

@@ -23,6 +23,7 @@
 
 mod answer;
 mod error;
+mod reason;
 mod request;
 mod target;
 
@@ -43,5 +44,6 @@ pub(crate) use error::what;
 pub(crate) use go_micro::{ask_one, is_go_micro};
 pub use input::{Documents, documents, one};
 pub use invoke::{MOST_BYTES, invoke};
+pub(crate) use reason::{reason, say_reason};
 pub use request::Call;
 pub use target::Target;

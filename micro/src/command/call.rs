@@ -118,6 +118,13 @@ impl Command for Call {
                     format!("{flag} cannot be asked of a sidecar, which calls and answers in its own way");
                 return Err(Failure::new(Kind::Usage, what).hint("without it, or without --proxy"));
             }
+            if let Target::Address(address) = &parts.target
+                && caller.is_through()
+            {
+                let what = format!("a sidecar calls services by their names, and {address} is an address");
+                let hint = "the name of a service, with --address for one endpoint of it, or no --proxy";
+                return Err(Failure::new(Kind::Usage, what).hint(hint));
+            }
             if self.each_node {
                 return self.each(context, &caller, &parts, replies).await;
             }
@@ -138,13 +145,18 @@ impl Call {
         parts: &Parts,
         replies: &Replies,
     ) -> Result<(), Failure> {
-        let given = self.address.clone().map(|address| parts.clone().at(address));
+        // A sidecar calls the endpoint of a service, and takes its address for the endpoint's name.
+        let (at, among) = match caller.is_through() {
+            true => (None, self.address.as_ref().map(ToString::to_string)),
+            false => (self.address.clone(), None),
+        };
+        let given = at.map(|address| parts.clone().at(address));
         let parts = given.as_ref().unwrap_or(parts);
         let target = parts.target.clone();
         // What nobody has is said at once, with the name that was perhaps meant.
         if let Target::Service(name) = &target {
             let records = find(context, name, "call").await?;
-            if let Some(wanted) = &self.endpoint {
+            if let Some(wanted) = self.endpoint.as_ref().or(among.as_ref()) {
                 let mut endpoints = records.iter().flat_map(|record| &record.endpoints);
                 if !endpoints.any(|one| one.id == wanted.as_str() || one.address.to_string() == *wanted) {
                     return Err(missing::endpoint(context, name, wanted, &records));
@@ -152,7 +164,7 @@ impl Call {
             }
         }
         let wrong = |error: Error| failure(&error, parts, context);
-        let endpoint = self.endpoint.as_deref();
+        let endpoint = self.endpoint.as_deref().or(among.as_deref());
         let streaming =
             caller.streams(&target, endpoint, &parts.method).await.map_err(|error| wrong(error.into()))?;
         let mut call = self.asked(target, parts, context).await?;

@@ -16,6 +16,11 @@ use tower::{BoxError, Service, ServiceExt};
 /// An answer is 16 MiB at most.
 const LARGEST: usize = 16 << 20;
 
+/// Time ran out.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {0:?}")]
+pub(super) struct Late(pub(super) Duration);
+
 /// An HTTP server.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
@@ -36,7 +41,7 @@ impl Http {
     ) -> Result<Response<ResponseBody>, BoxError> {
         let mut connection = self.connection.clone();
         let sent = async { connection.ready().await?.call(request).await };
-        timeout(limit, sent).await.map_err(|_| format!("no answer within {limit:?}"))?
+        timeout(limit, sent).await.map_err(|_| Late(limit))?
     }
 
     /// Sends one request, and takes all of the answer, within `limit`.
@@ -53,7 +58,7 @@ impl Http {
             let (head, body) = self.open(request, limit).await?.into_parts();
             Ok((head.status, whole(body).await?))
         };
-        timeout(limit, sent).await.map_err(|_| format!("no answer within {limit:?}"))?
+        timeout(limit, sent).await.map_err(|_| Late(limit))?
     }
 }
 

@@ -10,4 +10,5 @@ mod broker;
 mod registry;
 mod sidecar;
 
+pub(crate) use sidecar::FAILURE;
 pub use sidecar::Sidecar;

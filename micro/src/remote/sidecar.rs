@@ -13,10 +13,11 @@ use micro_broker::Event;
 use micro_discover::{Address, Service};
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower::BoxError;
 
-use super::http::{Http, escaped, lines, request, whole};
+use super::http::{Http, Late, escaped, lines, request, whole};
 use super::record;
 use crate::causes::chain;
 use crate::codes::named;
@@ -26,6 +27,9 @@ use crate::codes::named;
 pub struct Sidecar {
     http: Http,
 }
+
+/// What says which kind of failure an answer of `/rpc` tells of: a header, or a member of the error in a line.
+pub(crate) const FAILURE: &str = "micro-failure";
 
 /// How long it may take for anything but a call.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -74,7 +78,11 @@ impl Sidecar {
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/x-ndjson, application/json;q=0.9"));
-        let unavailable = |error: BoxError| Status::unavailable(chain(&*error));
+        let late = |error: Late| Status::deadline_exceeded(error.to_string());
+        let unavailable = |error: BoxError| match error.downcast::<Late>() {
+            Ok(error) => late(*error),
+            Err(error) => Status::unavailable(chain(&*error)),
+        };
         let request = request(Method::POST, "/rpc", headers, body.to_string().into()).map_err(unavailable)?;
         let response = self.http.open(request, limit).await.map_err(unavailable)?;
         let (head, body) = response.into_parts();
@@ -83,10 +91,11 @@ impl Sidecar {
             return Ok(lines(body).map(answer_of_line).boxed());
         }
         let answer = timeout(limit, whole(body)).await;
-        let answer = answer.map_err(|_| Status::deadline_exceeded(format!("no answer within {limit:?}")))?;
-        let answer = answer.map_err(unavailable)?;
+        let answer = answer.map_err(|_| late(Late(limit)))?.map_err(unavailable)?;
         if !head.status.is_success() {
-            return Err(failed(head.status, &answer));
+            let mut status = failed(head.status, &answer);
+            *status.metadata_mut() = MetadataMap::from_headers(head.headers);
+            return Err(status);
         }
         let answer =
             serde_json::from_slice(&answer).map_err(|error| Status::internal(format!("not JSON: {error}")));
@@ -227,14 +236,18 @@ fn answer_of_line(line: Result<Bytes, BoxError>) -> Result<Value, Status> {
     let Some(error) = said.get("error") else { return Ok(said["result"].take()) };
     let code =
         error["code"].as_i64().and_then(|code| i32::try_from(code).ok()).unwrap_or(Code::Unknown as i32);
-    Err(Status::new(Code::from_i32(code), error["message"].as_str().unwrap_or_default()))
+    let mut status = Status::new(Code::from_i32(code), error["message"].as_str().unwrap_or_default());
+    if let Some(Ok(reason)) = error[FAILURE].as_str().map(str::parse) {
+        status.metadata_mut().insert(FAILURE, reason);
+    }
+    Err(status)
 }
 
 /// The error that the sidecar gave, in gRPC's words: from its JSON where it says one, or else by its HTTP status.
 fn failed(status: StatusCode, answer: &Bytes) -> Status {
     let said = detail(answer);
-    let status_said = said.strip_prefix("error during request: ").and_then(|said| said.split_once(": "));
-    if let Some((name, message)) = status_said
+    let said = said.strip_prefix("error during request: ").unwrap_or(&said);
+    if let Some((name, message)) = said.split_once(": ")
         && let Some(code) = named(name)
     {
         return Status::new(code, message);

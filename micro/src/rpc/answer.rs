@@ -14,12 +14,14 @@ use http_body_util::{Full, StreamBody};
 use micro_balance::SentTo;
 use micro_discover::{Endpoint, Registry};
 use micro_tower::{Client, wire};
+use serde_json::{Value, json};
 use tonic::Status;
 use tonic::body::Body;
 
 use super::request::RpcRequest;
-use crate::call::{Answers, Call, Caller, Error, Target, documents, what};
+use crate::call::{Answers, Call, Caller, Error, Target, documents, reason, say_reason, what};
 use crate::proxy::{Directory, Fault, Upstream, Wire, metered, refuse_coded, whole};
+use crate::remote::FAILURE;
 use crate::schema::Json;
 use crate::transcode::{Problem, http_status, metadata};
 
@@ -117,13 +119,16 @@ impl Rpc {
         if let Some(sent_to) = parts.extensions.get::<SentTo>() {
             call = call.sent_to(sent_to.clone());
         }
-        let mut answers =
-            self.caller.call(call, documents(&request)).await.map_err(|error| failure(ID, &error))?;
+        let mut answers = match self.caller.call(call, documents(&request)).await {
+            Ok(answers) => answers,
+            Err(error) => return Ok(failed(&error)),
+        };
         if wants_lines {
             return Ok(lines(answers));
         }
         let answer = match answers.next().await {
-            Some(answer) => answer.map_err(|error| failure(ID, &error))?,
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => return Ok(failed(&error)),
             None => {
                 return Err(Fault::new(
                     ID,
@@ -134,7 +139,7 @@ impl Rpc {
         };
         // What went wrong may be said behind it.
         if let Some(Err(error)) = answers.next().await {
-            return Err(failure(ID, &error));
+            return Ok(failed(&error));
         }
         let json = answer.json(&Json::new());
         let json =
@@ -180,12 +185,12 @@ fn lines(answers: Answers) -> Response<Body> {
     let lines = stream::unfold(Some(answers), |answers| async {
         let mut answers = answers?;
         let said = answers.next().await?;
-        let json = said.map_err(|error| status(&error)).and_then(|answer| {
-            answer.json(&Json::new()).map_err(|error| Status::internal(error.to_string()))
+        let json = said.and_then(|answer| {
+            answer.json(&Json::new()).map_err(|error| Status::internal(error.to_string()).into())
         });
         let (line, left) = match json {
             Ok(json) => (format!("{{\"result\":{json}}}\n"), Some(answers)),
-            Err(status) => (format!("{{\"error\":{}}}\n", Problem::new(&status, None).json()), None),
+            Err(error) => (format!("{}\n", json!({"error": problem(&error)})), None),
         };
         Some((Ok::<_, Infallible>(Frame::data(Bytes::from(line))), left))
     });
@@ -194,11 +199,24 @@ fn lines(answers: Answers) -> Response<Body> {
     response
 }
 
-fn status(error: &Error) -> Status {
-    match error {
+/// A failed call as it is said in a line.
+fn problem(error: &Error) -> Value {
+    let status = match error {
         Error::Status(status) => Status::clone(status),
         error => Status::new(error.code(), what(error)),
+    };
+    let mut problem = Problem::new(&status, None).json().clone();
+    if let Some(reason) = reason(error) {
+        problem[FAILURE] = reason.into();
     }
+    problem
+}
+
+/// A failed call as an answer, which says which kind of failure it is.
+fn failed(error: &Error) -> Response<Body> {
+    let mut response = failure(ID, error).response();
+    say_reason(error, response.headers_mut());
+    response
 }
 
 fn answered(json: Bytes) -> Response<Body> {

@@ -80,7 +80,7 @@ impl Builder {
     ///
     /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
     pub fn build(self) -> Sidecar {
-        let gateway = Gateway::builder(self.registry.clone());
+        let gateway = Gateway::builder(self.registry.clone()).id(ID);
         let gateway = gateway.handler(self.handler).broker(self.broker.clone());
         // What the program beside it asks for is the program's, unless it says otherwise.
         let gateway = gateway.recorder(Recorder::new(self.app.as_ref().map_or(ID, App::name)));

@@ -66,6 +66,29 @@ fn what_cannot_be_called_is_an_error_in_json() {
 }
 
 #[test]
+fn errors_of_paths_are_the_sidecars() {
+    let place = Place::new();
+    let _echo = echo(&place);
+    let face = Face::of(&place, "sidecar", &["--handler", "rpc"]);
+    let cases = [
+        ("POST", "/", JSON, 404),
+        ("POST", "/nobody/say/hello", JSON, 404),
+        ("POST", "/echo/unry", JSON, 404),
+        ("POST", "/echo/unary", "content-type: text/csv\r\n", 400),
+        ("PUT", "/echo/unary", JSON, 405),
+        ("POST", "/echo/%2e%2e/unary", JSON, 400),
+    ];
+    for (verb, path, headers, status) in cases {
+        let fault = face.ask(verb, path, headers, b"{}").json();
+        assert_eq!(
+            (&fault["id"], &fault["code"]),
+            (&"go.micro.sidecar".into(), &status.into()),
+            "{path}: {fault}"
+        );
+    }
+}
+
+#[test]
 fn a_stream_is_a_line_or_an_event_each() {
     let place = Place::new();
     let _echo = echo(&place);

@@ -45,9 +45,6 @@ fn every_command_works_through_the_sidecar() {
     );
     let failed = run(&["call", "echo", "Echo.Fail", "number:=5"]);
     assert!(failed.code == Some(69) && failed.err.contains("NOT_FOUND: as you asked"), "{failed:?}");
-    let missing = run(&["call", "echo", "Echo.Nothing"]);
-    assert!(missing.code.is_some_and(|code| code != 0) && missing.err.contains("Nothing"), "{missing:?}");
-
     let mut subscriber = start(&["subscribe", "orders.*", "--count", "1", "-o", "json"]);
     let started = Instant::now();
     while !subscriber.has_ended() {
@@ -90,4 +87,48 @@ async fn a_record_that_breaks_a_rule_is_not_announced_again_and_again_through_th
     let service = Service::new("a/b").endpoint(Endpoint::new("a", "127.0.0.1:1".parse().unwrap()));
     let refused = registry.announce(&service, Duration::from_secs(15)).await;
     assert!(matches!(&refused, Err(Error::Invalid { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_call_through_the_sidecar_fails_as_one_without_it_does() {
+    let place = Place::new();
+    let _echo = echo(&place);
+    let face = Face::of(&place, "sidecar", &["--broker", "memory:"]);
+    let proxy = face.address.to_string();
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&["Echo.Unry"], 3, "try:   micro call echo test.v1.Echo/Unary\n"),
+        (&["Echo.Nothing"], 3, "there is no method \"Echo.Nothing\"\n"),
+        (&["Echo.Nothing"], 3, "try:   one of test.v1.Echo/Unary, test.v1.Echo/Many, "),
+        (&["Echo.Unary", "nmber=1"], 2, "error: the request is wrong: not the JSON of test.v1.Words: "),
+        (&["Echo.Unary", "number=x"], 2, "try:   micro describe echo Echo.Unary\n"),
+        (&["Echo.Sum", "{\"number\":1}{\"number\":\"x\"}"], 2, "error: the request is wrong: document 2: "),
+        (&["Echo.Unary", "{}{}"], 2, "takes one message, and there are more\n"),
+        (&["Echo.Fail", "number:=5"], 69, "error: NOT_FOUND: as you asked\n"),
+        (&["Echo.Slow", "number:=60000", "--timeout", "1s"], 68, "error: DEADLINE_EXCEEDED"),
+    ];
+    for (asked, code, why) in cases {
+        for through in [&[][..], &["--proxy", &proxy]] {
+            let run = place.run(&[&["call", "echo"], asked, through].concat());
+            assert_eq!(run.code, Some(code), "{asked:?} {through:?}: {run:?}");
+            assert!(run.err.contains(why), "{asked:?} {through:?}: {run:?}");
+        }
+    }
+}
+
+#[test]
+fn a_sidecar_is_asked_for_an_endpoint_by_its_address_and_for_no_stranger() {
+    let place = Place::new();
+    let _echo = echo(&place);
+    let face = Face::of(&place, "sidecar", &["--broker", "memory:"]);
+    let proxy = face.address.to_string();
+    let record = place.ok(&["get", "echo", "-o", "json", "--fields", "endpoints"]);
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let address = record.pointer("/0/endpoints/0/address").and_then(|address| address.as_str()).unwrap();
+    let call = |arguments: &[&str]| place.run(&[&["call"], arguments, &["--proxy", &proxy]].concat());
+    let run = call(&["echo", "Echo.Unary", "text=hi", "--address", address, "-o", "json"]);
+    assert_eq!((run.code, run.out.as_str()), (Some(0), "{\"text\":\"hi\"}\n"), "{run:?}");
+    let run = call(&["echo", "Echo.Unary", "--address", "127.0.0.1:1"]);
+    assert!(run.code == Some(3) && run.err.contains("has no endpoint \"127.0.0.1:1\""), "{run:?}");
+    let run = call(&[address, "Echo.Unary"]);
+    assert!(run.code == Some(2) && run.err.contains("a sidecar calls services by their names"), "{run:?}");
 }
