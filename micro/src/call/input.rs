@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prost_reflect::{DynamicMessage, MethodDescriptor};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -50,6 +51,14 @@ impl fmt::Debug for Documents {
 /// One document.
 pub fn one(document: impl Into<Bytes>) -> Documents {
     Documents::new(stream::iter([Ok(document.into())]))
+}
+
+/// What keeps `text` from being JSON documents, one after the other.
+pub(crate) fn wrong(text: &str) -> Option<Error> {
+    let mut read = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let (number, error) = (1..).zip(&mut read).find_map(|(number, one)| Some((number, one.err()?)))?;
+    let error = Error::Input(error.into());
+    Some(if number == 1 { error } else { numbered(number, error) })
 }
 
 /// The documents in `text`, one after the other, with white space or nothing between them.

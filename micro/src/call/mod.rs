@@ -42,6 +42,7 @@ pub use codec::DynamicCodec;
 pub use error::Error;
 pub(crate) use error::what;
 pub(crate) use go_micro::{ask_one, is_go_micro};
+pub(crate) use input::wrong;
 pub use input::{Documents, documents, one};
 pub use invoke::{MOST_BYTES, invoke};
 pub(crate) use reason::{reason, say_reason};

@@ -17,10 +17,10 @@ use super::duration;
 use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
-use super::local::is_typed;
+use super::local::{is_input, is_typed};
 use super::missing;
 use super::reply::{Answered, Metadata, NodeAnswer, Reply};
-use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents, what};
+use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents, what, wrong};
 use crate::causes::chain;
 use crate::schema::{Json, Schema};
 
@@ -153,6 +153,8 @@ impl Call {
         let given = at.map(|address| parts.clone().at(address));
         let parts = given.as_ref().unwrap_or(parts);
         let target = parts.target.clone();
+        // What is wrong here is said before anybody is asked anything.
+        let (documents, headers) = (self.documents(context, parts).await?, self.headers(context).await?);
         // What nobody has is said at once, with the name that was perhaps meant.
         if let Target::Service(name) = &target {
             let records = find(context, name, "call").await?;
@@ -167,14 +169,13 @@ impl Call {
         let endpoint = self.endpoint.as_deref().or(among.as_deref());
         let streaming =
             caller.streams(&target, endpoint, &parts.method).await.map_err(|error| wrong(error.into()))?;
-        let mut call = self.asked(target, parts, context).await?;
+        let mut call = self.asked(target, parts, headers);
         if let Some(endpoint) = endpoint {
             call = call.endpoint(endpoint);
         }
         if let Some(timeout) = self.timeout.or((!streaming).then_some(USUAL_TIMEOUT)) {
             call = call.timeout(timeout);
         }
-        let documents = self.documents(context, parts).await?;
         let mut answers = caller.call(call, documents).await.map_err(wrong)?;
         if self.verbose {
             replies.send(Reply::Metadata(Metadata::new("header", answers.headers()))).await?;
@@ -209,9 +210,8 @@ impl Call {
         flags.into_iter().find_map(|(given, flag)| given.then_some(flag))
     }
 
-    async fn asked(&self, target: Target, parts: &Parts, context: &Context) -> Result<Asked, Failure> {
-        let headers = self.headers(context).await?;
-        Ok(Asked::new(target, parts.method.as_str()).headers(headers).json(self.form()))
+    fn asked(&self, target: Target, parts: &Parts, headers: HeaderMap) -> Asked {
+        Asked::new(target, parts.method.as_str()).headers(headers).json(self.form())
     }
 
     /// Asks every endpoint the same, and shows them all before it says whether one of them failed.
@@ -225,12 +225,13 @@ impl Call {
         let Target::Service(name) = &parts.target else {
             return Err(Failure::new(Kind::Usage, "an address is one node").hint("the name of a service"));
         };
-        let found = find(context, name, "call").await?;
-        let text = match self.data.as_deref().or(parts.json.as_deref()) {
-            Some(data) => context.text(data, "the request").await?,
+        let text = match self.given(parts)? {
+            Some(data) => self.text(context, parts, data).await?,
             None => "{}".to_owned(),
         };
-        let call = self.asked(parts.target.clone(), parts, context).await?;
+        let headers = self.headers(context).await?;
+        let found = find(context, name, "call").await?;
+        let call = self.asked(parts.target.clone(), parts, headers);
         let call = call.timeout(self.timeout.unwrap_or(USUAL_TIMEOUT));
         let endpoints = found.into_iter().flat_map(|service| service.endpoints);
         let ask = |endpoint: micro_discover::Endpoint| {
@@ -261,15 +262,29 @@ impl Call {
         worst.map_or(Ok(()), |error| Err(failure(&error, parts, context)))
     }
 
-    async fn documents(&self, context: &Context, parts: &Parts) -> Result<Documents, Failure> {
+    /// What is to be sent: JSON, `@FILE` or `-`.
+    fn given<'a>(&'a self, parts: &'a Parts) -> Result<Option<&'a str>, Failure> {
         match (&self.data, &parts.json) {
             (Some(_), Some(_)) => {
                 let what = "the request is given twice: as an argument, and by --data";
                 Err(Failure::new(Kind::Usage, what))
             }
-            (Some(data), None) | (None, Some(data)) => context.documents(data).await,
-            (None, None) => Ok(documents("{}")),
+            (data, json) => Ok(data.as_deref().or(json.as_deref())),
         }
+    }
+
+    async fn documents(&self, context: &Context, parts: &Parts) -> Result<Documents, Failure> {
+        match self.given(parts)? {
+            Some(data) if is_input(data) => context.documents(data).await,
+            Some(data) => Ok(documents(&self.text(context, parts, data).await?)),
+            None => Ok(documents("{}")),
+        }
+    }
+
+    /// The JSON documents that `data` gives.
+    async fn text(&self, context: &Context, parts: &Parts, data: &str) -> Result<String, Failure> {
+        let text = context.text(data, "the request").await?;
+        wrong(&text).map_or(Ok(text), |error| Err(failure(&error, parts, context)))
     }
 
     async fn headers(&self, context: &Context) -> Result<HeaderMap, Failure> {

@@ -32,9 +32,14 @@ pub(super) fn place(argument: &str) -> Place<'_> {
     }
 }
 
+/// Whether `argument` stands for standard input.
+pub(super) fn is_input(argument: &str) -> bool {
+    place(argument) == Place::Input
+}
+
 /// Whether somebody types at a terminal what is behind `argument`.
 pub(super) fn is_typed(argument: Option<&String>) -> bool {
-    argument.is_some_and(|argument| place(argument) == Place::Input) && io::stdin().is_terminal()
+    argument.is_some_and(|argument| is_input(argument)) && io::stdin().is_terminal()
 }
 
 /// The text behind `argument`; `what` is what it is to be, as "the record".

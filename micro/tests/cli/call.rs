@@ -119,6 +119,29 @@ fn what_is_mistyped_is_suggested_and_what_is_wrong_is_said_before_it_is_sent() {
 }
 
 #[test]
+fn what_is_to_be_sent_is_read_before_anybody_is_asked() {
+    let place = crate::program::Place::new();
+    std::fs::write(place.path("broken.json"), "{\"number\":1} {").unwrap();
+    let broken = format!("@{}", place.path("broken.json").display());
+    let cases: [(&[&str], &str); 6] = [
+        (&["-d", "@missing"], "cannot read the request from the file \"missing\""),
+        (&["@missing"], "cannot read the request from the file \"missing\""),
+        (&["-H", "@missing"], "cannot read the header from the file \"missing\""),
+        (&["-d", "{"], "the request is wrong: EOF"),
+        (&["-d", &broken], "the request is wrong: document 2: EOF"),
+        (&["-d", "{}", "{}"], "given twice"),
+    ];
+    for (given, why) in cases {
+        // Nobody listens at the one, and nobody has the other.
+        for target in ["127.0.0.1:1", "nobody"] {
+            let run = place.run(&[&["call", target, "Echo.Unary"], given].concat());
+            assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{target} {given:?}: {run:?}");
+            assert!(run.err.contains(why), "{target} {given:?}: {run:?}");
+        }
+    }
+}
+
+#[test]
 fn headers_go_there_and_come_back_beside_the_data() {
     let echo = Echo::new();
     std::fs::write(echo.place.path("headers"), "x-token: from-a-file\n").unwrap();
