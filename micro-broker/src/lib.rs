@@ -101,7 +101,7 @@ pub use id::Id;
 pub use memory::Memory;
 #[cfg(feature = "nats")]
 pub use nats::{JetStream, Nats};
-pub use open::open;
+pub use open::{open, schemes};
 pub use policy::DeadLetters;
 pub use publisher::Publisher;
 #[cfg(feature = "rabbitmq")]

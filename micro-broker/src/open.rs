@@ -50,17 +50,25 @@ fn feature(scheme: &str) -> Option<&'static str> {
     })
 }
 
-fn known() -> String {
-    let schemes = [
+/// How URLs begin that [`open`] takes in this build, such as `memory:`, in the order in which they are told.
+pub fn schemes() -> &'static [&'static str] {
+    &[
         "memory:",
         #[cfg(feature = "http")]
         "http:",
         #[cfg(feature = "nats")]
-        "nats:, tls:",
+        "nats:",
+        #[cfg(feature = "nats")]
+        "tls:",
         #[cfg(feature = "rabbitmq")]
-        "amqp:, amqps:",
-    ];
-    schemes.join(", ")
+        "amqp:",
+        #[cfg(feature = "rabbitmq")]
+        "amqps:",
+    ]
+}
+
+fn known() -> String {
+    schemes().join(", ")
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ pub use mdns::Mdns;
 pub use memory::Memory;
 #[cfg(feature = "nats")]
 pub use nats::{Nats, NatsBucket};
-pub use open::open;
+pub use open::{open, schemes};
 pub use record::{Endpoint, EndpointId, Method, Service, Shape};
 pub use registry::{Error, Registry};
 pub use union::Union;

@@ -86,26 +86,38 @@ fn feature(scheme: &str) -> Option<&'static str> {
     })
 }
 
-fn known() -> String {
-    let schemes = [
+/// How URLs begin that [`open`] takes in this build, such as `memory:`, in the order in which they are told.
+pub fn schemes() -> &'static [&'static str] {
+    &[
         "memory:",
         "fixed:",
         #[cfg(feature = "file")]
         "file:",
         #[cfg(feature = "etcd")]
-        "etcd:, etcds:",
+        "etcd:",
+        #[cfg(feature = "etcd")]
+        "etcds:",
         #[cfg(feature = "consul")]
-        "consul:, consuls:",
+        "consul:",
+        #[cfg(feature = "consul")]
+        "consuls:",
         #[cfg(feature = "nats")]
-        "nats:, nats+kv:",
+        "nats:",
+        #[cfg(feature = "nats")]
+        "nats+kv:",
         #[cfg(feature = "dns")]
         "dns:",
         #[cfg(feature = "mdns")]
         "mdns:",
         #[cfg(feature = "kubernetes")]
-        "kubernetes:, kubernetes-pods:",
-    ];
-    schemes.join(", ")
+        "kubernetes:",
+        #[cfg(feature = "kubernetes")]
+        "kubernetes-pods:",
+    ]
+}
+
+fn known() -> String {
+    schemes().join(", ")
 }
 
 fn memory(name: &str) -> Result<Memory, Error> {

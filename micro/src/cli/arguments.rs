@@ -8,6 +8,7 @@ use super::bot::BotFace;
 use super::completion::Completion;
 use super::help::Help;
 use super::manual::Manual;
+use super::version::Version;
 use super::web::WebFace;
 use super::{config, contexts};
 use crate::command::{Api, Command, Failure, New, Request, Run, Sidecar};
@@ -237,6 +238,13 @@ Examples:
   micro man call | man -l -
   micro man --dir ~/.local/share/man/man1")]
     Man(Manual),
+    /// Show what this program was built of: version, compiler, features, registries and brokers
+    #[command(after_help = "\
+Examples:
+  micro version
+  micro version --output json
+  MICRO_COMMIT=$(git rev-parse HEAD) cargo install --path micro      a build that knows its commit")]
+    Version(Version),
     /// Explain a command or a topic
     #[command(after_help = "\
 Examples:

@@ -54,6 +54,7 @@ fn serve(mut arguments: Arguments) -> Result<u8, Failure> {
         Order::Completion(completion) => Some(completion),
         Order::Man(manual) => Some(manual),
         Order::Help(help) => Some(help),
+        Order::Version(version) => Some(version),
         Order::New(new) => Some(new),
         _ => None,
     };

@@ -20,6 +20,7 @@ mod config;
 mod contexts;
 mod help;
 mod manual;
+mod version;
 
 // Faces.
 mod bot;

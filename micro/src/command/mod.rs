@@ -64,8 +64,8 @@ pub(crate) use redact::redacted;
 pub use register::Register;
 pub(crate) use reload::check;
 pub use reply::{
-    Answered, Changed, Checked, Created, Described, Done, Event, Heard, Listed, Listening, Log, Measured,
-    Metadata, NamedContext, NodeAnswer, Published, Reply, Setting, State, Text,
+    Answered, Built, Changed, Checked, Created, Described, Done, Event, Heard, Listed, Listening, Log,
+    Measured, Metadata, NamedContext, NodeAnswer, Published, Reply, Setting, State, Text,
 };
 pub use request::Request;
 pub use run::Run;

@@ -18,6 +18,7 @@ pub(super) fn names(reply: &Reply) -> Vec<String> {
         Reply::Contexts(contexts) => contexts.iter().map(|c| c.name.clone()).collect(),
         Reply::Stats(measured) => measured.iter().map(|m| m.id.clone()).collect(),
         Reply::Listening(listening) => vec![listening.url.clone()],
+        Reply::Built(built) => vec![built.version.to_owned()],
         Reply::Created(created) => created.files.clone(),
         Reply::Answer(_) | Reply::Metadata(_) | Reply::Text(_) | Reply::Log(_) => Vec::new(),
     }

@@ -10,8 +10,8 @@ use super::fields;
 use super::original;
 use super::writer::tabs;
 use crate::command::{
-    Changed, Checked, Created, Described, Done, Event, Heard, Listed, Log, Measured, Metadata, NamedContext,
-    NodeAnswer, Reply, Setting, State,
+    Built, Changed, Checked, Created, Described, Done, Event, Heard, Listed, Log, Measured, Metadata,
+    NamedContext, NodeAnswer, Reply, Setting, State,
 };
 
 /// Shows replies.
@@ -52,8 +52,24 @@ impl Screen {
             Reply::Stats(measured) => self.table(&COLUMNS, measured.iter().map(|m| self.measured(m))),
             Reply::Created(created) => show_created(created),
             Reply::Log(log) => self.log(log),
+            Reply::Built(built) => self.built(built),
             Reply::Listening(listening) => format!("{} listens on {}\n", listening.face, listening.url),
         }
+    }
+
+    fn built(self, built: &Built) -> String {
+        let commit = built.commit.unwrap_or("-");
+        let lists = [&built.features, &built.registries, &built.brokers].map(|list| list.join(" "));
+        let [features, registries, brokers] = lists.each_ref().map(String::as_str);
+        let rows = [
+            ("version", built.version),
+            ("commit", commit),
+            ("rustc", built.rustc),
+            ("features", features),
+            ("registries", registries),
+            ("brokers", brokers),
+        ];
+        rows.map(|(name, value)| format!("{name:<12}{value}\n")).concat()
     }
 
     fn measured(self, measured: &Measured) -> Vec<Cell> {

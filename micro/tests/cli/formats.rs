@@ -8,7 +8,7 @@ use crate::echo::Echo;
 fn every_command_writes_json_when_asked_to() {
     let echo = Echo::new();
     let dir = echo.place.path("fresh").display().to_string();
-    let commands: [(&[&str], &str); 22] = [
+    let commands: [(&[&str], &str); 23] = [
         (&["list"], "/0/name"),
         (&["list", "services"], "/0/name"),
         (&["get", "echo"], "/0/endpoints/0/id"),
@@ -30,6 +30,7 @@ fn every_command_writes_json_when_asked_to() {
         (&["config", "validate"], "/0/origin"),
         (&["completion", "bash"], "/text"),
         (&["man"], "/text"),
+        (&["version"], "/rustc"),
         (&["help", "exit-codes"], "/text"),
     ];
     for format in ["json", "ndjson"] {

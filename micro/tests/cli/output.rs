@@ -50,6 +50,7 @@ fn every_command_explains_itself_with_examples() {
         "context",
         "completion",
         "man",
+        "version",
         "help",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in the help");
@@ -84,4 +85,22 @@ fn a_reader_that_goes_away_is_no_failure() {
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_build_says_what_it_was_built_of() {
+    // Settings that are wrong do not keep it from that.
+    let place = Place::new();
+    let mut command = place.command(&["version", "-o", "json"]);
+    let output = command.env("MICRO_OUTPUT", "xml").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let built: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&built["name"], &built["version"]), (&"micro".into(), &env!("CARGO_PKG_VERSION").into()));
+    assert!(built["rustc"].as_str().unwrap().starts_with("rustc 1."), "{built}");
+    let has = |list: &str, word: &str| built[list].as_array().unwrap().contains(&word.into());
+    assert!(has("registries", "file:") && has("brokers", "http:"), "{built}");
+    assert_eq!(has("features", "etcd"), cfg!(feature = "etcd"), "{built}");
+    assert_eq!(has("registries", "etcds:"), cfg!(feature = "etcd"), "{built}");
+    let shown = place.ok(&["version"]);
+    assert!(shown.starts_with(&format!("version     {}\n", env!("CARGO_PKG_VERSION"))), "{shown}");
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 pub use self::answer::{Answered, Described, Heard, Metadata, NodeAnswer, Published};
 pub use self::measured::Measured;
-pub use self::own::{Created, Listening, Log, NamedContext, Setting, Text};
+pub use self::own::{Built, Created, Listening, Log, NamedContext, Setting, Text};
 pub use self::record::{Changed, Checked, Done, Event, Listed, State};
 
 /// One answer of a command. As JSON or YAML it is the data alone, without a tag.
@@ -52,6 +52,8 @@ pub enum Reply {
     Created(Created),
     /// A service that is run wrote a line, or something happened to it.
     Log(Log),
+    /// What this program was built of.
+    Built(Built),
     /// A face listens.
     Listening(Listening),
 }

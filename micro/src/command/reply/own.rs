@@ -5,6 +5,26 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+/// What this program was built of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Built {
+    /// `micro`.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// The commit it was built from, where `MICRO_COMMIT` said so to the build.
+    pub commit: Option<&'static str>,
+    /// The compiler, as `rustc --version` names it.
+    pub rustc: &'static str,
+    /// Cargo's features that were on.
+    pub features: Vec<&'static str>,
+    /// How URLs of registries begin that it can open.
+    pub registries: Vec<&'static str>,
+    /// How URLs of brokers begin that it can open.
+    pub brokers: Vec<&'static str>,
+}
+
 /// A service that was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
