@@ -231,3 +231,25 @@ async fn a_stream_that_tries_an_endpoint_tells_with_its_first_message_and_keeps_
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_becomes_of_a_stream_that_tried_an_endpoint_counts_no_more_once_another_request_has_found_out() {
+    let broken = scripted::grpc_broken(ms(500));
+    let (one, other) = (Scripted::new([grpc(14, &[]), broken, grpc(14, &[])]), Scripted::default());
+    let balance = Balance::builder(ServiceList::new::<Request<scripted::Frames>>(vec![one, other]))
+        .protocol(Http)
+        .policy(RoundRobin::starting_at(0))
+        .ejection(ejection())
+        .build();
+    let send = || balance.clone().oneshot(call(&["x"]));
+    settle().await;
+    drop(send().await.unwrap());
+    sleep(ms(1_010)).await;
+    let mut stream = send().await.unwrap().into_body();
+    drop(send().await.unwrap());
+    settle().await;
+    assert_eq!((states(&balance)[0], balance.endpoints()[0].ejections), (State::Ejected, 2));
+    stream.frame().await.unwrap().unwrap_err();
+    settle().await;
+    assert_eq!((states(&balance)[0], balance.endpoints()[0].ejections), (State::Ejected, 2));
+}

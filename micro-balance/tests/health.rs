@@ -143,6 +143,48 @@ async fn a_good_word_ends_an_ejection_unless_told_otherwise() {
     }
 }
 
+/// Envoy's BasicFlow5xxViaHttpCodesWithActiveHC, and what its ejections leave behind.
+#[tokio::test(start_paused = true)]
+async fn after_a_good_word_failures_in_a_row_begin_anew_and_the_time_of_the_next_ejection_is_its_own() {
+    let ([a, _b], _hand, changes) = fakes(["a", "b"], FAST);
+    let well = Arc::new(AtomicUsize::new(1));
+    let says = well.clone();
+    let balance = Balance::builder(changes)
+        .policy(RoundRobin::new())
+        .ejection(Ejection::off().consecutive_failures(3).base(ms(10_000)).max(ms(60_000)))
+        .health_check(schedule().unhealthy_threshold(1).healthy_threshold(1), move |_| {
+            let says = says.load(Relaxed);
+            async move { if says == 1 { Ok(()) } else { Err("not now".into()) } }
+        })
+        .build();
+    settle().await;
+    a.set(Mood::Fails(ms(0)));
+    let fails = async |times: usize| {
+        for _ in 0..2 * times {
+            let _ = balance.clone().oneshot(()).await;
+        }
+        settle().await;
+        states(&balance)[0]
+    };
+    assert_eq!((fails(2).await, fails(1).await), (State::Ready, State::Ejected));
+    let first = Instant::now();
+    for word in [0, 1] {
+        well.store(word, Relaxed);
+        sleep(ms(1_100)).await;
+    }
+    assert_eq!(states(&balance)[0], State::Ready);
+    assert_eq!((fails(2).await, fails(1).await), (State::Ready, State::Ejected));
+    let second = Instant::now();
+    for (until, state) in [
+        (first + ms(10_500), State::Ejected),
+        (second + ms(19_500), State::Ejected),
+        (second + ms(20_100), State::HalfOpen),
+    ] {
+        tokio::time::sleep_until(until).await;
+        assert_eq!(states(&balance)[0], state, "{:?} after the first", first.elapsed());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_is_asked_as_often_as_its_standing_and_its_traffic_say() {
     let (hand, changes) = discovery();

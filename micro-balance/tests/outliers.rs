@@ -467,6 +467,76 @@ async fn latencies_are_compared_under_a_policy_that_has_no_use_for_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_back_is_slow_for_as_many_intervals_before_it_is_out_again() {
+    let rule = Latency::default().request_volume(1).intervals(2);
+    let ejection = Ejection::off().latency(rule).interval(ms(1_000)).base(ms(300)).max(ms(300));
+    let (fakes, _hand, balance) = fleet(5, 0, ejection).await;
+    for (place, fake) in fakes.iter().enumerate() {
+        fake.set(Mood::Answers(ms(if place == 0 { 50 } else { 10 })));
+    }
+    let until = async |state: State| {
+        let began = Instant::now();
+        while balance.endpoints()[0].state != state {
+            futures_util::future::join_all((0..10).map(|_| balance.clone().oneshot(()))).await;
+        }
+        began.elapsed().as_millis()
+    };
+    let out = until(State::Ejected).await;
+    assert!((1_900..2_200).contains(&out), "{out} ms");
+    until(State::Ready).await;
+    let again = until(State::Ejected).await;
+    assert!((1_000..2_000).contains(&again), "{again} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_half_open_is_out_as_far_as_the_cap_goes() {
+    let ejection = Ejection::off().consecutive_failures(1).base(ms(1_000)).max(ms(1_000)).max_percent(34);
+    let (fakes, _hand, balance) = fleet(3, 1, ejection).await;
+    send(&balance, 3).await;
+    fakes[0].set(Mood::Silent);
+    sleep(ms(1_010)).await;
+    let trying = tokio::spawn(balance.clone().oneshot(()));
+    settle().await;
+    fakes[1].set(FAILS);
+    send(&balance, 2).await;
+    settle().await;
+    assert_eq!([0, 1].map(|place: usize| balance.endpoints()[place].state), [State::HalfOpen, State::Ready]);
+    assert_eq!(found(&balance, Reason::Failures), (1, 1));
+    trying.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_out_is_not_compared_with_the_others() {
+    let rate = SuccessRate::default().factor(1.0).request_volume(10);
+    let ejection = Ejection::off().consecutive_failures(5).success_rate(rate);
+    let ejection = ejection.base(Duration::from_secs(60)).max_percent(100).panic_percent(0);
+    let (fakes, _hand, balance) = fleet(5, 0, ejection).await;
+    for round in 0..20 {
+        fakes[1].set(if round % 4 == 3 { FAST } else { FAILS });
+        send(&balance, 5).await;
+    }
+    fakes[1].set(FAST);
+    fakes[0].set(FAILS);
+    send(&balance, 5 * 5).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!([0, 1].map(|place: usize| balance.endpoints()[place].state), [State::Ejected, State::Ready]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_endpoint_did_before_it_was_out_is_no_reason_to_eject_it_again() {
+    let ejection = Ejection::off().consecutive_failures(5).failure_percentage(percentage());
+    let (fakes, _hand, balance) = fleet(5, 1, ejection.base(ms(1_000)).max(ms(1_000))).await;
+    send(&balance, 5 * 5).await;
+    fakes[0].set(FAST);
+    sleep(ms(1_010)).await;
+    assert_eq!(balance.endpoints()[0].state, State::HalfOpen);
+    send(&balance, 5 * 3).await;
+    sleep(Duration::from_secs(9)).await;
+    assert_eq!((balance.endpoints()[0].state, ejected(&balance)), (State::Ready, 0));
+    assert_eq!(found(&balance, Reason::FailurePercentage), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fast_failing_endpoint_fails_under_a_thousandth_of_all_requests_after_a_second() {
     let (fakes, _hand, balance) = fleet(10, 0, Ejection::default()).await;
     fakes[0].set(Mood::Fails(ms(1)));

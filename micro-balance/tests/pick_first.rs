@@ -69,6 +69,19 @@ async fn the_one_that_is_lost_is_replaced_and_never_are_two_ready() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_refused_before_the_last_was_found_costs_nothing_once_more() {
+    let ([a, b, _c], _hand, changes) = fakes(["a", "b", "c"], FAST);
+    a.set(Mood::Refuses);
+    let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
+    assert_eq!(balance.clone().oneshot(()).await.unwrap(), "b");
+    // It is tried anew at once, and after a quarter of a second the others are.
+    b.set(Mood::Connecting);
+    let began = Instant::now();
+    assert_eq!(balance.oneshot(()).await.unwrap(), "c");
+    assert!((250..260).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_elsewhere_keeps_the_one_and_its_removal_does_not() {
     let ([a, b], hand, changes): (_, Hand, _) = fakes(["a", "b"], FAST);
     let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
