@@ -4,7 +4,9 @@ use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderValue, Request, Response, header};
@@ -14,6 +16,8 @@ use crate::proxy::{Peer, REQUEST_ID};
 
 /// Lines that wait to be written; what comes when it is full is left out, and requests go on.
 const WAITING: usize = 4096;
+/// How often it is said that lines are lost.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +45,18 @@ impl FromStr for LogFormat {
 pub struct AccessLog {
     format: LogFormat,
     lines: SyncSender<String>,
+    left_out: Arc<AtomicU64>,
 }
 
 impl AccessLog {
-    /// Writes to `out` in a thread of its own, which ends with the last clone.
+    /// Writes to `out` in a thread of its own, which ends with the last clone. Lines that cannot be written are lost, as are
+    /// those of a moment in which 4096 wait; that some are is said once a minute at the most.
     pub fn new(format: LogFormat, out: impl Write + Send + 'static) -> Self {
         let (lines, receiver) = sync_channel(WAITING);
-        std::thread::spawn(move || write(&receiver, out));
-        Self { format, lines }
+        let left_out = Arc::new(AtomicU64::new(0));
+        let losses = Losses { left_out: left_out.clone(), said: None };
+        std::thread::spawn(move || write(&receiver, out, losses));
+        Self { format, lines, left_out }
     }
 
     /// What is to be remembered of `request`.
@@ -70,24 +78,41 @@ impl AccessLog {
 }
 
 /// Writes line after line, and flushes when there is none left.
-fn write(lines: &Receiver<String>, mut out: impl Write) {
+fn write(lines: &Receiver<String>, mut out: impl Write, mut losses: Losses) {
     loop {
-        let line = match lines.try_recv() {
-            Ok(line) => line,
-            Err(TryRecvError::Disconnected) => break,
+        let next = match lines.try_recv() {
             Err(TryRecvError::Empty) => {
-                let flushed = out.flush();
-                match (flushed, lines.recv()) {
-                    (Ok(()), Ok(line)) => line,
-                    (Err(_), _) | (_, Err(RecvError)) => break,
-                }
+                losses.note(out.flush());
+                lines.recv().ok()
             }
+            next => next.ok(),
         };
-        if out.write_all(line.as_bytes()).is_err() {
-            break;
-        }
+        let Some(line) = next else { break };
+        losses.note(out.write_all(line.as_bytes()));
     }
-    let _ = out.flush();
+    losses.note(out.flush());
+}
+
+/// Says that lines are lost.
+struct Losses {
+    /// How many found no room since that was last said.
+    left_out: Arc<AtomicU64>,
+    said: Option<Instant>,
+}
+
+impl Losses {
+    /// Whatever was to be `written` may be lost, and others before it.
+    fn note(&mut self, written: std::io::Result<()>) {
+        let left_out = self.left_out.load(Relaxed);
+        let silent = self.said.is_some_and(|said| said.elapsed() < SAY_EVERY);
+        if silent || (written.is_ok() && left_out == 0) {
+            return;
+        }
+        self.said = Some(Instant::now());
+        self.left_out.fetch_sub(left_out, Relaxed);
+        let error = written.err().map(tracing::field::display);
+        tracing::error!(error, left_out, "the access log lacks lines");
+    }
 }
 
 /// A request that is to be a line.
@@ -134,7 +159,9 @@ impl Entry {
             }
         };
         // A line that finds no room is lost; a request that waits for a log would be worse.
-        let _ = self.log.lines.try_send(line);
+        if self.log.lines.try_send(line).is_err() {
+            self.log.left_out.fetch_add(1, Relaxed);
+        }
     }
 }
 
@@ -171,7 +198,48 @@ impl fmt::Debug for Entry {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc;
+
+    use tonic::body::Body;
+
     use super::*;
+
+    /// A disk that may be full, and tells of all that it is given.
+    struct Disk {
+        full: Arc<AtomicBool>,
+        given: mpsc::Sender<String>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.given.send(String::from_utf8_lossy(bytes).into_owned()).unwrap();
+            match self.full.load(Relaxed) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(bytes.len()),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_log_goes_on_once_its_disk_has_room_again() {
+        let (given, told) = mpsc::channel();
+        let full = Arc::new(AtomicBool::new(true));
+        let log = AccessLog::new(LogFormat::Json, Disk { full: full.clone(), given });
+        let answer = |path: &str| {
+            let request = Request::get(path).body(()).unwrap();
+            log.begin(&request, &Peer::default()).answered(&Response::new(Body::empty()));
+            told.recv_timeout(Duration::from_secs(30)).expect("the line is written")
+        };
+        assert!(answer("/lost").contains("/lost"));
+        full.store(false, Relaxed);
+        assert!(answer("/kept").contains("/kept"));
+    }
 
     #[test]
     fn nothing_a_client_sends_makes_two_lines_of_one() {
