@@ -83,7 +83,7 @@ impl App {
     /// Keeps it announced while it is well, until `stop`; then withdraws it.
     pub(super) async fn keep(self, registry: Arc<dyn Registry>, stop: CancellationToken) {
         let mut announced: Option<Announcement> = None;
-        let mut failures = 0;
+        let (mut failures, mut told) = (0_u32, false);
         loop {
             let asked = tokio::select! {
                 asked = self.ask() => asked,
@@ -91,14 +91,17 @@ impl App {
             };
             match asked {
                 Ok(()) => failures = 0,
-                Err(_) => failures += 1,
+                Err(why) => {
+                    failures = self.threshold.min(failures.saturating_add(1));
+                    if !told && failures == self.threshold {
+                        tracing::warn!(app = self.service.name, %why, "the app is not well, and is not announced");
+                    }
+                }
             }
+            told = failures == self.threshold;
             if failures == 0 && announced.is_none() {
                 announced = self.announce(&registry).await;
-            } else if failures >= self.threshold
-                && let Some(announcement) = announced.take()
-            {
-                tracing::warn!(app = self.service.name, "the app is not well, and is withdrawn");
+            } else if told && let Some(announcement) = announced.take() {
                 withdraw(announcement).await;
             }
             tokio::select! {

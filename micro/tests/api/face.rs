@@ -109,6 +109,12 @@ impl Face {
         self.running.signal(signal);
     }
 
+    /// What it wrote to standard error, once it has ended.
+    #[allow(dead_code, reason = "the tests of the sidecar read it")]
+    pub(crate) fn errors(&mut self) -> String {
+        self.running.errors()
+    }
+
     /// Waits for its end: its exit code, and what it still wrote.
     pub(crate) fn end(&mut self) -> (Option<i32>, String) {
         let (status, rest) = self.running.end();

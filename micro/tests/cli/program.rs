@@ -115,6 +115,14 @@ impl Running {
         (self.child.wait().unwrap(), rest)
     }
 
+    /// What it wrote to standard error, once it has ended.
+    #[allow(dead_code, reason = "the tests of the sidecar read it")]
+    pub(crate) fn errors(&mut self) -> String {
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+
     /// Ends it without a farewell.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

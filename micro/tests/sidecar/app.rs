@@ -65,6 +65,8 @@ fn an_app_is_registered_while_it_is_well_and_the_sidecar_lives() {
     until(&face, "/registry?service=foo", 200);
     face.signal(Signal::TERM);
     assert_eq!(face.end().0, Some(0));
+    let said = face.errors();
+    assert!(said.contains("Non 200 response: 500"), "why it was withdrawn is said: {said}");
     assert_eq!(place.run(&["get", "foo"]).code, Some(3), "it is withdrawn with its sidecar");
 }
 
