@@ -47,7 +47,7 @@ pub(super) async fn find(State(inner): State<Arc<Inner>>, Query(query): Fields) 
         Ok(Err(Error::Invalid { .. })) if service.is_some() => missing(),
         Ok(Ok(found)) => Json(written(&found)).into_response(),
         Ok(Err(error)) => failed(&error),
-        Err(late) => (StatusCode::INTERNAL_SERVER_ERROR, late.to_string()).into_response(),
+        Err(_) => late(),
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn withdraw(State(inner): State<Arc<Inner>>, body: Bytes) -> Re
     let found = match timeout(ANSWER_WITHIN, inner.registry.get(&name)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => return failed(&error),
-        Err(late) => return (StatusCode::INTERNAL_SERVER_ERROR, late.to_string()).into_response(),
+        Err(_) => return late(),
     };
     for mut service in found {
         service.endpoints.retain(|endpoint| ids.contains(&endpoint.id));
@@ -103,12 +103,17 @@ async fn answered(asked: impl Future<Output = Result<(), Error>>) -> Response {
     match timeout(ANSWER_WITHIN, asked).await {
         Ok(Ok(())) => StatusCode::OK.into_response(),
         Ok(Err(error)) => failed(&error),
-        Err(late) => (StatusCode::INTERNAL_SERVER_ERROR, late.to_string()).into_response(),
+        Err(_) => late(),
     }
 }
 
 fn missing() -> Response {
     (StatusCode::NOT_FOUND, "Service not found\n").into_response()
+}
+
+fn late() -> Response {
+    let what = format!("the registry did not answer within {ANSWER_WITHIN:?}");
+    (StatusCode::INTERNAL_SERVER_ERROR, what).into_response()
 }
 
 fn failed(error: &Error) -> Response {
@@ -144,24 +149,41 @@ fn watch(inner: &Inner, service: Option<String>) -> Response {
 
 /// Every service, now and whenever the names or their number of endpoints change.
 fn all(registry: Arc<dyn Registry>) -> impl Stream<Item = Vec<Service>> + Send {
-    let looks = stream::unfold((registry, None::<BTreeSet<_>>), |(registry, mut known)| async move {
+    let begin = (registry, None::<BTreeSet<_>>, Duration::ZERO);
+    let looks = stream::unfold(begin, |(registry, known, mut wait)| async move {
         loop {
-            if known.is_some() {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
+            tokio::time::sleep(wait).await;
+            wait = LOOK_EVERY;
             // What a registry cannot say now is what it said before.
-            let Ok(Ok(services)) = timeout(ANSWER_WITHIN, registry.list()).await else {
-                known.get_or_insert_default();
-                continue;
-            };
+            let Ok(Ok(services)) = timeout(ANSWER_WITHIN, registry.list()).await else { continue };
             let now: BTreeSet<_> = services
                 .iter()
                 .map(|one| (one.name.clone(), one.version.clone(), one.endpoints.len()))
                 .collect();
             if known.as_ref() != Some(&now) {
-                return Some((services, (registry, Some(now))));
+                return Some((services, (registry, Some(now), wait)));
             }
         }
     });
     looks.boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn that_there_is_no_service_is_told_as_well_once_the_registry_can_say_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("registry");
+        fs::write(&place, "no directory").unwrap();
+        let registry = micro_discover::open(&format!("file:{}", place.display())).unwrap();
+        let mut sets = Box::pin(all(registry));
+        let early = timeout(LOOK_EVERY * 3, sets.next()).await;
+        assert!(early.is_err(), "it cannot be read: {early:?}");
+        fs::remove_file(&place).unwrap();
+        assert_eq!(timeout(LOOK_EVERY * 3, sets.next()).await, Ok(Some(Vec::new())));
+    }
 }
