@@ -1,5 +1,6 @@
 //! Everything else: methods called by path, streams of messages over a WebSocket, and requests passed on to services.
 
+use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -8,17 +9,16 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream::{SplitStream, StreamExt};
-use futures_util::{SinkExt, stream};
+use futures_util::stream::{self, Stream, StreamExt};
 use http::{Extensions, HeaderValue, Method, StatusCode, header};
 use micro_balance::classify::is_grpc;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval_at, timeout};
 use tonic::Code;
 use tonic::body::Body;
 use tower::{BoxError, ServiceExt};
 
-use super::socket::{MOST_BYTES, short};
+use super::socket::{MOST_BYTES, PING_EVERY, SILENCE, short, write};
 use super::state::{ID, Inner};
 use crate::call::{Call, Documents, Error, Target};
 use crate::proxy::{Active, Fault, Upstream};
@@ -73,7 +73,7 @@ async fn says(inner: &Inner, service: &str, method: &str) -> bool {
     }
     let target = Target::Service(service.to_owned());
     let asked = inner.caller.method(&target, None, method);
-    match tokio::time::timeout(SAY_WITHIN, asked).await {
+    match timeout(SAY_WITHIN, asked).await {
         Ok(Ok(_) | Err(schema::Error::NoMethod { .. } | schema::Error::Ambiguous { .. })) => true,
         Ok(Err(_)) | Err(_) => {
             let mut silent = silent();
@@ -120,14 +120,30 @@ async fn converse(inner: &Inner, call: Call, method: &str, mut active: Active, s
         let said = stream::unfold(said, |mut said| async move { said.recv().await.map(|one| (one, said)) });
         // Who takes one message need not be told that there is no other.
         let most = if found.is_client_streaming() { usize::MAX } else { 1 };
-        let mut answers = inner.caller.call(call, Documents::new(said.take(most))).await?;
-        while let Some(answer) = answers.next().await {
-            let json = answer?.json(&Json::new()).map_err(|error| Error::Output(error.into()))?;
-            if out.send(Message::text(json)).await.is_err() {
-                break;
+        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        let mut call = pin!(inner.caller.call(call, Documents::new(said.take(most))));
+        let mut answers = None;
+        loop {
+            let next = async {
+                let answers = match &mut answers {
+                    Some(answers) => answers,
+                    none => none.insert(call.as_mut().await?),
+                };
+                answers.next().await.transpose()
+            };
+            let message = tokio::select! {
+                answer = next => match answer? {
+                    Some(answer) => {
+                        Message::text(answer.json(&Json::new()).map_err(|error| Error::Output(error.into()))?)
+                    }
+                    None => return Ok(()),
+                },
+                _ = pings.tick() => Message::Ping(Bytes::new()),
+            };
+            if write(&mut out, message).await.is_none() {
+                return Ok::<_, Error>(());
             }
         }
-        Ok::<_, Error>(())
     };
     let frame = tokio::select! {
         done = talking => {
@@ -141,13 +157,16 @@ async fn converse(inner: &Inner, call: Call, method: &str, mut active: Active, s
         () = listen(incoming, documents) => return,
         () = inner.stop.cancelled() => CloseFrame { code: close_code::AWAY, reason: "the sidecar stops".into() },
     };
-    let _ = out.send(Message::Close(Some(frame))).await;
+    write(&mut out, Message::Close(Some(frame))).await;
 }
 
-/// Hands on what a caller says. Ends when the socket does.
-async fn listen(mut incoming: SplitStream<WebSocket>, documents: mpsc::Sender<Result<Bytes, BoxError>>) {
+/// Hands on what a caller says. Ends when the socket does, or nothing comes any more, not even the answer to a ping.
+async fn listen<E>(
+    mut incoming: impl Stream<Item = Result<Message, E>> + Unpin,
+    documents: mpsc::Sender<Result<Bytes, BoxError>>,
+) {
     let mut documents = Some(documents);
-    while let Some(Ok(message)) = incoming.next().await {
+    while let Ok(Some(Ok(message))) = timeout(SILENCE, incoming.next()).await {
         let body = match message {
             Message::Text(text) => Bytes::from(text),
             Message::Binary(body) => body,
@@ -161,5 +180,20 @@ async fn listen(mut incoming: SplitStream<WebSocket>, documents: mpsc::Sender<Re
         {
             documents = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_is_gone_without_a_word_holds_its_place_for_no_longer_than_others() {
+        let (documents, _said) = mpsc::channel(1);
+        let began = Instant::now();
+        listen(stream::pending::<Result<Message, Infallible>>(), documents).await;
+        assert!(began.elapsed() < Duration::from_secs(80), "{:?}", began.elapsed());
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{Sink, SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, header};
 use micro_broker::{Event, Id, Subscription};
 use tokio::time::{Instant, interval, timeout};
@@ -16,8 +16,8 @@ use super::state::Inner;
 /// A message is 1 MiB at most.
 pub(super) const MOST_BYTES: usize = 1 << 20;
 /// How often a client is asked whether it is there, and after how much silence it is not.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const SILENCE: Duration = Duration::from_secs(75);
+pub(super) const PING_EVERY: Duration = Duration::from_secs(30);
+pub(super) const SILENCE: Duration = Duration::from_secs(75);
 /// How long a message may take to be written.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// How many of its own events a socket remembers, so as not to hear them.
@@ -93,8 +93,9 @@ async fn publish(own: &mut VecDeque<Id>, inner: &Inner, event: Event) -> Result<
     inner.broker.publish(event, CONFIRM_WITHIN).await.map_err(|error| crate::causes::chain(&error))
 }
 
-async fn write(socket: &mut WebSocket, message: Message) -> Option<()> {
-    timeout(WRITE_WITHIN, socket.send(message)).await.ok()?.ok()
+/// Writes a message; none where the client is gone, or takes nothing.
+pub(super) async fn write(to: &mut (impl Sink<Message> + Unpin), message: Message) -> Option<()> {
+    timeout(WRITE_WITHIN, to.send(message)).await.ok()?.ok()
 }
 
 /// As much as a close frame has room for.
