@@ -209,7 +209,7 @@ async fn open(
         return answered(response, false, active, how.id);
     };
     active.answered(response.status(), response.headers());
-    how.tunnels.open(permit, client, service);
+    how.tunnels.open(permit, client, service, active);
     clean_response(response.headers_mut());
     tunnel::ask(response.headers_mut());
     response.map(|_| Body::empty())
@@ -224,7 +224,9 @@ fn answered(
 ) -> Response<Body> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let detail = "the service switched protocols, and was not asked to";
-        return Fault::new(id, StatusCode::BAD_GATEWAY, detail).response();
+        let response = Fault::new(id, StatusCode::BAD_GATEWAY, detail).response();
+        active.answered(response.status(), response.headers());
+        return response;
     }
     let (mut head, body) = response.into_parts();
     let body = match Forwarded::new(body, grpc) {

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 
 use super::headers::lists;
+use super::meter::Active;
 
 /// The tunnels of a face. They end with its last clone.
 #[derive(Clone, Debug)]
@@ -60,11 +61,17 @@ impl Tunnels {
     }
 
     /// Copies between the two sides of `permit`'s tunnel once both have been upgraded, until one has said all it had
-    /// to say and the other has heard it.
-    pub(super) fn open(&self, permit: OwnedSemaphorePermit, client: OnUpgrade, service: OnUpgrade) {
+    /// to say and the other has heard it. So long the request counts as `active`.
+    pub(super) fn open(
+        &self,
+        permit: OwnedSemaphorePermit,
+        client: OnUpgrade,
+        service: OnUpgrade,
+        active: Active,
+    ) {
         let stop = self.inner.stop.clone();
         self.inner.tasks.spawn(async move {
-            let _permit = permit;
+            let _held = (permit, active);
             let copying = async {
                 let (client, service) = tokio::try_join!(client, service)?;
                 let (mut client, mut service) = (TokioIo::new(client), TokioIo::new(service));

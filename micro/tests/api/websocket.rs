@@ -44,6 +44,9 @@ fn messages_go_both_ways_and_the_end_is_heard() {
             socket.send(Message::text(text)).await.unwrap();
             assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(text));
         }
+        let metrics = face.get("/metrics").text();
+        let open = "micro_gateway_streams_active{service=\"chat\"} 1";
+        assert!(metrics.lines().any(|line| line == open), "{metrics}");
         let large = Message::binary(vec![7; 1_000_000]);
         socket.send(large.clone()).await.unwrap();
         assert_eq!(socket.next().await.unwrap().unwrap(), large);
