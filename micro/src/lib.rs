@@ -21,6 +21,7 @@
 
 mod causes;
 mod codes;
+mod lines;
 mod near;
 mod this_machine;
 mod time_limit;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
@@ -12,6 +12,8 @@ use micro_tower::transport::{Body as ResponseBody, Connection, Connector};
 use tokio::time::timeout;
 use tonic::body::Body;
 use tower::{BoxError, Service, ServiceExt};
+
+use crate::lines::Lines;
 
 /// An answer is 16 MiB at most.
 const LARGEST: usize = 16 << 20;
@@ -83,23 +85,22 @@ pub(super) async fn whole(body: ResponseBody) -> Result<Bytes, BoxError> {
 
 /// The lines of an answer as they come, without their ends. One that is too long ends them.
 pub(super) fn lines(body: ResponseBody) -> impl Stream<Item = Result<Bytes, BoxError>> + Send {
-    stream::unfold((body, BytesMut::new(), false), |(mut body, mut read, mut ended)| async move {
+    stream::unfold((body, Lines::default(), false), |(mut body, mut lines, mut ended)| async move {
         loop {
-            if let Some(end) = read.iter().position(|&byte| byte == b'\n') {
-                let mut line = read.split_to(end + 1);
-                line.truncate(end);
-                return Some((Ok(line.freeze()), (body, read, ended)));
+            if let Some(line) = lines.next() {
+                return Some((Ok(line), (body, lines, ended)));
             }
             if ended {
-                return (!read.is_empty()).then(|| (Ok(read.split().freeze()), (body, read, ended)));
+                let rest = lines.rest()?;
+                return Some((Ok(rest), (body, lines, ended)));
             }
-            if read.len() > LARGEST {
+            if lines.len() > LARGEST {
                 let why = format!("a line is longer than {LARGEST} bytes");
-                return Some((Err(why.into()), (body, BytesMut::new(), true)));
+                return Some((Err(why.into()), (body, Lines::default(), true)));
             }
             match body.frame().await {
-                Some(Ok(frame)) => read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
-                Some(Err(error)) => return Some((Err(error), (body, BytesMut::new(), true))),
+                Some(Ok(frame)) => lines.push(frame.data_ref().map_or(&[][..], |data| data)),
+                Some(Err(error)) => return Some((Err(error), (body, Lines::default(), true))),
                 None => ended = true,
             }
         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
 use futures_util::future::poll_fn;
 use http::{HeaderValue, Request, header};
 use http_body::Body as _;
@@ -13,6 +12,7 @@ use tonic::body::Body;
 use tower::{BoxError, Service as _, ServiceExt as _};
 
 use super::batch::Batch;
+use crate::lines::Lines;
 
 /// How long a face may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -49,22 +49,21 @@ pub(crate) async fn follow(
     // It is there, and may have nothing to tell for long.
     take(Batch::default());
     let mut body = std::pin::pin!(response.into_body());
-    let mut text = BytesMut::new();
+    let mut lines = Lines::default();
     while let Some(frame) = timeout(SILENCE, poll_fn(|cx| body.as_mut().poll_frame(cx)))
         .await
         .map_err(|_| "it has fallen silent")?
         .transpose()?
     {
         let Some(data) = frame.data_ref() else { continue };
-        text.extend_from_slice(data);
-        while let Some(end) = text.windows(2).position(|two| two == b"\n\n") {
-            let event = text.split_to(end + 2);
-            // Lines that are none of ours are comments: the stream says that it is still there.
-            if let Some(json) = event.strip_prefix(b"data: ") {
+        lines.push(data);
+        while let Some(line) = lines.next() {
+            // Other lines end an event, or are comments: the stream says that it is still there.
+            if let Some(json) = line.strip_prefix(b"data: ") {
                 take(serde_json::from_slice(json)?);
             }
         }
-        if text.len() > LONGEST {
+        if lines.len() > LONGEST {
             return Err("an event is too long".into());
         }
     }

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_core::Stream;
 use http::Method;
 use http_body::Body as _;
@@ -15,14 +15,13 @@ use tonic::body::Body;
 
 use super::input::{Input, message};
 use super::route::Found;
+use crate::lines::Lines;
 
 /// Makes messages of lines. One that is none ends the call: what the service has heard until then is not all there was to
 /// say, so its stream is left open, and [`Complaint`] tells.
 pub(super) struct Documents {
     body: Body,
-    read: BytesMut,
-    /// How much of `read` is known to have no end of a line.
-    looked: usize,
+    lines: Lines,
     line: usize,
     most_bytes: usize,
     found: Found,
@@ -47,8 +46,7 @@ impl Documents {
         let (complain, complaint) = oneshot::channel();
         let documents = Self {
             body,
-            read: BytesMut::new(),
-            looked: 0,
+            lines: Lines::default(),
             line: 0,
             most_bytes,
             found,
@@ -62,24 +60,12 @@ impl Documents {
 
     /// The next line that was read whole, or the last one, if there is one.
     fn line(&mut self) -> Option<Bytes> {
-        let end = self.read[self.looked..].iter().position(|&byte| byte == b'\n');
-        match end {
-            Some(end) => {
-                let line = self.read.split_to(self.looked + end);
-                self.read.advance(1);
-                self.looked = 0;
-                self.line += 1;
-                Some(line.freeze())
-            }
-            None if self.ended && !self.read.is_empty() => {
-                (self.looked, self.line) = (0, self.line + 1);
-                Some(self.read.split().freeze())
-            }
-            None => {
-                self.looked = self.read.len();
-                None
-            }
-        }
+        let line = match self.lines.next() {
+            None if self.ended => self.lines.rest(),
+            line => line,
+        };
+        self.line += usize::from(line.is_some());
+        line
     }
 
     fn message(&self, line: &[u8]) -> Result<DynamicMessage, Status> {
@@ -118,14 +104,14 @@ impl Stream for Documents {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if self.read.len() > self.most_bytes {
+            if self.lines.len() > self.most_bytes {
                 let why = format!("line {} is longer than {} bytes", self.line + 1, self.most_bytes);
                 return self.give_up(Status::resource_exhausted(why));
             }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        self.read.extend_from_slice(&data);
+                        self.lines.push(&data);
                     }
                 }
                 Some(Err(error)) => {
