@@ -52,6 +52,11 @@ impl Exchange {
         }
     }
 
+    /// All that it says in words.
+    pub(super) fn texts(&self) -> [&str; 6] {
+        [&self.from, &self.service, &self.endpoint, &self.method, &self.status, &self.id]
+    }
+
     /// The request ends only now.
     pub fn ended_now(&mut self) {
         self.at = now();

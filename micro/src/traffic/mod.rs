@@ -65,9 +65,17 @@ pub enum Seen {
 #[derive(Default)]
 struct Tables {
     /// By service and endpoint.
-    endpoints: BTreeMap<(String, String), Window>,
+    endpoints: Table,
     /// By caller and service.
-    edges: BTreeMap<(String, String), Window>,
+    edges: Table,
+}
+
+/// Figures by two names.
+#[derive(Default)]
+struct Table {
+    windows: BTreeMap<(String, String), Window>,
+    /// In which slot it was looked for what has been quiet for long.
+    tidied: Option<u64>,
 }
 
 /// Who called whom, and how that went.
@@ -110,9 +118,16 @@ impl Traffic {
                 self.count(&from, &service, &endpoint, &count);
             }
         }
-        batch.requests.into_iter().for_each(|exchange| self.tell(Seen::Request(exchange)));
-        if batch.missed > 0 {
-            self.tell(Seen::Missed(batch.missed));
+        let mut missed = batch.missed;
+        for exchange in batch.requests {
+            let all_fit = exchange.texts().into_iter().all(fits);
+            match all_fit {
+                true => self.tell(Seen::Request(exchange)),
+                false => missed = missed.saturating_add(1),
+            }
+        }
+        if missed > 0 {
+            self.tell(Seen::Missed(missed));
         }
     }
 
@@ -120,16 +135,8 @@ impl Traffic {
         let slot = self.slot();
         let mut tables = self.tables();
         let Tables { endpoints, edges } = &mut *tables;
-        for (table, key) in [(endpoints, (service, endpoint)), (edges, (from, service))] {
-            let key = (key.0.to_owned(), key.1.to_owned());
-            if table.len() >= KEPT && !table.contains_key(&key) {
-                // What has been quiet for long gives way.
-                table.retain(|_, window| window.is_recent(slot));
-            }
-            if table.len() < KEPT || table.contains_key(&key) {
-                table.entry(key).or_default().add(slot, count);
-            }
-        }
+        endpoints.add((service.to_owned(), endpoint.to_owned()), slot, count);
+        edges.add((from.to_owned(), service.to_owned()), slot, count);
     }
 
     fn tell(&self, seen: Seen) {
@@ -146,7 +153,7 @@ impl Traffic {
     pub fn series(&self, service: &str, endpoint: &str) -> Series {
         let slot = self.slot();
         let tables = self.tables();
-        let window = tables.endpoints.get(&(service.to_owned(), endpoint.to_owned()));
+        let window = tables.endpoints.windows.get(&(service.to_owned(), endpoint.to_owned()));
         window.map_or_else(Series::default, |window| window.series(slot))
     }
 
@@ -155,7 +162,7 @@ impl Traffic {
         let slot = self.slot();
         let tables = self.tables();
         let first = (service.to_owned(), String::new());
-        let of_it = tables.endpoints.range(first..).take_while(|((name, _), _)| name == service);
+        let of_it = tables.endpoints.windows.range(first..).take_while(|((name, _), _)| name == service);
         Figures::of(of_it.map(|(_, window)| window.minute(slot)))
     }
 
@@ -163,10 +170,9 @@ impl Traffic {
     pub fn edges(&self) -> Vec<Edge> {
         let slot = self.slot();
         let mut tables = self.tables();
-        // What has been quiet for long is no longer kept.
-        tables.endpoints.retain(|_, window| window.is_recent(slot));
-        tables.edges.retain(|_, window| window.is_recent(slot));
-        let edges = tables.edges.iter().map(|((from, to), window)| Edge {
+        tables.endpoints.tidy(slot);
+        tables.edges.tidy(slot);
+        let edges = tables.edges.windows.iter().map(|((from, to), window)| Edge {
             from: from.clone(),
             to: to.clone(),
             figures: Figures::of([window.minute(slot)]),
@@ -181,6 +187,26 @@ impl Traffic {
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn add(&mut self, key: (String, String), slot: u64, count: &Count) {
+        if self.windows.len() >= KEPT && !self.windows.contains_key(&key) {
+            self.tidy(slot);
+            if self.windows.len() >= KEPT {
+                return;
+            }
+        }
+        self.windows.entry(key).or_default().add(slot, count);
+    }
+
+    /// What has been quiet for long gives way. Within one slot nothing else becomes quiet, and a full table is not looked
+    /// through for every request that finds no room.
+    fn tidy(&mut self, slot: u64) {
+        if self.tidied.replace(slot) != Some(slot) {
+            self.windows.retain(|_, window| window.is_recent(slot));
+        }
     }
 }
 
@@ -225,7 +251,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(traffic.figures("greeter").requests, 0);
         tokio::time::advance(Duration::from_secs(120)).await;
-        assert!(traffic.edges().is_empty() && traffic.tables().endpoints.is_empty());
+        assert!(traffic.edges().is_empty() && traffic.tables().endpoints.windows.is_empty());
     }
 
     #[tokio::test]
@@ -267,5 +293,22 @@ mod tests {
         let long = json.replace(r#""from":"a""#, &format!(r#""from":"{}""#, "x".repeat(10_000)));
         traffic.merge(serde_json::from_str(&long).unwrap());
         assert_eq!(traffic.edges().len(), 1);
+
+        let mut feed = traffic.follow();
+        let mut long = exchange("a", true, 1.0);
+        long.method = "x".repeat(10_000);
+        traffic.merge(Batch { requests: vec![long], ..Batch::default() });
+        assert_eq!(*feed.try_recv().unwrap(), Seen::Missed(1), "what is too long is not kept for followers");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_table_takes_what_is_new_once_something_has_been_quiet_for_long() {
+        let traffic = Traffic::new();
+        (0..=KEPT).for_each(|number| traffic.record(exchange(&number.to_string(), true, 1.0)));
+        let last = KEPT.to_string();
+        tokio::time::advance(Duration::from_secs(180)).await;
+        traffic.record(exchange(&last, true, 1.0));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(traffic.series("greeter", &last).requests.iter().sum::<u32>(), 1);
     }
 }
