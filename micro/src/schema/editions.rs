@@ -109,17 +109,17 @@ fn message_type(message: &mut DynamicMessage, outer: Features) {
     if is_entry(message) {
         return;
     }
-    let mut with_presence = Vec::new();
+    let mut with_presence = HashSet::new();
     each(message, "field", |field| {
         if outline(field, features, &entries) {
-            with_presence.push(text(field, "name"));
+            with_presence.insert(text(field, "name"));
         }
     });
     oneofs(message, &with_presence);
 }
 
 /// Gives each of the fields `names` an oneof of its own: how proto3 says that a field has presence.
-fn oneofs(message: &mut DynamicMessage, names: &[String]) {
+fn oneofs(message: &mut DynamicMessage, names: &HashSet<String>) {
     let Some(kind) = message.descriptor().get_field_by_name("oneof_decl") else { return };
     let prost_reflect::Kind::Message(oneof) = kind.kind() else { return };
     let before = message.get_field(&kind).as_list().map_or(0, <[Value]>::len);

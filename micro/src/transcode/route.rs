@@ -1,17 +1,24 @@
 //! Which method a request means.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use http::Method;
 use prost_reflect::MethodDescriptor;
 
 use super::rule::{Binding, Body, bindings};
+use super::template::decode;
 use crate::schema::Schema;
 
 /// The ways to call the methods of several services, the ones that say more first.
 #[derive(Clone, Debug)]
 pub struct Routes<T> {
     routes: Vec<Arc<Route<T>>>,
+    /// Where in `routes` those are whose paths begin with this segment, and those whose paths begin with any: a request is
+    /// held against few of many.
+    by_first: HashMap<String, Vec<usize>>,
+    by_any: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -50,7 +57,7 @@ impl Found {
 
 impl<T> Default for Routes<T> {
     fn default() -> Self {
-        Self { routes: Vec::new() }
+        Self { routes: Vec::new(), by_first: HashMap::new(), by_any: Vec::new() }
     }
 }
 
@@ -58,6 +65,7 @@ impl<T: Clone + std::fmt::Display> Routes<T> {
     /// The ways that the methods of `schemas` name; each belongs to its owner. Of two that are the same the first stays.
     pub fn new<'a>(schemas: impl IntoIterator<Item = (T, &'a Schema)>) -> Self {
         let mut routes: Vec<Arc<Route<T>>> = Vec::new();
+        let mut places = HashMap::<_, usize>::new();
         for (owner, schema) in schemas {
             for method in schema.services().iter().flat_map(|service| service.methods()) {
                 let (good, bad) = bindings(&method);
@@ -65,24 +73,50 @@ impl<T: Clone + std::fmt::Display> Routes<T> {
                     tracing::warn!(service = %owner, method = method.full_name(), %invalid, "a route was left out");
                 }
                 for binding in good {
-                    let same = |other: &&Arc<Route<T>>| {
-                        other.binding.verb == binding.verb && other.binding.template == binding.template
-                    };
-                    if let Some(other) = routes.iter().find(same) {
-                        tracing::warn!(service = %owner, method = method.full_name(), other = other.method.full_name(), "two methods have one route");
-                        continue;
+                    match places.entry((binding.verb.clone(), binding.template.clone())) {
+                        Entry::Occupied(place) => {
+                            let other = routes[*place.get()].method.full_name();
+                            tracing::warn!(service = %owner, method = method.full_name(), other, "two methods have one route");
+                        }
+                        Entry::Vacant(place) => {
+                            place.insert(routes.len());
+                            let (owner, method) = (owner.clone(), method.clone());
+                            routes.push(Arc::new(Route { owner, method, binding }));
+                        }
                     }
-                    routes.push(Arc::new(Route { owner: owner.clone(), method: method.clone(), binding }));
                 }
             }
         }
         routes.sort_by(|one, other| one.binding.template.before(&other.binding.template));
-        Self { routes }
+        Self::sorted(routes)
+    }
+
+    fn sorted(routes: Vec<Arc<Route<T>>>) -> Self {
+        let (mut by_first, mut by_any) = (HashMap::<_, Vec<_>>::new(), Vec::new());
+        for (at, route) in routes.iter().enumerate() {
+            match route.binding.template.first() {
+                Some(first) => by_first.entry(first.to_owned()).or_default().push(at),
+                None => by_any.push(at),
+            }
+        }
+        Self { routes, by_first, by_any }
+    }
+
+    /// The routes that `path` may be of, in order.
+    fn likely(&self, path: &str) -> impl Iterator<Item = &Arc<Route<T>>> {
+        let first = path.strip_prefix('/').unwrap_or(path).split('/').next().unwrap_or_default();
+        // A colon may begin the template's verb, or stand for itself.
+        let bare = first.split_once(':').map(|(bare, _)| bare);
+        let firsts = [Some(first), bare].into_iter().flatten().filter_map(|first| decode(first, false));
+        let mut places: Vec<usize> = self.by_any.clone();
+        places.extend(firsts.filter_map(|first| self.by_first.get(&first)).flatten());
+        places.sort_unstable();
+        places.into_iter().map(|at| &self.routes[at])
     }
 
     /// The method that `verb` and `path` mean, and whose it is.
     pub fn find(&self, verb: &Method, path: &str) -> Option<(T, Found)> {
-        self.routes.iter().find_map(|route| {
+        self.likely(path).find_map(|route| {
             if route.binding.verb.as_ref().is_some_and(|known| known != verb) {
                 return None;
             }
@@ -95,7 +129,7 @@ impl<T: Clone + std::fmt::Display> Routes<T> {
 
     /// The verbs with which `path` means a method, in order.
     pub fn verbs(&self, path: &str) -> Vec<&str> {
-        let there = self.routes.iter().filter(|route| route.binding.template.matches(path).is_some());
+        let there = self.likely(path).filter(|route| route.binding.template.matches(path).is_some());
         let mut verbs: Vec<_> =
             there.filter_map(|route| Some(route.binding.verb.as_ref()?.as_str())).collect();
         verbs.sort_unstable();

@@ -3,16 +3,17 @@
 //! The grammar is that of <https://github.com/googleapis/googleapis/blob/master/google/api/http.proto>.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 /// A template, which paths match or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Template {
     segments: Vec<Segment>,
     verb: Option<String>,
     variables: Vec<Variable>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Segment {
     /// Itself.
     Literal(String),
@@ -23,7 +24,7 @@ enum Segment {
 }
 
 /// A field, and the segments that it is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Variable {
     field: String,
     first: usize,
@@ -57,9 +58,8 @@ impl Template {
         if rest.is_some_and(|at| at + 1 < segments.len()) {
             return Err(invalid("** is not at its end"));
         }
-        let twice =
-            |at: usize| variables[..at].iter().any(|other: &Variable| other.field == variables[at].field);
-        if (0..variables.len()).any(twice) {
+        let mut fields = HashSet::new();
+        if !variables.iter().all(|variable| fields.insert(&variable.field)) {
             return Err(invalid("a field is bound twice"));
         }
         Ok(Self { segments, verb, variables })
@@ -92,6 +92,14 @@ impl Template {
             decode(&parts[variable.first..end.max(variable.first)].join("/"), !single)
         };
         self.variables.iter().map(|variable| Some((variable.field.as_str(), value(variable)?))).collect()
+    }
+
+    /// The first segment of every path that matches; none where it may be any.
+    pub(super) fn first(&self) -> Option<&str> {
+        match self.segments.first() {
+            Some(Segment::Literal(literal)) => Some(literal),
+            _ => None,
+        }
     }
 
     /// Which of two templates is asked first: the one that says more.
