@@ -1,6 +1,6 @@
 //! What the services of the registry can be asked: their schemas, and the routes that they name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,7 +23,7 @@ const EACH: Duration = Duration::from_secs(2);
 const WITHIN: Duration = Duration::from_secs(5);
 /// When one that does not is asked again.
 const AGAIN: Duration = Duration::from_secs(30);
-/// How many are asked at a time, and how many services are looked at.
+/// How many are asked at a time, and how many services are looked at: the first by name.
 const AT_A_TIME: usize = 8;
 const MOST: usize = 4096;
 
@@ -40,7 +39,6 @@ struct Inner {
     schemas: Schemas,
     routes: ArcSwap<Routes<Arc<str>>>,
     announced: ArcSwap<Announced>,
-    known: Mutex<BTreeMap<Arc<str>, Known>>,
     synced: AtomicBool,
 }
 
@@ -59,7 +57,6 @@ impl Catalog {
             schemas: Schemas::default(),
             routes: ArcSwap::default(),
             announced: ArcSwap::default(),
-            known: Mutex::default(),
             synced: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -69,8 +66,9 @@ impl Catalog {
     pub(super) fn watch(&self) -> AbortOnDropHandle<()> {
         let weak = Arc::downgrade(&self.inner);
         let watching = async move {
+            let mut known = BTreeMap::new();
             while let Some(inner) = weak.upgrade() {
-                inner.refresh().await;
+                inner.refresh(&mut known).await;
                 drop(inner);
                 sleep(EACH).await;
             }
@@ -116,21 +114,17 @@ async fn reflect(upstream: &Upstream) -> Result<Schema, Error> {
 
 impl Inner {
     /// Asks who has come, and those what they can be asked.
-    async fn refresh(&self) {
+    async fn refresh(&self, known: &mut BTreeMap<Arc<str>, Known>) {
         let Ok(Ok(services)) = tokio::time::timeout(WITHIN, self.directory.registry().list()).await else {
             return;
         };
         let answered = Instant::now();
-        let names: HashMap<String, ()> = services
-            .into_iter()
-            .map(|service| (service.name, ()))
-            .filter(|(name, ())| self.namespace.has(name))
-            .collect();
-        let mut known = self.known.lock().await;
+        let names = services.into_iter().map(|service| service.name).filter(|name| self.namespace.has(name));
+        let names: BTreeSet<_> = names.collect();
         let before = known.len();
-        known.retain(|name, _| names.contains_key(&**name));
+        known.retain(|name, _| names.contains(&**name));
         let mut changed = known.len() != before;
-        let mut asked = stream::iter(names.into_keys().take(MOST))
+        let mut asked = stream::iter(names.into_iter().take(MOST))
             .map(|name| self.look(name))
             .buffer_unordered(AT_A_TIME);
         let (mut upstreams, mut there) = (Vec::new(), Vec::new());
@@ -151,7 +145,14 @@ impl Inner {
             })
             .buffer_unordered(AT_A_TIME);
         while let Some((upstream, schema)) = described.next().await {
-            changed |= schema.is_some();
+            let before = known.remove(upstream.name()).and_then(|known| known.schema);
+            changed |= match (&before, &schema) {
+                (Some(before), Some(schema)) => !before.is_same(schema),
+                (None, schema) => schema.is_some(),
+                (Some(_), None) => false,
+            };
+            // One that cannot say it now can be asked what it could before.
+            let schema = schema.or(before);
             upstream.described(schema.is_some());
             let entry = Known { schema, asked: Instant::now(), endpoints: endpoints(&upstream) };
             known.insert(upstream.name().clone(), entry);

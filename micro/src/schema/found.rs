@@ -1,5 +1,6 @@
 //! A schema: the services that can be called, and everything they are made of.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::near::closest;
 pub struct Schema {
     pool: DescriptorPool,
     services: Vec<ServiceDescriptor>,
+    /// Of the files, in whatever order they came.
+    fingerprint: u64,
 }
 
 impl Schema {
@@ -32,7 +35,7 @@ impl Schema {
         let found = reflection::ask(service, limit).await?;
         let pool = pool::build(&found.files)?;
         let services = found.services.iter().filter_map(|name| pool.get_service_by_name(name)).collect();
-        Ok(Self { pool, services })
+        Ok(Self { pool, services, fingerprint: fingerprint(&found.files) })
     }
 
     /// Compiles `.proto` files; what they import is looked for in `includes` and beside them. Reads files, and
@@ -48,7 +51,7 @@ impl Schema {
     {
         let files: Vec<PathBuf> = files.into_iter().map(Into::into).collect();
         let includes: Vec<PathBuf> = includes.into_iter().map(Into::into).collect();
-        Ok(Self::all(pool::build(&files::compile(&files, &includes)?)?))
+        Self::all(&files::compile(&files, &includes)?)
     }
 
     /// Reads a `FileDescriptorSet` that includes what its files import.
@@ -57,11 +60,19 @@ impl Schema {
     ///
     /// [`Error::Invalid`].
     pub fn decode(set: &[u8]) -> Result<Self, Error> {
-        Ok(Self::all(pool::build(&pool::split(set)?)?))
+        Self::all(&pool::split(set)?)
     }
 
-    fn all(pool: DescriptorPool) -> Self {
-        Self { services: pool.services().collect(), pool }
+    fn all(files: &[Vec<u8>]) -> Result<Self, Error> {
+        let pool = pool::build(files)?;
+        Ok(Self { services: pool.services().collect(), pool, fingerprint: fingerprint(files) })
+    }
+
+    /// Whether `other` says the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let names =
+            |schema: &Self| schema.services.iter().map(|one| one.full_name().to_owned()).collect::<Vec<_>>();
+        self.fingerprint == other.fingerprint && names(self) == names(other)
     }
 
     /// Every message, enum and extension there is.
@@ -120,6 +131,15 @@ impl Schema {
             like.and_then(|like| tails.iter().position(|tail| tail == like)).map(|at| methods[at].clone());
         Error::NoMethod { name: name.to_owned(), like, methods }
     }
+}
+
+fn fingerprint(files: &[Vec<u8>]) -> u64 {
+    let each = files.iter().map(|file| {
+        let mut hasher = DefaultHasher::new();
+        file.hash(&mut hasher);
+        hasher.finish()
+    });
+    each.fold(0, u64::wrapping_add)
 }
 
 /// As `package.Service/Method`.
