@@ -1,4 +1,5 @@
-//! The same for axum: a router gets the server layers, and is announced for as long as it runs.
+//! Adds the server layers to an axum router, and announces it for as long as it runs: its handlers know how long their
+//! callers still wait.
 
 use axum::{Router, routing::get};
 use http_body_util::BodyExt;

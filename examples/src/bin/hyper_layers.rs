@@ -1,4 +1,5 @@
-//! The same for bare hyper: `serve_connection` takes a stack of layers around a function.
+//! Adds the server layers to a service of bare hyper, a function: `serve_connection` takes the stack of them, and the function
+//! knows by which id its request goes.
 
 use std::convert::Infallible;
 

@@ -1,4 +1,4 @@
-//! Adds the server layers to a tonic service that exists already, and calls it through two layers more.
+//! Adds the server layers to a tonic service that exists already, and calls it by the client that tonic generated.
 //!
 //! Nothing of the service changes: deadlines of callers hold, metadata travels on, and the generated client
 //! takes a balanced service where it took a channel.
