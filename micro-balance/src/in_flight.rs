@@ -276,4 +276,15 @@ mod tests {
         start().handed_back();
         assert_eq!((waits(), stats.in_flight()), (false, 1));
     }
+
+    #[test]
+    fn one_that_is_given_up_early_says_something_only_where_the_one_before_it_failed() {
+        let stats = stats();
+        let start = || Sending::start(&stats, Some(stats.now()), false).sent(0);
+        drop(start());
+        assert_eq!(stats.failures(), 0);
+        start().settle(Outcome::BROKEN);
+        drop(start());
+        assert_eq!(stats.failures(), 2);
+    }
 }

@@ -162,6 +162,27 @@ async fn an_outage_shorter_than_the_failfast_limit_fails_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_announced_is_waited_for_though_the_others_have_been_down_for_long() {
+    let ([a], hand, changes) = fakes(["a"], Mood::Refuses);
+    let balance: Balance<_, ()> = Balance::builder(changes).build();
+    sleep(Duration::from_secs(60)).await;
+    let began = Instant::now();
+    balance.clone().oneshot(()).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_millis(10) && balance.endpoints()[0].last_error.is_some());
+    let b = Fake::new("b", Mood::Connecting);
+    hand.insert("b", &b);
+    settle().await;
+    let waits = tokio::spawn(balance.clone().oneshot(()));
+    sleep(Duration::from_secs(1)).await;
+    b.set(FAST);
+    assert_eq!(waits.await.unwrap().unwrap(), "b");
+    // Nor is it said of one that is back why it was not reached.
+    a.set(FAST);
+    sleep(Duration::from_secs(5)).await;
+    assert!(balance.endpoints().iter().all(|view| view.last_error.is_none()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_handed_back_is_sent_elsewhere() {
     let ([leaving, _other], _hand, changes) = fakes(["leaving", "other"], FAST);
     let balance = Balance::builder(changes).policy(RoundRobin::new()).ejection(Ejection::off()).build();

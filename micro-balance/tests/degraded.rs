@@ -48,6 +48,16 @@ fn states<P: Policy>(balance: &Balance<Fake, (), P>) -> Vec<State> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_all_are_degraded_nobody_panics() {
+    let (_fakes, _hand, changes) = fakes(["d", "dd"], FAST);
+    let balance: Balance<_, (), _> =
+        Balance::builder(changes).policy(RoundRobin::new()).attributes(by_name).build();
+    settle().await;
+    assert_eq!(answers(&balance, 10).await, [("d", 5), ("dd", 5)].into());
+    assert_eq!((balance.fallbacks().panic, balance.fallbacks().priority), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_degraded_endpoint_takes_what_is_too_much_for_the_others_and_no_more() {
     for priority in [Priority::failover(), Priority::proportional()] {
         let ([a, b, c, _d], _hand, changes) = fakes(["a", "b", "c", "d"], FAST);

@@ -20,7 +20,7 @@ use micro_balance::{
         locality::{Prefer, ZoneAware, ZoneWeights, Zones, effective_weight},
         priority::Level,
     },
-    health::HealthCheck,
+    health::{Condition, HealthCheck},
     policy::{
         EarliestDeadlineFirst, LeastRequest, Load, PeakEwma, Prequal, Random, RoundRobin, WeightedRoundRobin,
     },
@@ -585,6 +585,53 @@ async fn where_endpoints_are_checked_one_starts_slowly_from_the_moment_it_is_fou
         well.store(false, Relaxed);
         sleep(Duration::from_secs(8)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_comes_back_from_an_outage_starts_slowly_and_one_that_is_degraded_for_a_while_does_not() {
+    let ([_a, b], _hand, changes) = fakes(["a", "b"], FAST);
+    let degraded = Arc::new(AtomicBool::new(false));
+    let (says, window) = (degraded.clone(), Duration::from_secs(60));
+    let balance: Balance<_, (), _> = Balance::builder(changes)
+        .policy(WeightedRoundRobin::new())
+        .slow_start(SlowStart::new(window))
+        .health_check(HealthCheck::default(), move |fake: Fake| {
+            let degraded = says.load(Relaxed) && fake.name() == "b";
+            async move { Ok(if degraded { Condition::Degraded } else { Condition::Well }) }
+        })
+        .build();
+    sleep(window * 2).await;
+    for says in [true, false] {
+        degraded.store(says, Relaxed);
+        sleep(Duration::from_secs(3)).await;
+    }
+    assert!((part(&balance).await - 0.5).abs() < 0.01);
+    b.set(Mood::Refuses);
+    part(&balance).await;
+    sleep(Duration::from_secs(20)).await;
+    b.set(FAST);
+    sleep(Duration::from_secs(6)).await;
+    let share = part(&balance).await;
+    assert!((0.05..0.15).contains(&share), "{share}: a tenth of a weight, as it is a few seconds old");
+}
+
+/// Envoy's NotWarmedHostsLocality.
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_nobody_has_reached_yet_take_no_share_from_their_zone() {
+    let ([_a, a2, a3, _b, _b2], _hand, changes) = fakes(["a", "a2", "a3", "b", "b2"], FAST);
+    [a2, a3].iter().for_each(|fake| fake.set(Mood::Connecting));
+    let balance: Balance<_, (), _> = Balance::builder(changes)
+        .policy(RoundRobin::new())
+        .locality(Locality::Weighted(ZoneWeights::new([("a", 1), ("b", 1)])))
+        .attributes(|name: &&'static str, _: &Fake| Attributes {
+            zone: Some(name[..1].into()),
+            ..Attributes::default()
+        })
+        .seed(1)
+        .build();
+    settle().await;
+    let share = answers(&balance, 10_000).await["a"];
+    assert!(share.abs_diff(5_000) < 200, "{share}");
 }
 
 /// gRPC's failover timer: A56.

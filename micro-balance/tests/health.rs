@@ -277,6 +277,72 @@ async fn checks_end_with_their_endpoint_and_do_not_count_as_requests() {
     assert_eq!(a.calls(), asked);
 }
 
+/// Finds all well whose names do not begin with `un`.
+async fn by_name(fake: Fake) -> Result<(), BoxError> {
+    if fake.name().starts_with("un") { Err("not well".into()) } else { Ok(()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_announced_anew_is_the_one_that_is_asked_from_then_on() {
+    let (hand, changes) = discovery();
+    hand.insert("a", &Fake::new("well", FAST));
+    let balance: Balance<_, ()> = Balance::builder(changes).health_check(schedule(), by_name).build();
+    settle().await;
+    assert_eq!(states(&balance), [State::Ready]);
+    hand.insert("a", &Fake::new("unwell", FAST));
+    settle().await;
+    assert_eq!(states(&balance), [State::Unhealthy]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unwell_endpoint_is_asked_at_once_when_it_is_connected_anew() {
+    let ([a], _hand, changes) = fakes(["a"], FAST);
+    let well = Arc::new(AtomicUsize::new(0));
+    let says = well.clone();
+    let balance = Balance::builder(changes)
+        .ejection(Ejection::off())
+        .health_check(schedule().unhealthy_interval(ms(600_000)), move |_| {
+            let says = says.load(Relaxed);
+            async move { if says == 1 { Ok(()) } else { Err("not well".into()) } }
+        })
+        .build();
+    settle().await;
+    assert_eq!(states(&balance), [State::Unhealthy]);
+    a.set(Mood::Refuses);
+    let _ = tokio::time::timeout(ms(100), balance.clone().oneshot(())).await;
+    a.set(FAST);
+    well.store(1, Relaxed);
+    sleep(ms(5_000)).await;
+    assert_eq!(states(&balance), [State::Ready]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_request_tries_an_endpoint_that_checks_find_unwell() {
+    let ([a, _b, _c], _hand, changes) = fakes(["a", "b", "c"], FAST);
+    let well = Arc::new(AtomicUsize::new(1));
+    let says = well.clone();
+    let balance = Balance::builder(changes)
+        .policy(RoundRobin::starting_at(0))
+        .ejection(Ejection::off().consecutive_failures(1).base(ms(2_000)).max(ms(2_000)))
+        .health_check(schedule().unhealthy_threshold(1), move |fake: Fake| {
+            let well = says.load(Relaxed) == 1 || fake.name() != "a";
+            async move { if well { Ok(()) } else { Err("not well".into()) } }
+        })
+        .build();
+    settle().await;
+    a.set(Mood::Fails(ms(0)));
+    well.store(0, Relaxed);
+    for _ in 0..3 {
+        let _ = balance.clone().oneshot(()).await;
+    }
+    sleep(ms(2_100)).await;
+    assert_eq!((states(&balance)[0], a.take_calls()), (State::Unhealthy, 1));
+    for _ in 0..10 {
+        balance.clone().oneshot(()).await.unwrap();
+    }
+    assert_eq!(a.calls(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_page_with_the_expected_status_means_that_the_endpoint_is_well() {
     let status = Arc::new(AtomicU16::new(204));

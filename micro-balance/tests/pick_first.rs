@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use micro_balance::{Balance, State, policy::PickFirst};
+use micro_balance::{Attributes, Balance, State, policy::PickFirst};
 use support::{FAST, Fake, Hand, Mood, fakes, settle};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
@@ -70,15 +70,33 @@ async fn the_one_that_is_lost_is_replaced_and_never_are_two_ready() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_refused_before_the_last_was_found_costs_nothing_once_more() {
-    let ([a, b, _c], _hand, changes) = fakes(["a", "b", "c"], FAST);
+    let ([a, b, c], _hand, changes) = fakes(["a", "b", "c"], FAST);
     a.set(Mood::Refuses);
     let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
     assert_eq!(balance.clone().oneshot(()).await.unwrap(), "b");
     // It is tried anew at once, and after a quarter of a second the others are.
     b.set(Mood::Connecting);
     let began = Instant::now();
-    assert_eq!(balance.oneshot(()).await.unwrap(), "c");
+    assert_eq!(balance.clone().oneshot(()).await.unwrap(), "c");
     assert!((250..260).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    // After the last the first is tried once more.
+    a.set(FAST);
+    c.set(Mood::Connecting);
+    let began = Instant::now();
+    assert_eq!(balance.oneshot(()).await.unwrap(), "a");
+    assert!((250..260).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_drained_is_the_last_to_be_tried() {
+    let (fakes, _hand, changes) = fakes(["a", "b"], FAST);
+    let weight = |name: &&'static str, _: &Fake| Attributes {
+        weight: u32::from(*name != "a"),
+        ..Attributes::default()
+    };
+    let balance: First = Balance::builder(changes).policy(PickFirst::new()).attributes(weight).build();
+    assert_eq!(balance.oneshot(()).await.unwrap(), "b");
+    assert_eq!(fakes[0].asked(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use micro_balance::{
     Attributes, Balance, Http, State,
     policy::{OverrideHost, RoundRobin, Source},
 };
-use support::{FAST, Fake, Hand, Page, discovery, pages, settle};
+use support::{FAST, Fake, Hand, Mood, Page, discovery, pages, settle};
 use tokio::time::sleep;
 use tower::ServiceExt;
 
@@ -91,4 +91,15 @@ async fn an_endpoint_that_was_removed_goes_on_with_its_sessions_for_the_time_it_
     assert_eq!(visit(&balance, Some("b")).await, "b");
     let others = [visit(&balance, None).await, visit(&balance, None).await];
     assert!(others.contains(&"b".to_owned()), "{others:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_nobody_has_reached_has_no_sessions_to_go_on_with() {
+    let (hand, balance) = sticky(ms(1_000));
+    hand.insert("a", &Fake::new("a", FAST));
+    hand.insert("b", &Fake::new("b", Mood::Connecting));
+    settle().await;
+    hand.remove("b");
+    settle().await;
+    assert_eq!(balance.endpoints().iter().map(|view| view.state).collect::<Vec<_>>(), [State::Ready]);
 }

@@ -274,6 +274,14 @@ mod tests {
     }
 
     #[test]
+    fn who_had_no_request_is_judged_by_nobody() {
+        let mut shares = percent(&[100, 100, 100, 100, 100]);
+        shares.push(Some(Share { good: 0, total: 0 }));
+        assert!(SuccessRate::default().request_volume(0).outliers(&shares).is_empty());
+        assert!(FailurePercentage::default().request_volume(0).outliers(&shares).is_empty());
+    }
+
+    #[test]
     fn a_margin_keeps_a_single_failure_from_being_far_from_the_mean() {
         let shares = percent(&[99, 100, 100, 100, 100, 100]);
         assert_eq!(SuccessRate::default().outliers(&shares), [0]);

@@ -329,6 +329,8 @@ mod tests {
         let ejection = Ejection::envoy();
         let seconds: Vec<_> = [1, 2, 3, 9, 10, 11].map(|times| ejection.time(times).as_secs()).into();
         assert_eq!(seconds, [30, 60, 90, 270, 300, 300]);
+        let longer = Ejection::envoy().base(Duration::from_secs(400));
+        assert_eq!([1, 2].map(|times| longer.time(times).as_secs()), [400, 400], "the base is the least");
     }
 
     #[test]
@@ -337,6 +339,14 @@ mod tests {
         assert_eq!(ejection.jittered(1, 0.0), Duration::from_secs(30));
         assert_eq!(ejection.jittered(1, 0.5), Duration::from_secs(35));
         assert!(ejection.jittered(99, 0.999) < Duration::from_secs(310));
+    }
+
+    #[test]
+    fn nothing_is_enforced_by_chance_where_nothing_is_to_be() {
+        let enforces = |percent, random| {
+            Ejection::off().enforcing(Reason::Latency, percent).enforces(Reason::Latency, random)
+        };
+        assert!(!enforces(0, 0.0) && enforces(100, 0.999) && enforces(30, 0.29) && !enforces(30, 0.3));
     }
 
     #[test]

@@ -85,6 +85,12 @@ mod tests {
             assert!(factors.is_sorted() && factors[0] >= 0.05 && factors[99] < 1.0, "{factors:?}");
             assert!(factors[100..].iter().all(|&factor| factor == 1.0));
         }
+        let slow_start = SlowStart::new(Duration::from_secs(10)).min_percent(0);
+        assert_eq!(
+            slow_start.factor(Duration::ZERO),
+            slow_start.factor(LEAST_AGE),
+            "nobody has no weight at all"
+        );
         assert!(SlowStart::new(LEAST_AGE).aggression(0.0).is_err());
         assert!(SlowStart::new(LEAST_AGE).aggression(f64::NAN).is_err());
     }

@@ -330,6 +330,14 @@ mod tests {
     }
 
     #[test]
+    fn a_long_outage_costs_no_more_than_all_tokens() {
+        let budget = Budget::throttle(10, 1.0).unwrap();
+        (0..1_000).for_each(|_| budget.failed());
+        (0..7).for_each(|_| budget.succeeded());
+        assert_eq!(withdrawals(&budget), 1, "7 of 10, less the one that this failure costs");
+    }
+
+    #[test]
     fn retries_at_once_are_a_share_of_the_requests_at_once() {
         let budget = Budget::concurrent(20.0, 3).unwrap();
         assert_eq!(withdrawals(&budget), 3);
