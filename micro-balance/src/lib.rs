@@ -47,6 +47,7 @@ mod condition;
 mod settings;
 mod error;
 mod cause;
+mod last_words;
 mod over;
 mod sent;
 mod repeatable;
@@ -88,6 +89,7 @@ pub use eject::{Ejection, Ejections, FailurePercentage, Latency, Reason, Success
 pub use endpoint::{Attributes, Endpoint};
 pub use error::{NoEndpoints, NoMatch, NotReady, TooFewWell};
 pub use in_flight::InFlight;
+pub use last_words::last_words;
 pub use layer::BalanceLayer;
 pub use listen::{Reporter, Reports};
 pub use load_report::LoadReport;

@@ -20,6 +20,7 @@ use crate::{
     eligible::Marks,
     endpoint::Endpoint,
     error::{NoEndpoints, NoMatch, Nobody, NotReady, TooFewWell, Unready, chain},
+    last_words::say,
     policy::Policy,
     protocol::Protocol,
     saturating::end,
@@ -217,9 +218,34 @@ where
         if known == 0 {
             return Some(NoEndpoints { service, why: Nobody::Silent(waited) }.into());
         }
-        let last =
-            snapshot.noted.iter().find_map(|listed| listed.last_error.clone()).or(self.last_error.take());
-        let why = last.map_or(Unready::Unknown, Unready::Attempt);
-        Some(NotReady { service, known, waited, why }.into())
+        Some(NotReady { service, known, waited, why: self.why(snapshot) }.into())
+    }
+}
+
+impl<S, Req, P: Policy, T> Search<S, Req, P, T> {
+    /// Why nobody is ready.
+    fn why(&self, snapshot: &Snapshot<S, P>) -> Unready {
+        let last = snapshot.noted.iter().find_map(|listed| listed.last_error.clone());
+        last.or_else(|| self.last_error.clone()).map_or(Unready::Unknown, Unready::Attempt)
+    }
+
+    /// What a request is waiting for that is given up.
+    fn waits(&self) -> String {
+        let snapshot = self.shared.snapshot.load();
+        let (service, known) = (self.shared.name.clone(), snapshot.known);
+        let waited =
+            Duration::from_millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        if known == 0 {
+            return NoEndpoints { service, why: Nobody::Silent(waited) }.to_string();
+        }
+        NotReady { service, known, waited, why: self.why(&snapshot) }.to_string()
+    }
+}
+
+impl<S, Req, P: Policy, T> Drop for Search<S, Req, P, T> {
+    fn drop(&mut self) {
+        if self.request.is_some() {
+            say(|| self.waits());
+        }
     }
 }

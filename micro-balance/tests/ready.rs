@@ -137,3 +137,27 @@ async fn who_waited_in_vain_is_told_once_and_by_name() {
     let error = balance.oneshot(()).await.unwrap_err();
     assert_eq!(cause::<NotReady>(error.as_ref()).map(NotReady::known), Some(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_says_what_the_balancer_within_was_waiting_for() {
+    let ([dead, other], _hand, changes) = fakes(["dead", "other"], Mood::Refuses);
+    let balance = Balance::builder(changes).service_name("greeter").build();
+    let layers = || ServiceBuilder::new().layer(TimeoutLayer::per_call(250 * MS));
+    let error = layers().service(balance.clone()).oneshot(()).await.unwrap_err().to_string();
+    let waited = "the call took longer than 250ms: service \"greeter\": none of 2 known endpoints became ready within 250ms";
+    assert!(error.starts_with(&format!("{waited}; the last attempt: ")), "{error}");
+
+    let (_nobody, _hand, changes) = fakes([], FAST);
+    let unheard = Balance::builder(changes).service_name("greeter").build();
+    let error = layers().service(unheard).oneshot(()).await.unwrap_err().to_string();
+    let silent = "service \"greeter\": no endpoint is known: discovery has said nothing within 250ms";
+    assert_eq!(error, format!("the call took longer than 250ms: {silent}"));
+
+    // Who has a request is no longer waited for.
+    for endpoint in [&dead, &other] {
+        endpoint.set(Mood::Silent);
+    }
+    sleep(3000 * MS).await;
+    let error = layers().service(balance).oneshot(()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the call took longer than 250ms");
+}

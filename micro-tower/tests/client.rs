@@ -225,6 +225,21 @@ async fn a_call_that_takes_too_long_is_deadline_exceeded() {
     assert_eq!(error.code(), Code::DeadlineExceeded);
 }
 
+#[tokio::test]
+async fn a_deadline_shorter_than_the_wait_for_an_endpoint_says_who_was_not_there() {
+    let refused = nobody().await.to_string();
+    let client = Client::builder_over("greeter", fixed(std::slice::from_ref(&refused)))
+        .timeout(Duration::from_millis(50))
+        .build();
+    let error = HealthClient::new(client.clone()).check(HealthCheckRequest::default()).await.unwrap_err();
+    assert_eq!(error.code(), Code::DeadlineExceeded);
+    let plain = client.send(request("/", "x")).await.unwrap_err().to_string();
+    for told in [error.message(), &plain] {
+        let who = format!("greeter at {refused} could not be connected to");
+        assert!(told.contains("none of 1 known endpoints") && told.contains(&who), "{told}");
+    }
+}
+
 /// Answers with how much time it was given, in microseconds, and the request id it saw.
 async fn time_left(request: Request<impl Sized>) -> Result<Response<Body>, Infallible> {
     let left = Deadline::of(&request).map_or(0, |deadline| deadline.left().as_micros());

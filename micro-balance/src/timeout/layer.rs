@@ -14,7 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::elapsed::{Elapsed, Phase};
-use crate::saturating::end;
+use crate::{last_words::last_words, saturating::end};
 
 /// Wraps services in [`Timeout`].
 ///
@@ -131,7 +131,7 @@ where
         let Some(began) = *this.began else { return Poll::Pending };
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(end(began, limit))));
         ready!(sleep.as_mut().poll(cx));
-        this.inner.set(None);
-        Poll::Ready(Err(Elapsed::new(this.settings.phase, limit).into()))
+        let waited_for = last_words(|| this.inner.set(None));
+        Poll::Ready(Err(Elapsed::new(this.settings.phase, limit).waited_for(waited_for).into()))
     }
 }

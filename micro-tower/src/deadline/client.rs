@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{HeaderName, Request, Response};
-use micro_balance::grpc_timeout;
+use micro_balance::{grpc_timeout, last_words};
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::BoxError;
@@ -146,8 +146,8 @@ where
         if sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        this.inner.set(None);
-        Poll::Ready(Err(Expired::after_sending().into()))
+        let waited_for = last_words(|| this.inner.set(None));
+        Poll::Ready(Err(Expired::waiting_for(waited_for).into()))
     }
 }
 

@@ -1,12 +1,14 @@
 //! The error of a deadline that has passed.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use tonic::Status;
 
 use crate::error::Sent;
 
 /// The deadline of a call has passed.
+///
+/// Says what was waited for where a balancer within told that, see [`last_words`](micro_balance::last_words).
 ///
 /// Its source is a [`Status`], so that tonic reports DEADLINE_EXCEEDED whatever lies in between.
 #[derive(Debug)]
@@ -17,18 +19,22 @@ pub struct Expired {
 
 impl Expired {
     pub(crate) fn before_sending() -> Self {
-        Self::new(Sent::NotSent)
+        Self::new(Sent::NotSent, "the deadline had passed before the request was sent")
     }
 
     pub(crate) fn after_sending() -> Self {
-        Self::new(Sent::MaybeSent)
+        Self::new(Sent::MaybeSent, "the deadline has passed")
     }
 
-    fn new(sent: Sent) -> Self {
-        let message = match sent {
-            Sent::NotSent => "the deadline had passed before the request was sent",
-            Sent::MaybeSent => "the deadline has passed",
-        };
+    /// After the request may have been sent; says what was waited for, if that is known.
+    pub(crate) fn waiting_for(what: Option<Arc<str>>) -> Self {
+        match what {
+            Some(what) => Self::new(Sent::MaybeSent, format!("the deadline has passed: {what}")),
+            None => Self::after_sending(),
+        }
+    }
+
+    fn new(sent: Sent, message: impl Into<String>) -> Self {
         Self { sent, status: Status::deadline_exceeded(message) }
     }
 
