@@ -230,3 +230,87 @@ impl Prequal {
         }
     }
 }
+
+#[cfg(all(test, not(micro_loom)))]
+mod tests {
+    use std::{num::NonZeroU64, sync::Weak};
+
+    use super::*;
+    use crate::{
+        Attributes, Chance, Ejection,
+        endpoint::About,
+        ewma::nanos,
+        settings::Settings,
+        stats::{Home, Stats},
+    };
+
+    const NOW: u64 = 100;
+
+    /// Endpoints of serial numbers from 1 on.
+    fn endpoints(count: u64) -> Vec<Endpoint> {
+        let settings = Arc::new(Settings::new(Prequal::new().timing(), Ejection::default()));
+        let (reports, _) = tokio::sync::mpsc::unbounded_channel();
+        let home = Home::new(settings, reports, Weak::<()>::new());
+        let endpoint = |serial: u64| {
+            let stats = Arc::new(Stats::new(serial, serial.to_string().into(), home.clone()));
+            stats.latency().reset(0);
+            Endpoint::new(About::new(Attributes::default()), stats)
+        };
+        (1..=count).map(endpoint).collect()
+    }
+
+    /// The serial number of who is picked.
+    fn pick(policy: &Prequal, endpoints: &[Endpoint], attempt: u32) -> u64 {
+        let chance = Chance::new(1);
+        let context = Context { attempt, now: NonZeroU64::new(NOW), ..Context::new(&chance) };
+        policy.pick(&policy.table(endpoints), endpoints, &context).map_or(0, |index| index as u64 + 1)
+    }
+
+    fn spent(policy: &Prequal) -> Vec<bool> {
+        policy.probing.pool().iter().map(|finding| finding.spent.load(Relaxed)).collect()
+    }
+
+    #[test]
+    fn of_those_that_are_no_busier_than_most_the_fastest_is_picked_and_one_finding_is_given_up_each_time() {
+        let (policy, endpoints) = (Prequal::new(), endpoints(3));
+        for (serial, latency) in [(1, 20), (2, 30), (3, 10)] {
+            policy.probing.add(Finding::new(serial, 1, latency, serial));
+        }
+        assert_eq!(pick(&policy, &endpoints, 0), 3, "all are as busy");
+        assert_eq!(spent(&policy), [true, false, false], "the oldest");
+        policy.probing.add(Finding::new(1, 0, 40, 4));
+        assert_eq!(pick(&policy, &endpoints, 0), 3);
+        assert_eq!(spent(&policy), [false, true, false], "the worst, which has been picked most: {policy:?}");
+    }
+
+    #[test]
+    fn another_attempt_goes_anywhere_and_asks_for_no_probes() {
+        let (policy, endpoints) = (Prequal::new(), endpoints(1));
+        assert_eq!(pick(&policy, &endpoints, 1), 1);
+        assert_eq!(policy.probing.take_wanted(std::task::Waker::noop()), 0);
+        pick(&policy, &endpoints, 0);
+        assert_eq!(policy.probing.take_wanted(std::task::Waker::noop()), 3);
+    }
+
+    #[test]
+    fn one_that_fails_is_passed_over_whatever_it_says_of_itself() {
+        let (policy, endpoints) = (Prequal::new(), endpoints(3));
+        endpoints[0].stats().latency().record(nanos(Duration::from_secs(5)), NOW, policy.rate, false);
+        for (serial, latency) in [(1, 1), (2, 30), (3, 10)] {
+            policy.probing.add(Finding::new(serial, 1, latency, serial));
+        }
+        assert_eq!(pick(&policy, &endpoints, 0), 3);
+    }
+
+    #[test]
+    fn a_finding_is_the_last_of_its_endpoint_counts_what_was_sent_since_and_is_of_use_for_a_second() {
+        let probing = Probing::default();
+        probing.add(Finding::new(1, 5, 10, 1));
+        probing.add(Finding::new(1, 7, 10, 2));
+        let pool = probing.pool();
+        assert_eq!(pool.len(), 1);
+        pool[0].use_once(9);
+        assert_eq!(pool[0].busy.load(Relaxed), 8);
+        assert!(pool[0].is_of_use(1_000_000_001) && !pool[0].is_of_use(1_000_000_002));
+    }
+}
