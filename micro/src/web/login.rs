@@ -41,6 +41,15 @@ enum Secret {
     Password(Arc<str>),
 }
 
+/// Why nobody is logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The secret is not right.
+    Wrong,
+    /// It was not looked at: too many wait for that.
+    Busy,
+}
+
 /// The text is no password hash of argon2.
 #[derive(Debug, thiserror::Error)]
 #[error("a password hash is a text such as $argon2id$v=19$m=19456,t=2,p=1$SALT$HASH: {0}")]
@@ -84,12 +93,12 @@ impl Login {
     }
 
     /// The cookie of a new session, if `secret` is right. Wrong ones are answered slowly, and one at a time.
-    pub(super) async fn log_in(&self, secret: &str, secure: bool) -> Option<String> {
-        if !self.thought_about(secret.to_owned()).await {
-            return None;
+    pub(super) async fn log_in(&self, secret: &str, secure: bool) -> Result<String, Refused> {
+        if !self.thought_about(secret.to_owned()).await? {
+            return Err(Refused::Wrong);
         }
         let mut bytes = [0; 32];
-        SystemRandom::new().fill(&mut bytes).ok()?;
+        SystemRandom::new().fill(&mut bytes).map_err(|_| Refused::Busy)?;
         let session: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut sessions = self.sessions();
         let now = Instant::now();
@@ -100,7 +109,7 @@ impl Login {
         }
         sessions.insert(hash(&session), now + LASTS);
         let secure = if secure { "; Secure" } else { "" };
-        Some(format!(
+        Ok(format!(
             "{COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",
             LASTS.as_secs()
         ))
@@ -118,8 +127,8 @@ impl Login {
 
     /// Whether `secret` is right, which takes its time if it is not. A task of its own takes it, so that whoever guesses has no
     /// use of hanging up.
-    async fn thought_about(&self, secret: String) -> bool {
-        let Ok(waiting) = self.waiting.clone().try_acquire_owned() else { return false };
+    async fn thought_about(&self, secret: String) -> Result<bool, Refused> {
+        let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
         let login = self.clone();
         let thinking = tokio::spawn(async move {
             let _waiting = waiting;
@@ -130,7 +139,7 @@ impl Login {
             }
             right
         });
-        thinking.await.unwrap_or(false)
+        Ok(thinking.await.unwrap_or(false))
     }
 
     async fn is_right(&self, secret: String) -> bool {
@@ -182,7 +191,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_session_begins_with_the_token_and_ends_with_the_day() {
         let login = Login::token("open sesame");
-        assert!(login.log_in("open", false).await.is_none());
+        assert!(login.log_in("open", false).await.is_err());
         let cookie = login.log_in("open sesame", false).await.unwrap();
         let cookie = with(header::COOKIE, cookie.split(';').next().unwrap());
         assert!(login.knows(&cookie) && login.knows(&with(header::AUTHORIZATION, "Bearer open sesame")));
@@ -202,8 +211,22 @@ mod tests {
         let began = Instant::now();
         let guess = tokio::time::timeout(Duration::from_millis(1), login.log_in("open", false)).await;
         assert!(guess.is_err(), "it is thought about");
-        assert!(login.log_in("open sesame", false).await.is_some());
+        assert!(login.log_in("open sesame", false).await.is_ok());
         assert!(began.elapsed() >= PENALTY, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_not_listened_to_is_not_told_that_the_password_is_wrong() {
+        let login = Login::token("open sesame");
+        let guesses = futures_util::future::join_all((0..WAITING).map(|_| login.log_in("open", false)));
+        let last = async {
+            tokio::task::yield_now().await;
+            login.log_in("open sesame", false).await
+        };
+        let (guessed, last) = tokio::join!(guesses, last);
+        assert!(guessed.iter().all(|guess| *guess == Err(Refused::Wrong)));
+        assert_eq!(last, Err(Refused::Busy));
+        assert!(login.log_in("open sesame", false).await.is_ok());
     }
 
     #[tokio::test]
@@ -212,8 +235,8 @@ mod tests {
         let hash = Argon2::default().hash_password(b"hunter2", &salt).unwrap().to_string();
         assert!(Login::password_hash("hunter2").is_err());
         let login = Login::password_hash(&hash).unwrap();
-        assert!(login.log_in("wrong", false).await.is_none());
-        assert!(login.log_in("hunter2", false).await.is_some());
+        assert!(login.log_in("wrong", false).await.is_err());
+        assert!(login.log_in("hunter2", false).await.is_ok());
         assert!(!format!("{login:?}").contains("argon2"));
     }
 }

@@ -8,6 +8,7 @@ use maud::html;
 use serde::Deserialize;
 
 use super::layout::{Tab, layout};
+use crate::web::login::Refused;
 use crate::web::view::View;
 
 #[derive(Deserialize)]
@@ -32,8 +33,14 @@ pub(in crate::web) async fn post(
     let Some(login) = &view.login else { return Redirect::to("/").into_response() };
     let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
     match login.log_in(&given.secret, secure).await {
-        Some(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
-        None => (StatusCode::UNAUTHORIZED, page(&view, Some("That is not it."))).into_response(),
+        Ok(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
+        Err(Refused::Wrong) => {
+            (StatusCode::UNAUTHORIZED, page(&view, Some("That is not it."))).into_response()
+        }
+        Err(Refused::Busy) => {
+            let why = "Too many log in at this moment: try again in a few seconds.";
+            (StatusCode::SERVICE_UNAVAILABLE, page(&view, Some(why))).into_response()
+        }
     }
 }
 
