@@ -115,7 +115,8 @@ impl Sidecar {
         let request = request(Method::GET, &path, headers, Bytes::new())?;
         let (head, body) = self.http.open(request, WITHIN).await?.into_parts();
         if !head.status.is_success() {
-            return Err(refused(head.status, &whole(body).await?));
+            let late = |_| format!("no answer within {WITHIN:?}");
+            return Err(refused(head.status, &timeout(WITHIN, whole(body)).await.map_err(late)??));
         }
         // Each is one line of data; the others name it, or keep the connection alive.
         Ok(lines(body).take_while(|line| ready(line.is_ok())).filter_map(|line| {
