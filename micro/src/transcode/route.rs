@@ -142,3 +142,58 @@ impl<T: Clone + std::fmt::Display> Routes<T> {
         self.routes.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What of `google/api` is read here.
+    const ANNOTATIONS: &str = "syntax = 'proto3'; package google.api; import 'google/protobuf/descriptor.proto';
+        message HttpRule { string get = 2; string post = 4; string body = 7; repeated HttpRule additional_bindings = 11; }
+        extend google.protobuf.MethodOptions { HttpRule http = 72295728; }";
+
+    fn schema() -> Schema {
+        let gets = [
+            ("Shelf", "/v1/{name=shelves/*}:list"),
+            ("Thing", "/v1/things/{name}"),
+            ("Colon", "/a%3Ab/{name}"),
+            ("Short", "/now:name"),
+            ("Any", "/{name=**}"),
+        ];
+        let rpc = |(method, path)| {
+            format!("rpc {method}(M) returns (M) {{ option (google.api.http).get = '{path}'; }}")
+        };
+        let methods: Vec<_> = gets.into_iter().map(rpc).collect();
+        let proto = format!(
+            "syntax = 'proto3'; package p; import 'annotations.proto'; message M {{ string name = 1; }}
+             service S {{ {} }}",
+            methods.join(" ")
+        );
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("annotations.proto"), ANNOTATIONS).unwrap();
+        std::fs::write(dir.path().join("s.proto"), proto).unwrap();
+        Schema::compile(["s.proto"], [dir.path()]).unwrap()
+    }
+
+    #[test]
+    fn a_path_means_the_method_that_says_most_of_it_however_it_begins() {
+        let schema = schema();
+        let routes = Routes::new([("s", &schema)]);
+        for (path, method) in [
+            ("/v1/shelves/7:list", "Shelf"),
+            ("/v1/things/7", "Thing"),
+            ("/v%31/things/7", "Thing"),
+            ("/a:b/7", "Colon"),
+            ("/a%3ab/7", "Colon"),
+            ("/now:name", "Short"),
+            ("/now", "Any"),
+            ("/v1/things", "Any"),
+            ("/", "Any"),
+        ] {
+            let (_, found) = routes.find(&Method::GET, path).expect(path);
+            assert_eq!(found.method().name(), method, "{path}");
+            assert_eq!(routes.verbs(path), ["GET"], "{path}");
+        }
+        assert!(routes.find(&Method::POST, "/v1/things/7").is_none());
+    }
+}
