@@ -129,7 +129,7 @@ pub(super) async fn api(
         match tokio::time::timeout(how.timeout, called).await {
             Ok(Ok(answer)) => answer.into_response(),
             Ok(Err(status)) => failure(policy.id(), &status.into()).response(),
-            Err(_) => late(policy.id(), how.timeout).response(),
+            Err(_) => late(policy.id(), upstream, name, how.timeout).response(),
         }
     };
     metered(upstream, name, request, carry).await
@@ -156,8 +156,9 @@ async fn call(
     Ok(grpc.unary(asked, path, codec).await?.into_inner())
 }
 
-fn late(id: &str, timeout: Duration) -> Fault {
-    Fault::new(id, StatusCode::GATEWAY_TIMEOUT, format!("there was no answer within {timeout:?}"))
+fn late(id: &str, upstream: &Upstream, method: &str, timeout: Duration) -> Fault {
+    let detail = format!("service {} did not answer {method} within {timeout:?}", upstream.name());
+    Fault::new(id, StatusCode::GATEWAY_TIMEOUT, detail)
 }
 
 /// A method that is not there is 404; a service that does not describe itself cannot be called by JSON.

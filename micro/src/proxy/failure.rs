@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::iter::successors;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
@@ -14,8 +15,11 @@ use crate::causes::chain;
 
 /// A service did not begin its answer in time.
 #[derive(Debug, thiserror::Error)]
-#[error("there was no answer within {0:?}")]
-pub(super) struct Late(pub(super) Duration);
+#[error("service {service} did not begin its answer within {within:?}")]
+pub(super) struct Late {
+    pub(super) service: Arc<str>,
+    pub(super) within: Duration,
+}
 
 /// What the client sent could not be read to its end.
 #[derive(Debug, thiserror::Error)]

@@ -203,7 +203,7 @@ async fn open(
     let mut response = match time::timeout(how.timeout, sending).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return failed(error, false, &mut active, how.id),
-        Err(_) => return failed(Late(how.timeout).into(), false, &mut active, how.id),
+        Err(_) => return failed(late(&active, how.timeout), false, &mut active, how.id),
     };
     let Some(service) = tunnel::granted(&mut response) else {
         return answered(response, false, active, how.id);
@@ -238,6 +238,10 @@ fn answered(
     // What the client hears is ours: it may keep a connection that the service's HTTP/1.0 would have closed.
     head.version = Version::HTTP_11;
     Response::from_parts(head, Body::new(body.of(active)))
+}
+
+fn late(active: &Active, within: Duration) -> BoxError {
+    Late { service: active.service().clone(), within }.into()
 }
 
 fn failed(error: BoxError, grpc: bool, active: &mut Active, id: &'static str) -> Response<Body> {
@@ -292,7 +296,7 @@ impl Future for Forward {
                 let Some(sleep) = sleep.as_pin_mut() else { return Poll::Pending };
                 ready!(sleep.poll(cx));
                 let Some(mut active) = active.take() else { return Poll::Pending };
-                Poll::Ready(failed(Late(timeout).into(), *grpc, &mut active, id))
+                Poll::Ready(failed(late(&active, timeout), *grpc, &mut active, id))
             }
         }
     }

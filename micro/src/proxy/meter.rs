@@ -16,12 +16,12 @@ use crate::traffic::Recorder;
 /// count together.
 #[derive(Clone)]
 pub struct Meter {
-    service: Arc<str>,
     handles: Arc<Handles>,
     recorder: Recorder,
 }
 
 struct Handles {
+    service: Arc<str>,
     classes: [Counter; 5],
     seconds: Histogram,
     active: Gauge,
@@ -32,22 +32,22 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 impl Meter {
     /// Counts under the name of `service`, and tells `recorder`. What measurements are put into has to be there before.
     pub fn new(service: &str, recorder: Recorder) -> Self {
-        let name: Arc<str> = service.into();
         let service = service.to_owned();
         let class = |class: &'static str| counter!("micro_gateway_requests_total", "service" => service.clone(), "status" => class);
         let handles = Handles {
+            service: service.as_str().into(),
             classes: CLASSES.map(class),
             seconds: histogram!("micro_gateway_request_duration_seconds", "service" => service.clone()),
             active: gauge!("micro_gateway_streams_active", "service" => service.clone()),
         };
-        Self { service: name, handles: Arc::new(handles), recorder }
+        Self { handles: Arc::new(handles), recorder }
     }
 
     /// One more request is under way, to `method` or a path, until what this gives is dropped. `extensions` are those of
     /// the request as it is sent: if anybody wants to know, the balancer says there where it goes.
     pub fn begin(&self, method: &str, headers: &HeaderMap, extensions: &mut Extensions) -> Active {
         self.handles.active.increment(1.0);
-        let note = || Box::new(Note::new(&self.recorder, &self.service, method, headers, extensions));
+        let note = || Box::new(Note::new(&self.recorder, &self.handles.service, method, headers, extensions));
         let note = self.recorder.is_followed().then(note);
         Active { handles: self.handles.clone(), began: Instant::now(), note }
     }
@@ -65,6 +65,11 @@ pub struct Active {
 impl Guard for Active {}
 
 impl Active {
+    /// The service that it is for.
+    pub fn service(&self) -> &Arc<str> {
+        &self.handles.service
+    }
+
     /// The request was answered with `status` and `headers`; the answer may go on.
     pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
         if let Some(note) = &mut self.note {

@@ -46,7 +46,9 @@ fn a_route_says_where_requests_go_and_how_long_they_may_take() {
     let other_host = b"POST /here/a HTTP/1.1\r\nhost: Shop.example:80\r\nconnection: close\r\n\r\n";
     assert!(face.say(other_host).starts_with(b"HTTP/1.1 200"));
     let began = Instant::now();
-    assert_eq!(face.get("/slow/x").status, 504);
+    let late = face.get("/slow/x");
+    assert_eq!(late.status, 504);
+    assert!(late.text().contains("service slow did not begin its answer within"), "{late:?}");
     assert!(began.elapsed() < Duration::from_secs(30));
 }
 
