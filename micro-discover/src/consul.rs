@@ -25,6 +25,7 @@ use crate::url::Url;
 mod agents;
 mod catalog;
 mod checks;
+mod exchange;
 mod ids;
 mod tags;
 mod tls;

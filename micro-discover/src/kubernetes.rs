@@ -2,10 +2,12 @@
 
 mod annotations;
 mod api;
+mod clients;
 mod failure;
 mod hold;
 mod hub;
 mod json;
+mod lines;
 mod member;
 mod mirror;
 mod page;
@@ -30,7 +32,8 @@ use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 
-use self::api::{Api, Collection, Source};
+use self::api::{Api, Collection};
+use self::clients::Source;
 use self::failure::Failure;
 use self::hold::Hold;
 use self::hub::Hub;

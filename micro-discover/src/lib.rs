@@ -66,6 +66,8 @@ mod beliefs;
 mod consul;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(any(feature = "consul", feature = "kubernetes"))]
+mod escape;
 #[cfg(feature = "etcd")]
 mod etcd;
 #[cfg(feature = "file")]

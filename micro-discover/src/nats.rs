@@ -5,6 +5,7 @@ mod link;
 mod owned;
 mod query;
 mod refusals;
+mod servers;
 mod wire;
 
 use std::fmt;
@@ -19,6 +20,7 @@ pub use self::bucket::NatsBucket;
 use self::link::Link;
 use self::owned::Owned;
 use self::query::{Watcher, ask};
+use self::servers::Servers;
 use self::wire::Subjects;
 use crate::beliefs::Memory;
 use crate::follow::sets;
@@ -55,7 +57,7 @@ impl Nats {
     ///
     /// [`Error::Invalid`] when there is no server or one is no such address.
     pub fn new<S: AsRef<str>>(servers: impl IntoIterator<Item = S>) -> Result<Self, Error> {
-        Self::with(Link::new(servers).map_err(invalid)?, Subjects::default())
+        Self::with(Link::new(Servers::new(servers).map_err(invalid)?), Subjects::default())
     }
 
     /// What follows `nats://`: `user:password@h1:4222,h2?prefix=micro.registry.nats&tls&ca=/ca.pem`.
@@ -67,7 +69,7 @@ impl Nats {
             }
             let subjects =
                 url.take("prefix").map_or_else(|| Ok(Subjects::default()), |p| Subjects::new(&p))?;
-            let link = Link::of(&mut url)?;
+            let link = Link::new(Servers::of(&mut url)?);
             url.end("prefix, tls, ca, cert, key")?;
             Ok((link, subjects))
         };

@@ -1,5 +1,9 @@
 //! What follows the scheme of a registry's URL: `user:password@h1:1,h2/path?name=value&flag`.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
 use crate::invalid::{Invalid, quoted};
 #[cfg(any(feature = "consul", feature = "etcd"))]
 use crate::pem::Pem;
@@ -93,21 +97,7 @@ impl Url {
 
 /// Every `%41` as the byte it stands for; what is no such thing, or would be no text, stays as it is.
 fn decode(text: &str) -> String {
-    let (bytes, mut decoded, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
-    while let Some(byte) = bytes.get(at) {
-        let digits = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) if bytes[at] == b'%' => {
-                decoded.push(byte);
-                at += 3;
-            }
-            _ => {
-                decoded.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+    percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -116,8 +106,8 @@ mod tests {
 
     #[test]
     fn every_part_is_found_and_decoded() {
-        let mut url = Url::parse("me:p%40ss:w%@h1:1,[::1]/bucket/x?a=%2Ftmp&flag&b=1=2");
-        assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("me"), Some("p@ss:w%")));
+        let mut url = Url::parse("me:p%40ss:w%+f@h1:1,[::1]/bucket/x?a=%2Ftmp&flag&b=1=2");
+        assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("me"), Some("p@ss:w%+f")));
         assert_eq!(
             (url.hosts.as_slice(), url.path.as_str()),
             (&["h1:1".into(), "[::1]".into()][..], "bucket/x")

@@ -21,6 +21,7 @@
 
 mod causes;
 mod codes;
+mod escape;
 mod lines;
 mod near;
 mod this_machine;

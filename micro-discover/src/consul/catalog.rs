@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::agents::{Agents, Answer, Trouble, escape};
+use super::agents::{Agents, Answer, Trouble};
 use super::tags;
+use crate::escape::escape;
 use crate::gomicro::{dialled, in_a_path};
 use crate::invalid::Invalid;
 use crate::merge::merge;

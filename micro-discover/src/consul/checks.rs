@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::BACKEND;
-use super::agents::{Trouble, escape};
+use super::agents::Trouble;
 use super::catalog::{Catalog, Registered};
 use super::ids::id_of;
 use super::tags;
+use crate::escape::escape;
 use crate::gomicro::written;
 use crate::merge::split;
 use crate::record::{Endpoint, Service};

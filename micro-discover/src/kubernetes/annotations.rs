@@ -1,26 +1,26 @@
 //! Records in the annotations of pods, as go-micro's Kubernetes registry keeps them.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod pod;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt};
-use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::api::{Api, Collection, Source};
+use self::pod::{Pod, records};
+use super::api::{Api, Collection};
+use super::clients::Source;
 use super::failure::{Failure, Kind};
 use super::hub::{Board, Hub};
-use super::json::{Cursor, Read};
 use super::member::Set;
-use super::mirror::{Change, Initial, Mirror, News, Object};
+use super::mirror::{Change, Initial, Mirror, News};
 use super::retry::Retry;
-use super::slice::{Metadata, nullable};
 use crate::gomicro;
 use crate::invalid::Invalid;
-use crate::merge::merge;
 use crate::record::{Service, check_service_name};
 use crate::registry::{Error, Registry, check_announced};
 
@@ -45,68 +45,6 @@ const TYPE: &str = "micro.mu/type";
 const LASTING: Duration = Duration::from_secs(60);
 /// A label's name has at most 63 bytes, `selector-` among them.
 const LONGEST_NAME: usize = 54;
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Pod {
-    #[serde(deserialize_with = "nullable")]
-    metadata: Metadata,
-    #[serde(deserialize_with = "nullable")]
-    status: Status,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    #[serde(deserialize_with = "nullable")]
-    phase: String,
-    #[serde(deserialize_with = "nullable")]
-    conditions: Vec<Condition>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Condition {
-    #[serde(rename = "type", deserialize_with = "nullable")]
-    kind: String,
-    #[serde(deserialize_with = "nullable")]
-    status: String,
-}
-
-impl Read for Pod {
-    fn read(cursor: &mut Cursor<'_>) -> Result<Self, serde_json::Error> {
-        cursor.value()
-    }
-}
-
-impl Object for Pod {
-    fn metadata(&self) -> &Metadata {
-        &self.metadata
-    }
-}
-
-impl Pod {
-    fn answers(&self) -> bool {
-        let unready = |condition: &Condition| condition.kind == "Ready" && condition.status != "True";
-        self.status.phase == "Running"
-            && self.metadata.deletion_timestamp.is_none()
-            && !self.status.conditions.iter().any(unready)
-    }
-
-    /// The records it carries, of every service or of one.
-    fn records<'a>(&'a self, name: Option<&'a str>) -> impl Iterator<Item = Service> + 'a {
-        let carried =
-            self.metadata.annotations.iter().filter(|(key, _)| key.starts_with("micro.mu/service-"));
-        let carried = carried.filter(|_| self.answers());
-        carried.filter_map(move |(key, json)| match gomicro::decode(json.as_bytes()) {
-            Ok(record) => name.is_none_or(|name| record.name == name).then_some(record),
-            Err(error) => {
-                tracing::debug!(pod = self.metadata.name, key, %error, "an annotation is no record");
-                None
-            }
-        })
-    }
-}
 
 impl PodAnnotations {
     /// The cluster that `KUBECONFIG` or `~/.kube/config` names, else the one this process runs in.
@@ -220,19 +158,6 @@ async fn publish(mut news: mpsc::Receiver<News<Pod>>, name: &str, board: &Board)
         }
         board.state(Set::Records(records(pods.values(), Some(name))));
     }
-}
-
-/// One record per service and version; of two endpoints of one id the first pod's stands.
-fn records<'a>(pods: impl Iterator<Item = &'a Pod>, name: Option<&str>) -> Vec<Service> {
-    let found: Vec<Service> = pods.flat_map(|pod| pod.records(name)).collect();
-    let mut known = BTreeSet::new();
-    let mut set = merge(&found);
-    for service in &mut set {
-        let name = service.name.clone();
-        service.endpoints.retain(|endpoint| known.insert((name.clone(), endpoint.id.clone())));
-    }
-    set.retain(|service| !service.endpoints.is_empty());
-    set
 }
 
 fn error(what: &str, failure: &Failure) -> Error {

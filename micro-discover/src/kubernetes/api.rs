@@ -3,38 +3,24 @@
 //! kube's own watcher drops response headers, hence `Retry-After`, and never relists after an HTTP 410; this
 //! stays below it, at [`kube::Client::send`].
 
-use std::fmt;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
+use super::clients::{Clients, Source};
 use super::failure::{Failure, Kind};
 use super::json::Read;
+use super::lines::Lines;
 use super::page::{Arriving, Page};
+use crate::escape::escape;
 
-/// Where clients come from.
-#[derive(Clone)]
-pub(super) enum Source {
-    /// In a cluster, or else as kubeconfig says.
-    Infer,
-    Config(Box<kube::Config>),
-    Client(kube::Client),
-}
-
+#[derive(Debug)]
 pub(super) struct Api {
-    source: Source,
-    made: Mutex<Option<Made>>,
-}
-
-struct Made {
-    client: kube::Client,
-    at: Instant,
+    clients: Clients,
 }
 
 /// A kind of object in a namespace, those with some labels.
@@ -51,54 +37,19 @@ pub(super) struct Collection {
 const ANSWER: Duration = Duration::from_secs(70);
 const CHUNK: Duration = Duration::from_secs(30);
 const LARGEST_PAGE: usize = 256 << 20;
-const LARGEST_LINE: usize = 16 << 20;
 const LARGEST_ERROR: usize = 64 << 10;
-const LARGEST_BATCH: usize = 1 << 20;
 const MOST_PAGES: usize = 10_000;
-/// How long a client is used at least, though it reaches nobody.
-const LEAST_USE: Duration = Duration::from_secs(5);
 
 impl Api {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, made: Mutex::new(None) }
-    }
-
-    /// A client. What it needs to know is read anew once its token is refused, or it reaches nobody: that may be because the
-    /// server shows another certificate, or is somewhere else.
-    async fn client(&self) -> Result<kube::Client, Failure> {
-        if let Some(made) = &*self.made() {
-            return Ok(made.client.clone());
-        }
-        let wrong = |error: &(dyn std::error::Error + 'static)| Failure {
-            kind: Kind::Other,
-            ..Failure::unreachable(error)
-        };
-        let mut config = match &self.source {
-            Source::Client(client) => return Ok(client.clone()),
-            Source::Config(config) => (**config).clone(),
-            Source::Infer => kube::Config::infer().await.map_err(|error| wrong(&error))?,
-        };
-        // Retries are counted here, not below.
-        config.default_retry = false;
-        let client = kube::Client::try_from(config).map_err(|error| wrong(&error))?;
-        *self.made() = Some(Made { client: client.clone(), at: Instant::now() });
-        Ok(client)
-    }
-
-    /// Makes the next request with a new client, if this one is as old as that.
-    fn forget(&self, age: Duration) {
-        self.made().take_if(|made| made.at.elapsed() >= age);
-    }
-
-    fn made(&self) -> std::sync::MutexGuard<'_, Option<Made>> {
-        self.made.lock().expect("nothing under this lock can panic")
+        Self { clients: Clients::new(source) }
     }
 
     async fn send(&self, request: Request<Body>, what: &Collection) -> Result<Response<Body>, Failure> {
-        let client = self.client().await?;
+        let client = self.clients.get().await?;
         let mut request = request;
         let namespace = what.namespace.as_deref().unwrap_or(client.default_namespace());
-        let path = format!("{}/namespaces/{}/{}", what.group, encoded(namespace), what.resource);
+        let path = format!("{}/namespaces/{}/{}", what.group, escape(namespace), what.resource);
         let rest = request.uri().to_string();
         let rest = rest.strip_prefix("/?").map(|query| format!("?{query}")).unwrap_or(rest);
         *request.uri_mut() =
@@ -106,7 +57,7 @@ impl Api {
         let response = match timeout(ANSWER, client.send(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                self.forget(LEAST_USE);
+                self.clients.reaches_nobody();
                 return Err(Failure::unreachable(&error));
             }
             Err(_) => return Err(Failure::new(Kind::Unreachable, "no answer in time")),
@@ -115,7 +66,7 @@ impl Api {
             return Ok(response);
         }
         if response.status() == StatusCode::UNAUTHORIZED {
-            self.forget(Duration::ZERO);
+            self.clients.refused();
         }
         let (head, body) = response.into_parts();
         let mut said = Vec::new();
@@ -131,9 +82,9 @@ impl Api {
 
     /// One page: the first, or what follows `next`.
     pub(super) async fn page<T: Read>(&self, what: &Collection, next: &str) -> Result<Page<T>, Failure> {
-        let mut query = format!("/?limit=500&labelSelector={}", encoded(&what.selector));
+        let mut query = format!("/?limit=500&labelSelector={}", escape(&what.selector));
         if !next.is_empty() {
-            query.push_str(&format!("&continue={}", encoded(next)));
+            query.push_str(&format!("&continue={}", escape(next)));
         }
         let response = self.send(get(&query, None), what).await?;
         let wrong = |error: serde_json::Error| Failure::new(Kind::Other, format!("a list: {error}"));
@@ -168,41 +119,30 @@ impl Api {
         lasting: Duration,
     ) -> Result<Lines, Failure> {
         let start = match version {
-            Some(version) => format!("resourceVersion={}", encoded(version)),
+            Some(version) => format!("resourceVersion={}", escape(version)),
             // An empty version asks for the newest state; 0 could be answered from an old cache.
             None => "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=".to_owned(),
         };
         let seconds = lasting.as_secs().max(1);
         let query = format!(
             "/?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&{start}&labelSelector={}",
-            encoded(&what.selector)
+            escape(&what.selector)
         );
         // Newer servers compress each event on its own, which decoders take for the end of the stream.
         let response = self.send(get(&query, Some("identity")), what).await?;
         let deadline = Instant::now() + Duration::from_secs(seconds) + lasting.div_f64(6.0);
-        Ok(Lines { body: response.into_body(), partial: BytesMut::new(), deadline })
+        Ok(Lines::new(response.into_body(), deadline))
     }
 
     /// Sends a strategic merge patch to the object `name`.
     pub(super) async fn patch(&self, what: &Collection, name: &str, body: Vec<u8>) -> Result<(), Failure> {
         let request = Request::builder()
             .method(Method::PATCH)
-            .uri(format!("/{}", encoded(name)))
+            .uri(format!("/{}", escape(name)))
             .header(header::CONTENT_TYPE, "application/strategic-merge-patch+json")
             .body(Body::from(body))
             .expect("an encoded name and constant headers make a request");
         self.send(request, what).await.map(drop)
-    }
-}
-
-impl fmt::Debug for Api {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let source = match &self.source {
-            Source::Infer => "inferred".to_owned(),
-            Source::Config(config) => config.cluster_url.to_string(),
-            Source::Client(_) => "a client".to_owned(),
-        };
-        f.debug_tuple("Api").field(&source).finish()
     }
 }
 
@@ -239,68 +179,6 @@ where
         }
         take(bytes)?;
     }
-}
-
-/// The lines of an open watch.
-pub(super) struct Lines {
-    body: Body,
-    partial: BytesMut,
-    deadline: Instant,
-}
-
-impl Lines {
-    /// All lines that can be read now, at least one; none at the end, however it came.
-    pub(super) async fn next(&mut self) -> Result<Vec<Bytes>, Failure> {
-        loop {
-            let Ok(frame) = timeout_at(self.deadline, self.body.frame()).await else { return Ok(Vec::new()) };
-            let mut ended = !self.take(frame);
-            let mut read = self.partial.len();
-            while !ended && read < LARGEST_BATCH {
-                let Some(frame) = self.body.frame().now_or_never() else { break };
-                ended = !self.take(frame);
-                read = self.partial.len();
-            }
-            let lines = self.split();
-            if !lines.is_empty() || ended {
-                return Ok(lines);
-            }
-            if self.partial.len() > LARGEST_LINE {
-                return Err(Failure::new(Kind::Expired, "an event has no end"));
-            }
-        }
-    }
-
-    fn take(&mut self, frame: Option<Result<http_body::Frame<Bytes>, kube::Error>>) -> bool {
-        match frame {
-            Some(Ok(frame)) => {
-                self.partial.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
-                true
-            }
-            Some(Err(error)) => {
-                tracing::debug!(%error, "a watch is cut");
-                false
-            }
-            None => false,
-        }
-    }
-
-    fn split(&mut self) -> Vec<Bytes> {
-        let Some(last) = self.partial.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
-        let whole = self.partial.split_to(last + 1).freeze();
-        let lines = whole.split(|byte| *byte == b'\n').map(|line| whole.slice_ref(line));
-        lines.filter(|line| !line.trim_ascii().is_empty()).collect()
-    }
-}
-
-/// `text` as a part of a path or query.
-pub(super) fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut all, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => all.push(char::from(byte)),
-            _ => all.push_str(&format!("%{byte:02X}")),
-        }
-        all
-    })
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use self::entries::{Watcher, key, read};
 use self::puts::Puts;
 use super::invalid;
 use super::link::{ANSWER, Link, Trouble};
+use super::servers::Servers;
 use crate::beliefs::{Beliefs, Memory, is_same};
 use crate::follow::sets;
 use crate::gomicro::decode_said;
@@ -63,7 +64,7 @@ impl NatsBucket {
     ///
     /// [`Error::Invalid`] when there is no server or one is no such address.
     pub fn new<S: AsRef<str>>(servers: impl IntoIterator<Item = S>) -> Result<Self, Error> {
-        Ok(Self::with(Link::new(servers).map_err(invalid)?, BUCKET, 1))
+        Ok(Self::with(Link::new(Servers::new(servers).map_err(invalid)?), BUCKET, 1))
     }
 
     /// What follows `nats+kv://`: `user:password@h1:4222,h2/bucket?replicas=3&tls&ca=/ca.pem`.
@@ -99,7 +100,7 @@ fn parse(mut url: Url) -> Result<NatsBucket, Invalid> {
         Some(Ok(replicas @ 1..=5)) => replicas,
         Some(_) => return Err(Invalid::new("replicas: it is no number in 1..=5")),
     };
-    let link = Link::of(&mut url)?;
+    let link = Link::new(Servers::of(&mut url)?);
     url.end("replicas, tls, ca, cert, key")?;
     Ok(NatsBucket::with(link, &bucket, replicas))
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectOptions, Event};
 use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -13,14 +13,11 @@ use tower::BoxError;
 
 use super::BACKEND;
 use super::refusals::Refusals;
-use crate::invalid::{Invalid, quoted};
+use super::servers::Servers;
 use crate::registry::Error;
-use crate::url::Url;
 
 pub(super) struct Link {
-    servers: Vec<ServerAddr>,
-    login: Option<(String, Option<String>)>,
-    tls: Option<Tls>,
+    servers: Servers,
     client: Arc<Mutex<Option<Client>>>,
     /// Held by whoever makes the client.
     making: tokio::sync::Mutex<()>,
@@ -32,13 +29,6 @@ pub(super) struct Link {
 struct End {
     client: Weak<Mutex<Option<Client>>>,
     state: watch::Sender<Standing>,
-}
-
-/// Paths of PEM files.
-#[derive(Clone, Default)]
-struct Tls {
-    authority: Option<String>,
-    identity: Option<(String, String)>,
 }
 
 /// Whether the connection stands, how often it was made, and what was last wrong with it.
@@ -80,35 +70,13 @@ impl Trouble {
 }
 
 impl Link {
-    pub(super) fn new<S: AsRef<str>>(servers: impl IntoIterator<Item = S>) -> Result<Self, Invalid> {
-        let servers =
-            servers.into_iter().map(|server| address(server.as_ref())).collect::<Result<Vec<_>, _>>()?;
-        if servers.is_empty() {
-            return Err(Invalid::new("no server: at least one is needed, as in nats://127.0.0.1:4222"));
-        }
-        Ok(Self {
+    pub(super) fn new(servers: Servers) -> Self {
+        Self {
             servers,
-            login: None,
-            tls: None,
             client: Arc::default(),
             making: tokio::sync::Mutex::default(),
             state: watch::Sender::default(),
-        })
-    }
-
-    /// The servers, the login and the certificates of a URL.
-    pub(super) fn of(url: &mut Url) -> Result<Self, Invalid> {
-        let mut link = Self::new(std::mem::take(&mut url.hosts))?;
-        link.login = url.user.take().map(|user| (user, url.password.take()));
-        let (tls, authority) = (url.take("tls").is_some(), readable(url, "ca")?);
-        let identity = match (readable(url, "cert")?, readable(url, "key")?) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => return Err(Invalid::new("cert and key: one goes with the other")),
-        };
-        let wanted = tls || authority.is_some() || identity.is_some();
-        link.tls = wanted.then_some(Tls { authority, identity });
-        Ok(link)
+        }
     }
 
     /// The client, if its connection stands, or does so soon.
@@ -134,7 +102,7 @@ impl Link {
         if let Some(client) = known {
             return Ok(client);
         }
-        let connecting = self.options().connect(self.servers.as_slice());
+        let connecting = self.options().connect(self.servers.addresses());
         let client = connecting.await.map_err(|error| Trouble::Connection(error.to_string()))?;
         Ok(self.client.lock().expect(NO_PANIC).insert(client).clone())
     }
@@ -142,7 +110,7 @@ impl Link {
     fn options(&self) -> ConnectOptions {
         let state = self.state.clone();
         let end = End { client: Arc::downgrade(&self.client), state: state.clone() };
-        let mut options = ConnectOptions::new()
+        let options = ConnectOptions::new()
             .name("micro-discover")
             .connection_timeout(ANSWER)
             .request_timeout(Some(ANSWER))
@@ -156,21 +124,7 @@ impl Link {
                 state.send_modify(|state| state.note(&event));
                 std::future::ready(())
             });
-        options = match &self.login {
-            None => options,
-            Some((token, None)) => options.token(token.clone()),
-            Some((user, Some(password))) => options.user_and_password(user.clone(), password.clone()),
-        };
-        if let Some(tls) = &self.tls {
-            options = options.require_tls(true);
-            if let Some(authority) = &tls.authority {
-                options = options.add_root_certificates(authority.into());
-            }
-            if let Some((certificate, key)) = &tls.identity {
-                options = options.add_client_certificate(certificate.into(), key.into());
-            }
-        }
-        options
+        self.servers.admit(options)
     }
 
     /// Resolves when a connection that stood is lost, be it restored since.
@@ -212,29 +166,6 @@ pub(super) async fn round_trip(client: &Client) -> Result<(), Trouble> {
     timeout(ANSWER, trip).await.unwrap_or(Err(Trouble::Late))
 }
 
-/// A server's address, given with or without its port.
-fn address(server: &str) -> Result<ServerAddr, Invalid> {
-    let wrong = |why: String| Invalid::new(why).at(format_args!("server {}", quoted(server)));
-    let host = server.rsplit_once("://").map_or(server, |(_, host)| host);
-    if host.is_empty() {
-        return Err(wrong("it is empty".to_owned()));
-    }
-    let address: ServerAddr = server.parse().map_err(|error: std::io::Error| wrong(error.to_string()))?;
-    if address.port() == 0 || address.host().is_empty() || server.contains(char::is_whitespace) {
-        return Err(wrong("it is not host:port".to_owned()));
-    }
-    Ok(address)
-}
-
-/// The path in the option `name`, of a file that can be read.
-fn readable(url: &mut Url, name: &str) -> Result<Option<String>, Invalid> {
-    let Some(path) = url.take(name) else { return Ok(None) };
-    match std::fs::read(&path) {
-        Ok(_) => Ok(Some(path)),
-        Err(error) => Err(Invalid::new(format!("{name} {}: {error}", quoted(&path)))),
-    }
-}
-
 impl Drop for End {
     fn drop(&mut self) {
         let Some(client) = self.client.upgrade() else { return };
@@ -267,21 +198,14 @@ impl Standing {
     }
 }
 
-impl Link {
-    /// Without the passwords.
-    fn places(&self) -> impl Iterator<Item = String> {
-        self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port()))
-    }
-}
-
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.places()).finish()
+        self.servers.fmt(f)
     }
 }
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.places().collect::<Vec<_>>().join(", "))
+        self.servers.fmt(f)
     }
 }

@@ -1,10 +1,13 @@
 //! A stream of bytes over messages that arrive in order, or not at all.
 
+mod read;
+mod write;
+
 use std::{
     fmt,
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,26 +17,19 @@ use futures_util::future::BoxFuture;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::Handle,
-    time::{Instant, Sleep, sleep},
+    time::{Sleep, sleep},
 };
 use tower::BoxError;
 
 use super::{
     aside::{Asides, Hear},
-    packet::{Packet, encode_data},
+    packet::Packet,
     progress::Progress,
-    table::{Arrival, Entry, WINDOW},
+    table::Entry,
 };
 
-/// The largest chunk, in bytes.
-const CHUNK: usize = 32 << 10;
 /// How often an end that has nothing to say says that it is there.
 const BEAT: Duration = Duration::from_secs(1);
-/// For how many beats an end may say nothing before it is given up.
-const SILENT_BEATS: u32 = 10;
-
-/// How much may be left to say aside to an end that goes on talking and takes nothing.
-const UNHEARD: usize = 1024;
 
 /// Sends messages to the other end of a pipe.
 pub(super) trait Outlet: Send + Sync + 'static {
@@ -107,153 +103,13 @@ impl Pipe {
         self.entry.state.progress.clone()
     }
 
-    fn broken(&self) -> io::Error {
-        let why = self.entry.state.broken.get().copied();
-        io::Error::new(io::ErrorKind::ConnectionReset, why.unwrap_or("the connection to the broker was lost"))
-    }
-
-    /// Hands `message` on, now or as soon as that is possible. Chunks from `next` on are lost with it.
-    fn send(&mut self, message: Bytes, next: u64, cx: &mut Context<'_>) -> io::Result<()> {
-        self.spoke = true;
-        let mut sending = self.outlet.send(message, next);
-        match sending.as_mut().poll(cx) {
-            Poll::Ready(result) => result.map_err(io::Error::other),
-            Poll::Pending => {
-                self.sending = Some(sending);
-                Ok(())
-            }
-        }
-    }
-
-    /// Waits until the last message is on its way.
-    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(sending) = &mut self.sending {
-            let result = ready!(sending.as_mut().poll(cx));
-            self.sending = None;
-            result.map_err(io::Error::other)?;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Waits until one more chunk may go out, which is at once where it would go nowhere.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_sent(cx))?;
-        let state = &self.entry.state;
-        let full = |sent| sent - state.taken.load(Relaxed).min(sent) >= WINDOW;
-        if full(self.sent) && !self.is_broken() {
-            state.writer.register(cx.waker());
-            // It may have been told in between.
-            if full(self.sent) && !self.is_broken() {
-                return Poll::Pending;
-            }
-        }
-        let heard = self.is_broken() && (self.read_ended || self.read_failed);
-        Poll::Ready(if heard { Err(self.broken()) } else { Ok(()) })
-    }
-
     fn is_broken(&self) -> bool {
         self.entry.state.broken.get().is_some()
     }
 
-    fn poll_write_pieces(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if pieces.iter().all(|piece| piece.is_empty()) {
-            return Poll::Ready(Ok(0));
-        }
-        // What was said before goes before: after a good-bye nobody listens.
-        self.say_asides(cx)?;
-        ready!(self.poll_room(cx))?;
-        if self.asides.waiting() > 0 {
-            // More was said meanwhile, and woke this task.
-            return Poll::Pending;
-        }
-        let number = self.entry.state.progress.write();
-        self.sent = number + 1;
-        if self.is_broken() {
-            return Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()));
-        }
-        let (message, length) = encode_data(number, pieces, CHUNK);
-        self.send(message, number, cx)?;
-        Poll::Ready(Ok(length))
-    }
-
-    /// Sends what is to be said aside, as far as there is room.
-    fn say_asides(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.asides.register(cx.waker());
-        while self.asides.waiting() > 0 {
-            let Poll::Ready(room) = self.poll_room(cx) else { break };
-            room?;
-            let Some(message) = self.asides.next() else { break };
-            let number = self.entry.state.progress.write();
-            self.sent = number + 1;
-            if !self.is_broken() {
-                self.send(Packet::Aside { number, message }.encode(), number, cx)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the peer how much it may send, once that is worth a message.
-    fn tell(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.taken - self.told >= WINDOW / 4 && self.sending.is_none() && !self.is_broken() {
-            self.told = self.taken;
-            let next = self.sent;
-            self.send(Packet::Taken { chunks: self.taken }.encode(), next, cx)?;
-        }
-        Ok(())
-    }
-
-    /// Says that this end is there, and notices when the other is not.
-    fn poll_beat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while self.beat.as_mut().poll(cx).is_ready() {
-            let heard = self.entry.state.heard.swap(false, Relaxed);
-            self.silent_beats = if heard { 0 } else { self.silent_beats + 1 };
-            if self.silent_beats >= SILENT_BEATS {
-                self.entry.state.broken.get_or_init(|| "the peer has not been heard of for ten seconds");
-                return Err(self.broken());
-            }
-            if !std::mem::take(&mut self.spoke) && self.sending.is_none() {
-                let sent = self.sent;
-                self.send(Packet::Alive { sent }.encode(), sent, cx)?;
-                self.spoke = false;
-            }
-            self.beat.as_mut().reset(Instant::now() + BEAT);
-        }
-        Ok(())
-    }
-
-    /// Takes the next chunk, or the end.
-    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.entry.arrivals.poll_recv(cx) {
-            Poll::Ready(Some(Arrival::Chunk(number, chunk))) if number == self.received => {
-                self.received += 1;
-                // Nobody will read the end of one that is empty.
-                self.taken += u64::from(chunk.is_empty());
-                self.chunk = chunk;
-            }
-            Poll::Ready(Some(Arrival::Aside(number, message))) if number == self.received => {
-                self.received += 1;
-                self.taken += 1;
-                if self.asides.waiting() > UNHEARD {
-                    self.entry.state.broken.get_or_init(|| "the peer takes nothing of what it is told");
-                    return Poll::Ready(Err(self.broken()));
-                }
-                if let Some(hear) = &mut self.hear {
-                    hear.hear(message);
-                }
-                self.tell(cx)?;
-            }
-            Poll::Ready(Some(Arrival::End(sent))) if sent == self.received => self.read_ended = true,
-            Poll::Ready(Some(_)) => {
-                self.entry.state.broken.get_or_init(|| "the broker has lost a message of the peer");
-                return Poll::Ready(Err(self.broken()));
-            }
-            Poll::Ready(None) => return Poll::Ready(Err(self.broken())),
-            Poll::Pending => {
-                self.poll_beat(cx)?;
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(Ok(()))
+    fn broken(&self) -> io::Error {
+        let why = self.entry.state.broken.get().copied();
+        io::Error::new(io::ErrorKind::ConnectionReset, why.unwrap_or("the connection to the broker was lost"))
     }
 }
 

@@ -106,12 +106,3 @@ pub(super) fn lines(body: ResponseBody) -> impl Stream<Item = Result<Bytes, BoxE
         }
     })
 }
-
-/// `text` as a value in a query.
-pub(super) fn escaped(text: &str) -> String {
-    let each = text.bytes().map(|byte| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    });
-    each.collect()
-}

@@ -17,10 +17,11 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower::BoxError;
 
-use super::http::{Http, Late, escaped, lines, request, whole};
+use super::http::{Http, Late, lines, request, whole};
 use super::record;
 use crate::causes::chain;
 use crate::codes::named;
+use crate::escape::escape;
 
 /// A sidecar, by its address. Clones share its connections.
 #[derive(Clone, Debug)]
@@ -108,8 +109,8 @@ impl Sidecar {
         topic: &str,
         queue: Option<&str>,
     ) -> Result<impl Stream<Item = Event> + Send + use<>, BoxError> {
-        let queue = queue.map(|queue| format!("&queue={}", escaped(queue))).unwrap_or_default();
-        let path = format!("/broker?topic={}{queue}", escaped(topic));
+        let queue = queue.map(|queue| format!("&queue={}", escape(queue))).unwrap_or_default();
+        let path = format!("/broker?topic={}{queue}", escape(topic));
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         let request = request(Method::GET, &path, headers, Bytes::new())?;
@@ -134,7 +135,7 @@ impl Sidecar {
         body: Bytes,
         limit: Duration,
     ) -> Result<(), BoxError> {
-        let path = format!("/broker?topic={}", escaped(topic));
+        let path = format!("/broker?topic={}", escape(topic));
         let (status, answer) = self.http.send(Method::POST, &path, headers, body, limit).await?;
         done(status, &answer)
     }
@@ -154,7 +155,7 @@ impl Sidecar {
 
     /// The records of one service.
     pub(super) async fn records(&self, name: &str) -> Result<Vec<Service>, BoxError> {
-        let (status, answer) = self.get(&format!("/registry?service={}", escaped(name))).await?;
+        let (status, answer) = self.get(&format!("/registry?service={}", escape(name))).await?;
         if status == StatusCode::NOT_FOUND {
             return Ok(Vec::new());
         }

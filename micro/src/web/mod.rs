@@ -20,8 +20,6 @@
 //! dashboard by a name of its own; requests that change something come from its own pages only. The pages of web apps have
 //! [an origin of their own](Builder::apps_at): they cannot use the dashboard in its user's name.
 
-mod path;
-
 mod live;
 mod login;
 

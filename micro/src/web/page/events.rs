@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use super::layout::{Tab, layout};
 use crate::causes::chain;
-use crate::web::path::segment;
+use crate::escape::escape;
 use crate::web::view::View;
 
 #[derive(Debug, Default, Deserialize)]
@@ -54,7 +54,7 @@ pub(in crate::web) async fn get(State(view): State<View>, Query(followed): Query
                     thead { tr {
                         th scope="col" { "Topic" } th scope="col" { "Event" } th scope="col" { "Headers" } th scope="col" { "Body" }
                     } }
-                    tbody data-feed={ "/events/stream?topic=" (segment(topic)) } {}
+                    tbody data-feed={ "/events/stream?topic=" (escape(topic)) } {}
                 }
             }
         }

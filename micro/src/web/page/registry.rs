@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::layout::{Tab, layout, missing, status};
+use crate::escape::escape;
 use crate::web::live::{Block, blocks, id, within};
-use crate::web::path::segment;
 use crate::web::view::View;
 
 #[derive(Debug, Deserialize)]
@@ -38,7 +38,7 @@ pub(in crate::web) async fn get(
         _ if wants_json => axum::Json(json!({ "services": records })).into_response(),
         name => {
             let live = match name {
-                Some(name) => format!("/live/registry?service={}", segment(name)),
+                Some(name) => format!("/live/registry?service={}", escape(name)),
                 None => "/live/registry".to_owned(),
             };
             let blocks = render(&view, asked.service.as_deref());

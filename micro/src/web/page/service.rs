@@ -9,8 +9,8 @@ use super::layout::{Tab, layout, missing, status};
 use super::services::figures;
 use super::spark::spark;
 use crate::command::{self, Measured};
+use crate::escape::escape;
 use crate::web::live::{Block, blocks, id, within};
-use crate::web::path::segment;
 use crate::web::view::View;
 
 /// `GET /services/{name}`.
@@ -20,7 +20,7 @@ pub(in crate::web) async fn get(State(view): State<View>, Path(name): Path<Strin
     }
     let blocks = render(&view, &name, &[]);
     let body = html! {
-        div data-live={ "/live/services/" (segment(&name)) } {
+        div data-live={ "/live/services/" (escape(&name)) } {
             (status(&view))
             h2 #endpoints-title { "Endpoints" }
             div .scroll tabindex="0" role="region" aria-labelledby="endpoints-title" {
@@ -151,7 +151,7 @@ fn methods(service: &str, record: &Service, id: &str) -> Markup {
         section id=(id) {
             h3 { "Version " (record.version) }
             @if record.methods.is_empty() {
-                p .quiet { "It announces none. " a href={ "/call?service=" (segment(service)) } { "Ask it itself." } }
+                p .quiet { "It announces none. " a href={ "/call?service=" (escape(service)) } { "Ask it itself." } }
             }
             @for method in &record.methods { (outline(service, method)) }
         }
@@ -165,7 +165,7 @@ fn outline(service: &str, method: &Method) -> Markup {
                 code { (method.name) } " "
                 @if !method.metadata.is_empty() { span .quiet { (pairs(method.metadata.iter())) } }
             }
-            p { a href={ "/call?service=" (segment(service)) "&method=" (segment(&method.name)) } { "Call it" } }
+            p { a href={ "/call?service=" (escape(service)) "&method=" (escape(&method.name)) } { "Call it" } }
             pre {
                 "Request: " (shape(method.request.as_ref())) "\n\nResponse: " (shape(method.response.as_ref()))
             }

@@ -5,9 +5,9 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 
 use super::layout::{Tab, layout, seen, status};
+use crate::escape::escape;
 use crate::traffic::Figures;
 use crate::web::live::{Block, blocks, id, within};
-use crate::web::path::segment;
 use crate::web::view::View;
 
 /// `GET /`.
@@ -54,7 +54,7 @@ fn render(view: &View) -> Vec<Block> {
     let mut blocks: Vec<_> = apps
         .map(|app| {
             let id = id("app", app);
-            let html = html! { li id=(id) { a href={ "/" (segment(app)) "/" } { (app) } } };
+            let html = html! { li id=(id) { a href={ "/" (escape(app)) "/" } { (app) } } };
             Block { id, within: "apps", html }
         })
         .collect();
@@ -69,7 +69,7 @@ fn render(view: &View) -> Vec<Block> {
         let versions: Vec<_> = records.iter().map(|record| record.version.as_str()).collect();
         let html = html! {
             tr id=(id) {
-                th scope="row" { a href={ "/services/" (segment(name)) } { (name) } }
+                th scope="row" { a href={ "/services/" (escape(name)) } { (name) } }
                 td { (versions.join(", ")) }
                 td .number { (endpoints) }
                 td .number { (methods) }

@@ -7,9 +7,9 @@ use axum::response::IntoResponse;
 use maud::{Markup, html};
 
 use super::layout::{Tab, layout, seen, status};
+use crate::escape::escape;
 use crate::traffic::Edge;
 use crate::web::live::{Block, blocks, within};
-use crate::web::path::segment;
 use crate::web::view::View;
 
 /// Callers that do not say who they are.
@@ -98,7 +98,7 @@ fn map(edges: &[Edge], services: &[String]) -> Markup {
             }
             @for (name, (x, y)) in &places {
                 @if services.iter().any(|service| service == name) {
-                    a href={ "/services/" (segment(name)) } { (label(name, *x, *y)) }
+                    a href={ "/services/" (escape(name)) } { (label(name, *x, *y)) }
                 } @else { (label(name, *x, *y)) }
             }
         }

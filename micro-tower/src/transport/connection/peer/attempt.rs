@@ -92,7 +92,7 @@ pub(super) async fn drive<B: RequestBody>(endpoint: Weak<Peer<B>>, http2: Weak<H
 
 /// Why an attempt failed, for everyone who waited for it.
 #[derive(Clone, Debug)]
-pub(super) struct Failed {
+pub(in crate::transport::connection) struct Failed {
     elapsed: Duration,
     source: Arc<BoxError>,
 }
@@ -102,7 +102,7 @@ impl Failed {
         Self { elapsed: Duration::ZERO, source: Arc::new(source.into()) }
     }
 
-    pub(super) fn at(self, target: &Target) -> Error {
+    pub(in crate::transport::connection) fn at(self, target: &Target) -> Error {
         let elapsed = self.elapsed;
         let told = self.source.is::<Foreign>();
         let error = target.name().blame(Error::not_sent(Phase::Connect, self).elapsed(elapsed));

@@ -1,0 +1,186 @@
+//! The connections to one endpoint, and which of them a request takes.
+
+mod attempt;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use futures_util::{FutureExt as _, future::BoxFuture, future::Shared};
+use http::Request;
+use micro_balance::{Unsent, classify::is_grpc};
+use micro_discover::Endpoint;
+use tokio::{task::AbortHandle, time::Instant};
+
+use self::attempt::{Failed, connect, drive};
+use super::response::{More, ResponseFuture, State};
+use crate::{
+    error::{Error, Phase},
+    gomicro::ask::Dialect,
+    transport::{
+        connect::Connector,
+        gomicro::GoMicro,
+        http1::Http1,
+        http2::{Driver, Http2},
+        request::RequestBody,
+        target::Target,
+    },
+};
+
+/// How long the endpoint keeps the connections it has after it could not get one more.
+const NO_MORE_FOR: Duration = Duration::from_secs(1);
+
+/// Ends when an attempt to connect does.
+pub(super) type Attempt = Shared<BoxFuture<'static, Result<(), Failed>>>;
+
+pub(super) struct Peer<B: RequestBody> {
+    settings: Arc<Connector>,
+    target: Arc<Target>,
+    http2: ArcSwap<Vec<Arc<Http2>>>,
+    /// How many these are: most who ask want to know no more, and a look at the list takes two locked instructions.
+    http2_open: AtomicUsize,
+    http1: Arc<Http1<B>>,
+    /// Where gRPC has to be translated.
+    gomicro: Option<Arc<GoMicro>>,
+    /// Whether HTTP/1 is spoken, and the last attempt to connect succeeded.
+    http1_open: AtomicBool,
+    attempt: Mutex<Running>,
+    /// How often the peer complained of too many PINGs.
+    calm: AtomicU32,
+}
+
+#[derive(Default)]
+struct Running {
+    attempt: Option<(Attempt, AbortHandle)>,
+    failed_at: Option<Instant>,
+}
+
+impl<B: RequestBody> Peer<B> {
+    pub(super) fn new(
+        connector: &Connector,
+        settings: Connector,
+        endpoint: &Endpoint,
+        dialect: Option<Dialect>,
+    ) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            target: Arc::new(Target::new(endpoint, connector.authority.clone(), connector.service.clone())),
+            http2: ArcSwap::default(),
+            http2_open: AtomicUsize::new(0),
+            http1: Arc::new(Http1::new(connector)),
+            gomicro: dialect.map(|dialect| Arc::new(GoMicro::new(dialect, connector))),
+            http1_open: AtomicBool::new(false),
+            attempt: Mutex::default(),
+            calm: AtomicU32::new(0),
+        }
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.http2_open.load(Ordering::Acquire) > 0 || self.http1_open.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn send(self: &Arc<Self>, request: Request<B>) -> ResponseFuture<B> {
+        let connections = self.http2.load();
+        for connection in connections.iter() {
+            if let Some(slot) = connection.reserve() {
+                return ResponseFuture::sent(slot.send(&self.target, request));
+            }
+        }
+        let Some(least) = connections.iter().min_by_key(|connection| connection.in_flight()) else {
+            return self.send_http1(request);
+        };
+        if connections.len() < self.settings.max_connections
+            && let Some(attempt) = self.grow()
+        {
+            let more = More { endpoint: self.clone(), attempt, request: Some(request) };
+            return ResponseFuture(State::More(Box::new(more)));
+        }
+        if connections.iter().all(|connection| connection.is_closed_for_now()) {
+            let why = "the server takes no requests at present: it allows no streams on a connection";
+            let error = self.target.name().blame(Error::not_sent(Phase::Send, why));
+            return ResponseFuture(State::Failed(Some(Unsent::new(request, error).into())));
+        }
+        ResponseFuture::sent(least.queue().send(&self.target, request))
+    }
+
+    fn send_http1(self: &Arc<Self>, request: Request<B>) -> ResponseFuture<B> {
+        if !self.http1_open.load(Ordering::Relaxed) {
+            let error = Error::not_sent(Phase::Send, "the connection has just been closed");
+            let error = Unsent::new(request, self.target.name().blame(error));
+            return ResponseFuture(State::Failed(Some(error.into())));
+        }
+        let endpoint = self.clone();
+        let unreachable = move || endpoint.http1_open.store(false, Ordering::Relaxed);
+        if let Some(gomicro) = self.gomicro.as_ref().filter(|_| is_grpc(request.headers())) {
+            let gomicro = gomicro.clone();
+            let target = Target::clone(&self.target);
+            let response = gomicro.send(self.settings.clone(), target, request, unreachable);
+            return ResponseFuture(State::GoMicro(Box::pin(response)));
+        }
+        let http1 = self.http1.clone();
+        let response = http1.send(self.settings.clone(), self.target.clone(), request, unreachable);
+        ResponseFuture(State::Http1(Box::pin(response)))
+    }
+
+    /// The attempt that is being made, or else a new one.
+    pub(super) fn attempt(self: &Arc<Self>) -> Attempt {
+        self.join(&mut self.running())
+    }
+
+    /// The same for one more connection, unless the last attempt failed just now.
+    fn grow(self: &Arc<Self>) -> Option<Attempt> {
+        let mut running = self.running();
+        if running.failed_at.is_some_and(|at| at.elapsed() < NO_MORE_FOR) {
+            return None;
+        }
+        Some(self.join(&mut running))
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn join(self: &Arc<Self>, running: &mut Running) -> Attempt {
+        if let Some((attempt, task)) = &running.attempt
+            && !task.is_finished()
+        {
+            return attempt.clone();
+        }
+        let (settings, target) = (self.settings.clone(), self.target.clone());
+        let task = tokio::spawn(connect(Arc::downgrade(self), settings, target));
+        let abort = task.abort_handle();
+        let attempt = async move { task.await.unwrap_or_else(|stopped| Err(Failed::new(stopped))) };
+        let attempt = attempt.boxed().shared();
+        running.attempt = Some((attempt.clone(), abort));
+        attempt
+    }
+
+    pub(super) fn insert(self: &Arc<Self>, http2: &Arc<Http2>, driver: Driver) {
+        self.http2.rcu(|list| list.iter().chain([http2]).cloned().collect::<Vec<_>>());
+        self.http2_open.fetch_add(1, Ordering::Release);
+        tokio::spawn(drive(Arc::downgrade(self), Arc::downgrade(http2), driver));
+    }
+
+    pub(super) fn remove(&self, http2: &Weak<Http2>) {
+        let other = |connection: &&Arc<Http2>| !std::ptr::eq(Arc::as_ptr(connection), http2.as_ptr());
+        self.http2_open.fetch_sub(1, Ordering::Release);
+        self.http2.rcu(|list| list.iter().filter(other).cloned().collect::<Vec<_>>());
+    }
+}
+
+impl<B: RequestBody> Drop for Peer<B> {
+    fn drop(&mut self) {
+        if let Some((_, task)) = self.running().attempt.take() {
+            task.abort();
+        }
+    }
+}
