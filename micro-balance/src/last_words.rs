@@ -13,13 +13,25 @@ enum Ear {
     /// Nobody listens: a request that is dropped owes nobody a word.
     Deaf,
     /// Somebody does, and has heard this.
-    Listening(Option<Arc<str>>),
+    Listening(Option<Words>),
+}
+
+/// What a request was waiting for.
+pub(crate) struct Words {
+    pub(crate) text: Arc<str>,
+    /// Whether no endpoint has had it, in no attempt, as far as one notes that.
+    pub(crate) unsent: bool,
 }
 
 /// Carries `drop` out, which drops what is given up, and gives the first that is said meanwhile.
 ///
 /// Of requests that found no endpoint ready a balancer says so, with the last reason why it could not connect.
 pub fn last_words(drop: impl FnOnce()) -> Option<Arc<str>> {
+    hear(drop).map(|words| words.text)
+}
+
+/// The same, with what follows from it.
+pub(crate) fn hear(drop: impl FnOnce()) -> Option<Words> {
     let before = Restore(EAR.replace(Ear::Listening(None)));
     drop();
     let heard = EAR.replace(Ear::Deaf);
@@ -31,10 +43,10 @@ pub fn last_words(drop: impl FnOnce()) -> Option<Arc<str>> {
 }
 
 /// Says `words` to whoever listens.
-pub(crate) fn say(words: impl FnOnce() -> String) {
+pub(crate) fn say(words: impl FnOnce() -> Words) {
     let wanted = EAR.try_with(|ear| matches!(*ear.borrow(), Ear::Listening(None)));
     if wanted.is_ok_and(|wanted| wanted) {
-        EAR.set(Ear::Listening(Some(words().into())));
+        EAR.set(Ear::Listening(Some(words())));
     }
 }
 
@@ -51,11 +63,15 @@ impl Drop for Restore {
 mod tests {
     use super::*;
 
+    fn words(text: &str) -> Words {
+        Words { text: text.into(), unsent: false }
+    }
+
     #[test]
     fn what_is_dropped_is_heard_by_whoever_drops_it_and_by_nobody_else() {
         say(|| unreachable!("nobody listens"));
         let heard = last_words(|| {
-            say(|| "the first".into());
+            say(|| words("the first"));
             say(|| unreachable!("enough was heard"));
         });
         assert_eq!(heard.as_deref(), Some("the first"));
@@ -66,8 +82,8 @@ mod tests {
     fn who_listened_first_goes_on_after_one_that_listened_meanwhile() {
         let mut inner = None;
         let outer = last_words(|| {
-            inner = last_words(|| say(|| "within".into()));
-            say(|| "around".into());
+            inner = last_words(|| say(|| words("within")));
+            say(|| words("around"));
         });
         assert_eq!((inner.as_deref(), outer.as_deref()), (Some("within"), Some("around")));
     }

@@ -20,7 +20,7 @@ use crate::{
     eligible::Marks,
     endpoint::Endpoint,
     error::{NoEndpoints, NoMatch, Nobody, NotReady, TooFewWell, Unready, chain},
-    last_words::say,
+    last_words::{Words, say},
     policy::Policy,
     protocol::Protocol,
     saturating::end,
@@ -49,6 +49,8 @@ pub(crate) struct Search<S, Req, P: Policy, T> {
     changed: Option<Pin<Box<OwnedNotified>>>,
     sleep: Option<Pin<Box<Sleep>>>,
     last_error: Option<Arc<str>>,
+    /// Where the request has been, if it says so.
+    tried: Option<Tried>,
 }
 
 impl<S, Req, P, T> Search<S, Req, P, T>
@@ -59,6 +61,7 @@ where
 {
     /// Starts to look.
     pub(crate) fn new(shared: Arc<Shared<S, P, T>>, request: Req, chance: Chance) -> Self {
+        let tried = shared.protocol.tried(&request).cloned();
         Self {
             shared,
             request: Some(request),
@@ -70,6 +73,7 @@ where
             changed: None,
             sleep: None,
             last_error: None,
+            tried,
         }
     }
 
@@ -245,7 +249,8 @@ impl<S, Req, P: Policy, T> Search<S, Req, P, T> {
 impl<S, Req, P: Policy, T> Drop for Search<S, Req, P, T> {
     fn drop(&mut self) {
         if self.request.is_some() {
-            say(|| self.waits());
+            let unsent = self.tried.as_ref().is_some_and(Tried::is_empty);
+            say(|| Words { text: self.waits().into(), unsent });
         }
     }
 }

@@ -5,10 +5,11 @@ mod support;
 
 use std::{task::Poll, time::Duration};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use micro_balance::{
-    Balance, Ejection, NotReady, State as Endpoint,
+    Balance, Ejection, Http, NotReady, State as Endpoint,
     breaker::{BreakerLayer, State},
     cause,
     failfast::FailfastLayer,
@@ -19,7 +20,7 @@ use micro_balance::{
     throttle::ThrottleLayer,
     timeout::{IdleTimeoutLayer, TimeoutLayer},
 };
-use support::{FAST, Fake, Mood, fakes, settle};
+use support::{FAST, Fake, Mood, fakes, pages, settle};
 use tokio::time::sleep;
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -160,4 +161,26 @@ async fn a_timeout_says_what_the_balancer_within_was_waiting_for() {
     sleep(3000 * MS).await;
     let error = layers().service(balance).oneshot(()).await.unwrap_err();
     assert_eq!(error.to_string(), "the call took longer than 250ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_found_nobody_within_an_attempts_time_is_sent_once_somebody_is_there_whatever_it_does()
+{
+    let ([only], _hand, changes) = fakes(["only"], Mood::Connecting);
+    let client = ServiceBuilder::new()
+        .layer(RetryLayer::new())
+        .map_request(|attempt: Request<_>| attempt.map(drop))
+        .layer(TimeoutLayer::per_attempt(100 * MS))
+        .service(Balance::builder(pages(changes)).protocol(Http).build());
+    let post = || Request::post("/").body(Full::<Bytes>::default()).unwrap();
+    let waiting = tokio::spawn(client.clone().oneshot(post()));
+    sleep(1000 * MS).await;
+    only.set(FAST);
+    waiting.await.unwrap().unwrap();
+    assert_eq!(only.calls(), 1);
+
+    // Once somebody has it, nobody knows what became of it.
+    only.set(Mood::Silent);
+    let error = client.oneshot(post()).await.unwrap_err();
+    assert_eq!((error.to_string().as_str(), only.calls()), ("the attempt took longer than 100ms", 2));
 }

@@ -14,7 +14,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::elapsed::{Elapsed, Phase};
-use crate::{last_words::last_words, saturating::end};
+use crate::{
+    last_words::{Words, hear},
+    saturating::end,
+    sent::NotSent,
+};
 
 /// Wraps services in [`Timeout`].
 ///
@@ -41,7 +45,8 @@ impl TimeoutLayer {
         Self { phase: Phase::Call, limit }
     }
 
-    /// Limits each attempt of a call: goes inside a retry layer, which repeats what may be repeated.
+    /// Limits each attempt of a call: goes inside a retry layer, which repeats what may be repeated. One that found no
+    /// endpoint ready, and of a request that has been to none, is [`NotSent`], and may be repeated whatever it does.
     pub fn per_attempt(limit: Duration) -> Self {
         Self { phase: Phase::Attempt, limit }
     }
@@ -131,7 +136,14 @@ where
         let Some(began) = *this.began else { return Poll::Pending };
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(end(began, limit))));
         ready!(sleep.as_mut().poll(cx));
-        let waited_for = last_words(|| this.inner.set(None));
-        Poll::Ready(Err(Elapsed::new(this.settings.phase, limit).waited_for(waited_for).into()))
+        let words = hear(|| this.inner.set(None));
+        Poll::Ready(Err(elapsed(this.settings.phase, limit, words)))
     }
+}
+
+/// What took too long. An attempt that found nobody to take it may be made again, whatever it does.
+fn elapsed(phase: Phase, limit: Duration, words: Option<Words>) -> BoxError {
+    let unsent = phase == Phase::Attempt && words.as_ref().is_some_and(|words| words.unsent);
+    let elapsed = Elapsed::new(phase, limit).waited_for(words.map(|words| words.text));
+    if unsent { NotSent::new(elapsed).into() } else { elapsed.into() }
 }
