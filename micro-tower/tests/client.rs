@@ -15,18 +15,21 @@ use std::{
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
 use http::{Request, Response, StatusCode};
 use micro_balance::{
-    State, limit::LimitLayer, policy::RoundRobin, session::SessionLayer, timeout::IdleTimeoutLayer,
+    Balance, Http, State, limit::LimitLayer, policy::RoundRobin, session::SessionLayer,
+    timeout::IdleTimeoutLayer,
 };
 use micro_discover::{Endpoint, Endpoints, Fixed, Memory, Registry, Service};
 use micro_tower::{
     Client, Error, Phase,
+    client::ConnectedEndpoints,
     deadline::{Deadline, ServerDeadlineLayer},
     metadata::{REQUEST_ID, ServerMetadataLayer},
+    transport::Connector,
 };
 use peer::{echo, h2::ByHand, nobody, request, serve, text};
 use tonic::{Code, body::Body};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-use tower::ServiceBuilder;
+use tower::{ServiceBuilder, ServiceExt};
 
 type Changes = Vec<Service>;
 
@@ -143,6 +146,21 @@ async fn nobody_known_and_nobody_there_are_said_at_once_and_by_name() {
     let error = HealthClient::new(client).check(HealthCheckRequest::default()).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.message().contains("greeter"), "{error}");
+}
+
+#[tokio::test]
+async fn a_balancer_of_ones_own_knows_the_labels_of_what_it_connects_to() {
+    let spare = Endpoint::new("spare", "127.0.0.1:1".parse().unwrap()).weight(3).metadata("tier", "gold");
+    let set = futures_util::stream::iter([vec![Service::new("greeter").endpoint(spare)]]);
+    let endpoints = Endpoints::new(set.chain(futures_util::stream::pending()));
+    let connections = ConnectedEndpoints::new(endpoints, Connector::new());
+    let attributes = connections.attributes();
+    let balance =
+        Balance::builder(connections).attributes(attributes).failfast(Duration::ZERO).protocol(Http).build();
+    // Its answer comes after discovery's.
+    balance.clone().oneshot(request("/", "x").map(tonic::body::Body::new)).await.unwrap_err();
+    let seen = balance.endpoints().remove(0).attributes;
+    assert_eq!((seen.weight, seen.metadata["tier"].as_str()), (3, "gold"));
 }
 
 #[tokio::test]

@@ -1,12 +1,6 @@
 //! What a client can be told before it starts.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    hash::Hash,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 use micro_balance::{
     Balance, Ejection, Http,
@@ -197,7 +191,7 @@ impl<D, P> Builder<D, P> {
         P: Policy,
     {
         let connected = ConnectedEndpoints::new(self.discover, self.connector.service(self.name.clone()));
-        let labels = connected.labels();
+        let attributes = connected.attributes();
         let mut retry = self.retry;
         if let Some(limit) = self.attempt_timeout {
             retry = retry.whole_timeout(limit);
@@ -208,10 +202,7 @@ impl<D, P> Builder<D, P> {
         let mut balance = Balance::builder(connected)
             .service_name(self.name)
             .ejection(self.ejection)
-            .attributes(move |key: &D::Key, _: &_| {
-                let labels: &HashMap<_, _> = &labels.lock().unwrap_or_else(PoisonError::into_inner);
-                labels.get(key).cloned().unwrap_or_default()
-            })
+            .attributes(attributes)
             .policy(self.policy)
             .protocol(Http);
         if let Some(limit) = self.failfast {

@@ -27,7 +27,7 @@ pub struct ConnectedEndpoints<D: Discover, B: RequestBody = tonic::body::Body> {
 }
 
 /// What the balancer is told of each endpoint beside its connection.
-pub(super) type Labels<K> = Arc<Mutex<HashMap<K, Attributes>>>;
+type Labels<K> = Arc<Mutex<HashMap<K, Attributes>>>;
 
 impl<D, B> ConnectedEndpoints<D, B>
 where
@@ -40,8 +40,17 @@ where
         Self { discover, connector, known: HashMap::new(), labels: Labels::default() }
     }
 
-    pub(super) fn labels(&self) -> Labels<D::Key> {
-        self.labels.clone()
+    /// What discovery says of each endpoint beside where it is: weight, zone, priority, labels. For
+    /// [`attributes`](micro_balance::Builder::attributes) of a balancer, to which all endpoints are alike without it.
+    pub fn attributes(&self) -> impl Fn(&D::Key, &Connection<B>) -> Attributes + Send + Sync + use<D, B>
+    where
+        D::Key: Send,
+    {
+        let labels = self.labels.clone();
+        move |key, _| {
+            let labels = labels.lock().unwrap_or_else(PoisonError::into_inner);
+            labels.get(key).cloned().unwrap_or_default()
+        }
     }
 
     fn insert(&mut self, key: D::Key, endpoint: Endpoint) -> Connection<B> {
