@@ -1,10 +1,10 @@
 //! What is announced: a service, its methods, and the endpoints that answer for it.
 
-mod rules;
+pub(crate) mod rules;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::rules::{check_endpoints, check_id, check_service_name};
+pub(crate) use self::rules::check_service_name;
 use crate::address::Address;
 use crate::labels::Labels;
 

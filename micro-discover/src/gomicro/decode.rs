@@ -14,10 +14,10 @@ use super::{Call, dialled, in_a_path};
 use crate::invalid::{Invalid, quoted};
 use crate::labels::Labels;
 use crate::merge::Replica;
-use crate::record::{Endpoint, Method, Service, check_endpoints};
+use crate::record::{Endpoint, Method, Service, rules::check_endpoints};
 use crate::text::Text;
 #[cfg(any(feature = "consul", feature = "etcd", feature = "kubernetes"))]
-use crate::{address::Address, record::check_id, template::Template};
+use crate::{address::Address, record::rules::check_id, template::Template};
 
 /// A record as it is on the wire. What is mostly the same as in the record before stays unread.
 #[derive(Deserialize)]
