@@ -179,6 +179,149 @@ async fn a_certificate_is_renewed_from_its_files_and_no_call_fails() {
     assert!(load.await.unwrap() > 0);
 }
 
+/// What a server that asks for certificates, and a client that shows one, have in files.
+struct Files {
+    directory: tempfile::TempDir,
+}
+
+impl Files {
+    /// Both sides have certificates of `authority`, and trust those in `trusted`.
+    fn write(&self, authority: &Authority, trusted: &[&Authority]) {
+        let write = |name: &str, text: &str| std::fs::write(self.path(name), text).unwrap();
+        write("roots", &trusted.iter().map(|authority| authority.pem()).collect::<String>());
+        for (name, id) in [("server", GREETER), ("client", VISITOR)] {
+            let identity = authority.certify(&[id], |_| {});
+            write(&format!("{name}.pem"), &identity.chain);
+            write(&format!("{name}.key"), &identity.key);
+        }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+#[tokio::test]
+async fn both_sides_change_their_authority_from_files_and_no_call_fails() {
+    let (before, after) = (Authority::new(), Authority::new());
+    let files = Files { directory: tempfile::tempdir().unwrap() };
+    files.write(&before, &[&before]);
+    let path = |name| files.path(name);
+    let tls = ServerTls::files(path("server.pem"), path("server.key")).unwrap();
+    let tls = tls.clients_of_file(path("roots")).unwrap().spiffe([id(VISITOR)]).unwrap();
+    let address = serve(tls).await;
+    let client = Tls::files(path("roots"), Some((&path("client.pem"), &path("client.key")))).unwrap();
+    let client = client.spiffe([id(GREETER)]);
+    let over = Arc::new(AtomicBool::new(false));
+    let load = tokio::spawn({
+        let (over, client) = (over.clone(), client.clone());
+        async move {
+            while !over.load(SeqCst) {
+                call(address, client.clone()).await.expect("no call fails");
+            }
+        }
+    });
+    let of = |authority: &Authority| {
+        let identity = authority.certify(&[VISITOR], |_| {});
+        let roots = format!("{}{}", before.pem(), after.pem());
+        let tls = Tls::mutual(roots.as_bytes(), identity.chain.as_bytes(), identity.key.as_bytes()).unwrap();
+        tls.spiffe([id(GREETER)])
+    };
+    let until = async |authority: &Authority, well: bool| {
+        let waiting = async {
+            while call(address, of(authority)).await.is_ok() != well {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), waiting).await.expect("what the files hold holds");
+        // The client that follows them has looked as well.
+        sleep(Duration::from_millis(2200)).await;
+    };
+    // Both are trusted, then the next is shown, then the last is trusted no more.
+    files.write(&before, &[&before, &after]);
+    until(&after, true).await;
+    files.write(&after, &[&before, &after]);
+    until(&after, true).await;
+    files.write(&after, &[&after]);
+    until(&before, false).await;
+    over.store(true, SeqCst);
+    load.await.unwrap();
+    call(address, client).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_is_looked_at_where_authorities_are_in_a_file() {
+    let ours = Authority::new();
+    let named = ours.certify(&[], |_| {});
+    let other = ours.certify(&[], |params| {
+        params.subject_alt_names = vec![SanType::DnsName("other".try_into().unwrap())];
+    });
+    let roots = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(roots.path(), ours.pem()).unwrap();
+    let client = || Tls::files(roots.path(), None).unwrap();
+    let server = |it: &Identity| ServerTls::new(it.chain.as_bytes(), it.key.as_bytes()).unwrap();
+    call(serve(server(&named)).await, client()).await.unwrap();
+    let elsewhere = serve(server(&other)).await;
+    assert!(call(elsewhere, client()).await.is_err(), "another name was taken");
+    call(elsewhere, client().server_name("other").unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_does_not_outlive_the_certificate_that_it_began_with() {
+    use rustls::{
+        ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    };
+
+    let ours = Authority::new();
+    let greeter = ours.certify(&[], |_| {});
+    let address = serve(
+        ServerTls::mutual(ours.pem().as_bytes(), greeter.chain.as_bytes(), greeter.key.as_bytes()).unwrap(),
+    )
+    .await;
+    let visitor = ours.certify(&[VISITOR], |_| {});
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ours.pem().as_bytes()).unwrap()).unwrap();
+    let chain = vec![CertificateDer::from_pem_slice(visitor.chain.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(visitor.key.as_bytes()).unwrap();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client =
+            ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+        let client = client.with_root_certificates(roots.clone());
+        let client = Arc::new(client.with_client_auth_cert(chain.clone(), key.clone_key()).unwrap());
+        for _ in 0..3 {
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let connector = tokio_rustls::TlsConnector::from(client.clone());
+            let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+            // What could be resumed later comes behind the handshake, before the answer.
+            let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            let mut answer = Vec::new();
+            let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await;
+            assert!(answer.starts_with(b"HTTP/1.1 200"));
+            let kind = stream.get_ref().1.handshake_kind();
+            assert_eq!(kind, Some(rustls::HandshakeKind::Full), "{version:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_ids_in_one_certificate_are_refused_where_nobody_is_named() {
+    let ours = Authority::new();
+    let greeter = ours.certify(&[], |_| {});
+    let tls =
+        ServerTls::mutual(ours.pem().as_bytes(), greeter.chain.as_bytes(), greeter.key.as_bytes()).unwrap();
+    let address = serve(tls).await;
+    let client = |uris: &[&str]| {
+        let identity = ours.certify(uris, |_| {});
+        Tls::mutual(ours.pem().as_bytes(), identity.chain.as_bytes(), identity.key.as_bytes()).unwrap()
+    };
+    call(address, client(&[])).await.unwrap();
+    call(address, client(&[VISITOR])).await.unwrap();
+    assert!(call(address, client(&[VISITOR, GREETER])).await.is_err());
+}
+
 #[tokio::test]
 async fn a_clients_certificate_is_renewed_for_the_connections_to_come() {
     let ours = Authority::new();

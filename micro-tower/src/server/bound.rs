@@ -106,7 +106,7 @@ impl BoundServer {
             service: Served::new(service, server.health.then(|| health.clone()), closing.clone()),
             limits: server.limits,
             #[cfg(feature = "tls")]
-            tls: server.tls.as_ref().map(|tls| tls.acceptor()),
+            tls: server.tls.clone(),
         };
         let (after_start, before_stop) = (
             mem::replace(&mut server.after_start, Hooks::new("")),

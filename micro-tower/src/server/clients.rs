@@ -1,4 +1,4 @@
-//! Verifies clients by the SPIFFE id in their certificates.
+//! Verifies clients, and the SPIFFE ids in their certificates.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 
-use crate::transport::Allowed;
+use crate::transport::{Allowed, check_claim};
 
-/// Takes what `inner` takes, of those who are allowed.
+/// Takes what `inner` takes, of those who are allowed; of all where nobody is named.
 #[derive(Debug)]
 pub(super) struct Clients {
     pub(super) inner: Arc<dyn ClientCertVerifier>,
-    pub(super) allowed: Allowed,
+    pub(super) allowed: Option<Allowed>,
 }
 
 impl ClientCertVerifier for Clients {
@@ -26,7 +26,10 @@ impl ClientCertVerifier for Clients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
-        self.allowed.check(end_entity)?;
+        match &self.allowed {
+            Some(allowed) => allowed.check(end_entity)?,
+            None => check_claim(end_entity)?,
+        }
         Ok(verified)
     }
 

@@ -17,6 +17,8 @@ use tonic::body::Body;
 use tower::BoxError;
 use tower_service::Service;
 
+#[cfg(feature = "tls")]
+use super::tls::ServerTls;
 #[cfg(any(feature = "nats", feature = "rabbitmq"))]
 use super::{calls::Calls, session::Session};
 use super::{
@@ -35,7 +37,7 @@ pub(super) struct Connections<S> {
     pub(super) service: Served<S>,
     pub(super) limits: Limits,
     #[cfg(feature = "tls")]
-    pub(super) tls: Option<tokio_rustls::TlsAcceptor>,
+    pub(super) tls: Option<ServerTls>,
 }
 
 impl<S> Connections<S>
@@ -93,7 +95,13 @@ where
                 let service = self.service.on(stream.local_addr().ok(), remote);
                 #[cfg(feature = "tls")]
                 if let Some(tls) = self.tls {
-                    // Who needs no TLS needs no room for it either.
+                    // Who needs no TLS needs no room for it either, nor who has not said a word.
+                    let spoken = timeout(self.limits.header_timeout, stream.readable());
+                    if !matches!(spoken.await, Ok(Ok(()))) {
+                        tracing::debug!(%remote, "a client said nothing");
+                        return;
+                    }
+                    let tls = tls.acceptor();
                     return Box::pin(secure(stream, remote, tls, service, self.limits, closing)).await;
                 }
                 serve(stream, service.into(), self.limits, closing).await;

@@ -4,30 +4,36 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 use super::clients::Clients;
-use crate::transport::{Allowed, InvalidTls, SpiffeId, pem, shown::Shown};
-
-/// How often files are looked at for another certificate.
-const LOOK: Duration = Duration::from_secs(1);
+use crate::transport::{Allowed, Followed, InvalidTls, LOOK, SpiffeId, pem, shown::Shown};
 
 /// TLS settings of a [`Server`](super::Server): TLS 1.2 and 1.3. Clones share the certificate.
 #[derive(Clone)]
 pub struct ServerTls {
-    config: Arc<ServerConfig>,
+    config: Arc<ArcSwap<ServerConfig>>,
     shown: Arc<Shown>,
-    clients: Option<Arc<dyn ClientCertVerifier>>,
-    files: Option<Arc<(PathBuf, PathBuf)>>,
+    /// Whose certificates clients are asked for, if they are.
+    authorities: Option<Arc<RootCertStore>>,
+    allowed: Option<Allowed>,
+    files: Files,
+}
+
+/// Where what may change is from.
+#[derive(Clone, Default)]
+struct Files {
+    shown: Option<Arc<Followed>>,
+    authorities: Option<Arc<Followed>>,
 }
 
 impl ServerTls {
@@ -37,7 +43,9 @@ impl ServerTls {
     ///
     /// [`InvalidTls`] where one of them cannot be read, or they do not belong together.
     pub fn new(chain_pem: &[u8], key_pem: &[u8]) -> Result<Self, InvalidTls> {
-        Self::with(None, Arc::new(Shown::new(chain_pem, key_pem)?))
+        let shown = Arc::new(Shown::new(chain_pem, key_pem)?);
+        let config = Arc::new(ArcSwap::from_pointee(configure(shown.clone(), None, None)?));
+        Ok(Self { config, shown, authorities: None, allowed: None, files: Files::default() })
     }
 
     /// The same, and serves only clients that show a certificate of an authority in `roots_pem`.
@@ -56,21 +64,36 @@ impl ServerTls {
     ///
     /// As [`new`](Self::new).
     pub fn files(chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, InvalidTls> {
-        let files = (chain.as_ref().to_owned(), key.as_ref().to_owned());
-        let (chain, key) = read(&files)?;
-        Ok(Self { files: Some(Arc::new(files)), ..Self::new(&chain, &key)? })
+        let paths = vec![chain.as_ref().to_owned(), key.as_ref().to_owned()];
+        let (files, texts) = Followed::new(paths)?;
+        let mut tls = Self::new(&texts[0], &texts[1])?;
+        tls.files.shown = Some(Arc::new(files));
+        Ok(tls)
     }
 
-    /// Serves only clients that show a certificate of an authority in `roots_pem`.
+    /// Serves only clients that show a certificate of an authority in `roots_pem`. One that has a SPIFFE id has exactly one
+    /// URI, as the standard wants it. Who comes again shows it again: no session is resumed.
     ///
     /// # Errors
     ///
     /// [`InvalidTls`] where there is none.
-    pub fn clients_of(self, roots_pem: &[u8]) -> Result<Self, InvalidTls> {
-        let roots = Arc::new(pem::roots(roots_pem)?);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-        let verifier = verifier.map_err(|e| InvalidTls::new("the client authorities cannot be used", e))?;
-        Ok(Self { files: self.files, ..Self::with(Some(verifier), self.shown)? })
+    pub fn clients_of(mut self, roots_pem: &[u8]) -> Result<Self, InvalidTls> {
+        (self.authorities, self.files.authorities) = (Some(Arc::new(pem::roots(roots_pem)?)), None);
+        self.configured()
+    }
+
+    /// The same with the authorities in a file, which is looked at every second while the server serves: what it holds then
+    /// holds for the connections to come.
+    ///
+    /// # Errors
+    ///
+    /// As [`clients_of`](Self::clients_of), and where the file cannot be read.
+    pub fn clients_of_file(self, roots: impl AsRef<Path>) -> Result<Self, InvalidTls> {
+        let paths: Vec<PathBuf> = vec![roots.as_ref().to_owned()];
+        let (file, texts) = Followed::new(paths)?;
+        let mut tls = self.clients_of(&texts[0])?;
+        tls.files.authorities = Some(Arc::new(file));
+        Ok(tls)
     }
 
     /// Of those clients, serves only the ones whose certificate has exactly one of these SPIFFE ids, and no other
@@ -79,12 +102,12 @@ impl ServerTls {
     /// # Errors
     ///
     /// [`InvalidTls`] where clients are not asked for certificates.
-    pub fn spiffe(self, ids: impl IntoIterator<Item = SpiffeId>) -> Result<Self, InvalidTls> {
-        let Some(inner) = self.clients else {
+    pub fn spiffe(mut self, ids: impl IntoIterator<Item = SpiffeId>) -> Result<Self, InvalidTls> {
+        if self.authorities.is_none() {
             return Err(InvalidTls::without("clients with an id need an authority: see clients_of", None));
-        };
-        let clients = Arc::new(Clients { inner, allowed: Allowed::new(ids) });
-        Ok(Self { files: self.files, ..Self::with(Some(clients), self.shown)? })
+        }
+        self.allowed = Some(Allowed::new(ids));
+        self.configured()
     }
 
     /// Shows another certificate from the next connection on.
@@ -96,60 +119,85 @@ impl ServerTls {
         self.shown.renew(chain_pem, key_pem)
     }
 
-    fn with(clients: Option<Arc<dyn ClientCertVerifier>>, shown: Arc<Shown>) -> Result<Self, InvalidTls> {
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|e| InvalidTls::new("no protocol version is left", e))?;
-        let builder = match &clients {
-            None => builder.with_no_client_auth(),
-            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
-        };
-        let mut config = builder.with_cert_resolver(shown.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), shown, clients, files: None })
+    /// With a configuration of its own.
+    fn configured(self) -> Result<Self, InvalidTls> {
+        let config = configure(self.shown.clone(), self.authorities.clone(), self.allowed.clone())?;
+        Ok(Self { config: Arc::new(ArcSwap::from_pointee(config)), ..self })
     }
 
+    /// What the next connection is accepted by.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        self.config.clone().into()
+        self.config.load_full().into()
     }
 
     /// Follows the files, for ever; ends at once where there are none.
     pub(super) async fn follow(self) {
-        let Some(files) = self.files.clone() else { return };
-        // What is shown, and what could not be: that is said once.
-        let (mut before, mut refused) = (read(&files).ok(), None);
+        let Files { shown, authorities } = &self.files;
+        if shown.is_none() && authorities.is_none() {
+            return;
+        }
         loop {
             sleep(LOOK).await;
-            let look = files.clone();
-            // It may be a disk that takes its time.
-            let Ok(now) = tokio::task::spawn_blocking(move || read(&look)).await else { return };
-            let Ok(now) = now else { continue };
-            if before.as_ref() == Some(&now) || refused.as_ref() == Some(&now) {
-                continue;
+            if let Some(files) = shown
+                && let Some(texts) = files.changed().await
+            {
+                said(files, self.renew(&texts[0], &texts[1]));
             }
-            // Half of it may have been written: the next look tells.
-            if let Err(error) = self.renew(&now.0, &now.1) {
-                tracing::warn!(%error, file = %files.0.display(), "the certificate stays as it was");
-                refused = Some(now);
-                continue;
+            if let Some(file) = authorities
+                && let Some(texts) = file.changed().await
+            {
+                said(file, self.trust(&texts[0]));
             }
-            tracing::info!(file = %files.0.display(), "another certificate is shown from now on");
-            (before, refused) = (Some(now), None);
         }
     }
+
+    /// Asks the clients to come for certificates of other authorities.
+    fn trust(&self, roots_pem: &[u8]) -> Result<(), InvalidTls> {
+        let roots = Arc::new(pem::roots(roots_pem)?);
+        let config = configure(self.shown.clone(), Some(roots), self.allowed.clone())?;
+        self.config.store(Arc::new(config));
+        Ok(())
+    }
+}
+
+fn said(files: &Followed, taken: Result<(), InvalidTls>) {
+    match taken {
+        Ok(()) => tracing::info!(file = %files.name(), "another certificate holds from now on"),
+        Err(error) => tracing::warn!(%error, file = %files.name(), "the certificate stays as it was"),
+    }
+}
+
+fn configure(
+    shown: Arc<Shown>,
+    authorities: Option<Arc<RootCertStore>>,
+    allowed: Option<Allowed>,
+) -> Result<ServerConfig, InvalidTls> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| InvalidTls::new("no protocol version is left", e))?;
+    let mut config = match authorities {
+        None => builder.with_no_client_auth().with_cert_resolver(shown),
+        Some(roots) => {
+            let inner = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+            let inner = inner.map_err(|e| InvalidTls::new("the client authorities cannot be used", e))?;
+            let clients = Arc::new(Clients { inner, allowed });
+            let mut config = builder.with_client_cert_verifier(clients).with_cert_resolver(shown);
+            // Who resumes a session shows no certificate: it would outlive what it was begun with.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            config
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn read((chain, key): &(PathBuf, PathBuf)) -> Result<(Vec<u8>, Vec<u8>), InvalidTls> {
-    let read = |path: &Path| std::fs::read(path).map_err(|e| InvalidTls::new("a file cannot be read", e));
-    Ok((read(chain)?, read(key)?))
-}
-
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerTls").field("clients", &self.clients.is_some()).finish_non_exhaustive()
+        f.debug_struct("ServerTls").field("clients", &self.authorities.is_some()).finish_non_exhaustive()
     }
 }

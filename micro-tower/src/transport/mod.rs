@@ -12,6 +12,8 @@ mod calls;
 mod channel;
 mod connect;
 mod connection;
+#[cfg(feature = "tls")]
+mod followed;
 mod foreign;
 mod gomicro;
 mod http1;
@@ -30,14 +32,17 @@ mod target;
 mod tls;
 mod upload;
 
-#[cfg(feature = "tls")]
-pub(crate) use self::spiffe::Allowed;
 pub use self::{
     body::Body,
     channel::{ChannelEndpoint, ChannelFuture},
     connect::{Connector, HttpVersion},
     connection::{Connection, ResponseFuture},
     request::RequestBody,
+};
+#[cfg(feature = "tls")]
+pub(crate) use self::{
+    followed::{Followed, LOOK},
+    spiffe::{Allowed, check_claim},
 };
 #[cfg(feature = "tls")]
 pub use self::{

@@ -4,11 +4,12 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use arc_swap::ArcSwap;
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_cert_signed_by_trust_anchor,
+        verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -87,22 +88,34 @@ impl Allowed {
 
     /// Whether `certificate`, whose signatures have been verified, is of one of them.
     pub(crate) fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
-        let refused = |_| Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
-        let id = id_of(certificate).map_err(|why| {
-            tracing::debug!(why, "a peer shows no SPIFFE id");
-            refused(())
-        })?;
+        let id = id_of(certificate).map_err(refused)?;
         if self.0.iter().any(|allowed| allowed.covers(&id)) {
             return Ok(());
         }
-        tracing::debug!(%id, "a peer is not among those let in");
-        Err(refused(()))
+        Err(refused(format_args!("{id} is not among those let in")))
     }
 }
 
-/// The id in a certificate: it must have one URI among its names, and no more.
-fn id_of(certificate: &CertificateDer<'_>) -> Result<SpiffeId, &'static str> {
-    let certificate = webpki::EndEntityCert::try_from(certificate).map_err(|_| "it cannot be read")?;
+/// Whether `certificate`, whose signatures have been verified, is one of SPIFFE as the standard has it, or none at all.
+pub(crate) fn check_claim(certificate: &CertificateDer<'_>) -> Result<(), Error> {
+    let parsed = webpki::EndEntityCert::try_from(certificate).map_err(|_| refused("it cannot be read"))?;
+    let mut names = parsed.valid_uri_names();
+    // In schemes capitals make no difference, and in ids there are none.
+    let claims = names.any(|name| name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("spiffe:")));
+    if claims { id_of(certificate).map(drop).map_err(refused) } else { Ok(()) }
+}
+
+fn refused(why: impl fmt::Display) -> Error {
+    tracing::debug!(%why, "a peer's certificate is refused");
+    Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
+}
+
+/// The id in a certificate: it must have one URI among its names, and no more, and be no authority's.
+fn id_of(der: &CertificateDer<'_>) -> Result<SpiffeId, &'static str> {
+    let certificate = webpki::EndEntityCert::try_from(der).map_err(|_| "it cannot be read")?;
+    if signs_others(der) {
+        return Err("its key is for signing certificates");
+    }
     let mut names = certificate.valid_uri_names();
     let (Some(name), None) = (names.next(), names.next()) else { return Err("it has not exactly one URI") };
     let id: SpiffeId = name.parse().map_err(|_| "its URI is no SPIFFE id")?;
@@ -110,12 +123,36 @@ fn id_of(certificate: &CertificateDer<'_>) -> Result<SpiffeId, &'static str> {
     is_workload.then_some(id).ok_or("its id is that of a trust domain, not of a workload")
 }
 
-/// Verifies servers by their ids: signatures and validity as always, but no host name. Where none are given, lets in
-/// whoever has the key of the certificate that it shows.
+/// Whether a certificate says that its key signs certificates, or lists of those that have been revoked: one of a workload
+/// may not (section 4.3 of the standard). Whatever looks like that extension is taken for it.
+fn signs_others(der: &[u8]) -> bool {
+    const KEY_USAGE: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x0f];
+    const CRITICAL: [u8; 3] = [0x01, 0x01, 0xff];
+    const SIGNS: u8 = 0x06;
+    der.windows(KEY_USAGE.len()).enumerate().filter(|(_, bytes)| *bytes == KEY_USAGE).any(|(at, _)| {
+        let rest = &der[at + KEY_USAGE.len()..];
+        let rest = rest.strip_prefix(&CRITICAL).unwrap_or(rest);
+        // An octet string of a bit string of how many bits are left over, and the bits.
+        matches!(rest, [0x04, _, 0x03, _, _, bits, ..] if bits & SIGNS != 0)
+    })
+}
+
+/// Whom a verifier of servers lets in.
+#[derive(Debug)]
+pub(super) enum Whom {
+    /// Who has a certificate for the name that was asked for.
+    Named,
+    /// Who has one of these ids, whatever it is called.
+    Allowed(Allowed),
+    /// Whoever has the key of the certificate that it shows.
+    Anybody,
+}
+
+/// Verifies servers: signatures and validity as always, and `whom`.
 #[derive(Debug)]
 pub(super) struct Servers {
-    pub(super) roots: Arc<RootCertStore>,
-    pub(super) allowed: Option<Allowed>,
+    pub(super) roots: Arc<ArcSwap<RootCertStore>>,
+    pub(super) whom: Whom,
     pub(super) provider: Arc<CryptoProvider>,
 }
 
@@ -124,15 +161,21 @@ impl ServerCertVerifier for Servers {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
+        name: &ServerName<'_>,
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(allowed) = &self.allowed else { return Ok(ServerCertVerified::assertion()) };
+        if matches!(self.whom, Whom::Anybody) {
+            return Ok(ServerCertVerified::assertion());
+        }
         let parsed = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
-        allowed.check(end_entity)?;
+        let (roots, algorithms) = (self.roots.load(), self.provider.signature_verification_algorithms.all);
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms)?;
+        match &self.whom {
+            Whom::Named => verify_server_name(&parsed, name)?,
+            Whom::Allowed(allowed) => allowed.check(end_entity)?,
+            Whom::Anybody => {}
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -163,7 +206,7 @@ impl ServerCertVerifier for Servers {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair, SanType};
+    use rcgen::{CertificateParams, KeyPair, KeyUsagePurpose, SanType};
 
     use super::*;
 
@@ -172,7 +215,12 @@ mod tests {
     }
 
     fn certificate(uris: &[&str]) -> CertificateDer<'static> {
+        certificate_for(uris, &[])
+    }
+
+    fn certificate_for(uris: &[&str], usages: &[KeyUsagePurpose]) -> CertificateDer<'static> {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.key_usages = usages.to_vec();
         params.subject_alt_names.extend(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())));
         params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
     }
@@ -229,5 +277,30 @@ mod tests {
         ] {
             assert!(allowed.check(&certificate(uris)).is_err(), "{uris:?}");
         }
+    }
+
+    #[test]
+    fn a_certificate_that_claims_an_id_has_a_good_one() {
+        for uris in [&[][..], &["https://example.org/a", "urn:a"], &["spiffe://example.org/a"]] {
+            assert!(check_claim(&certificate(uris)).is_ok(), "{uris:?}");
+        }
+        for uris in [
+            &["spiffe://example.org/a", "spiffe://example.org/b"][..],
+            &["https://example.org/a", "spiffe://example.org/a"],
+            &["spiffe://example.org"],
+            &["SPIFFE://example.org/a"],
+        ] {
+            assert!(check_claim(&certificate(uris)).is_err(), "{uris:?}");
+        }
+    }
+
+    #[test]
+    fn a_workload_signs_nobody_elses_certificate() {
+        use KeyUsagePurpose::{CrlSign, DataEncipherment, DigitalSignature, KeyCertSign};
+        let allowed = Allowed::new([id("spiffe://example.org/a")]);
+        let check = |usages: &[_]| allowed.check(&certificate_for(&["spiffe://example.org/a"], usages));
+        assert!(check(&[DigitalSignature, DataEncipherment]).is_ok());
+        assert!(check(&[DigitalSignature, KeyCertSign]).is_err());
+        assert!(check(&[CrlSign]).is_err());
     }
 }

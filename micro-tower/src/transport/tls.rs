@@ -1,17 +1,19 @@
 //! Whom a TLS connection trusts, and as whom it presents itself.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
+use arc_swap::ArcSwap;
 use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::ring, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::BoxError;
 
 use super::{
+    followed::Followed,
     foreign::blame_tls,
     pem::{InvalidTls, roots},
     shown::Shown,
-    spiffe::{Allowed, Servers, SpiffeId},
+    spiffe::{Allowed, Servers, SpiffeId, Whom},
 };
 
 /// TLS settings of a [`Connector`](super::Connector). The peer's certificate is verified, unless
@@ -20,8 +22,9 @@ use super::{
 pub struct Tls {
     config: Arc<ClientConfig>,
     shown: Option<Arc<Shown>>,
-    roots: Arc<RootCertStore>,
+    roots: Arc<ArcSwap<RootCertStore>>,
     server_name: Option<ServerName<'static>>,
+    files: Option<Arc<Followed>>,
 }
 
 impl Tls {
@@ -60,6 +63,27 @@ impl Tls {
         Self::with(roots(roots_pem)?, Some(Shown::new(chain_pem, key_pem)?))
     }
 
+    /// Trusts the authorities in the file `roots`, and shows the peer the certificate and the key in the two files of
+    /// `identity`, if there are any. All are PEM. What they hold later holds for the connections to come: they are looked
+    /// at once a second at most, when one is made. Files that cannot be used, or do not fit each other, change nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`mutual`](Self::mutual).
+    pub fn files(roots: impl AsRef<Path>, identity: Option<(&Path, &Path)>) -> Result<Self, InvalidTls> {
+        let identity = identity.into_iter().flat_map(|(chain, key)| [chain, key]);
+        let paths = std::iter::once(roots.as_ref()).chain(identity).map(Path::to_owned).collect();
+        let (files, texts) = Followed::new(paths)?;
+        let tls = match &texts[..] {
+            [roots, chain, key] => Self::mutual(roots, chain, key)?,
+            texts => Self::trusting(&texts.concat())?,
+        };
+        let mut tls = Self { files: Some(Arc::new(files)), ..tls }.verifying(Whom::Named);
+        // A session that is resumed is that of the authorities it began with.
+        Arc::make_mut(&mut tls.config).resumption = Resumption::disabled();
+        Ok(tls)
+    }
+
     /// Shows another certificate from the next connection on, wherever clones of this are in use: connections that are
     /// open go on.
     ///
@@ -87,7 +111,7 @@ impl Tls {
     /// Knows peers by their SPIFFE ids instead of host names: a peer's certificate must have exactly one of `ids`,
     /// and no other URI.
     pub fn spiffe(self, ids: impl IntoIterator<Item = SpiffeId>) -> Self {
-        self.verifying(Some(Allowed::new(ids)))
+        self.verifying(Whom::Allowed(Allowed::new(ids)))
     }
 
     /// Takes whatever certificate the peer shows, and trusts nobody: whoever stands between can read and change all that
@@ -97,12 +121,12 @@ impl Tls {
     ///
     /// [`InvalidTls`] where this build has no version of TLS.
     pub fn unverified() -> Result<Self, InvalidTls> {
-        Ok(Self::with(RootCertStore::empty(), None)?.verifying(None))
+        Ok(Self::with(RootCertStore::empty(), None)?.verifying(Whom::Anybody))
     }
 
-    fn verifying(mut self, allowed: Option<Allowed>) -> Self {
+    fn verifying(mut self, whom: Whom) -> Self {
         let provider = self.config.crypto_provider().clone();
-        let servers = Servers { roots: self.roots.clone(), allowed, provider };
+        let servers = Servers { roots: self.roots.clone(), whom, provider };
         Arc::make_mut(&mut self.config).dangerous().set_certificate_verifier(Arc::new(servers));
         self
     }
@@ -123,7 +147,28 @@ impl Tls {
                 config
             }
         };
-        Ok(Self { config: Arc::new(config), shown, roots, server_name: None })
+        let roots = Arc::new(ArcSwap::new(roots));
+        Ok(Self { config: Arc::new(config), shown, roots, server_name: None, files: None })
+    }
+
+    /// Goes on with what its files hold, if that is something else than before.
+    async fn look(&self) {
+        let Some(files) = &self.files else { return };
+        let Some(texts) = files.changed().await else { return };
+        let taken = match &texts[..] {
+            [authorities, identity @ ..] => roots(authorities).and_then(|authorities| {
+                if let [chain, key] = identity {
+                    self.renew(chain, key)?;
+                }
+                self.roots.store(Arc::new(authorities));
+                Ok(())
+            }),
+            [] => Ok(()),
+        };
+        match taken {
+            Ok(()) => tracing::info!(file = %files.name(), "servers are trusted by other files from now on"),
+            Err(error) => tracing::warn!(%error, file = %files.name(), "servers are trusted as before"),
+        }
     }
 
     /// The same settings, offering these protocols to the peer.
@@ -138,6 +183,7 @@ impl Tls {
         host: &str,
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, BoxError> {
+        self.look().await;
         let name = match &self.server_name {
             // Where ids are looked at, the name only tells the server which certificate to show.
             Some(name) => name.clone(),
