@@ -37,6 +37,7 @@ mod own;
 
 mod handler;
 mod grpc;
+mod grpc_web;
 
 mod announced;
 mod catalog;

@@ -18,6 +18,7 @@ use super::called;
 use super::event::{About, How, publish};
 use super::gateway::{Inner, Live};
 use super::grpc::{self, Kind};
+use super::grpc_web;
 use super::handler::Handler;
 use super::limited::limited;
 use super::policy::Policy;
@@ -156,11 +157,13 @@ impl Inner {
     async fn call_from_web(
         self: Arc<Self>,
         policy: Arc<Policy>,
-        mut request: Request<Body>,
+        request: Request<Body>,
         peer: Peer,
     ) -> Response<Body> {
-        // Text is longer than what it stands for.
-        request.headers_mut().remove(header::CONTENT_LENGTH);
+        let Some(request) = grpc_web::binary(request) else {
+            let detail = "gRPC-Web is spoken here with messages of protobuf: application/grpc-web+proto";
+            return Fault::new(policy.id(), StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).response();
+        };
         let native = service_fn(move |request: Request<Body>| {
             let (gateway, policy) = (self.clone(), policy.clone());
             // What is translated does not know its own length, and says that of what it was.

@@ -5,7 +5,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::Response;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use micro_discover::Service as Record;
 use micro_tower::transport::{Connection, Connector};
 use tonic::body::Body;
@@ -36,6 +39,10 @@ fn health(services: &Services) {
             Some("abort") => {
                 answer(grpc_body(vec![], &[("grpc-status", "10"), ("grpc-message", "no"), ("x-extra", "1")]))
             }
+            Some("stop") => answer(Body::new(StreamBody::new(
+                tokio_stream::once(Ok::<_, std::convert::Infallible>(Frame::data(SERVING)))
+                    .chain(futures_util::stream::pending()),
+            ))),
             Some("two") => {
                 answer(grpc_body(vec![SERVING, SERVING], &[("grpc-status", "0"), ("x-extra", "2")]))
             }
@@ -140,6 +147,34 @@ fn a_browser_calls_as_grpc_web() {
     let answer = call("application/grpc-web-text+proto", "abort", BASE64_STANDARD.encode(empty).as_bytes());
     let trailers = BASE64_STANDARD.decode(&answer.body).unwrap();
     assert!(String::from_utf8_lossy(&trailers).contains("grpc-status:10\r\n"), "{answer:?}");
+
+    // The status comes behind what was said before it, and time that is over is a status.
+    let two = [&SERVING[..], &SERVING[..], &[0x80]].concat();
+    let text = call("application/grpc-web-text", "two", BASE64_STANDARD.encode(empty).as_bytes());
+    assert!(text.body.starts_with(BASE64_STANDARD.encode(SERVING).as_bytes()), "{text:?}");
+    let late = face.ask(
+        "POST",
+        "/grpc.health.v1.Health/Check",
+        "content-type: application/grpc-web\r\nx-want: stop\r\ngrpc-timeout: 300m\r\n",
+        &empty,
+    );
+    assert!(late.body.starts_with(&[&SERVING[..], &[0x80]].concat()), "{late:?}");
+    assert!(late.text().contains("grpc-status:4\r\n"), "{late:?}");
+    assert!(call("application/grpc-web", "two", &empty).body.starts_with(&two));
+
+    // Types are written in more ways than one, and text may be padded at the end of each message.
+    let ask = |kind: &str, body: &[u8]| {
+        let headers = format!("content-type: {kind}\r\nx-want: two\r\n");
+        face.ask("POST", "/grpc.health.v1.Health/Check", &headers, body)
+    };
+    for kind in ["Application/gRPC-Web+Proto", "application/grpc-web; charset=utf-8"] {
+        assert!(ask(kind, &empty).body.starts_with(&two), "{kind}");
+    }
+    let padded = [BASE64_STANDARD.encode(&empty[..2]), BASE64_STANDARD.encode(&empty[2..])].concat();
+    let answer = ask("application/grpc-web-text", padded.as_bytes());
+    assert_eq!(answer.header("content-type"), Some("application/grpc-web-text+proto"), "{answer:?}");
+    assert!(answer.body.starts_with(BASE64_STANDARD.encode(SERVING).as_bytes()), "{answer:?}");
+    assert_eq!(ask("application/grpc-web+json", &empty).status, 415);
 
     let preflight = "origin: https://page.example\r\naccess-control-request-method: POST\r\n\
                      access-control-request-headers: content-type,x-grpc-web\r\n";
