@@ -71,6 +71,10 @@ pub(super) struct Global {
     /// The name that servers' certificates have, instead of the host [env: MICRO_TLS_NAME]
     #[arg(long = "tls-name", visible_alias = "tls_name", global = true, value_name = "NAME")]
     pub(super) tls_name: Option<String>,
+    /// The SPIFFE ids that servers may have, with commas between them, which are looked at instead of names: of a workload,
+    /// or of a whole trust domain [env: MICRO_SPIFFE]
+    #[arg(long, global = true, value_name = "IDS")]
+    pub(super) spiffe: Option<String>,
     /// Takes whatever certificate a server shows: whoever stands between can read and change everything
     #[arg(long, global = true)]
     pub(super) insecure: bool,
@@ -106,6 +110,7 @@ impl Global {
             ("cert", &self.cert),
             ("key", &self.key),
             ("tls_name", &self.tls_name),
+            ("spiffe", &self.spiffe),
             ("output", &output),
             ("color", &self.color),
         ];

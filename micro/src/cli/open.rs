@@ -49,8 +49,7 @@ pub(super) fn context(settings: &Settings, insecure: bool) -> Result<Context, Fa
             if let Some(url) = broker {
                 connector = connector.broker(url);
             }
-            let caller = context.caller().clone();
-            context.with_caller(caller.clients(move |client| client.connector(connector.clone())))
+            context.with_connector(connector)
         }
     };
     Ok(match settings.get("broker") {

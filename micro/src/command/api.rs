@@ -1,6 +1,5 @@
 //! `api`: serves the gateway.
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +12,6 @@ use futures_util::FutureExt as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use micro_tower::Server;
 use micro_tower::server::ServerTls;
-use micro_tower::transport::InvalidTls;
 use tokio::time::{interval, sleep};
 
 use super::context::Context;
@@ -23,8 +21,10 @@ use super::handler::{Command, Replies};
 use super::operator::Operator;
 use super::reload::{Flags, Reloaded};
 use super::reply::{Listening, Reply};
+use super::secured::server_tls;
 use crate::api::{AccessLog, Compressed, Cors, Gateway, Handler, LogFormat, Rules};
 use crate::otel::Spans;
+use crate::proxy::for_many;
 
 /// More threads than any machine has processors: each has a price before the first request.
 const MOST_WORKERS: u64 = 1024;
@@ -73,9 +73,20 @@ pub struct Api {
     /// The key of the certificate
     #[arg(long, alias = "tls_key_file", env = "MICRO_TLS_KEY_FILE", requires = "tls_cert_file")]
     pub tls_key_file: Option<PathBuf>,
-    /// Serves only clients with a certificate of an authority in this PEM file
+    /// Serves only clients with a certificate of an authority in this PEM file, which is read again when it changes
     #[arg(long, alias = "tls_client_ca_file", env = "MICRO_TLS_CLIENT_CA_FILE", requires = "tls_cert_file")]
     pub tls_client_ca_file: Option<PathBuf>,
+    /// Of those clients, serves only the ones that have one of these SPIFFE ids, with commas between them: of a workload, or
+    /// of a whole trust domain
+    #[arg(
+        long,
+        alias = "tls_client_spiffe",
+        env = "MICRO_TLS_CLIENT_SPIFFE",
+        value_delimiter = ',',
+        requires = "tls_client_ca_file",
+        value_name = "IDS"
+    )]
+    pub tls_client_spiffe: Vec<String>,
     /// How long to go on after the word to stop, with /readyz saying 503, before connections are told
     #[arg(long, env = "MICRO_API_SHUTDOWN_DELAY", default_value = "0s", value_parser = duration::parse)]
     pub shutdown_delay: Duration,
@@ -131,6 +142,7 @@ impl Api {
             .handler(self.handler)
             .rules(rules)
             .broker(context.broker().await?.clone())
+            .upstreams(|services| services.connector(for_many(context.connector().clone())))
             .tls(self.tls_cert_file.is_some())
             .trust_forwarded(self.trust_forwarded);
         if let Some(namespace) = &self.namespace {
@@ -203,18 +215,11 @@ impl Api {
 }
 
 impl Api {
-    /// The certificate to serve with, which the server keeps up to date with its files.
+    /// What is shown to clients, and whom it is for.
     fn tls(&self) -> Result<Option<ServerTls>, Failure> {
         let (Some(chain), Some(key)) = (&self.tls_cert_file, &self.tls_key_file) else { return Ok(None) };
-        let unusable = |error: InvalidTls| Failure::new(Kind::Usage, error.to_string()).source(error);
-        let tried = || format!("to read {} and {}", chain.display(), key.display());
-        let tls = ServerTls::files(chain, key).map_err(|error| unusable(error).tried(tried()))?;
-        let Some(authority) = &self.tls_client_ca_file else { return Ok(Some(tls)) };
-        let unread = |error: io::Error| {
-            Failure::new(Kind::Usage, format!("cannot read {}", authority.display())).source(error)
-        };
-        let roots = fs::read(authority).map_err(unread)?;
-        tls.clients_of(&roots).map(Some).map_err(unusable)
+        let authorities = self.tls_client_ca_file.as_deref();
+        server_tls((chain, key), authorities, &self.tls_client_spiffe).map(Some)
     }
 }
 

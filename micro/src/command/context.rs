@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, pending};
 use micro_broker::Broker;
 use micro_discover::{Error, Registry, open};
+use micro_tower::transport::Connector;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -21,6 +22,7 @@ use crate::call::{Caller, Documents, documents};
 pub struct Context {
     registry: Arc<dyn Registry>,
     caller: Caller,
+    connector: Connector,
     /// The registry's URL, fit to be shown.
     url: String,
     broker_url: Option<String>,
@@ -51,6 +53,7 @@ impl Context {
     pub fn over(registry: Arc<dyn Registry>, url: &str) -> Self {
         Self {
             caller: Caller::new(registry.clone()),
+            connector: Connector::new(),
             registry,
             url: redacted(url),
             // Subscribers and publishers of the HTTP broker find each other in the same registry.
@@ -83,6 +86,14 @@ impl Context {
         self
     }
 
+    /// Connects to endpoints by `connector`, for other timeouts or TLS: to call them, and as a gateway to them.
+    #[must_use]
+    pub fn with_connector(mut self, connector: Connector) -> Self {
+        self.connector = connector.clone();
+        self.caller = self.caller.clients(move |client| client.connector(connector.clone()));
+        self
+    }
+
     /// Lets arguments name files and standard input of this process: for faces whose caller owns it.
     #[must_use]
     pub fn local(mut self) -> Self {
@@ -102,6 +113,11 @@ impl Context {
     pub fn until(mut self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
         self.stop = stop.boxed().shared();
         self
+    }
+
+    /// What connects to endpoints.
+    pub fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     /// The registry.

@@ -19,6 +19,8 @@ mod record;
 
 mod reload;
 
+mod secured;
+
 mod api;
 mod operator;
 mod get;
@@ -69,6 +71,7 @@ pub use reply::{
 };
 pub use request::Request;
 pub use run::Run;
+pub(crate) use secured::spiffe_ids;
 pub use sidecar::Sidecar;
 pub use stats::{Stats, Top};
 pub use subscribe::Subscribe;

@@ -17,6 +17,7 @@ use super::handler::{Command, Replies};
 use super::operator::Operator;
 use super::reply::{Listening, Reply};
 use crate::api::{Cors, Handler};
+use crate::proxy::for_many;
 use crate::sidecar::{App, Check, Sidecar as Face};
 
 /// Serves the sidecar until it is told to stop: registry, calls and events over HTTP, for a program beside it.
@@ -83,6 +84,7 @@ impl Sidecar {
         let broker = context.broker().await?.clone();
         let mut face = Face::builder(context.registry().clone(), broker)
             .handler(self.handler)
+            .connector(for_many(context.connector().clone()))
             .origins(self.cors.iter().cloned());
         if let Some(namespace) = &self.namespace {
             face = face.namespace(namespace);

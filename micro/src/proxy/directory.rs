@@ -138,6 +138,11 @@ impl Directory {
         &self.inner.registry
     }
 
+    /// What connects to its endpoints.
+    pub fn connector(&self) -> &Connector {
+        &self.inner.reach.connector
+    }
+
     /// The service `name`, if it was looked up before and is still there: takes no lock and waits for nobody.
     pub fn find(&self, name: &str) -> Option<Arc<Upstream>> {
         let known = self.inner.known.load();

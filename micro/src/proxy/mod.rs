@@ -41,5 +41,6 @@ pub use origin::Origins;
 pub use path::check as check_path;
 pub use peer::{Peer, REQUEST_ID, request_id};
 pub use tunnel::Tunnels;
+pub(crate) use upstream::for_many;
 pub use upstream::{Facts, Upstream, Wire};
 pub(crate) use whole::whole;

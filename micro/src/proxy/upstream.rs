@@ -40,10 +40,15 @@ pub(super) struct Reach {
     pub(super) recorder: Recorder,
 }
 
+/// `connector` with as many connections to one endpoint as a face for many clients needs.
+pub(crate) fn for_many(connector: Connector) -> Connector {
+    connector.http1_connections(1024, 256)
+}
+
 impl Default for Reach {
     fn default() -> Self {
         Self {
-            connector: Connector::new().http1_connections(1024, 256),
+            connector: for_many(Connector::new()),
             retry: RetryLayer::new(),
             failfast: Duration::from_secs(2),
             recorder: Recorder::new("micro"),

@@ -42,7 +42,9 @@ impl Rpc {
     /// Calls the services of `directory`, each for `timeout` at most unless the client says less.
     pub fn new(directory: Directory, timeout: Duration) -> Self {
         let registry: Arc<dyn Registry> = directory.registry().clone();
-        Self { caller: Caller::new(registry), directory, timeout }
+        let connector = directory.connector().clone();
+        let caller = Caller::new(registry).clients(move |client| client.connector(connector.clone()));
+        Self { caller, directory, timeout }
     }
 
     /// The same, but each call may take `timeout` at most.

@@ -16,7 +16,7 @@ pub struct Key {
 }
 
 /// Every setting.
-pub const KEYS: [Key; 10] = [
+pub const KEYS: [Key; 11] = [
     Key { name: "registry", variable: "MICRO_REGISTRY", usual: Some("file:"), values: &[], secret: true },
     // Unless set, the HTTP broker with the registry as the meeting place.
     Key { name: "broker", variable: "MICRO_BROKER", usual: None, values: &[], secret: true },
@@ -27,6 +27,7 @@ pub const KEYS: [Key; 10] = [
     file("cert", "MICRO_CERT"),
     file("key", "MICRO_KEY"),
     file("tls_name", "MICRO_TLS_NAME"),
+    file("spiffe", "MICRO_SPIFFE"),
     Key { name: "output", variable: "MICRO_OUTPUT", usual: Some("table"), values: &OUTPUTS, secret: false },
     Key {
         name: "color",

@@ -10,6 +10,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use micro_broker::Broker;
 use micro_discover::Registry;
+use micro_tower::transport::Connector;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -20,7 +21,7 @@ use super::state::{ID, Inner};
 use super::{calls, events, guard, health, openapi, registry};
 use crate::api::{Cors, Gateway, Handler};
 use crate::call::Caller;
-use crate::proxy::Origins;
+use crate::proxy::{Origins, for_many};
 use crate::traffic::Recorder;
 
 /// The namespace of go-micro's sidecar: `/greeter/…` is `go.micro.srv.greeter` if there is one, or else `greeter`.
@@ -40,6 +41,7 @@ pub struct Builder {
     app: Option<App>,
     token: Option<String>,
     origins: Vec<String>,
+    connector: Connector,
 }
 
 impl Builder {
@@ -74,6 +76,12 @@ impl Builder {
         self
     }
 
+    /// Connects to endpoints by `connector`, for other timeouts or TLS.
+    pub fn connector(mut self, connector: Connector) -> Self {
+        self.connector = connector;
+        self
+    }
+
     /// Starts to watch, and to keep the app announced.
     ///
     /// # Panics
@@ -82,6 +90,8 @@ impl Builder {
     pub fn build(self) -> Sidecar {
         let gateway = Gateway::builder(self.registry.clone()).id(ID);
         let gateway = gateway.handler(self.handler).broker(self.broker.clone());
+        let connector = self.connector.clone();
+        let gateway = gateway.upstreams(|services| services.connector(connector));
         // What the program beside it asks for is the program's, unless it says otherwise.
         let gateway = gateway.recorder(Recorder::new(self.app.as_ref().map_or(ID, App::name)));
         let gateway = match self.namespace {
@@ -89,7 +99,9 @@ impl Builder {
             None => gateway.namespace_first(NAMESPACE),
         };
         let gateway = gateway.build();
-        let caller = Caller::new(self.registry.clone());
+        let connector = self.connector;
+        let caller =
+            Caller::new(self.registry.clone()).clients(move |client| client.connector(connector.clone()));
         let stop = CancellationToken::new();
         let keeping = self.app.clone().map(|app| tokio::spawn(app.keep(self.registry.clone(), stop.clone())));
         let inner = Inner {
@@ -144,6 +156,7 @@ impl Sidecar {
             app: None,
             token: None,
             origins: Vec::new(),
+            connector: for_many(Connector::new()),
         }
     }
 

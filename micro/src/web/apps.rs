@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Uri, header};
-use micro_discover::Registry;
 
-use crate::proxy::{Directory, Forwarding, Origins, Tunnels};
+use crate::command::Context;
+use crate::proxy::{Directory, Forwarding, Origins, Tunnels, for_many};
 use crate::traffic::Recorder;
 
 /// What errors come from.
@@ -38,9 +38,10 @@ pub(super) enum Origin {
 }
 
 impl Apps {
-    /// The web apps of `registry`, of whose requests `recorder` is told.
-    pub(super) fn new(registry: Arc<dyn Registry>, recorder: Recorder, origin: Option<Origin>) -> Self {
-        let directory = Directory::builder(registry).recorder(recorder).build();
+    /// The web apps of the registry of `context`, of whose requests `recorder` is told.
+    pub(super) fn new(context: &Context, recorder: Recorder, origin: Option<Origin>) -> Self {
+        let directory = Directory::builder(context.registry().clone());
+        let directory = directory.connector(for_many(context.connector().clone())).recorder(recorder).build();
         let forwarding = Forwarding {
             id: ID,
             timeout: ANSWER_WITHIN,

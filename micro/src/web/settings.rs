@@ -106,10 +106,10 @@ impl Builder {
     /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
     pub fn build(self) -> Web {
         let registry = self.context.registry().clone();
-        let catalog = Catalog::new(registry.clone());
+        let catalog = Catalog::new(registry);
         let recorder = Recorder::new("browser");
         let feeds = Feeds::new(catalog.clone(), self.traffic.clone(), recorder.follow(), self.operator_token);
-        let apps = Apps::new(registry, recorder, self.apps);
+        let apps = Apps::new(&self.context, recorder, self.apps);
         Web::new(View {
             feeds,
             rpc: Rpc::new(apps.directory.clone(), CALL_WITHIN),

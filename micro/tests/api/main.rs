@@ -25,6 +25,7 @@ mod heavy;
 mod hostile;
 mod http;
 mod http2;
+mod mutual;
 mod odd;
 mod otel;
 mod own;

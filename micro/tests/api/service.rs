@@ -56,7 +56,7 @@ impl Services {
         self.start(Server::new().health(false), record, handle)
     }
 
-    fn start<F, R>(&self, server: Server, record: Record, handle: F) -> SocketAddr
+    pub(crate) fn start<F, R>(&self, server: Server, record: Record, handle: F) -> SocketAddr
     where
         F: Fn(Request<Body>) -> R + Clone + Send + 'static,
         R: Future<Output = Response<Body>> + Send + 'static,
