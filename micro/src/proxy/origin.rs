@@ -13,6 +13,8 @@ impl Origins {
     }
 
     /// Whether the page that sent `headers` may open a WebSocket, or use what is for this machine alone. A program that is no browser says no origin.
+    ///
+    /// Whoever came over TLS, as `x-forwarded-proto` has it, has a page that did as well: one that came without may be anybody's.
     pub(crate) fn may_connect(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         let Some(origin) = origins.next() else { return true };
@@ -20,12 +22,16 @@ impl Origins {
         if self.0.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
             return true;
         }
+        let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+        if secure && origin.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("http://")) {
+            return false;
+        }
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         host.is_some_and(|host| same_host(origin, host))
     }
 }
 
-/// Whether `origin` is a page of `host`. The scheme may differ: TLS may end before us.
+/// Whether `origin` is a page of `host`. The scheme may be https where that of the request is not: TLS may end before us.
 fn same_host(origin: &str, host: &str) -> bool {
     let Ok(uri) = origin.parse::<Uri>() else { return false };
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };

@@ -92,6 +92,9 @@ impl Builder {
         let gateway = gateway.handler(self.handler).broker(self.broker.clone());
         let connector = self.connector.clone();
         let gateway = gateway.upstreams(|services| services.connector(connector));
+        let cors = Cors::new(self.origins.iter().map(String::as_str), false).unwrap_or_default();
+        // They may open WebSockets to services, too.
+        let gateway = gateway.cors(cors.clone());
         // What the program beside it asks for is the program's, unless it says otherwise.
         let gateway = gateway.recorder(Recorder::new(self.app.as_ref().map_or(ID, App::name)));
         let gateway = match self.namespace {
@@ -112,7 +115,7 @@ impl Builder {
             held: Held::default(),
             app: self.app,
             origins: Origins::new(self.origins.clone()),
-            cors: Cors::new(self.origins.iter().map(String::as_str), false).unwrap_or_default(),
+            cors,
             friends: self.origins,
             token: self.token,
             silent: Mutex::default(),

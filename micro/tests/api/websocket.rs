@@ -75,28 +75,74 @@ fn one_that_is_open_outlives_the_word_to_stop_until_it_is_closed() {
     assert_eq!(face.end().0, Some(0));
 }
 
+/// What became of opening a WebSocket at `face` for the page `origin`.
+fn open(services: &Services, face: &Face, origin: &str) -> u16 {
+    let mut request = format!("ws://{}/chat/room", face.address).into_client_request().unwrap();
+    request.headers_mut().insert("origin", origin.parse().unwrap());
+    match services.runtime.block_on(connect_async(request)) {
+        Ok((_, response)) => response.status().as_u16(),
+        Err(Error::Http(response)) => response.status().as_u16(),
+        Err(error) => panic!("{origin}: {error}"),
+    }
+}
+
 #[test]
-fn a_page_of_another_host_opens_none() {
+fn a_page_opens_one_at_its_own_host_or_where_it_is_named() {
     let place = Place::new();
     let services = Services::new(&place);
     parrot(&services, "chat");
-    let face = Face::start(&place, &["--cors", "https://friend.example"]);
-    let own = format!("http://{}", face.address);
-    for (origin, may) in [
-        (own.as_str(), true),
-        ("https://friend.example", true),
-        ("https://evil.example", false),
-        ("null", false),
-    ] {
-        let mut request = format!("ws://{}/chat/room", face.address).into_client_request().unwrap();
-        request.headers_mut().insert("origin", origin.parse().unwrap());
-        let result = services.runtime.block_on(connect_async(request));
-        match result {
-            Ok(_) => assert!(may, "{origin}"),
-            Err(Error::Http(response)) => {
-                assert_eq!((may, response.status().as_u16()), (false, 403), "{origin}");
+    for kind in ["api", "sidecar"] {
+        let closed = Face::of(&place, kind, &[]);
+        let friendly = Face::of(&place, kind, &["--cors", "https://friend.example"]);
+        for face in [&closed, &friendly] {
+            let (host, port) = (face.address.to_string(), face.address.port());
+            for (origin, may) in [
+                (format!("http://{host}"), true),
+                (format!("https://{host}"), true),
+                ("null".to_owned(), false),
+                (String::new(), false),
+                ("http://127.0.0.1".to_owned(), false),
+                (format!("http://127.0.0.1:{}", port ^ 1), false),
+                (format!("http://localhost:{port}"), false),
+                (format!("http://127.1:{port}"), false),
+                (format!("http://[::1]:{port}"), false),
+                (format!("http://{host}.evil.example"), false),
+                (format!("http://evil.{host}"), false),
+                (format!("http://{host}@evil.example"), false),
+                (format!("http://evil@{host}"), false),
+                (format!("http://{host}."), false),
+                (format!("http://{host}/"), false),
+                (format!("http://{host}, http://evil.example"), false),
+                (format!("ftp://{host}"), false),
+                ("http://friend.example".to_owned(), false),
+                ("https://friend.example:8443".to_owned(), false),
+                ("https://sub.friend.example".to_owned(), false),
+                ("https://friend.example.evil.example".to_owned(), false),
+                ("https://friend.example.".to_owned(), false),
+                ("https://evil@friend.example".to_owned(), false),
+                ("https://friend.example".to_owned(), std::ptr::eq(face, &friendly)),
+            ] {
+                let expected = if may { 101 } else { 403 };
+                assert_eq!(open(&services, face, &origin), expected, "{kind}: {origin:?}");
             }
-            Err(error) => panic!("{origin}: {error}"),
         }
     }
+}
+
+#[test]
+fn a_page_that_came_without_tls_opens_none_over_it() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    parrot(&services, "chat");
+    // Somebody in front says over what a page's request came.
+    let face = Face::start(&place, &["--trust-forwarded"]);
+    let open = |origin: &str, proto: &str| {
+        let mut request = format!("ws://{}/chat/room", face.address).into_client_request().unwrap();
+        request.headers_mut().insert("host", "shop.example".parse().unwrap());
+        request.headers_mut().insert("origin", origin.parse().unwrap());
+        request.headers_mut().insert("x-forwarded-proto", proto.parse().unwrap());
+        services.runtime.block_on(connect_async(request)).is_ok()
+    };
+    assert!(open("https://shop.example", "https") && open("http://shop.example", "http"));
+    assert!(!open("http://shop.example", "https"), "anybody between may have written that page");
 }
