@@ -30,6 +30,7 @@ mod odd;
 mod otel;
 mod own;
 mod peers;
+mod reach;
 mod rolling;
 mod rotation;
 mod route;
