@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use micro_discover::{Endpoint, Fixed, Service};
+use micro_tower::transport::Connector;
 use micro_tower::wire;
 use micro_tower::{Client, Fault};
 use serde_json::{Value, json};
@@ -30,13 +31,15 @@ pub(crate) fn is_go_micro(endpoint: &Endpoint) -> bool {
 
 /// Asks one endpoint by itself, for `limit` at most: for its health, its figures.
 pub(crate) async fn ask_one(
+    connector: Connector,
     service: &str,
     endpoint: &Endpoint,
     method: &str,
     limit: Duration,
 ) -> Result<Value, Status> {
     let fixed = Fixed::new([endpoint.clone()]).map_err(|error| Status::internal(error.to_string()))?;
-    let client = Client::builder(service, Arc::new(fixed)).timeout(limit).failfast(limit).build();
+    let client =
+        Client::builder(service, Arc::new(fixed)).connector(connector).timeout(limit).failfast(limit).build();
     known(&client).await;
     wire::Client::new(client).call_json(method, json!({})).await.map_err(Status::from)
 }

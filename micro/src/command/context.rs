@@ -86,7 +86,8 @@ impl Context {
         self
     }
 
-    /// Connects to endpoints by `connector`, for other timeouts or TLS: to call them, and as a gateway to them.
+    /// Connects to endpoints by `connector`, for other timeouts or TLS: to call them, to ask them by themselves, and as a
+    /// gateway to them.
     #[must_use]
     pub fn with_connector(mut self, connector: Connector) -> Self {
         self.connector = connector.clone();
@@ -128,6 +129,11 @@ impl Context {
     /// What calls services.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// What connects to endpoints.
+    pub fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     /// The registry's URL without its password and query.

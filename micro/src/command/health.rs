@@ -6,7 +6,7 @@ use clap::Args;
 use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use micro_discover::Endpoint;
-use micro_tower::transport::{Connection, Connector};
+use micro_tower::transport::{Connection, Connector, HttpVersion};
 use tokio::time::{Instant, timeout};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
@@ -47,8 +47,8 @@ impl Health {
         Self { name: name.into(), service: String::new(), timeout: Duration::from_secs(2) }
     }
 
-    async fn check(&self, version: String, endpoint: Endpoint) -> Checked {
-        let connector = Connector::http2().connect_timeout(self.timeout).service(self.name.as_str());
+    async fn check(&self, context: &Context, version: String, endpoint: Endpoint) -> Checked {
+        let connector = context.connector().clone().connect_timeout(self.timeout).service(self.name.as_str());
         let mut checked = Checked {
             service: self.name.clone(),
             version,
@@ -60,9 +60,10 @@ impl Health {
             id: endpoint.id.clone(),
         };
         if is_go_micro(&endpoint) {
-            self.ask_debug(&endpoint, &mut checked).await;
+            self.ask_debug(connector, &endpoint, &mut checked).await;
             return checked;
         }
+        let connector = connector.http_version(HttpVersion::Http2);
         if timeout(self.timeout, self.ask(connector.connect(&endpoint), &mut checked)).await.is_err() {
             let part = if checked.connect_ms.is_some() { "answer" } else { "connection" };
             checked.error = Some(format!("no {part} within {:?}", self.timeout));
@@ -71,9 +72,9 @@ impl Health {
     }
 
     /// As go-micro's servers are asked.
-    async fn ask_debug(&self, endpoint: &Endpoint, checked: &mut Checked) {
+    async fn ask_debug(&self, connector: Connector, endpoint: &Endpoint, checked: &mut Checked) {
         let began = Instant::now();
-        let answer = ask_one(&self.name, endpoint, "Debug.Health", self.timeout).await;
+        let answer = ask_one(connector, &self.name, endpoint, "Debug.Health", self.timeout).await;
         checked.latency_ms = Some(millis(began));
         match answer {
             Ok(answer) if answer["status"] == "ok" => checked.state = State::Serving,
@@ -142,7 +143,7 @@ impl Command for Health {
                 let version = service.version;
                 service.endpoints.into_iter().map(move |endpoint| (version.clone(), endpoint))
             });
-            let checks = stream::iter(each).map(|(version, endpoint)| self.check(version, endpoint));
+            let checks = stream::iter(each).map(|(version, endpoint)| self.check(context, version, endpoint));
             let checked: Vec<_> = checks.buffered(AT_A_TIME).collect().await;
             let (all, well) = (checked.len(), checked.iter().filter(|c| c.state == State::Serving).count());
             replies.send(Reply::Health(checked)).await?;

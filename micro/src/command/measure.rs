@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use micro_discover::Endpoint;
-use micro_tower::transport::{Connection, Connector};
+use micro_tower::transport::{Connection, Connector, HttpVersion};
 use prost::Message;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -45,7 +45,14 @@ struct Nothing {}
 const STATS: &str = "/Debug/Stats";
 
 /// Asks the endpoint for its figures, and where it keeps none whether it serves; for `limit` at most.
-pub(super) async fn measure(service: &str, version: &str, endpoint: &Endpoint, limit: Duration) -> Measured {
+pub(super) async fn measure(
+    connector: &Connector,
+    service: &str,
+    version: &str,
+    endpoint: &Endpoint,
+    limit: Duration,
+) -> Measured {
+    let connector = connector.clone().connect_timeout(limit).service(service);
     let mut measured = Measured {
         service: service.to_owned(),
         version: version.to_owned(),
@@ -55,10 +62,10 @@ pub(super) async fn measure(service: &str, version: &str, endpoint: &Endpoint, l
         ..Measured::default()
     };
     if is_go_micro(endpoint) {
-        by_json(service, endpoint, &mut measured, limit).await;
+        by_json(connector, endpoint, &mut measured, limit).await;
         return measured;
     }
-    let connector = Connector::http2().connect_timeout(limit).service(service);
+    let connector = connector.http_version(HttpVersion::Http2);
     let asked = ask(connector.connect(endpoint), &mut measured);
     if timeout(limit, asked).await.is_err() {
         measured.error = Some(format!("no answer within {limit:?}"));
@@ -67,9 +74,9 @@ pub(super) async fn measure(service: &str, version: &str, endpoint: &Endpoint, l
 }
 
 /// As go-micro's servers are asked.
-async fn by_json(service: &str, endpoint: &Endpoint, measured: &mut Measured, limit: Duration) {
+async fn by_json(connector: Connector, endpoint: &Endpoint, measured: &mut Measured, limit: Duration) {
     let began = Instant::now();
-    let answer = ask_one(service, endpoint, "Debug.Stats", limit).await;
+    let answer = ask_one(connector, &measured.service, endpoint, "Debug.Stats", limit).await;
     measured.latency_ms = Some((began.elapsed().as_secs_f64() * 1e6).round() / 1e3);
     match answer {
         Ok(stats) => {

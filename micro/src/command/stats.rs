@@ -50,7 +50,7 @@ impl Command for Stats {
     fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async {
             let found = find(context, &self.name, "stats").await?;
-            let measured = round(found, self.timeout).await;
+            let measured = round(context, found, self.timeout).await;
             let (all, well) = (measured.len(), measured.iter().filter(|m| m.state == State::Serving).count());
             replies.send(Reply::Stats(measured)).await?;
             if well == all {
@@ -92,7 +92,7 @@ impl Top {
                 Some(name) => find(context, name, "top").await?,
                 None => everything(context).await?,
             };
-            let mut measured = round(found, self.interval.max(Duration::from_secs(1))).await;
+            let mut measured = round(context, found, self.interval.max(Duration::from_secs(1))).await;
             rates(&mut measured, &mut before);
             replies.send(Reply::Stats(measured)).await?;
             left -= 1;
@@ -111,13 +111,14 @@ async fn everything(context: &Context) -> Result<Vec<Service>, Failure> {
     Ok(all.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-async fn round(found: Vec<Service>, limit: Duration) -> Vec<Measured> {
+async fn round(context: &Context, found: Vec<Service>, limit: Duration) -> Vec<Measured> {
     let each = found.into_iter().flat_map(|service| {
         let (name, version) = (service.name, service.version);
         service.endpoints.into_iter().map(move |endpoint| (name.clone(), version.clone(), endpoint))
     });
-    let each = stream::iter(each)
-        .map(|(name, version, endpoint)| async move { measure(&name, &version, &endpoint, limit).await });
+    let each = stream::iter(each).map(|(name, version, endpoint)| async move {
+        measure(context.connector(), &name, &version, &endpoint, limit).await
+    });
     each.buffered(AT_A_TIME).collect().await
 }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use micro_tower::Server;
+use micro_tower::server::ServerTls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 
 use crate::echo::Echo;
@@ -113,5 +115,34 @@ fn a_certificate_that_is_renewed_is_shown_without_a_failed_call() {
         assert!(began.elapsed() < Duration::from_secs(60), "the new certificate is not shown");
         // Who trusts both sees no failure at any time.
         assert!(is_well(&call(place, &address, &["--insecure"])));
+    }
+}
+
+#[test]
+fn what_asks_endpoints_by_themselves_trusts_whom_the_flags_name() {
+    let place = Place::new();
+    let ours = Authority::new();
+    let ca = ours.write_own(&place, "ca");
+    let [cert, key] = ours.write(&place, "server");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let tls = ServerTls::files(cert, key).unwrap();
+    let bound = runtime.block_on(Server::new().address(([127, 0, 0, 1], 0).into()).tls(tls).bind()).unwrap();
+    let address = format!("https://{}", bound.local_address());
+    let nothing = tower::service_fn(|_: http::Request<tonic::body::Body>| async {
+        let answer =
+            http::Response::builder().header("grpc-status", "12").header("content-type", "application/grpc");
+        Ok::<_, std::convert::Infallible>(answer.body(tonic::body::Body::empty()).unwrap())
+    });
+    runtime.spawn(bound.serve_until(nothing, std::future::pending()));
+    place.ok(&["register", "secure", "--address", &address, "--id", "a", "--ttl", "0"]);
+    for asked in [&["health", "secure"][..], &["stats", "secure"], &["top", "secure", "--count", "1"]] {
+        let state = |trusted: &[&str]| {
+            let run = place.run(&[asked, trusted, &["-o", "json"]].concat());
+            let rows: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+            rows[0]["state"].clone()
+        };
+        assert_eq!(state(&["--ca", &ca]), "serving", "{asked:?}");
+        assert_eq!(state(&["--insecure"]), "serving", "{asked:?}");
+        assert_eq!(state(&[]), "unreachable", "{asked:?}");
     }
 }
