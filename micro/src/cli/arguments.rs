@@ -11,7 +11,7 @@ use super::manual::Manual;
 use super::version::Version;
 use super::web::WebFace;
 use super::{config, contexts};
-use crate::command::{Api, Command, Failure, New, Request, Run, Sidecar};
+use crate::command::{Api, Command, Doctor, Failure, New, Request, Run, Sidecar};
 use crate::settings::{Given, Layer};
 use crate::show::Format;
 
@@ -203,6 +203,18 @@ What is typed at a terminal is kept for the next time, but for lines that begin 
 ~/.local/state/micro/history; MICRO_HISTORY names another file, or off: micro help environment."
     )]
     Cli,
+    /// Look at everything that the settings name, and say what to try where something is wrong
+    #[command(after_help = "\
+Examples:
+  micro doctor
+  micro doctor greeter --timeout 2s                  of endpoints only those of greeter
+  micro doctor --registry etcd://10.0.0.1:2379
+  micro doctor --output json --fields check,about,outcome,try
+
+It looks at settings and their files, the registry and its server's clock, the broker, names of hosts,
+certificates, and whether each endpoint is there, serves and says what it can be asked. Nothing is changed.
+Exit code 0 says that nothing failed, 1 that something did; warnings are no failures.")]
+    Doctor(Doctor),
     /// Show the settings in force, and where they come from
     #[command(after_help = "\
 Examples:

@@ -46,7 +46,7 @@ pub(super) type Line = Arc<[String]>;
 pub(super) type Names = Arc<dyn Fn(&[String], About) -> Vec<String> + Send + Sync>;
 
 /// Each command, its argument, and what names go there, word by word.
-const PLACES: [(&str, &str, &[About]); 13] = [
+const PLACES: [(&str, &str, &[About]); 15] = [
     ("get", "words", &[About::Services]),
     ("describe", "target", &[About::Services]),
     ("describe", "symbol", &[About::Methods]),
@@ -59,12 +59,16 @@ const PLACES: [(&str, &str, &[About]); 13] = [
     ("health", "name", &[About::Services]),
     ("stats", "name", &[About::Services]),
     ("top", "name", &[About::Services]),
+    ("doctor", "names", &[About::Services]),
+    ("deregister", "record", &[About::Services]),
     ("deregister", "id", &[About::Endpoints]),
 ];
 
 /// `command`, of which arguments that are names are completed by `names`.
 pub(super) fn with_names(command: Command, line: &Line, names: &Names) -> Command {
-    PLACES.iter().fold(command, |command, &(of, argument, about)| {
+    // The shell has fewer commands.
+    let places = PLACES.iter().filter(|(of, ..)| command.find_subcommand(of).is_some()).collect::<Vec<_>>();
+    places.into_iter().fold(command, |command, &(of, argument, about)| {
         let completer = Completer { line: line.clone(), names: names.clone(), about };
         let completer = ArgValueCompleter::new(completer);
         command.mut_subcommand(of, |sub| sub.mut_arg(argument, |argument| argument.add(completer)))

@@ -11,6 +11,7 @@ use super::arguments::{Arguments, Global, Order};
 use super::complete::asked;
 use super::config::{Asked, Config};
 use super::contexts::Choose;
+use super::doctor::ready;
 use super::execute::{Style, execute};
 use super::live::live;
 use super::open::{context, runtime};
@@ -60,6 +61,11 @@ fn serve(mut arguments: Arguments) -> Result<u8, Failure> {
     };
     if let Some(command) = alone {
         return now(command, &Context::open("memory:")?.local(), style(global, None)?);
+    }
+    if let Order::Doctor(doctor) = order {
+        let (context, settings) = ready(doctor, global)?;
+        settings.as_ref().inspect(|settings| log(settings));
+        return now(&*doctor, &context, style(global, settings.as_ref())?);
     }
     let given = global.given()?;
     if let Order::Context(asked) = order {

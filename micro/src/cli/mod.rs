@@ -30,6 +30,8 @@ mod arguments;
 mod open;
 mod progress;
 
+mod doctor;
+
 mod complete;
 mod tab;
 

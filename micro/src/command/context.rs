@@ -131,11 +131,6 @@ impl Context {
         &self.caller
     }
 
-    /// What connects to endpoints.
-    pub fn connector(&self) -> &Connector {
-        &self.connector
-    }
-
     /// The registry's URL without its password and query.
     pub fn url(&self) -> &str {
         &self.url

@@ -47,7 +47,7 @@ impl Health {
         Self { name: name.into(), service: String::new(), timeout: Duration::from_secs(2) }
     }
 
-    async fn check(&self, context: &Context, version: String, endpoint: Endpoint) -> Checked {
+    pub(super) async fn check(&self, context: &Context, version: String, endpoint: Endpoint) -> Checked {
         let connector = context.connector().clone().connect_timeout(self.timeout).service(self.name.as_str());
         let mut checked = Checked {
             service: self.name.clone(),

@@ -31,6 +31,7 @@ mod measure;
 mod call;
 mod deregister;
 mod describe;
+mod doctor;
 mod health;
 mod list;
 mod new;
@@ -52,6 +53,7 @@ pub use call::{Call, Source};
 pub use context::Context;
 pub use deregister::Deregister;
 pub use describe::Describe;
+pub use doctor::{Doctor, Places};
 pub use failure::{Failure, Kind};
 pub use get::Get;
 pub use handler::{Command, Replies};
@@ -66,8 +68,8 @@ pub(crate) use redact::redacted;
 pub use register::Register;
 pub(crate) use reload::check;
 pub use reply::{
-    Answered, Built, Changed, Checked, Created, Described, Done, Event, Heard, Listed, Listening, Log,
-    Measured, Metadata, NamedContext, NodeAnswer, Published, Reply, Setting, State, Text,
+    Answered, Built, Changed, Checked, Created, Described, Done, Event, Finding, Heard, Listed, Listening,
+    Log, Measured, Metadata, NamedContext, NodeAnswer, Outcome, Published, Reply, Setting, State, Text,
 };
 pub use request::Request;
 pub use run::Run;

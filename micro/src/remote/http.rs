@@ -25,18 +25,18 @@ pub(super) struct Late(pub(super) Duration);
 
 /// An HTTP server.
 #[derive(Clone, Debug)]
-pub(super) struct Http {
+pub(crate) struct Http {
     connection: Connection<Body>,
 }
 
 impl Http {
-    pub(super) fn new(address: &Address) -> Self {
+    pub(crate) fn new(address: &Address) -> Self {
         let connector = Connector::http1().service("the sidecar");
         Self { connection: connector.connect(&Endpoint::new("it", address.clone())) }
     }
 
     /// Sends one request, and gives the answer as soon as it begins, within `limit`.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         &self,
         request: Request<Body>,
         limit: Duration,
@@ -65,7 +65,7 @@ impl Http {
 }
 
 /// One request.
-pub(super) fn request(
+pub(crate) fn request(
     method: Method,
     path: &str,
     headers: HeaderMap,

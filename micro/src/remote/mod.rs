@@ -10,5 +10,6 @@ mod broker;
 mod registry;
 mod sidecar;
 
+pub(crate) use http::{Http, request};
 pub(crate) use sidecar::FAILURE;
 pub use sidecar::Sidecar;

@@ -19,6 +19,7 @@ pub(super) fn names(reply: &Reply) -> Vec<String> {
         Reply::Stats(measured) => measured.iter().map(|m| m.id.clone()).collect(),
         Reply::Listening(listening) => vec![listening.url.clone()],
         Reply::Built(built) => vec![built.version.to_owned()],
+        Reply::Findings(found) => found.iter().map(|one| one.about.clone()).collect(),
         Reply::Created(created) => created.files.clone(),
         Reply::Answer(_) | Reply::Metadata(_) | Reply::Text(_) | Reply::Log(_) => Vec::new(),
     }

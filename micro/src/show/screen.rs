@@ -10,8 +10,8 @@ use super::fields;
 use super::original;
 use super::writer::tabs;
 use crate::command::{
-    Built, Changed, Checked, Created, Described, Done, Event, Heard, Listed, Log, Measured, Metadata,
-    NamedContext, NodeAnswer, Reply, Setting, State,
+    Built, Changed, Checked, Created, Described, Done, Event, Finding, Heard, Listed, Log, Measured,
+    Metadata, NamedContext, NodeAnswer, Outcome, Reply, Setting, State,
 };
 
 /// Shows replies.
@@ -52,9 +52,32 @@ impl Screen {
             Reply::Stats(measured) => self.table(&COLUMNS, measured.iter().map(|m| self.measured(m))),
             Reply::Created(created) => show_created(created),
             Reply::Log(log) => self.log(log),
+            Reply::Findings(found) => self.findings(found),
             Reply::Built(built) => self.built(built),
             Reply::Listening(listening) => format!("{} listens on {}\n", listening.face, listening.url),
         }
+    }
+
+    /// A row each, and below them what to try where something is wrong.
+    fn findings(self, found: &[Finding]) -> String {
+        let row = |one: &Finding| {
+            let (word, colour) = outcome(one.outcome);
+            let took = text(millis(one.took_ms));
+            vec![text(one.check), text(&one.about), Cell::new(word).fg(colour), took, text(&one.said)]
+        };
+        let mut shown = self.table(&["CHECK", "ABOUT", "RESULT", "TIME", "FOUND"], found.iter().map(row));
+        let hints = found.iter().filter_map(|one| Some((one, one.hint.as_deref()?)));
+        let hints = hints.map(|(one, hint)| {
+            let (_, colour) = outcome(one.outcome);
+            let code = if colour == Color::Red { "31" } else { "33" };
+            let about = format!("{} {}", one.check, printable(&one.about));
+            format!("{} try: {}\n", paint(self.colour, code, &about), printable(hint))
+        });
+        let hints: String = hints.collect();
+        if !hints.is_empty() {
+            shown += &format!("\n{hints}");
+        }
+        shown
     }
 
     fn built(self, built: &Built) -> String {
@@ -296,6 +319,15 @@ fn state(state: State) -> (&'static str, Color) {
         State::Unreachable => ("unreachable", Color::Red),
         State::Timeout => ("timeout", Color::Red),
         State::Failed => ("failed", Color::Red),
+    }
+}
+
+fn outcome(outcome: Outcome) -> (&'static str, Color) {
+    match outcome {
+        Outcome::Ok => ("ok", Color::Green),
+        Outcome::Warning => ("warning", Color::Yellow),
+        Outcome::Failed => ("failed", Color::Red),
+        Outcome::Skipped => ("skipped", Color::Grey),
     }
 }
 

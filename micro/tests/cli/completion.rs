@@ -32,7 +32,9 @@ fn candidates(place: &Place, words: &[&str]) -> Vec<String> {
 fn services_methods_and_endpoints_are_those_of_the_registry() {
     let place = place();
     assert_eq!(candidates(&place, &["get", ""])[..2], ["greeter", "orders"]);
-    assert_eq!(candidates(&place, &["call", "gre"]), ["greeter"]);
+    for command in ["call", "deregister", "doctor", "health"] {
+        assert_eq!(candidates(&place, &[command, "gre"]), ["greeter"], "{command}");
+    }
     assert_eq!(candidates(&place, &["call", "greeter", "Gre"]), ["Greeter.Hello"]);
     assert_eq!(candidates(&place, &["call", "greeter", "Hello", "--endpoint", ""]), ["greeter-a"]);
     assert_eq!(candidates(&place, &["deregister", "orders", "--id", "o"]), ["orders-127.0.0.1-2"]);

@@ -8,7 +8,7 @@ use crate::echo::Echo;
 fn every_command_writes_json_when_asked_to() {
     let echo = Echo::new();
     let dir = echo.place.path("fresh").display().to_string();
-    let commands: [(&[&str], &str); 23] = [
+    let commands: [(&[&str], &str); 24] = [
         (&["list"], "/0/name"),
         (&["list", "services"], "/0/name"),
         (&["get", "echo"], "/0/endpoints/0/id"),
@@ -21,6 +21,7 @@ fn every_command_writes_json_when_asked_to() {
         (&["stream", "echo", "Many", "number:=1", "text=a"], "/text"),
         (&["health", "echo"], "/0/state"),
         (&["stats", "echo"], "/0/requests"),
+        (&["doctor"], "/0/check"),
         (&["top", "--count", "1"], "/0/requests"),
         (&["new", &dir], "/files/0"),
         (&["publish", "a.b", "x"], "/topic"),

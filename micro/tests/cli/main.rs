@@ -13,6 +13,7 @@ mod venv;
 mod backends;
 mod call;
 mod completion;
+mod doctor;
 mod echo;
 mod errors;
 mod events;

@@ -46,6 +46,7 @@ fn every_command_explains_itself_with_examples() {
         "register",
         "deregister",
         "health",
+        "doctor",
         "config",
         "context",
         "completion",

@@ -1,6 +1,7 @@
 //! What commands answer: plain data, which each face shows in its way.
 
 mod answer;
+mod finding;
 mod measured;
 mod own;
 mod record;
@@ -9,6 +10,7 @@ use micro_discover::Service;
 use serde::Serialize;
 
 pub use self::answer::{Answered, Described, Heard, Metadata, NodeAnswer, Published};
+pub use self::finding::{Finding, Outcome};
 pub use self::measured::Measured;
 pub use self::own::{Built, Created, Listening, Log, NamedContext, Setting, Text};
 pub use self::record::{Changed, Checked, Done, Event, Listed, State};
@@ -54,6 +56,8 @@ pub enum Reply {
     Log(Log),
     /// What this program was built of.
     Built(Built),
+    /// What was found out about this machine.
+    Findings(Vec<Finding>),
     /// A face listens.
     Listening(Listening),
 }
