@@ -5,7 +5,8 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /registry` | every service, as go-micro writes records; `?service=x` its versions, or 404 |
-//! | `GET /registry?service=x&watch` | the same as events, now and whenever it changes |
+//! | `GET /registry?service=x&watch` | the same as events, now and whenever it changes; without a service, all of them |
+//! | `GET /registry?service=x`, as a WebSocket | what changes, as go-micro's watchers say it: `{"Action":"create","Service":{…}}`, for all that is there at first |
 //! | `POST /registry` | announces a record, and renews it until it is withdrawn or the sidecar ends; with `?ttl=10s` once, for so long |
 //! | `DELETE /registry` | withdraws a record |
 //! | `POST /rpc` | calls a method, see [`rpc`](crate::rpc) |
@@ -36,7 +37,9 @@ mod events;
 mod health;
 mod openapi;
 mod registry;
+mod results;
 mod socket;
+mod watching;
 
 mod settings;
 

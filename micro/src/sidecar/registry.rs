@@ -1,19 +1,17 @@
 //! `/registry`: which services there are, and announcing others.
 
-use std::collections::{BTreeSet, HashMap};
-use std::convert::Infallible;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Query, State};
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_core::Stream;
-use futures_util::{StreamExt, stream};
-use http::StatusCode;
-use micro_discover::{Error, Registry, Service, Watch};
+use http::{HeaderMap, StatusCode, header};
+use micro_discover::{Error, Service};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -21,19 +19,26 @@ use super::duration;
 use super::held::Refused;
 use super::record;
 use super::state::Inner;
+use super::watching;
 
 /// How long a registry may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How often the names of all services are looked at for those who watch them.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 type Fields = Query<HashMap<String, String>>;
 
 /// `GET`: every service, the versions of one, or either as it changes.
-pub(super) async fn find(State(inner): State<Arc<Inner>>, Query(query): Fields) -> Response {
+pub(super) async fn find(
+    State(inner): State<Arc<Inner>>,
+    Query(query): Fields,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
     let service = query.get("service").filter(|name| !name.is_empty());
-    if query.contains_key("watch") {
-        return watch(&inner, service.cloned());
+    match upgrade {
+        Ok(upgrade) => return watching::socket(inner, service.cloned(), upgrade),
+        Err(wrong) if headers.contains_key(header::UPGRADE) => return wrong.into_response(),
+        Err(_) if query.contains_key("watch") => return watching::events(&inner, service.cloned()),
+        Err(_) => {}
     }
     let asked = async {
         match service {
@@ -125,65 +130,8 @@ fn failed(error: &Error) -> Response {
 }
 
 /// In order, so that the same services are the same text.
-fn written(services: &[Service]) -> Value {
+pub(super) fn written(services: &[Service]) -> Value {
     let mut services: Vec<_> = services.iter().collect();
     services.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     services.into_iter().map(record::write).collect()
-}
-
-fn watch(inner: &Inner, service: Option<String>) -> Response {
-    let Ok(permit) = inner.open.clone().try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many clients are watching").into_response();
-    };
-    let sets = match service {
-        Some(name) => Watch::new(inner.registry.clone(), name).left_stream(),
-        None => all(inner.registry.clone()).right_stream(),
-    };
-    let stop = inner.stop.clone().cancelled_owned();
-    let events = sets.map(move |set| {
-        let _permit = &permit;
-        Ok::<_, Infallible>(Event::default().data(written(&set).to_string()))
-    });
-    Sse::new(events.take_until(stop)).keep_alive(KeepAlive::default()).into_response()
-}
-
-/// Every service, now and whenever the names or their number of endpoints change.
-fn all(registry: Arc<dyn Registry>) -> impl Stream<Item = Vec<Service>> + Send {
-    let begin = (registry, None::<BTreeSet<_>>, Duration::ZERO);
-    let looks = stream::unfold(begin, |(registry, known, mut wait)| async move {
-        loop {
-            tokio::time::sleep(wait).await;
-            wait = LOOK_EVERY;
-            // What a registry cannot say now is what it said before.
-            let Ok(Ok(services)) = timeout(ANSWER_WITHIN, registry.list()).await else { continue };
-            let now: BTreeSet<_> = services
-                .iter()
-                .map(|one| (one.name.clone(), one.version.clone(), one.endpoints.len()))
-                .collect();
-            if known.as_ref() != Some(&now) {
-                return Some((services, (registry, Some(now), wait)));
-            }
-        }
-    });
-    looks.boxed()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn that_there_is_no_service_is_told_as_well_once_the_registry_can_say_so() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("registry");
-        fs::write(&place, "no directory").unwrap();
-        let registry = micro_discover::open(&format!("file:{}", place.display())).unwrap();
-        let mut sets = Box::pin(all(registry));
-        let early = timeout(LOOK_EVERY * 3, sets.next()).await;
-        assert!(early.is_err(), "it cannot be read: {early:?}");
-        fs::remove_file(&place).unwrap();
-        assert_eq!(timeout(LOOK_EVERY * 3, sets.next()).await, Ok(Some(Vec::new())));
-    }
 }

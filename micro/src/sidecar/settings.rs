@@ -1,7 +1,7 @@
 //! What a sidecar can be told before it starts, and what it is afterwards.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,6 +13,7 @@ use micro_discover::Registry;
 use micro_tower::transport::Connector;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::app::App;
@@ -27,7 +28,7 @@ use crate::traffic::Recorder;
 /// The namespace of go-micro's sidecar: `/greeter/…` is `go.micro.srv.greeter` if there is one, or else `greeter`.
 const NAMESPACE: &str = "go.micro.srv";
 /// How many sockets and streams there may be at a time.
-const OPEN: usize = 1024;
+const OPEN: u32 = 1024;
 /// An event that is posted is 8 MiB at most.
 const MOST_BYTES: usize = 8 << 20;
 
@@ -112,6 +113,7 @@ impl Builder {
             broker: self.broker,
             gateway,
             caller,
+            catalog: OnceLock::new(),
             held: Held::default(),
             app: self.app,
             origins: Origins::new(self.origins.clone()),
@@ -119,7 +121,7 @@ impl Builder {
             friends: self.origins,
             token: self.token,
             silent: Mutex::default(),
-            open: Arc::new(Semaphore::new(OPEN)),
+            open: Arc::new(Semaphore::new(OPEN as usize)),
             stop: stop.clone(),
         };
         let guard = Arc::new(stop.drop_guard());
@@ -188,8 +190,8 @@ impl Sidecar {
         self.inner.stop.cancel();
     }
 
-    /// Ends what stays open, and withdraws all that was announced; waits for the WebSockets of services for `grace` at
-    /// most.
+    /// Ends what stays open, and withdraws all that was announced; waits for the last word of each socket, and for the
+    /// WebSockets of services, for `grace` at most.
     pub async fn close(&self, grace: Duration) {
         self.stop();
         let keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -198,6 +200,8 @@ impl Sidecar {
             let _ = keeping.await;
         }
         self.inner.held.release().await;
+        // Whoever has said its last word gives its room back.
+        let _ = timeout(grace, self.inner.open.acquire_many(OPEN)).await;
         self.inner.gateway.drain(grace).await;
         self.inner.broker.close().await;
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{Sink, SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, header};
 use micro_broker::{Event, Id, Subscription};
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, Interval, interval, timeout};
 
 use super::events::{CONFIRM_WITHIN, event, written};
 use super::state::Inner;
@@ -35,23 +35,23 @@ pub(super) struct Talk {
 impl Talk {
     pub(super) async fn run(mut self, mut socket: WebSocket, inner: &Inner) {
         let mut own = VecDeque::<Id>::new();
-        let (mut pings, mut heard) = (interval(PING_EVERY), Instant::now());
+        let mut pulse = Pulse::new();
         let (code, reason) = loop {
             tokio::select! {
                 message = socket.recv() => match message {
                     Some(Ok(Message::Text(text))) => {
-                        heard = Instant::now();
+                        pulse.heard();
                         if let Err(reason) = publish(&mut own, inner, self.event(text.into())).await {
                             break (close_code::ERROR, reason);
                         }
                     }
                     Some(Ok(Message::Binary(body))) => {
-                        heard = Instant::now();
+                        pulse.heard();
                         if let Err(reason) = publish(&mut own, inner, self.event(body)).await {
                             break (close_code::ERROR, reason);
                         }
                     }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => heard = Instant::now(),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => pulse.heard(),
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 },
                 delivery = self.subscription.next() => {
@@ -65,8 +65,8 @@ impl Talk {
                     // What the broker does not hear comes again.
                     let _ = delivery.ack().await;
                 }
-                _ = pings.tick() => {
-                    if heard.elapsed() > SILENCE || write(&mut socket, Message::Ping(Bytes::new())).await.is_none() {
+                () = pulse.due() => {
+                    if pulse.ask(&mut socket).await.is_none() {
                         return;
                     }
                 }
@@ -91,6 +91,34 @@ async fn publish(own: &mut VecDeque<Id>, inner: &Inner, event: Event) -> Result<
     }
     own.push_back(event.id.clone());
     inner.broker.publish(event, CONFIRM_WITHIN).await.map_err(|error| crate::causes::chain(&error))
+}
+
+/// Whether the client of a socket is still there.
+pub(super) struct Pulse {
+    pings: Interval,
+    heard: Instant,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Self { pings: interval(PING_EVERY), heard: Instant::now() }
+    }
+
+    /// It has said something.
+    pub(super) fn heard(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// Ends when it is to be asked again.
+    pub(super) async fn due(&mut self) {
+        self.pings.tick().await;
+    }
+
+    /// Asks it; none where it has been silent for too long, or takes no question.
+    pub(super) async fn ask(&self, socket: &mut WebSocket) -> Option<()> {
+        (self.heard.elapsed() <= SILENCE).then_some(())?;
+        write(socket, Message::Ping(Bytes::new())).await
+    }
 }
 
 /// Writes a message; none where the client is gone, or takes nothing.

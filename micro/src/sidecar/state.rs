@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use micro_broker::Broker;
 use micro_discover::Registry;
@@ -14,6 +14,7 @@ use super::app::App;
 use super::held::Held;
 use crate::api::{Cors, Gateway};
 use crate::call::Caller;
+use crate::catalog::Catalog;
 use crate::proxy::Origins;
 
 /// The face that errors come from.
@@ -25,6 +26,8 @@ pub(super) struct Inner {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) gateway: Gateway,
     pub(super) caller: Caller,
+    /// Every service, from when somebody first watches all of them.
+    pub(super) catalog: OnceLock<Catalog>,
     pub(super) held: Held,
     pub(super) app: Option<App>,
     pub(super) origins: Origins,

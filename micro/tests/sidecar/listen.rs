@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use crate::face::Face;
 
@@ -24,8 +25,10 @@ impl Listening {
 
     /// The data of the next event.
     pub(crate) fn data(&mut self) -> serde_json::Value {
+        let began = Instant::now();
         loop {
             let mut line = String::new();
+            assert!(began.elapsed() < Duration::from_secs(40), "there is no event, but signs of life");
             assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the stream goes on");
             if let Some(data) = line.trim_end().strip_prefix("data: ") {
                 return serde_json::from_str(data).unwrap();

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::face::Face;
 use crate::listen::Listening;
@@ -78,4 +82,56 @@ fn whoever_watches_hears_of_changes() {
     assert_eq!(face.ask("POST", "/registry", "", RECORD).status, 200);
     assert_eq!(one.data()[0]["nodes"][0]["port"], 9091);
     assert_eq!(all.data()[0]["name"], "foo.bar");
+}
+
+#[test]
+fn whoever_watches_all_hears_of_one_that_takes_the_place_of_another() {
+    let place = Place::new();
+    let face = Face::of(&place, "sidecar", &[]);
+    assert_eq!(face.ask("POST", "/registry", "", RECORD).status, 200);
+    let mut all = Listening::start(&face, "/registry?watch");
+    assert_eq!(all.data()[0]["nodes"][0]["port"], 9091);
+    let moved = String::from_utf8_lossy(RECORD).replace("9091", "9092");
+    assert_eq!(face.ask("POST", "/registry", "", moved.as_bytes()).status, 200);
+    assert_eq!(all.data()[0]["nodes"][0]["port"], 9092);
+}
+
+#[test]
+fn a_socket_hears_of_changes_as_clients_of_go_micro_do() {
+    let place = Place::new();
+    let mut face = Face::of(&place, "sidecar", &[]);
+    assert_eq!(face.ask("POST", "/registry", "", RECORD).status, 200);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let url = format!("ws://{}/registry", face.address);
+        let (mut all, _) = connect_async(&url).await.unwrap();
+        let (mut one, _) = connect_async(format!("{url}?service=foo.bar")).await.unwrap();
+        let moved = String::from_utf8_lossy(RECORD).replace("9091", "9092");
+        for socket in [&mut all, &mut one] {
+            let service = json!({"name": "foo.bar", "version": "latest", "metadata": {}, "endpoints": [],
+                "nodes": [{"id": "foo.bar-1", "address": "127.0.0.1", "port": 9091, "metadata": {}}]});
+            assert_eq!(result(socket).await, json!({"Action": "create", "Service": service}));
+        }
+        for (method, action) in [("POST", "update"), ("DELETE", "delete")] {
+            assert_eq!(face.ask(method, "/registry", "", moved.as_bytes()).status, 200);
+            for socket in [&mut all, &mut one] {
+                let result = result(socket).await;
+                assert_eq!(result["Action"], action, "{result}");
+                assert_eq!(result["Service"]["nodes"][0]["port"], 9092, "{result}");
+            }
+        }
+        face.signal(rustix::process::Signal::TERM);
+        let mut rest = all.filter_map(async |message| message.ok().filter(Message::is_close)).boxed();
+        let Some(Message::Close(Some(frame))) = rest.next().await else { panic!("it is closed with a word") };
+        assert_eq!(u16::from(frame.code), 1001);
+    });
+    assert_eq!(face.end().0, Some(0));
+}
+
+async fn result(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> Value {
+    loop {
+        if let Message::Text(text) = socket.next().await.unwrap().unwrap() {
+            return serde_json::from_str(&text).unwrap();
+        }
+    }
 }
