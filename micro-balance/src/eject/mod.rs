@@ -25,6 +25,10 @@ pub use self::{
 /// there, and its outcome decides. Envoy calls this outlier detection,
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier>.
 ///
+/// A request that its caller drops before an answer has come is a failure too, as a timeout around the balancer drops it
+/// so. Under a policy that measures latency it is none where it waited for less than half the usual time; others cannot
+/// tell: where callers often change their mind, take [`PeakEwma`](crate::policy::PeakEwma).
+///
 /// ```
 /// use std::time::Duration;
 /// use micro_balance::{Ejection, FailurePercentage};
