@@ -1,6 +1,7 @@
 //! Files that may change while they are in use.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -72,6 +73,9 @@ impl Followed {
 }
 
 fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, InvalidTls> {
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| InvalidTls::new("a file cannot be read", e));
+    let named = |path: &Path, e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|e| InvalidTls::new("a file cannot be read", named(path, e)))
+    };
     paths.iter().map(read).collect()
 }

@@ -84,7 +84,7 @@ fn a_server_is_trusted_by_whom_the_flags_name_and_may_want_to_know_who_calls() {
     }
     for (wrong, why) in [
         (&["--cert", &own_cert][..], "all three of them"),
-        (&["--ca", "/no/such/file"], "cannot read /no/such/file"),
+        (&["--ca", "/no/such/file"], "a file cannot be read: /no/such/file: No such file"),
         (&["--ca", &own_key], "certificate"),
         (&["--ca", &ca, "--insecure"], "--insecure trusts everybody"),
     ] {
