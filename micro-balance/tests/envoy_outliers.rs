@@ -4,45 +4,22 @@
 mod support;
 
 use std::{
-    future::{Ready, ready},
     sync::{
         Arc,
-        atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
-use http::{Request, Response, StatusCode};
+use http::Request;
 use micro_balance::{
     Balance, Ejection, Endpoint, FailurePercentage, Http, Reason, State, SuccessRate,
     policy::{self, Policy},
 };
 use serde_json::Value;
-use support::settle;
+use support::{host::Host, settle};
 use tokio::time::sleep;
-use tower::{BoxError, Service, ServiceExt, discover::ServiceList};
-
-/// Answers with a status, or not at all.
-#[derive(Clone, Debug)]
-struct Host(Arc<AtomicU16>);
-
-impl Service<Request<()>> for Host {
-    type Response = Response<String>;
-    type Error = BoxError;
-    type Future = Ready<Result<Response<String>, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<()>) -> Self::Future {
-        ready(match StatusCode::from_u16(self.0.load(Relaxed)) {
-            Ok(status) => Ok(Response::builder().status(status).body(String::new()).unwrap()),
-            Err(_) => Err("connection reset by peer".into()),
-        })
-    }
-}
+use tower::{ServiceExt, discover::ServiceList};
 
 /// Picks the host that is aimed at.
 #[derive(Debug)]
@@ -68,7 +45,7 @@ struct Fleet {
 
 impl Fleet {
     async fn new(hosts: usize, ejection: Ejection) -> Self {
-        let hosts: Vec<_> = (0..hosts).map(|_| Host(Arc::new(AtomicU16::new(200)))).collect();
+        let hosts: Vec<_> = (0..hosts).map(|_| Host::new()).collect();
         let at = Arc::<AtomicUsize>::default();
         let balance = Balance::builder(ServiceList::new::<Request<()>>(hosts.clone()))
             .policy(Aimed(at.clone()))
@@ -81,7 +58,7 @@ impl Fleet {
 
     async fn send(&self, host: usize, status: u16) {
         self.at.store(host, Relaxed);
-        self.hosts[host].0.store(status, Relaxed);
+        self.hosts[host].set(status);
         let _ = self.balance.clone().oneshot(Request::new(())).await;
         // The driver hears of it.
         sleep(Duration::from_millis(1)).await;
@@ -165,7 +142,7 @@ async fn who_is_ejected_when_and_what_is_counted_are_those_of_envoys_tests() {
 #[tokio::test(start_paused = true)]
 async fn what_fails_after_an_ejection_and_was_sent_before_lengthens_and_shortens_nothing() {
     let fleet = Fleet::new(2, Ejection::envoy().local_failures(5)).await;
-    fleet.hosts[0].0.store(0, Relaxed);
+    fleet.hosts[0].set(support::host::BREAKS);
     futures_util::future::join_all((0..15).map(|_| fleet.balance.clone().oneshot(Request::new(())))).await;
     settle().await;
     for step in ["E", "+29", "E", "+2", "H", "200", ".", "0*4", ".", "0", "E"] {

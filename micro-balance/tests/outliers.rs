@@ -4,26 +4,18 @@
 
 mod support;
 
-use std::{
-    future::{Ready, ready},
-    sync::{
-        Arc,
-        atomic::{AtomicU16, Ordering::Relaxed},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::Request;
 use micro_balance::{
     Balance, Ejection, FailurePercentage, Http, Latency, NotSent, Reason, State, SuccessRate, View,
     policy::{LeastRequest, PeakEwma, Policy, RoundRobin},
 };
 use proptest::prelude::*;
 use serde_json::Value;
-use support::{FAST, Fake, Hand, Mood, settle};
+use support::{FAST, Fake, Hand, Mood, host::Host, settle};
 use tokio::time::{Instant, sleep};
-use tower::{BoxError, Service, ServiceExt, discover::ServiceList};
+use tower::{ServiceExt, discover::ServiceList};
 
 const FAILS: Mood = Mood::Fails(Duration::ZERO);
 const NAMES: [&str; 20] = [
@@ -289,33 +281,10 @@ async fn the_blacklist_is_that_of_go_micro() {
     }
 }
 
-/// Answers by HTTP with a status, or not at all.
-#[derive(Clone)]
-struct Web(Arc<AtomicU16>);
-
-impl Service<Request<()>> for Web {
-    type Response = Response<String>;
-    type Error = BoxError;
-    type Future = Ready<Result<Response<String>, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<()>) -> Self::Future {
-        let status = self.0.load(Relaxed);
-        ready(match StatusCode::from_u16(status) {
-            Ok(status) => Ok(Response::builder().status(status).body(String::new()).unwrap()),
-            Err(_) => Err("connection reset by peer".into()),
-        })
-    }
-}
-
-/// The states in which the first of five ends, of which it alone answers with these statuses in turn; 0 breaks the
-/// connection.
+/// The states in which the first of five ends, of which it alone answers with these statuses in turn.
 async fn web(ejection: Ejection, statuses: &[u16]) -> Option<Reason> {
-    let webs: Vec<_> = (0..5).map(|_| Web(Arc::new(AtomicU16::new(200)))).collect();
-    let balance = Balance::builder(ServiceList::new::<Request<()>>(webs.clone()))
+    let hosts: Vec<_> = (0..5).map(|_| Host::new()).collect();
+    let balance = Balance::builder(ServiceList::new::<Request<()>>(hosts.clone()))
         .policy(RoundRobin::starting_at(0))
         .protocol(Http)
         .ejection(ejection)
@@ -323,7 +292,7 @@ async fn web(ejection: Ejection, statuses: &[u16]) -> Option<Reason> {
         .build();
     settle().await;
     for status in statuses {
-        webs[0].0.store(*status, Relaxed);
+        hosts[0].set(*status);
         for _ in 0..5 {
             let _ = balance.clone().oneshot(Request::new(())).await;
         }
