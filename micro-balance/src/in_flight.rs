@@ -18,6 +18,8 @@ use crate::{
 pub struct InFlight {
     stats: Arc<Stats>,
     started: Option<Moment>,
+    /// How many answers there had been when it began, where that is counted.
+    answers: u32,
     phase: Phase,
     /// Holds the one permit of a half-open endpoint.
     probes: bool,
@@ -48,6 +50,7 @@ enum Phase {
 pub(crate) struct Sending<'a> {
     stats: &'a Arc<Stats>,
     started: Option<Moment>,
+    answers: u32,
     probes: bool,
 }
 
@@ -59,7 +62,7 @@ impl<'a> Sending<'a> {
         if let Some(started) = started {
             stats.owes(started);
         }
-        Self { stats, started, probes }
+        Self { stats, started, answers: stats.answers(), probes }
     }
 
     /// It has been sent, and has come back unsent so often before.
@@ -72,8 +75,8 @@ impl<'a> Sending<'a> {
 
     #[inline]
     fn in_flight(&self, hand_backs: u8) -> InFlight {
-        let Self { stats, started, probes } = *self;
-        InFlight { stats: stats.clone(), started, phase: Phase::Open, probes, hand_backs }
+        let Self { stats, started, answers, probes } = *self;
+        InFlight { stats: stats.clone(), started, answers, phase: Phase::Open, probes, hand_backs }
     }
 }
 
@@ -113,13 +116,13 @@ impl InFlight {
         if let Some(started) = self.started {
             self.took(started);
         }
+        self.stats.answered();
     }
 
     fn took(&self, started: Moment) {
         let (latency, now) = self.since(started);
         self.stats.sample(latency, now);
         self.stats.timed(latency);
-        self.stats.owes_no_more();
     }
 
     /// Takes what the endpoint says of its load, in headers or trailers.
@@ -151,6 +154,9 @@ impl InFlight {
             self.elapsed().into_iter().for_each(|(latency, _)| self.stats.timed(latency));
         }
         self.waits_no_more();
+        if self.phase == Phase::Open && fault != Fault::Local {
+            self.stats.answered();
+        }
         self.phase = Phase::Failed(fault);
         self.stats.failed(fault, hint, self.started.map(|_| self.stats.now()));
     }
@@ -197,7 +203,7 @@ impl InFlight {
         self.waits_no_more();
         let ended = match self.phase {
             Phase::Failed(fault) => Ended::Failed(fault),
-            Phase::Open if self.stats.unanswered(self.elapsed()) => {
+            Phase::Open if self.stats.unanswered(self.elapsed(), self.answers) => {
                 self.end_probe(false);
                 Ended::Failed(Fault::Local)
             }

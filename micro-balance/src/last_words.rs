@@ -25,7 +25,9 @@ pub(crate) struct Words {
 
 /// Carries `drop` out, which drops what is given up, and gives the first that is said meanwhile.
 ///
-/// Of requests that found no endpoint ready a balancer says so, with the last reason why it could not connect.
+/// Of requests that found no endpoint ready a balancer says so, with the last reason why it could not connect. One that an
+/// endpoint has not answered had its time: whoever drops it otherwise may have changed its mind, see
+/// [`Ejection`](crate::Ejection).
 pub fn last_words(drop: impl FnOnce()) -> Option<Arc<str>> {
     hear(drop).map(|words| words.text)
 }
@@ -40,6 +42,11 @@ pub(crate) fn hear(drop: impl FnOnce()) -> Option<Words> {
         Ear::Listening(words) => words,
         Ear::Deaf => None,
     }
+}
+
+/// Whether somebody listens, who drops what is given up as its time is over.
+pub(crate) fn is_listening() -> bool {
+    EAR.try_with(|ear| matches!(*ear.borrow(), Ear::Listening(_))).unwrap_or(false)
 }
 
 /// Says `words` to whoever listens.
@@ -76,6 +83,17 @@ mod tests {
         });
         assert_eq!(heard.as_deref(), Some("the first"));
         assert_eq!(last_words(|| ()), None);
+    }
+
+    #[test]
+    fn what_is_dropped_knows_that_somebody_listens_before_and_after_it_has_said_something() {
+        assert!(!is_listening());
+        last_words(|| {
+            assert!(is_listening());
+            say(|| words("the first"));
+            assert!(is_listening());
+        });
+        assert!(!is_listening());
     }
 
     #[test]

@@ -25,9 +25,10 @@ pub use self::{
 /// there, and its outcome decides. Envoy calls this outlier detection,
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier>.
 ///
-/// A request that its caller drops before an answer has come is a failure too, as a timeout around the balancer drops it
-/// so. Under a policy that measures latency it is none where it waited for less than half the usual time; others cannot
-/// tell: where callers often change their mind, take [`PeakEwma`](crate::policy::PeakEwma).
+/// A request that its caller drops before an answer has come is a failure too, unless the caller may just have changed its mind:
+/// under a policy that measures latency, where it waited for less than half the usual time; under any other, where the
+/// endpoint has answered anybody since that request began. What [`timeout`](crate::timeout) drops had its time, and is a failure
+/// there whoever else was answered; a limit of one's own says so by [`last_words`](crate::last_words).
 ///
 /// ```
 /// use std::time::Duration;

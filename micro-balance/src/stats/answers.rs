@@ -8,6 +8,7 @@ use crate::{
     clock::Moment,
     eject::{Reason, Window},
     ewma::nanos,
+    last_words::is_listening,
     times::Times,
 };
 
@@ -28,10 +29,21 @@ impl Stats {
         self.owed.begin(now);
     }
 
-    /// Notes that a request that waited does so no longer.
-    #[inline]
+    /// Notes that a request that waited does so no longer, for whatever reason.
     pub(crate) fn owes_no_more(&self) {
         self.owed.end();
+    }
+
+    /// Notes that an answer has come.
+    #[inline]
+    pub(crate) fn answered(&self) {
+        self.owed.answered();
+    }
+
+    /// What differs after an answer, where latencies are not measured.
+    #[inline]
+    pub(crate) fn answers(&self) -> u32 {
+        self.owed.answers()
     }
 
     /// Counts how a request ended that was no success; before it is counted as finished.
@@ -105,17 +117,20 @@ impl Stats {
     }
 
     /// Counts a request that was given up before any answer came, after `waited` if that is known, and says
-    /// whether it was the endpoint's fault.
+    /// whether it was the endpoint's fault. There had been `answers` when it began.
     ///
     /// A caller may change its mind at any time. Only a wait of at least half the usual latency, or one
-    /// that follows a failure, says something about the endpoint.
-    pub(crate) fn unanswered(&self, waited: Option<(u64, Moment)>) -> bool {
+    /// that follows a failure, says something about the endpoint; where there is no usual one, silence towards
+    /// everybody, or a wait that was over by a limit.
+    pub(crate) fn unanswered(&self, waited: Option<(u64, Moment)>, answers: u32) -> bool {
         if let (Some(timing), Some((waited, now))) = (&self.home.settings.timing, waited) {
             let usual = self.latency.last().unwrap_or(nanos(timing.default_latency) as f32);
             if waited as f32 * 2.0 < usual && !self.record.is_failing() {
                 return false;
             }
             self.sample(waited, now);
+        } else if self.answers() != answers && !is_listening() {
+            return false;
         }
         self.count_failure(Fault::Local);
         true

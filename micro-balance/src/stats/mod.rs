@@ -52,7 +52,7 @@ impl Stats {
         Self {
             load: Load::new(LOST),
             latency: Ewma::new(settings.clock.now().get()),
-            owed: Owed::new(),
+            owed: Owed::new(settings.timing.is_some()),
             record: Record::new(),
             seldom: if settings.times { OnceBox::with_value(Seldom::new(true)) } else { OnceBox::new() },
             home,

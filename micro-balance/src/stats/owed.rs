@@ -1,4 +1,5 @@
-//! Since when an endpoint has owed an answer: what an estimate of its latency cannot know until one comes.
+//! Since when an endpoint has owed an answer: what an estimate of its latency cannot know until one comes. Where there is no
+//! estimate, how many have come.
 
 use crate::{
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -9,16 +10,36 @@ use crate::{
 /// does not keep all others away.
 const ANEW: u64 = 5_000_000_000;
 
+/// Set where answers are counted.
+const COUNTS: u64 = 1 << 63;
+
 /// When the first request came since anything was heard of those before; 0 while nobody waits.
 ///
 /// Each request that may set it clears it when it is answered, fails or is given up, so that it is 0 once none is left
 /// that waits. An answer clears it for those that still wait as well: the next request sets it again.
+///
+/// Where latencies are not measured it is the number of answers, above all times: so nobody is ever silent there. Of two that
+/// come at once one may be missed, as only whether any has come is asked for.
 #[derive(Debug)]
 pub(super) struct Owed(AtomicU64);
 
 impl Owed {
-    pub(super) fn new() -> Self {
-        Self(AtomicU64::new(0))
+    /// Of an endpoint whose latency is measured, or not.
+    pub(super) fn new(measured: bool) -> Self {
+        Self(AtomicU64::new(if measured { 0 } else { COUNTS }))
+    }
+
+    /// What differs after an answer, where answers are counted.
+    #[inline]
+    pub(super) fn answers(&self) -> u32 {
+        self.0.load(Relaxed) as u32
+    }
+
+    /// An answer has come.
+    #[inline]
+    pub(super) fn answered(&self) {
+        let word = self.0.load(Relaxed);
+        self.0.store(if word < COUNTS { 0 } else { word + 1 }, Relaxed);
     }
 
     /// A request that waits for an answer begins.
@@ -30,10 +51,11 @@ impl Owed {
         }
     }
 
-    /// A request that began waits no longer.
-    #[inline]
+    /// A request that began waits no longer, for whatever reason.
     pub(super) fn end(&self) {
-        self.0.store(0, Relaxed);
+        if self.0.load(Relaxed) < COUNTS {
+            self.0.store(0, Relaxed);
+        }
     }
 
     /// For how long nothing has come, in nanoseconds.
@@ -61,7 +83,7 @@ mod tests {
 
     #[test]
     fn silence_begins_with_the_first_request_since_the_last_answer() {
-        let owed = Owed::new();
+        let owed = Owed::new(true);
         assert_eq!(owed.silence(at(9).get()), 0, "nobody waits");
         owed.begin(at(1));
         owed.begin(at(2));
@@ -74,11 +96,26 @@ mod tests {
 
     #[test]
     fn a_request_after_a_long_silence_begins_the_wait_anew() {
-        let owed = Owed::new();
+        let owed = Owed::new(true);
         owed.begin(at(0));
         owed.begin(at(5));
         assert!(!owed.is_overdue(at(5).get()) && owed.is_overdue(at(6).get()));
         owed.begin(at(6));
         assert_eq!(owed.silence(at(7).get()), 1_000_000_000);
+    }
+
+    #[test]
+    fn where_latencies_are_not_measured_answers_are_counted_and_nobody_is_silent() {
+        let owed = Owed::new(false);
+        let before = owed.answers();
+        owed.begin(at(1));
+        owed.end();
+        assert_eq!(
+            (owed.answers(), owed.silence(at(9).get()), owed.is_overdue(at(9).get())),
+            (before, 0, false)
+        );
+        owed.answered();
+        owed.begin(at(9));
+        assert!(owed.answers() != before && owed.silence(at(99).get()) == 0);
     }
 }
