@@ -113,7 +113,9 @@ impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
         }
         let Seen::Version(_, snapshot) = seen else { return None };
         let hash = key.map(|key| key.0);
-        let wish = Wish { tried: None, avoid: None, hash, now: shared.now(), parts: None };
+        // Nothing but the policy may want to know the time here.
+        let now = shared.policy.timing().and_then(|_| shared.now());
+        let wish = Wish { tried: None, avoid: None, hash, now, parts: None };
         snapshot.pick(&shared.policy, &wish, chance, &shared.fallbacks)
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     endpoint::Endpoint,
     policy::{Policy, Turnover},
     saturating::{end, scale},
-    snapshot::{Group, Members, Shares, Snapshot},
+    snapshot::{Group, Groups, Members, Shares, Snapshot},
     stats::{EJECTED, LOST, UNWELL},
 };
 
@@ -35,7 +35,7 @@ impl<S, P: Policy> Snapshot<S, P> {
     /// The snapshot from before discovery has answered.
     pub(crate) fn unresolved(now: Instant) -> Self {
         Self {
-            groups: Box::default(),
+            groups: Groups::default(),
             shares: Shares::default(),
             half_open: Box::default(),
             draining: Members::default(),
@@ -119,7 +119,12 @@ where
         let table = table.unwrap_or_else(|| policy.table(&amended.members.endpoints));
         let noted = || self.roster.noted().filter_map(|serial| self.slots.get(serial));
         Some(Snapshot {
-            groups: [Group { members: amended.members, table, mask: CALM, marks: Marks::default() }].into(),
+            groups: Groups::Plain(Group {
+                members: amended.members,
+                table,
+                mask: CALM,
+                marks: Marks::default(),
+            }),
             shares: Shares::new([1].into_iter()),
             half_open: noted().filter_map(half_open).collect(),
             draining: noted()
@@ -150,7 +155,7 @@ where
             ([before], [_]) => Some(before),
             _ => None,
         };
-        let groups: Box<[_]> = eligible
+        let groups: Groups<S, P> = eligible
             .groups
             .iter()
             .map(|plan| {

@@ -208,7 +208,7 @@ impl<S: Clone, P: Policy> Roster<S, P> {
         let Some((before, edits)) = self.late.take() else { return true };
         match Arc::try_unwrap(before) {
             Ok(before) => {
-                self.spare = before.groups.into_iter().next().map(|group| {
+                self.spare = before.groups.into_first().map(|group| {
                     let mut members = group.members;
                     edits.into_iter().for_each(|edit| edit.apply(&mut members));
                     members

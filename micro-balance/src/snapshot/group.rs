@@ -5,7 +5,7 @@ use std::fmt;
 use super::Wish;
 use crate::{
     chance::Chance,
-    eligible::{Counters, Marks},
+    eligible::Marks,
     endpoint::Endpoint,
     policy::{Context, Policy},
 };
@@ -52,16 +52,7 @@ impl<S, P: Policy> Group<S, P> {
         clippy::inline_always,
         reason = "all of a pick becomes one function: what is known of a request stays in registers"
     )]
-    pub(super) fn pick(
-        &self,
-        policy: &P,
-        wish: &Wish<'_>,
-        chance: &Chance,
-        fallbacks: &Counters,
-    ) -> Option<Member<'_, S>> {
-        if !self.marks.is_empty() {
-            fallbacks.count(self.marks);
-        }
+    pub(super) fn pick(&self, policy: &P, wish: &Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
         if policy.is_strict() {
             let index = policy.pick(&self.table, &self.members.endpoints, &wish.context(chance))?;
             let member = self.member(index)?;

@@ -3,6 +3,7 @@
 //! The driver builds a new snapshot for every change and swaps it in; picks read whichever is current.
 
 mod group;
+mod groups;
 mod shares;
 mod wish;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use self::group::REPICKS;
 pub(crate) use self::{
     group::{Group, Member, Members},
+    groups::Groups,
     shares::Shares,
     wish::Wish,
 };
@@ -26,8 +28,8 @@ use crate::{
 };
 
 pub(crate) struct Snapshot<S, P: Policy> {
-    /// Those a policy chooses from; one group unless priorities or zones share requests.
-    pub(crate) groups: Box<[Group<S, P>]>,
+    /// Those a policy chooses from.
+    pub(crate) groups: Groups<S, P>,
     /// Which group a request falls to.
     pub(crate) shares: Shares,
     /// Those that one request at a time may find out about.
@@ -73,9 +75,10 @@ impl<S, P: Policy> Snapshot<S, P> {
         {
             return Some(member);
         }
-        // Nearly always there is one group: what else there may be is told apart where that is not so.
-        let [only] = &*self.groups else { return self.pick_group(policy, *wish, chance, fallbacks) };
-        only.pick(policy, wish, chance, fallbacks)
+        let Groups::Plain(group) = &self.groups else {
+            return self.pick_group(policy, *wish, chance, fallbacks);
+        };
+        group.pick(policy, wish, chance)
     }
 
     /// The one of those that are drained that the request belongs to.
@@ -89,7 +92,7 @@ impl<S, P: Policy> Snapshot<S, P> {
     }
 
     /// Picks from the group that the request falls to, or from the next one with somebody it has not been to; from one it
-    /// belongs to first, if there is such a one.
+    /// belongs to first, if there is such a one. Counts what gave way for a group.
     #[cold]
     fn pick_group(
         &self,
@@ -98,6 +101,10 @@ impl<S, P: Policy> Snapshot<S, P> {
         chance: &Chance,
         fallbacks: &Counters,
     ) -> Option<Member<'_, S>> {
+        if let [only] = &*self.groups {
+            fallbacks.count(only.marks);
+            return only.pick(policy, &wish, chance);
+        }
         // A key stays in its group as well, but not by the bits that choose within it.
         let draw = wish.hash.map_or_else(|| chance.next(), |hash| Chance::new(hash).next());
         let first = self.shares.at(draw);
@@ -107,7 +114,8 @@ impl<S, P: Policy> Snapshot<S, P> {
         let around = || self.groups.iter().cycle().skip(first).take(self.groups.len());
         let mut tried = None;
         for group in around().filter(claims).chain(around().filter(|group| !claims(group))) {
-            let picked = group.pick(policy, &wish, chance, fallbacks).filter(admits);
+            fallbacks.count(group.marks);
+            let picked = group.pick(policy, &wish, chance).filter(admits);
             match picked {
                 Some((endpoint, _)) if wish.is_new(endpoint) => return picked,
                 _ => tried = tried.or(picked),
@@ -137,7 +145,7 @@ impl<S, P: Policy> Snapshot<S, P> {
 
     /// The endpoint at `place`, counted through all groups.
     pub(crate) fn member(&self, mut place: usize) -> Option<Member<'_, S>> {
-        for group in &self.groups {
+        for group in &*self.groups {
             if place < group.len() {
                 return group.member(place);
             }
@@ -178,6 +186,6 @@ impl<S, P: Policy> Snapshot<S, P> {
 
 impl<S, P: Policy> fmt::Debug for Snapshot<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").field("groups", &self.groups).finish_non_exhaustive()
+        f.debug_struct("Snapshot").field("groups", &&*self.groups).finish_non_exhaustive()
     }
 }
