@@ -13,7 +13,7 @@ use crate::registry::{Error, Registry};
 /// |---|---|
 /// | `memory:`, `memory:name` | [`Memory`], shared by everyone in this process who says the same |
 /// | `file:` | the directory of this user, see `File::of_user` |
-/// | `file:/dir`, `file:///dir` | that directory |
+/// | `file:/dir`, `file:///dir` | that directory; one with a question mark in its name by `File::new` |
 /// | `fixed://a:1,https://b:2;weight=3;zone=eu` | [`Fixed`]: these endpoints, whatever the name |
 /// | `etcd://h1:2379,h2?grace=20`, `etcd://user:password@h` | an etcd cluster (feature `etcd`), where `compat=v0` puts records as go-micro did before v1.12; `etcds:` over TLS, with `?ca=/ca.pem&cert=/me.pem&key=/me.key` |
 /// | `consul://h1:8500,h2?token=…&dc=…&ns=…&passing` | Consul by its agents (feature `consul`); `consuls:` over TLS as with etcd; `check=tcp` or `check=http&path=/health`, with `interval=5`, lets the agent look instead of wait for renewals |
@@ -120,7 +120,19 @@ fn known() -> String {
     schemes().join(", ")
 }
 
+/// Refuses what looks like an option of a registry that has none: it would become a part of the name.
+fn no_options(backend: &'static str, rest: &str) -> Result<(), Error> {
+    match rest.split_once('?') {
+        None => Ok(()),
+        Some((_, options)) => {
+            let what = Invalid::new(format!("option {}: it has none", quoted(options)));
+            Err(Error::Invalid { backend, what })
+        }
+    }
+}
+
 fn memory(name: &str) -> Result<Memory, Error> {
+    no_options("memory", name)?;
     if name.len() > 255 || name.chars().any(char::is_control) {
         let what = Invalid::new(format!("name {}: it is long or has control characters", quoted(name)));
         return Err(Error::Invalid { backend: "memory", what });
@@ -130,6 +142,7 @@ fn memory(name: &str) -> Result<Memory, Error> {
 
 #[cfg(feature = "file")]
 fn file(path: &str) -> Result<crate::file::File, Error> {
+    no_options("file", path)?;
     if path.is_empty() {
         return Ok(crate::file::File::of_user());
     }
@@ -194,6 +207,11 @@ mod tests {
             ("greeter", "a URL without a scheme"),
             ("redis://user:hunter2@h:1", "scheme \"redis\": this build knows memory:, fixed:"),
             ("memory:a\0b", "control characters"),
+            ("memory:orders?ttl=3", "the memory registry rejects option \"ttl=3\": it has none"),
+            #[cfg(feature = "file")]
+            ("file:/run/registry?ttl=3", "the file registry rejects option \"ttl=3\": it has none"),
+            #[cfg(feature = "file")]
+            ("file:?ttl=3", "the file registry rejects option"),
             #[cfg(feature = "file")]
             ("file:relative/dir", "it is not absolute"),
             #[cfg(feature = "file")]
