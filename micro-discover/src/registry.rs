@@ -100,6 +100,29 @@ fn rejecting(backend: &str) -> String {
 }
 
 impl Error {
+    /// The backend cannot `what`, a verb, because of `source`: as a registry of one's own says that its server is down.
+    ///
+    /// ```
+    /// use micro_discover::Error;
+    ///
+    /// let error = Error::unavailable("local", "list services", std::io::Error::other("the disk is gone"));
+    /// assert!(error.is_retryable());
+    /// assert_eq!(error.to_string(), "the local registry cannot list services");
+    /// ```
+    pub fn unavailable(backend: &'static str, what: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self::Unavailable { backend, what: what.into(), source: source.into() }
+    }
+
+    /// The backend is not made to `what`, a verb, as a fixed list is not made to announce.
+    pub fn unsupported(backend: &'static str, what: &'static str) -> Self {
+        Self::Unsupported { backend, what }
+    }
+
+    /// A URL, a record or a name breaks the rule that `what` says.
+    pub fn invalid(backend: &'static str, what: impl Into<String>) -> Self {
+        Self::Invalid { backend, what: Invalid::new(what) }
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
