@@ -4,12 +4,12 @@ use micro_discover::{Address, Endpoint, Labels, Method, Service, Shape};
 use serde::{Deserialize, Serialize};
 use tower::BoxError;
 
-/// Reads ours, or where there are nodes go-micro's.
+/// Reads ours, or where there are nodes go-micro's. What is wrong is told with the way to it, as `endpoints[0].weight`.
 pub(crate) fn read(value: serde_json::Value) -> Result<Service, BoxError> {
     if value.get("nodes").is_none() {
-        return Ok(serde_json::from_value(value)?);
+        return Ok(serde_path_to_error::deserialize(value)?);
     }
-    let theirs: Theirs = serde_json::from_value(value)?;
+    let theirs: Theirs = serde_path_to_error::deserialize(value)?;
     let mut service = Service::new(theirs.name);
     if let Some(version) = theirs.version.filter(|version| !version.is_empty()) {
         service = service.version(version);

@@ -157,3 +157,25 @@ fn what_get_writes_register_and_deregister_read() {
     let run = place.feed(&["register", "-", "--ttl", "0"], &both);
     assert!(run.code == Some(2) && run.err.contains("there are 2 records"), "{run:?}");
 }
+
+#[test]
+fn what_is_wrong_in_a_record_is_told_with_the_way_to_it() {
+    let place = Place::new();
+    for (record, why) in [
+        (
+            r#"{"name":"a","endpoints":[{"id":"a-1","address":"h:1"},{"id":"a-2","address":"h:2","weight":"3"}]}"#,
+            "endpoints[1].weight: invalid type: string \"3\", expected u32",
+        ),
+        (
+            r#"{"name":"a","nodes":[{"id":"a-1","address":"h","port":"80"}]}"#,
+            "nodes[0].port: invalid type: string \"80\", expected u16",
+        ),
+        (
+            r#"{"name":"a","metadata":{"k":1},"nodes":[]}"#,
+            "metadata.k: invalid type: integer `1`, expected a string",
+        ),
+    ] {
+        let run = place.run(&["register", record]);
+        assert!(run.code == Some(2) && run.err.contains(why), "{record}: {run:?}");
+    }
+}
