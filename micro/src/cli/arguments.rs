@@ -22,12 +22,13 @@ use crate::show::Format;
     version,
     arg_required_else_help = true,
     disable_help_subcommand = true,
+    max_term_width = 100,
     after_help = "\
 Examples:
   micro register greeter --address 127.0.0.1:50051       announce an endpoint until Ctrl-C
   micro list                                             every service
   micro call greeter Greeter.Hello '{\"name\":\"John\"}'     ask one something
-  micro health greeter --output json                     ask its endpoints how they are, for a program
+  micro health greeter --output json                     ask its endpoints how they are, in JSON
   micro watch --registry file:/srv/registry              what changes in another registry
 
 Exit codes: 0 done; 1 another failure; 2 usage; 3 no such service, endpoint or method, or one that
@@ -165,9 +166,11 @@ SIGTERM or Ctrl-C finishes what was begun; a second one stops at once.")]
 Examples:
   micro sidecar
   micro sidecar --server-name foo --server-address 127.0.0.1:9090
-  micro sidecar --server-name foo --server-address 127.0.0.1:9090 --healthcheck-url http://127.0.0.1:9090/health
+  micro sidecar --server-name foo --server-address 127.0.0.1:9090 \\
+    --healthcheck-url http://127.0.0.1:9090/health
   curl 'http://127.0.0.1:8081/registry?service=foo'
-  curl -d '{\"name\":\"John\"}' -H 'content-type: application/json' http://127.0.0.1:8081/greeter/say/hello
+  curl -d '{\"name\":\"John\"}' -H 'content-type: application/json' \\
+    http://127.0.0.1:8081/greeter/say/hello
   curl -d 'done' 'http://127.0.0.1:8081/broker?topic=orders.paid'
 
 http://127.0.0.1:8081/openapi.json says the rest.")]
@@ -211,9 +214,10 @@ Examples:
   micro doctor --registry etcd://10.0.0.1:2379
   micro doctor --output json --fields check,about,outcome,try
 
-It looks at settings and their files, the registry and its server's clock, the broker, names of hosts,
-certificates, and whether each endpoint is there, serves and says what it can be asked. Nothing is changed.
-Exit code 0 says that nothing failed, 1 that something did; warnings are no failures.")]
+It looks at settings and their files, the registry and its server's clock, the broker, names of
+hosts, certificates, and whether each endpoint is there, serves and says what it can be asked.
+Nothing is changed. Exit code 0 says that nothing failed, 1 that something did; warnings are no
+failures.")]
     Doctor(Doctor),
     /// Show the settings in force, and where they come from
     #[command(after_help = "\
@@ -260,7 +264,7 @@ Examples:
 Examples:
   micro version
   micro version --output json
-  MICRO_COMMIT=$(git rev-parse HEAD) cargo install --path micro      a build that knows its commit")]
+  MICRO_COMMIT=$(git rev-parse HEAD) cargo install --path micro    a build that knows its commit")]
     Version(Version),
     /// Explain a command or a topic
     #[command(after_help = "\

@@ -105,3 +105,18 @@ fn a_build_says_what_it_was_built_of() {
     let shown = place.ok(&["version"]);
     assert!(shown.starts_with(&format!("version     {}\n", env!("CARGO_PKG_VERSION"))), "{shown}");
 }
+
+#[test]
+fn help_is_no_wider_than_the_terminal() {
+    let place = Place::new();
+    for arguments in [&["call", "--help"][..], &["help", "call"], &["--help"]] {
+        for columns in ["60", "90"] {
+            let output = place.command(arguments).env("COLUMNS", columns).output().unwrap();
+            let help = String::from_utf8(output.stdout).unwrap();
+            // What has no space in it is not cut, nor are examples.
+            let prose = help.split("Examples:").next().unwrap();
+            let widest = prose.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= columns.parse().unwrap(), "{arguments:?} at {columns}: {widest}\n{help}");
+        }
+    }
+}
