@@ -11,6 +11,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Cell, Row, Table};
 use tokio::sync::mpsc;
 
+use super::columns::{GAP, fitting, worded};
 use crate::command::{Command, Context, Failure, Kind, Measured, Replies, Reply, State};
 use crate::show::{COLUMNS, columns, printable};
 
@@ -115,41 +116,47 @@ impl View {
                 .areas(frame.area());
         let serving = self.measured.iter().filter(|m| m.state == State::Serving).count();
         let rate: f64 = self.measured.iter().filter_map(|m| m.requests_per_second).sum();
-        let all = self.measured.len();
+        let (all, room) = (self.measured.len(), frame.area().width);
         let held = if self.still { "   held still" } else { "" };
         let summary = match self.rounds {
             0 => "asking…".to_owned(),
-            _ => format!("{serving} of {all} endpoints serve   {rate:.1} requests/s{held}"),
+            _ => worded(
+                room,
+                format!("{serving} of {all} endpoints serve   {rate:.1} requests/s{held}"),
+                format!("{serving}/{all} serve   {rate:.1}/s{held}"),
+            ),
         };
         frame.render_widget(Line::from(summary), head);
-        let names = COLUMNS.iter().enumerate().map(|(at, name)| {
+        let rows = self.rows();
+        let shown = fitting(widths(&rows), self.sort, room);
+        let names = shown.iter().map(|(at, _)| {
             let style = Style::default().add_modifier(Modifier::BOLD);
-            Cell::from(*name).style(if at == self.sort {
+            Cell::from(COLUMNS[*at]).style(if *at == self.sort {
                 style.add_modifier(Modifier::REVERSED)
             } else {
                 style
             })
         });
-        let rows = self.rows();
-        let widths = widths(&rows);
         let rows = rows.iter().skip(self.first).map(|(state, columns)| {
             let colour = if *state == State::Serving { Color::Reset } else { Color::Red };
-            Row::new(columns.iter().map(|text| printable(text))).style(Style::default().fg(colour))
+            let cells = shown.iter().map(|(at, _)| printable(&columns[*at]));
+            Row::new(cells).style(Style::default().fg(colour))
         });
-        frame.render_widget(Table::new(rows, widths).header(Row::new(names)).column_spacing(2), body);
-        frame.render_widget(
-            Line::from("q ends   s sorts by the next column   p holds still   ↑↓ scroll"),
-            foot,
-        );
+        let widths = shown.iter().map(|(_, width)| Constraint::Length(*width));
+        let table = Table::new(rows, widths).header(Row::new(names)).column_spacing(GAP);
+        frame.render_widget(table, body);
+        let long = "q ends   s sorts by the next column   p holds still   ↑↓ scroll".to_owned();
+        let keys = worded(room, long, "q ends   s sorts   p holds   ↑↓ scroll".to_owned());
+        frame.render_widget(Line::from(keys), foot);
     }
 }
 
-fn widths(rows: &[(State, [String; 12])]) -> Vec<Constraint> {
-    let width = |at: usize| {
+/// How wide each column would be.
+fn widths(rows: &[(State, [String; 12])]) -> [u16; COLUMNS.len()] {
+    std::array::from_fn(|at| {
         let widest = rows.iter().map(|(_, columns)| columns[at].chars().count()).max().unwrap_or(0);
         u16::try_from(widest.max(COLUMNS[at].len())).unwrap_or(u16::MAX)
-    };
-    (0..COLUMNS.len()).map(|at| Constraint::Length(width(at))).collect()
+    })
 }
 
 /// The figure in a column; none for one that holds text.
@@ -209,5 +216,19 @@ mod tests {
         let drawn = terminal.backend().to_string();
         assert!(drawn.contains("1 of 1 endpoints serve   1.0 requests/s"), "{drawn}");
         assert!(drawn.contains("SERVICE  ENDPOINT") && drawn.contains("greeter  a "), "{drawn}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_has_fewer_columns_and_all_of_each() {
+        let mut view = View::default();
+        let mut one = measured("greeter-127.0.0.1-50051", 1.0);
+        (one.address, one.latency_ms) = ("127.0.0.1:50051".into(), Some(0.5));
+        view.take(Reply::Stats(vec![one]));
+        let mut terminal = Terminal::new(TestBackend::new(50, 5)).unwrap();
+        terminal.draw(|frame| view.draw(frame)).unwrap();
+        let drawn = terminal.backend().to_string();
+        assert!(drawn.contains("1/1 serve   1.0/s") || drawn.contains("1 of 1 endpoints serve"), "{drawn}");
+        assert!(drawn.contains("greeter-127.0.0.1-50051  serving  1.0"), "{drawn}");
+        assert!(drawn.contains("q ends   s sorts   p holds   ↑↓ scroll"), "{drawn}");
     }
 }

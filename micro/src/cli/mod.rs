@@ -36,6 +36,8 @@ mod complete;
 mod tab;
 
 mod execute;
+mod columns;
+
 mod live;
 
 mod history;
