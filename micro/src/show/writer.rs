@@ -81,9 +81,12 @@ impl Show {
             Format::Table => Ok(self.screen().show(reply)),
             Format::Original => Ok(original::text(reply).unwrap_or_else(|| self.screen().show(reply))),
             Format::Wide => match reply {
-                Reply::Answer(_) | Reply::Metadata(_) | Reply::Published(_) | Reply::Text(_) => {
-                    Ok(self.screen().show(reply))
-                }
+                // What is a text of several lines has all its fields in it.
+                Reply::Answer(_)
+                | Reply::Described(_)
+                | Reply::Metadata(_)
+                | Reply::Published(_)
+                | Reply::Text(_) => Ok(self.screen().show(reply)),
                 _ => {
                     let names = fields::all(&serde_json::to_string(reply).map_err(failed)?);
                     let value = value(reply)?;

@@ -70,6 +70,14 @@ fn wide_tables_have_their_columns_in_the_order_of_the_data() {
 }
 
 #[test]
+#[test]
+fn what_a_service_can_be_asked_is_lines_in_wide_tables_too() {
+    let echo = Echo::new();
+    let wide = echo.place.ok(&["describe", "echo", "Unary", "-o", "wide"]);
+    assert_eq!(wide, echo.place.ok(&["describe", "echo", "Unary"]));
+    assert!(wide.contains("rpc Unary") && !wide.contains("\\u{a}"), "{wide}");
+}
+
 fn what_comes_row_by_row_has_one_header() {
     let echo = Echo::new();
     let many = ["stream", "echo", "Many", "number:=2", "text=long"];
