@@ -37,7 +37,7 @@ fn places(settings: &Settings, given: &Given) -> Places {
     let mut places = Places::new(proxy.or_else(|| own("registry")).unwrap_or_default());
     places.broker = own("broker");
     places.transport = own("transport");
-    places.file = given.faces();
+    places.file = given.face();
     let files = ["ca", "cert"].into_iter();
     places.certificates = files.filter_map(|name| Some((name, settings.get(name)?.into()))).collect();
     places

@@ -76,7 +76,7 @@ fn serve(mut arguments: Arguments) -> Result<u8, Failure> {
     log(&settings);
     let style = style(global, Some(&settings))?;
     if let Order::Config { asked } = order {
-        let file = if matches!(asked, Asked::Validate) { given.faces() } else { None };
+        let file = if matches!(asked, Asked::Validate) { given.face() } else { None };
         return now(&Config { settings: &settings, file }, &Context::open("memory:")?, style);
     }
     let context = context(&settings, global.insecure)?.local();
@@ -87,7 +87,7 @@ fn serve(mut arguments: Arguments) -> Result<u8, Failure> {
         run.variables = keys.filter_map(value).collect();
     }
     if let Order::Api(api) = order {
-        api.file = given.faces();
+        api.files = given.faces();
     }
     if let Some(face) = order.face() {
         let style = Style { several: true, ..style };

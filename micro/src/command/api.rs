@@ -51,9 +51,10 @@ pub struct Api {
     /// How long a service may take to begin its answer [default: 30s]
     #[arg(long, env = "MICRO_API_TIMEOUT", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
-    /// The file whose table `api` says what holds for which routes; it is read again when it changes
+    /// The files whose table `api` says what holds for which routes; the first that is there is read, and again when it
+    /// changes, or one before it comes
     #[arg(skip)]
-    pub file: Option<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// Believes x-forwarded-proto and x-forwarded-host: for a gateway behind another
     #[arg(long, env = "MICRO_API_TRUST_FORWARDED")]
     pub trust_forwarded: bool,
@@ -96,14 +97,6 @@ pub struct Api {
     /// Who may follow the requests
     #[command(flatten)]
     pub operator: Operator,
-}
-
-/// Gives the gateway the rules of its file whenever they change. Never ends.
-async fn reload(file: Option<Reloaded>, gateway: &Gateway) {
-    match file {
-        Some(file) => file.follow(|rules| gateway.set_rules(rules)).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// What makes spans, where the environment says so.
@@ -163,11 +156,8 @@ impl Api {
     async fn serve(&self, context: &Context, replies: &Replies) -> Result<(), Failure> {
         let prometheus = recorder();
         let flags = self.flags()?;
-        let mut file = self.file.clone().map(|path| Reloaded::new(path, flags.clone()));
-        let rules = match &mut file {
-            Some(file) => file.first().await?,
-            None => flags.over(Rules::new()),
-        };
+        let mut file = Reloaded::new(self.files.clone(), flags);
+        let rules = file.first().await?;
         let spans = spans()?;
         let gateway = self.gateway(context, rules, prometheus.clone(), spans.clone()).await?;
         let (stopping, delay) = (gateway.clone(), self.shutdown_delay);
@@ -202,7 +192,7 @@ impl Api {
         let served = tokio::select! {
             served = serving => served,
             () = upkeep(prometheus) => Ok(()),
-            () = reload(file, &gateway) => Ok(()),
+            () = file.follow(|rules| gateway.set_rules(rules)) => Ok(()),
         };
         served.map_err(|error| Failure::new(Kind::Other, "the gateway cannot go on").source(error))?;
         gateway.drain(self.grace).await;

@@ -1,4 +1,4 @@
-//! The gateway's file: read at first, and again whenever it changes.
+//! The gateway's file: read at first, and again whenever it changes, or one comes that counts before it.
 
 use std::io;
 use std::path::PathBuf;
@@ -38,23 +38,24 @@ impl Flags {
 
 /// Whether a gateway could use the file `path`.
 pub(crate) async fn check(path: PathBuf) -> Result<(), Failure> {
-    Reloaded::new(path, Flags::default()).first().await.map(drop)
+    Reloaded::new(vec![path], Flags::default()).first().await.map(drop)
 }
 
 /// A file of rules.
 #[derive(Debug)]
 pub(super) struct Reloaded {
-    path: PathBuf,
+    /// Where it may be: the first that is there counts, and none behind one that once did.
+    paths: Vec<PathBuf>,
     flags: Flags,
-    /// What was in it; nothing where it was not there.
-    text: Option<String>,
+    /// What was in it, and where it is; nothing where it was not there.
+    text: Option<(String, PathBuf)>,
     /// What was last wrong with reading it, which is said once.
     unread: Option<io::ErrorKind>,
 }
 
 impl Reloaded {
-    pub(super) fn new(path: PathBuf, flags: Flags) -> Self {
-        Self { path, flags, text: None, unread: None }
+    pub(super) fn new(paths: Vec<PathBuf>, flags: Flags) -> Self {
+        Self { paths, flags, text: None, unread: None }
     }
 
     /// The rules it has now.
@@ -62,22 +63,25 @@ impl Reloaded {
         let failed = |what: String| Failure::new(Kind::Config, what);
         let read = self.read().await;
         self.text =
-            read.map_err(|error| failed(format!("cannot read {}", self.path.display())).source(error))?;
-        self.rules().map_err(|why| failed(why).tried(format!("to read {}", self.path.display())))
+            read.map_err(|(path, error)| failed(format!("cannot read {}", path.display())).source(error))?;
+        self.rules().map_err(|why| match &self.text {
+            Some((_, path)) => failed(why).tried(format!("to read {}", path.display())),
+            None => failed(why),
+        })
     }
 
     /// Gives `set` the rules of each change. One that cannot be used is said to be so, and changes nothing. Never ends.
     pub(super) async fn follow(mut self, set: impl Fn(Rules)) {
-        let file = self.path.display().to_string();
         loop {
             sleep(EACH).await;
             let text = match self.read().await {
                 // A file that goes away is one that is about to be written.
                 Ok(None) => continue,
                 Ok(text) => text,
-                Err(error) => {
+                Err((path, error)) => {
+                    let file = path.display();
                     if self.unread.replace(error.kind()) != Some(error.kind()) {
-                        tracing::error!(file, %error, "the rules cannot be read; those before hold");
+                        tracing::error!(%file, %error, "the rules cannot be read; those before hold");
                     }
                     continue;
                 }
@@ -87,6 +91,7 @@ impl Reloaded {
                 continue;
             }
             self.text = text;
+            let file = self.text.as_ref().map(|(_, path)| path.display().to_string());
             match self.rules() {
                 Ok(rules) => {
                     metrics::counter!("micro_gateway_reloads_total", "outcome" => "taken").increment(1);
@@ -102,16 +107,32 @@ impl Reloaded {
     }
 
     fn rules(&self) -> Result<Rules, String> {
-        let rules = Rules::new().read(self.text.as_deref().unwrap_or_default());
+        let text = self.text.as_ref().map_or("", |(text, _)| text);
+        let rules = Rules::new().read(text);
         rules.map(|rules| self.flags.over(rules)).map_err(|error| chain(&error))
     }
 
-    async fn read(&self) -> io::Result<Option<String>> {
-        match tokio::fs::read_to_string(&self.path).await {
-            Ok(text) if text.len() > MOST_BYTES => Err(io::ErrorKind::FileTooLarge.into()),
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+    /// What is in the first file that is there, up to the one that was read before.
+    async fn read(&mut self) -> Result<Option<(String, PathBuf)>, (PathBuf, io::Error)> {
+        for (at, path) in self.paths.iter().enumerate() {
+            match tokio::fs::read_to_string(path).await {
+                Ok(text) if text.len() > MOST_BYTES => {
+                    return Err((path.clone(), io::ErrorKind::FileTooLarge.into()));
+                }
+                Ok(text) => {
+                    let read = (text, path.clone());
+                    self.paths.truncate(at + 1);
+                    return Ok(Some(read));
+                }
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err((path.clone(), error)),
+            }
         }
+        Ok(None)
     }
+}
+
+/// Whether there is no file of that name.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory)
 }

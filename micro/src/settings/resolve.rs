@@ -92,11 +92,23 @@ impl Given {
 }
 
 impl Given {
-    /// The file whose tables faces read: the one that is named, or `./micro.toml` if it is there, or else the user's.
-    pub fn faces(&self) -> Option<PathBuf> {
-        let near = Some(self.here.join("micro.toml")).filter(|near| near.is_file());
-        let home = || self.home.as_ref().map(|home| home.join("config.toml"));
-        self.file.clone().or(near).or_else(home)
+    /// The files whose tables faces read, of which the first that is there counts: the one that is named, or `./micro.toml`
+    /// and the user's.
+    pub fn faces(&self) -> Vec<PathBuf> {
+        match &self.file {
+            Some(file) => vec![file.clone()],
+            None => {
+                let home = self.home.as_ref().map(|home| home.join("config.toml"));
+                [self.here.join("micro.toml")].into_iter().chain(home).collect()
+            }
+        }
+    }
+
+    /// The one of them that is there, or else the last.
+    pub fn face(&self) -> Option<PathBuf> {
+        let mut files = self.faces();
+        let last = files.pop();
+        files.into_iter().find(|file| file.is_file()).or(last)
     }
 }
 

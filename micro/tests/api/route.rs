@@ -150,6 +150,31 @@ fn a_changed_file_holds_at_once_and_costs_no_call_and_a_bad_one_changes_nothing(
 }
 
 #[test]
+fn a_file_that_comes_later_holds_too_and_the_nearer_one_stands_above() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.mirror("one");
+    services.mirror("two");
+    let (near, home) = (place.path("near"), place.path("home"));
+    std::fs::create_dir_all(&near).unwrap();
+    std::fs::create_dir_all(home.join("micro")).unwrap();
+    let toml = |service: &str| format!("[[api.route]]\npath = '/here'\nservice = '{service}'\n");
+    let mut command = place.command(&["api", "--address", "127.0.0.1:0"]);
+    let face = Face::running("api", place.spawn(command.current_dir(&near).env("XDG_CONFIG_HOME", &home)));
+    assert_eq!(face.get("/here").status, 404);
+    std::fs::write(home.join("micro/config.toml"), toml("one")).unwrap();
+    wait_until("the user's file does not hold", || face.get("/here").text().starts_with("one: "));
+    std::fs::write(near.join("micro.toml"), toml("two")).unwrap();
+    wait_until("the nearer file does not hold", || face.get("/here").text().starts_with("two: "));
+    // While it is being written anew it is not there, and the other does not come back.
+    std::fs::remove_file(near.join("micro.toml")).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(face.get("/here").text().starts_with("two: "));
+    std::fs::write(near.join("micro.toml"), toml("one")).unwrap();
+    wait_until("the file that came back does not hold", || face.get("/here").text().starts_with("one: "));
+}
+
+#[test]
 fn a_bad_file_at_first_is_a_wrong_setting() {
     let place = Place::new();
     let file = place.path("gateway.toml");
