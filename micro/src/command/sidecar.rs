@@ -54,7 +54,7 @@ pub struct Sidecar {
     /// How the app is asked whether it is well: http://host:port/path, grpc://host:port/service or tcp://host:port
     #[arg(long, alias = "healthcheck_url", env = "MICRO_SIDECAR_HEALTHCHECK_URL", value_name = "URL")]
     pub healthcheck_url: Option<Check>,
-    /// How often it is asked
+    /// How often it is asked, once it has been well: until then twice a second
     #[arg(long, env = "MICRO_SIDECAR_HEALTHCHECK_INTERVAL", default_value = "5s", value_parser = duration::parse)]
     pub healthcheck_interval: Duration,
     /// How long it may take to answer

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use micro_discover::{Address, Announce, Announcement, Endpoint, Registry, Service};
+use micro_discover::{Address, Announce, Announcement, Endpoint, Error, Registry, Service};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,9 @@ pub struct App {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the app cannot be announced: {0}")]
 pub struct InvalidApp(String);
+
+/// How often it is asked until it is well for the first time: it may begin with its sidecar.
+const STARTING: Duration = Duration::from_millis(500);
 
 impl App {
     /// The program `name` that listens on `address`. Name and address make its id, and so does this machine's name where
@@ -60,7 +63,8 @@ impl App {
         self
     }
 
-    /// How often it is asked, 5 s unless set, and how long it may take to answer, 2 s unless set.
+    /// How often it is asked, 5 s unless set, but twice a second until it is well for the first time; and how long it may
+    /// take to answer, 2 s unless set.
     pub fn interval(mut self, interval: Duration, timeout: Duration) -> Self {
         (self.interval, self.timeout) = (interval.max(Duration::from_millis(10)), timeout);
         self
@@ -83,14 +87,14 @@ impl App {
     /// Keeps it announced while it is well, until `stop`; then withdraws it.
     pub(super) async fn keep(self, registry: Arc<dyn Registry>, stop: CancellationToken) {
         let mut announced: Option<Announcement> = None;
-        let (mut failures, mut told) = (0_u32, false);
+        let (mut failures, mut told, mut left, mut begun) = (0_u32, false, true, false);
         loop {
             let asked = tokio::select! {
                 asked = self.ask() => asked,
                 () = stop.cancelled() => break,
             };
             match asked {
-                Ok(()) => failures = 0,
+                Ok(()) => (failures, begun) = (0, true),
                 Err(why) => {
                     failures = self.threshold.min(failures.saturating_add(1));
                     if !told && failures == self.threshold {
@@ -101,17 +105,34 @@ impl App {
             told = failures == self.threshold;
             if failures == 0 && announced.is_none() {
                 announced = self.announce(&registry).await;
+                left &= announced.is_none();
             } else if told && let Some(announcement) = announced.take() {
-                withdraw(announcement).await;
+                confirmed(&announcement.withdraw().await);
+            } else if told && left {
+                // A sidecar that was killed has left its record, which others would call until its TTL is over.
+                left = !confirmed(&self.clear(&registry).await);
             }
+            let wait = if begun { self.interval } else { self.interval.min(STARTING) };
             tokio::select! {
-                () = sleep(self.interval), if self.check.is_some() || announced.is_none() => {}
+                () = sleep(wait), if self.check.is_some() || announced.is_none() => {}
                 () = stop.cancelled() => break,
             }
         }
         if let Some(announcement) = announced {
-            withdraw(announcement).await;
+            confirmed(&announcement.withdraw().await);
         }
+    }
+
+    /// Withdraws what is registered under its id, in whatever version.
+    async fn clear(&self, registry: &Arc<dyn Registry>) -> Result<(), Error> {
+        let is_own = |one: &Endpoint| self.service.endpoints.iter().any(|own| own.id == one.id);
+        for mut record in registry.get(&self.service.name).await? {
+            record.endpoints.retain(is_own);
+            if !record.endpoints.is_empty() {
+                registry.withdraw(&record).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn announce(&self, registry: &Arc<dyn Registry>) -> Option<Announcement> {
@@ -125,8 +146,10 @@ impl App {
     }
 }
 
-async fn withdraw(announcement: Announcement) {
-    if let Err(error) = announcement.withdraw().await {
+/// Whether the app is withdrawn; says so where the registry does not.
+fn confirmed(withdrawn: &Result<(), Error>) -> bool {
+    if let Err(error) = withdrawn {
         tracing::warn!(%error, "the registry did not confirm that the app is withdrawn");
     }
+    withdrawn.is_ok()
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tonic_health::ServingStatus;
 
 use crate::face::{Answer, Face};
 use crate::program::Place;
@@ -71,6 +72,56 @@ fn an_app_is_registered_while_it_is_well_and_the_sidecar_lives() {
 }
 
 #[test]
+fn an_app_of_grpc_says_by_its_health_whether_it_is_listed() {
+    let place = Place::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let bound = runtime.block_on(micro_tower::Server::new().health(false).bind()).unwrap();
+    let address = bound.local_address().to_string();
+    let routes = tonic::service::Routes::new(health).prepare();
+    runtime.spawn(bound.serve_until(routes, std::future::pending()));
+    let say = |status| runtime.block_on(reporter.set_service_status("shop.Shop", status));
+    say(ServingStatus::Serving);
+    let check = format!("grpc://{address}/shop.Shop");
+    let arguments = ["--server-name", "shop", "--server-address", &address, "--healthcheck-url", &check];
+    let face = Face::of(&place, "sidecar", &[&arguments[..], &["--healthcheck-interval", "100ms"]].concat());
+    until(&face, "/registry?service=shop", 200);
+    say(ServingStatus::NotServing);
+    until(&face, "/registry?service=shop", 404);
+    assert_eq!(face.get("/health").status, 503);
+    say(ServingStatus::Serving);
+    until(&face, "/registry?service=shop", 200);
+}
+
+#[test]
+fn an_app_that_begins_after_its_sidecar_is_listed_soon() {
+    let place = Place::new();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let check = format!("tcp://{address}");
+    let arguments = ["--server-name", "late", "--server-address", &address, "--healthcheck-url", &check];
+    let face = Face::of(&place, "sidecar", &[&arguments[..], &["--healthcheck-interval", "1h"]].concat());
+    until(&face, "/health", 500);
+    let _listener = TcpListener::bind(&address).unwrap();
+    until(&face, "/registry?service=late", 200);
+}
+
+#[test]
+fn an_app_is_listed_while_its_port_takes_connections() {
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let check = format!("tcp://{address}");
+    let arguments = ["--server-name", "db", "--server-address", &address, "--healthcheck-url", &check];
+    let every = ["--healthcheck-interval", "100ms", "--healthcheck-threshold", "2"];
+    let face = Face::of(&place, "sidecar", &[&arguments[..], &every].concat());
+    until(&face, "/registry?service=db", 200);
+    drop(listener);
+    until(&face, "/registry?service=db", 404);
+    let _again = TcpListener::bind(&address).unwrap();
+    until(&face, "/registry?service=db", 200);
+}
+
+#[test]
 fn an_app_whose_sidecar_was_killed_is_listed_once_when_the_next_one_has_come() {
     let place = Place::new();
     let arguments = ["--server-name", "foo", "--server-address", "127.0.0.1:9"];
@@ -96,6 +147,25 @@ fn an_app_whose_sidecar_was_killed_is_listed_once_when_the_next_one_has_come() {
     next.signal(Signal::TERM);
     assert_eq!(next.end().0, Some(0));
     assert_eq!(place.run(&["get", "foo"]).code, Some(3));
+}
+
+#[test]
+fn an_app_that_is_not_well_when_its_sidecar_comes_again_is_listed_no_more() {
+    let place = Place::new();
+    let (address, well) = program();
+    let check = format!("http://{address}/health");
+    let arguments = ["--server-name", "foo", "--server-address", &address, "--healthcheck-url", &check];
+    let mut killed = Face::of(&place, "sidecar", &[&arguments[..], &["--server-version", "1"]].concat());
+    until(&killed, "/registry?service=foo", 200);
+    killed.signal(Signal::KILL);
+    killed.end();
+    well.store(false, Ordering::Relaxed);
+
+    // The record that the killed one left is believed for its TTL of half a minute.
+    let began = Instant::now();
+    let next = Face::of(&place, "sidecar", &arguments);
+    until(&next, "/registry?service=foo", 404);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[test]
