@@ -11,6 +11,7 @@
 mod answer;
 mod audit;
 mod heard;
+mod lost;
 mod recent;
 mod rights;
 

@@ -28,6 +28,7 @@ use self::line::Line;
 use self::talk::{Said, Talk};
 use super::answer::Answer;
 use super::heard::{Heard, Input, Speaker};
+use super::lost::Lost;
 
 /// A message has no more bytes than this; a longer answer is several.
 const LONGEST: usize = 4000;
@@ -135,7 +136,7 @@ impl Xmpp {
         self.enter(&mut line).await?;
         let mut talk = Talk::new(&self.jid, &self.nick);
         let (sender, mut answers) = mpsc::channel(16);
-        let mut replies = JoinSet::new();
+        let (mut replies, lost) = (JoinSet::new(), Lost::new("xmpp"));
         loop {
             tokio::select! {
                 next = line.next() => match next? {
@@ -144,8 +145,13 @@ impl Xmpp {
                         if let Some(answer) = answer {
                             line.send(&answer).await?;
                         }
-                        if let Some(said) = said.filter(|_| replies.len() < REPLIES) {
-                            replies.spawn(reply(said, heard.clone(), sender.clone()));
+                        match said {
+                            Some(_) if replies.len() >= REPLIES => lost.one(),
+                            Some(said) => {
+                                lost.room();
+                                replies.spawn(reply(said, heard.clone(), sender.clone()));
+                            }
+                            None => {}
                         }
                     }
                     None => line.send(&Iq::from_get("are you there", Ping).into()).await?,

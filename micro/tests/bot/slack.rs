@@ -58,6 +58,9 @@ async fn open(State(stand): State<Stand>, headers: HeaderMap) -> Json<Value> {
 
 async fn message(State(stand): State<Stand>, headers: HeaderMap, Json(message): Json<Value>) -> Json<Value> {
     assert_eq!(headers["authorization"], "Bearer xoxb-1");
+    if message["text"].as_str().is_some_and(|text| text.ends_with("never taken")) {
+        std::future::pending::<()>().await;
+    }
     stand.told.send(("message".into(), message)).unwrap();
     Json(json!({ "ok": true }))
 }
@@ -165,6 +168,38 @@ async fn socket_mode_answers_once_whatever_comes_twice_and_connects_again() {
     assert_eq!(texts[2], "<@U1>: pong");
     let more = tokio::time::timeout(Duration::from_millis(300), take(&mut heard, 1)).await;
     assert!(more.is_err(), "nothing is answered twice: {more:?}");
+    bot.abort();
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_counted_and_the_rest_is_answered() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let figures = recorder.handle();
+    // This test's alone, which runs on one thread.
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let mut script = vec![json!({ "type": "hello" })];
+    for number in 0..300 {
+        let mut said = said(&format!("e{number}"), &format!("1.{number}"), "<@BOT> echo never taken");
+        said["payload"]["event"]["user"] = format!("U{number}").into();
+        script.push(said);
+    }
+    let (stand, mut heard) = stand(vec![script]).await;
+    let api = Api::at(&format!("http://{}/api", stand.address), "xoxb-1").unwrap();
+    let bot = run("full", Socket::new(api, "xapp-1")).await;
+    let acknowledged = async {
+        for _ in 0..300 {
+            heard.recv().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), acknowledged).await.unwrap();
+    let lost = "micro_bot_lost_total{input=\"slack\"} 44";
+    let counted = async {
+        while !figures.render().lines().any(|line| line == lost) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let counted = tokio::time::timeout(Duration::from_secs(10), counted).await;
+    assert!(counted.is_ok(), "{}", figures.render());
     bot.abort();
 }
 

@@ -20,6 +20,7 @@ use super::api::Api;
 use super::event::{Event, Said};
 use super::reply::reply;
 use crate::bot::heard::{Heard, Input};
+use crate::bot::lost::Lost;
 
 /// Slack pings every few seconds: when nothing has come for this long, nothing will.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -38,12 +39,13 @@ pub struct Socket {
     app: Api,
     /// Answers under way, which need no socket and outlive the one that they came by.
     replies: Mutex<JoinSet<()>>,
+    lost: Lost,
 }
 
 impl Socket {
     /// Answers by `api`, whose token is the bot's, what comes over a socket that `app_token` opens.
     pub fn new(api: Api, app_token: &str) -> Self {
-        Self { app: api.with_token(app_token), api, replies: Mutex::default() }
+        Self { app: api.with_token(app_token), api, replies: Mutex::default(), lost: Lost::new("slack") }
     }
 
     async fn listen(&self, heard: mpsc::Sender<Heard>) -> Result<(), BoxError> {
@@ -84,9 +86,11 @@ impl Socket {
     fn reply(&self, said: Said, heard: mpsc::Sender<Heard>) {
         let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
         while replies.try_join_next().is_some() {}
-        if replies.len() < REPLIES {
-            replies.spawn(reply(self.api.clone(), said, heard));
+        if replies.len() >= REPLIES {
+            return self.lost.one();
         }
+        self.lost.room();
+        replies.spawn(reply(self.api.clone(), said, heard));
     }
 }
 
