@@ -13,7 +13,8 @@ use tonic::{Code, Status};
 
 use super::documents::{Complaint, Documents, documents, is_lines};
 use super::input::{Input, is_protobuf, message};
-use super::output::output;
+use super::output::{output, protobuf};
+use super::raw::{Raw, is_raw};
 use super::route::Found;
 use super::status::Problem;
 use super::stream::{Form, Several};
@@ -46,15 +47,26 @@ pub async fn transcode(
 ) -> Response<Body> {
     let pool = found.method.parent_pool().clone();
     let (form, streams) = (Form::wanted(request.headers()), found.method.is_server_streaming());
+    let binary = binary(request.headers()).filter(|_| found.response_body.is_empty());
     let mut complaint = Complaint::never();
     match call(client, &found, request, how, &mut complaint).await {
+        Ok(response) if streams && is_raw(&found.method, &found.response_body) => {
+            let (metadata, answers, _) = response.into_parts();
+            match Raw::begin(answers, complaint, found.response_body).await {
+                Ok((kind, body)) => answer(Body::new(body), &kind, metadata),
+                Err(status) => failed(&status, Some(&pool)),
+            }
+        }
         Ok(response) if streams => {
             let (metadata, answers, _) = response.into_parts();
             let body = Several::new(answers, complaint, found.response_body, pool, form);
             answer(Body::new(body), form.kind(), metadata)
         }
         Ok(response) => match complaint.unless(only(response)).await.and_then(|(metadata, message)| {
-            let output = output(&message, &found.response_body)?;
+            let output = match &binary {
+                Some(kind) => protobuf(&message, kind),
+                None => output(&message, &found.response_body)?,
+            };
             Ok(answer(Body::new(http_body_util::Full::new(output.data)), &output.kind, metadata))
         }) {
             Ok(response) => response,
@@ -62,6 +74,14 @@ pub async fn transcode(
         },
         Err(status) => failed(&status, Some(&pool)),
     }
+}
+
+/// The type of protobuf that a client sent, unless it wants JSON back.
+fn binary(headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let kind = text(header::CONTENT_TYPE).filter(|kind| is_protobuf(kind))?;
+    let json = text(header::ACCEPT).is_some_and(|accept| accept.contains("application/json"));
+    (!json).then(|| kind.to_owned())
 }
 
 type Answers = tonic::Response<tonic::Streaming<DynamicMessage>>;

@@ -40,7 +40,8 @@ pub(super) struct Input<'a> {
     pub(super) body: &'a [u8],
 }
 
-const HTTP_BODY: &str = "google.api.HttpBody";
+/// What is bytes of any type, and no JSON.
+pub(super) const HTTP_BODY: &str = "google.api.HttpBody";
 
 /// The message that `input` gives the method `found`.
 pub(super) fn message(found: &Found, input: &Input<'_>) -> Result<DynamicMessage, InvalidInput> {

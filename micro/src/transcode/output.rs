@@ -7,12 +7,18 @@ use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value};
 use serde_json::value::RawValue;
 use tonic::Status;
 
-use crate::schema::Json;
+use super::input::HTTP_BODY;
+use crate::schema::{Json, encode};
 
 /// What is answered, and as what.
 pub(super) struct Output {
     pub(super) kind: String,
     pub(super) data: Bytes,
+}
+
+/// `message` as protobuf of the type `kind`, for whoever asked in that.
+pub(super) fn protobuf(message: &DynamicMessage, kind: &str) -> Output {
+    Output { kind: kind.to_owned(), data: encode(message).into() }
 }
 
 /// `message`, or the field of it that `response_body` names.
@@ -24,7 +30,7 @@ pub(super) fn output(message: &DynamicMessage, response_body: &str) -> Result<Ou
         Some(_) => None,
         None => Some(message),
     };
-    if let Some(body) = inner.filter(|inner| inner.descriptor().full_name() == "google.api.HttpBody") {
+    if let Some(body) = inner.filter(|inner| inner.descriptor().full_name() == HTTP_BODY) {
         return Ok(raw(body));
     }
     let json = match (&field, inner) {

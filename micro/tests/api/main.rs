@@ -21,6 +21,7 @@ mod compress;
 mod deploy;
 mod event;
 mod grpc;
+mod handlers;
 mod heavy;
 mod hostile;
 mod http;

@@ -88,6 +88,7 @@ service Shop {
   rpc List(Item) returns (stream Item) { option (google.api.http) = { get: "/v1/items" }; }
   rpc Find(Item) returns (Item) { option (google.api.http) = { custom { kind: "SEARCH" path: "/v1/items" } }; }
   rpc Load(Item) returns (Item) { option (google.api.http) = { post: "/v1/files/{name}" body: "file" response_body: "file" }; }
+  rpc Download(Item) returns (stream Item) { option (google.api.http) = { post: "/v1/downloads/{name}" body: "file" response_body: "file" }; }
   rpc Plain(Item) returns (Item);
   rpc Send(stream Item) returns (Item);
   rpc Talk(stream Item) returns (stream Item);
@@ -154,7 +155,8 @@ async fn echo(request: Request<Body>) -> Response<Body> {
         Some(code) => Status::new(code.into(), "as you asked"),
         None => Status::ok(""),
     };
-    let many = if path.ends_with("/List") { 2 } else { usize::from(fail.is_none()) };
+    let many =
+        if path.ends_with("/List") || path.ends_with("/Download") { 2 } else { usize::from(fail.is_none()) };
     let mut trailers = http::HeaderMap::new();
     status.add_header(&mut trailers).unwrap();
     let frames =
