@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::arguments::Arguments;
 use super::open::{context, runtime};
+use super::topics::TOPICS;
 use crate::call::Target;
 use crate::command::{Context, Failure};
 use crate::settings::{Given, KEYS, Layer, Settings};
@@ -29,7 +30,7 @@ pub(super) fn asked(arguments: &[OsString]) -> Result<bool, clap::Error> {
     let line: Line = words.map(|word| word.to_string_lossy().into_owned()).collect();
     let names: Names = Arc::new(|line, about| outside(line, about).unwrap_or_default());
     let here = std::env::current_dir().ok();
-    let command = || with_names(Arguments::command(), &line, &names);
+    let command = || with_words(with_names(Arguments::command(), &line, &names), &line);
     CompleteEnv::with_factory(command).bin("micro").try_complete(arguments, here.as_deref())
 }
 
@@ -78,6 +79,42 @@ pub(super) fn with_names(command: Command, line: &Line, names: &Names) -> Comman
 struct Completer {
     line: Line,
     names: Names,
+/// `command`, of which `help` is completed by commands and topics, and `man` by commands.
+fn with_words(command: Command, line: &Line) -> Command {
+    let about = |one: &Command| one.get_about().map(ToString::to_string).unwrap_or_default();
+    let under =
+        |one: &Command| one.get_subcommands().map(|sub| (sub.get_name().to_owned(), about(sub))).collect();
+    let commands: Explained = under(&command);
+    let words = positional(line);
+    // What stands behind a command is one of its own.
+    let explained = match words.split_last() {
+        Some((_, before @ [_, ..])) => {
+            let found = before.iter().try_fold(&command, |found, word| found.find_subcommand(word));
+            found.map(under).unwrap_or_default()
+        }
+        _ => {
+            let topics = TOPICS.map(|(name, about, _)| (name.to_owned(), about.to_owned()));
+            commands.iter().cloned().chain(topics).collect()
+        }
+    };
+    let completed = |argument: clap::Arg, all: Explained| argument.add(ArgValueCompleter::new(begun(all)));
+    command
+        .mut_subcommand("help", |help| help.mut_arg("words", |argument| completed(argument, explained)))
+        .mut_subcommand("man", |man| man.mut_arg("command", |argument| completed(argument, commands)))
+}
+
+/// Words, and what each is about.
+type Explained = Vec<(String, String)>;
+
+/// Those of `all` that begin as what is typed.
+fn begun(all: Explained) -> impl ValueCompleter {
+    move |current: &OsStr| {
+        let current = current.to_string_lossy();
+        let begun = all.iter().filter(|(name, _)| name.starts_with(&*current));
+        begun.map(|(name, about)| CompletionCandidate::new(name).help(Some(about.clone().into()))).collect()
+    }
+}
+
     about: &'static [About],
 }
 
@@ -201,7 +238,7 @@ mod tests {
             About::Endpoints => vec!["greeter-1".to_owned()],
         });
         let line: Line = ["micro"].iter().chain(words).map(ToString::to_string).collect();
-        let mut command = with_names(Arguments::command(), &line, &names);
+        let mut command = with_words(with_names(Arguments::command(), &line, &names), &line);
         let words: Vec<OsString> = line.iter().map(Into::into).collect();
         let last = words.len() - 1;
         let found = engine::complete(&mut command, words, last, None).unwrap();
@@ -222,6 +259,15 @@ mod tests {
     #[test]
     fn a_line_names_its_service_and_its_registry_before_it_is_whole() {
         let line = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    #[test]
+    fn help_takes_commands_and_topics_and_man_takes_commands() {
+        assert_eq!(candidates(&["help", "con"]), ["config", "context", "configuration"]);
+        assert_eq!(candidates(&["help", "config", ""])[..2], ["show", "validate"]);
+        assert!(!candidates(&["help", "nothing", "s"]).contains(&"show".to_owned()));
+        assert_eq!(candidates(&["man", "con"]), ["config", "context"]);
+        assert!(candidates(&["man", "call", "con"]).is_empty());
+    }
+
         for text in [
             "micro call greeter ",
             "micro call -H x:y greeter Greeter.H",
