@@ -24,6 +24,7 @@ pub fn takes(request: &Request) -> May {
     match request {
         Request::Call(_)
         | Request::Stream(_)
+        | Request::Bench(_)
         | Request::Publish(_)
         | Request::Register(_)
         | Request::Deregister(_) => May::Change,

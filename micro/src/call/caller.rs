@@ -3,27 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use micro_discover::Registry;
 use micro_tower::Client;
 use micro_tower::client::Builder;
 use prost_reflect::MethodDescriptor;
 use tokio::time::{Instant, timeout};
-use tonic::metadata::MetadataMap;
-use tonic::{Request, Status};
+use tonic::Status;
 
 use super::answer::Answers;
 use super::clients::Clients;
 use super::error::Error;
 use super::go_micro;
-use super::input::{Documents, messages};
-use super::invoke::invoke;
-use super::reason::told;
+use super::input::Documents;
+use super::prepared::{By, Prepared};
 use super::request::Call;
 use super::target::Target;
 use crate::remote::Sidecar;
 use crate::schema::{self, Schema, Schemas};
-use crate::time_limit;
 
 /// Calls any method of any service. Clones share its clients and schemas.
 #[derive(Clone, Debug)]
@@ -203,36 +199,29 @@ impl Caller {
     /// # Errors
     ///
     /// [`Error`].
-    pub async fn call(&self, mut call: Call, documents: Documents) -> Result<Answers, Error> {
+    pub async fn call(&self, call: Call, documents: Documents) -> Result<Answers, Error> {
+        let (began, limit) = (Instant::now(), call.timeout);
+        let mut prepared = self.prepare(call).await?;
+        prepared.call.timeout = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+        prepared.send(documents).await
+    }
+
+    /// Finds out what `call` is, within the time that it may take, so that it can be made again and again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn prepare(&self, call: Call) -> Result<Prepared, Error> {
         if let Some(sidecar) = &self.through {
-            return by_sidecar(sidecar, call, documents).await;
+            return Ok(Prepared { call, by: By::Sidecar(sidecar.clone()) });
         }
-        let began = Instant::now();
         let way = self.found(&call).await?;
-        call.timeout = call.timeout.map(|limit| limit.saturating_sub(began.elapsed()));
-        let endpoint = call.endpoint.as_deref();
-        let method = match way {
-            Way::Grpc(method) => method,
-            Way::GoMicro { streams } => {
-                let client = self.client(&call.target, endpoint);
-                return go_micro::call(client, call, documents, streams).await;
-            }
+        let client = self.client(&call.target, call.endpoint.as_deref());
+        let by = match way {
+            Way::Grpc(method) => By::Grpc { client, method },
+            Way::GoMicro { streams } => By::GoMicro { client, streams },
         };
-        let (messages, mut wrong) = messages(documents, &method, call.json).await?;
-        let mut request = Request::new(messages);
-        *request.metadata_mut() = MetadataMap::from_headers(call.headers);
-        if let Some(sent_to) = call.sent_to {
-            request.extensions_mut().insert(sent_to);
-        }
-        if let Some(timeout) = call.timeout {
-            time_limit::limit(&mut request, timeout);
-        }
-        let response = tokio::select! {
-            biased;
-            response = invoke(self.client(&call.target, endpoint), &method, request) => response?,
-            error = wrong.error() => return Err(error),
-        };
-        Ok(Answers::messages(response, wrong))
+        Ok(Prepared { call, by })
     }
 }
 
@@ -242,22 +231,6 @@ enum Way {
     Grpc(MethodDescriptor),
     /// JSON, as go-micro's servers and those of [`micro_tower::wire`] read it.
     GoMicro { streams: bool },
-}
-
-/// Longer than a sidecar lets anybody wait.
-const AT_MOST: Duration = Duration::from_secs(3600);
-
-async fn by_sidecar(sidecar: &Sidecar, call: Call, documents: Documents) -> Result<Answers, Error> {
-    let requests = documents.all().await?;
-    let limit = call.timeout.unwrap_or(AT_MOST);
-    let (service, address) = match (&call.target, &call.endpoint) {
-        (Target::Service(name), endpoint) => (name.as_str(), endpoint.clone()),
-        (Target::Address(address), _) => ("", Some(address.to_string())),
-    };
-    let called = sidecar.call(service, &call.method, address.as_deref(), call.headers, requests, limit);
-    let answers = called.await.map_err(|status| told(status, &call.method))?;
-    let method = call.method;
-    Ok(Answers::texts(answers.map_err(move |status| told(status, &method))))
 }
 
 /// What a schema is kept by. A name has no space in it.

@@ -33,6 +33,8 @@ mod invoke;
 
 mod go_micro;
 
+mod prepared;
+
 mod caller;
 mod clients;
 
@@ -45,6 +47,7 @@ pub(crate) use go_micro::{ask_one, is_go_micro};
 pub(crate) use input::wrong;
 pub use input::{Documents, documents, one};
 pub use invoke::{MOST_BYTES, invoke};
+pub use prepared::Prepared;
 pub(crate) use reason::{reason, say_reason};
 pub use request::Call;
 pub use target::Target;

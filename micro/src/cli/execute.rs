@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 
 use tokio::sync::mpsc;
 
-use super::progress::waiting;
+use super::progress::{Line, waiting};
 use super::reader;
 use crate::command::{Command, Context, Failure, Kind, Replies, Reply, Request};
 use crate::show::{Format, Show};
@@ -62,6 +62,7 @@ async fn write(
     let for_people = matches!(style.format, Format::Table | Format::Wide);
     let mut show = Show::new(style.format).colour(style.colour).several(style.several).fields(style.fields);
     let mut patient = progress && for_people;
+    let mut line = Line::default();
     let gone = async { if style.read { reader::gone().await } else { pending().await } };
     tokio::pin!(gone);
     loop {
@@ -71,6 +72,13 @@ async fn write(
             () = &mut gone => None,
         };
         let Some(reply) = reply else { break };
+        if let Reply::Progress(progress) = &reply {
+            if for_people {
+                line.say(&progress.said);
+            }
+            continue;
+        }
+        line.clear();
         // Who gives answers as they come says enough by them, once there is one.
         patient &= !style.several;
         if matches!(&reply, Reply::Services(services) if services.is_empty()) && for_people {

@@ -97,7 +97,9 @@ fn serve(mut arguments: Arguments) -> Result<u8, Failure> {
         });
     }
     match order {
-        Order::Request(request) => runtime(1)?.block_on(request_once(request, context, style)).map(|()| 0),
+        Order::Request(request) => {
+            runtime(request.command().workers())?.block_on(request_once(request, context, style)).map(|()| 0)
+        }
         Order::Cli => {
             let colours = colour::wanted(&io::stderr(), settings.get("color"));
             Ok(runtime(1)?.block_on(shell(&context, &style, colours)))

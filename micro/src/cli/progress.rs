@@ -37,6 +37,28 @@ pub(super) async fn waiting<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+/// A line on standard error that is written again and again, if that is a terminal.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    shown: bool,
+}
+
+impl Line {
+    pub(super) fn say(&mut self, text: &str) {
+        if io::stderr().is_terminal() {
+            show(&format!("\r{text}\u{1b}[K"));
+            self.shown = true;
+        }
+    }
+
+    /// Leaves no trace of it.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            show("\r\u{1b}[K");
+        }
+    }
+}
+
 fn show(text: &str) {
     // Nobody is left to be told.
     io::stderr().write_all(text.as_bytes()).and_then(|()| io::stderr().flush()).ok();

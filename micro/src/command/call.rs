@@ -18,7 +18,6 @@ use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
 use super::local::{is_input, is_typed};
-use super::missing;
 use super::reply::{Answered, Metadata, NodeAnswer, Reply};
 use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents, what, wrong};
 use crate::causes::chain;
@@ -104,27 +103,14 @@ impl Source {
     }
 }
 
-const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many endpoints are asked at a time.
 const AT_A_TIME: usize = 16;
 
 impl Command for Call {
     fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async {
-            let parts = Parts::read(&self.words)?;
-            let caller = self.source.caller(context).await?;
-            if let Some(flag) = self.beyond_sidecars().filter(|_| caller.is_through()) {
-                let what =
-                    format!("{flag} cannot be asked of a sidecar, which calls and answers in its own way");
-                return Err(Failure::new(Kind::Usage, what).hint("without it, or without --proxy"));
-            }
-            if let Target::Address(address) = &parts.target
-                && caller.is_through()
-            {
-                let what = format!("a sidecar calls services by their names, and {address} is an address");
-                let hint = "the name of a service, with --address for one endpoint of it, or no --proxy";
-                return Err(Failure::new(Kind::Usage, what).hint(hint));
-            }
+            let (caller, parts) = self.begin(context).await?;
             if self.each_node {
                 return self.each(context, &caller, &parts, replies).await;
             }
@@ -145,37 +131,11 @@ impl Call {
         parts: &Parts,
         replies: &Replies,
     ) -> Result<(), Failure> {
-        // A sidecar calls the endpoint of a service, and takes its address for the endpoint's name.
-        let (at, among) = match caller.is_through() {
-            true => (None, self.address.as_ref().map(ToString::to_string)),
-            false => (self.address.clone(), None),
-        };
-        let given = at.map(|address| parts.clone().at(address));
-        let parts = given.as_ref().unwrap_or(parts);
-        let target = parts.target.clone();
+        let (parts, endpoint) = &self.aim(caller, parts);
         // What is wrong here is said before anybody is asked anything.
         let (documents, headers) = (self.documents(context, parts).await?, self.headers(context).await?);
-        // What nobody has is said at once, with the name that was perhaps meant.
-        if let Target::Service(name) = &target {
-            let records = find(context, name, "call").await?;
-            if let Some(wanted) = self.endpoint.as_ref().or(among.as_ref()) {
-                let mut endpoints = records.iter().flat_map(|record| &record.endpoints);
-                if !endpoints.any(|one| one.id == wanted.as_str() || one.address.to_string() == *wanted) {
-                    return Err(missing::endpoint(context, name, wanted, &records));
-                }
-            }
-        }
+        let call = self.aimed(context, caller, parts, endpoint.as_deref(), headers).await?;
         let wrong = |error: Error| failure(&error, parts, context);
-        let endpoint = self.endpoint.as_deref().or(among.as_deref());
-        let streaming =
-            caller.streams(&target, endpoint, &parts.method).await.map_err(|error| wrong(error.into()))?;
-        let mut call = self.asked(target, parts, headers);
-        if let Some(endpoint) = endpoint {
-            call = call.endpoint(endpoint);
-        }
-        if let Some(timeout) = self.timeout.or((!streaming).then_some(USUAL_TIMEOUT)) {
-            call = call.timeout(timeout);
-        }
         let mut answers = caller.call(call, documents).await.map_err(wrong)?;
         if self.verbose {
             replies.send(Reply::Metadata(Metadata::new("header", answers.headers()))).await?;
@@ -196,21 +156,7 @@ impl Call {
         Ok(())
     }
 
-    /// The first flag that is given and of which a sidecar is not told.
-    fn beyond_sidecars(&self) -> Option<&'static str> {
-        let flags = [
-            (!self.source.proto.is_empty(), "--proto"),
-            (!self.source.protoset.is_empty(), "--protoset"),
-            (self.emit_defaults, "--emit-defaults"),
-            (self.proto_names, "--proto-names"),
-            (self.enums_as_ints, "--enums-as-ints"),
-            (self.allow_unknown, "--allow-unknown"),
-            (self.verbose, "--verbose"),
-        ];
-        flags.into_iter().find_map(|(given, flag)| given.then_some(flag))
-    }
-
-    fn asked(&self, target: Target, parts: &Parts, headers: HeaderMap) -> Asked {
+    pub(super) fn asked(&self, target: Target, parts: &Parts, headers: HeaderMap) -> Asked {
         Asked::new(target, parts.method.as_str()).headers(headers).json(self.form())
     }
 
@@ -225,11 +171,7 @@ impl Call {
         let Target::Service(name) = &parts.target else {
             return Err(Failure::new(Kind::Usage, "an address is one node").hint("the name of a service"));
         };
-        let text = match self.given(parts)? {
-            Some(data) => self.text(context, parts, data).await?,
-            None => "{}".to_owned(),
-        };
-        let headers = self.headers(context).await?;
+        let (text, headers) = (self.whole(context, parts).await?, self.headers(context).await?);
         let found = find(context, name, "call").await?;
         let call = self.asked(parts.target.clone(), parts, headers);
         let call = call.timeout(self.timeout.unwrap_or(USUAL_TIMEOUT));
@@ -281,13 +223,21 @@ impl Call {
         }
     }
 
+    /// All of it, to be sent more than once.
+    pub(super) async fn whole(&self, context: &Context, parts: &Parts) -> Result<String, Failure> {
+        match self.given(parts)? {
+            Some(data) => self.text(context, parts, data).await,
+            None => Ok("{}".to_owned()),
+        }
+    }
+
     /// The JSON documents that `data` gives.
     async fn text(&self, context: &Context, parts: &Parts, data: &str) -> Result<String, Failure> {
         let text = context.text(data, "the request").await?;
         wrong(&text).map_or(Ok(text), |error| Err(failure(&error, parts, context)))
     }
 
-    async fn headers(&self, context: &Context) -> Result<HeaderMap, Failure> {
+    pub(super) async fn headers(&self, context: &Context) -> Result<HeaderMap, Failure> {
         let mut headers = HeaderMap::new();
         for given in &self.header {
             let text = context.text(given, "the header").await?;

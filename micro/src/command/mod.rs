@@ -30,6 +30,10 @@ mod measure;
 
 mod call;
 mod deregister;
+
+mod aim;
+
+mod bench;
 mod describe;
 mod doctor;
 mod health;
@@ -51,6 +55,7 @@ pub use api::Api;
 pub(crate) use api::address;
 pub use call::{Call, Source};
 pub use context::Context;
+pub use bench::Bench;
 pub use deregister::Deregister;
 pub use describe::Describe;
 pub use doctor::{Doctor, Places};
@@ -68,8 +73,9 @@ pub(crate) use redact::redacted;
 pub use register::Register;
 pub(crate) use reload::check;
 pub use reply::{
-    Answered, Built, Changed, Checked, Created, Described, Done, Event, Finding, Heard, Listed, Listening,
-    Log, Measured, Metadata, NamedContext, NodeAnswer, Outcome, Published, Reply, Setting, State, Text,
+    Answered, Benched, BenchedEndpoint, Built, Changed, Checked, Created, Described, Done, Event, Finding,
+    Heard, Latency, Listed, Listening, Log, Measured, Metadata, NamedContext, NodeAnswer, Outcome, Progress,
+    Published, Reply, Setting, State, Text,
 };
 pub use request::Request;
 pub use run::Run;

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use super::bench::Bench;
 use super::call::Call;
 use super::deregister::Deregister;
 use super::describe::Describe;
@@ -83,6 +84,21 @@ Examples:
     #[command(after_help = "\
 Examples:
   micro subscribe 'orders.*'
+    /// Call a method again and again, and measure how long answers take
+    #[command(after_help = "\
+Examples:
+  micro bench greeter Greeter.Hello '{\"name\":\"John\"}'
+  micro bench greeter Greeter.Hello name=John --concurrency 64 --duration 1m
+  micro bench greeter Greeter.Hello --rate 500        calls begin on time, whatever answers take
+  micro bench greeter Greeter.Hello --count 10000 --output json
+  micro bench 127.0.0.1:50051 Greeter.Hello --proto greeter.proto
+
+A call is over with its last answer. At a rate its time counts from when it was due: who waits for a
+slow answer before it asks again would not see that others waited too. Ctrl-C shows what was
+measured until then.
+
+Exit code 0 says that no call failed, 64 + N that most of those that did ended with gRPC status N.")]
+    Bench(Bench),
   micro subscribe orders.created --count 1 --output json
   micro subscribe 'orders.>' --group billing --broker nats://127.0.0.1:4222
 
@@ -120,7 +136,7 @@ Examples:
   micro health greeter --service greeter.Greeter --timeout 500ms
   micro health greeter --output json
 
-Exit code 0 says that every endpoint serves, 3 that one does not, or that there is no such service.")]
+Exit code 0 says that every endpoint serves, 3 that one does not, or that nobody has that name.")]
     Health(Health),
     /// Show what each endpoint of a service says of itself
     #[command(after_help = "\
@@ -179,6 +195,7 @@ impl Request {
     pub fn is_original(&self) -> bool {
         match self {
             Self::List(command) => command.noun.is_some(),
+            Self::Bench(command) => command,
             Self::Get(command) => command.is_original(),
             Self::Register(command) => command.is_original(),
             Self::Deregister(command) => command.is_original(),

@@ -8,6 +8,7 @@
 //! assert_eq!(show.text(&Reply::Services(Vec::new())).unwrap(), "[]\n");
 //! ```
 
+mod benched;
 mod fields;
 mod format;
 mod names;

@@ -21,6 +21,9 @@ pub(super) fn names(reply: &Reply) -> Vec<String> {
         Reply::Built(built) => vec![built.version.to_owned()],
         Reply::Findings(found) => found.iter().map(|one| one.about.clone()).collect(),
         Reply::Created(created) => created.files.clone(),
-        Reply::Answer(_) | Reply::Metadata(_) | Reply::Text(_) | Reply::Log(_) => Vec::new(),
+        Reply::Benched(benched) => benched.endpoints.iter().map(|one| one.id.clone()).collect(),
+        Reply::Progress(_) | Reply::Answer(_) | Reply::Metadata(_) | Reply::Text(_) | Reply::Log(_) => {
+            Vec::new()
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets::NOTHING};
 use micro_discover::{Endpoint, Service, Shape};
 
+use super::benched;
 use super::fields;
 use super::original;
 use super::writer::tabs;
@@ -54,6 +55,10 @@ impl Screen {
             Reply::Log(log) => self.log(log),
             Reply::Findings(found) => self.findings(found),
             Reply::Built(built) => self.built(built),
+            Reply::Benched(benched) => {
+                self.table(&benched::COLUMNS, benched::rows(benched)) + &benched::sum(benched)
+            }
+            Reply::Progress(_) => String::new(),
             Reply::Listening(listening) => format!("{} listens on {}\n", listening.face, listening.url),
         }
     }
@@ -331,7 +336,7 @@ fn outcome(outcome: Outcome) -> (&'static str, Color) {
     }
 }
 
-fn millis(millis: Option<f64>) -> String {
+pub(super) fn millis(millis: Option<f64>) -> String {
     millis.map_or("-".to_owned(), |millis| format!("{millis:.1} ms"))
 }
 
@@ -347,7 +352,7 @@ fn labels(labels: &BTreeMap<String, String>) -> String {
     each.join(",")
 }
 
-fn text(value: impl Display) -> Cell {
+pub(super) fn text(value: impl Display) -> Cell {
     Cell::new(printable(&value.to_string()))
 }
 

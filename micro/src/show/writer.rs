@@ -56,6 +56,9 @@ impl Show {
     ///
     /// [`Kind::Usage`] for a field that is not there, [`Kind::Other`] for what the format has no words for.
     pub fn text(&mut self, reply: &Reply) -> Result<String, Failure> {
+        if matches!(reply, Reply::Progress(_)) {
+            return Ok(String::new());
+        }
         let first = !std::mem::replace(&mut self.written, true);
         if self.format == Format::Name {
             let names = names(reply);
@@ -83,6 +86,7 @@ impl Show {
             Format::Wide => match reply {
                 // What is a text of several lines has all its fields in it.
                 Reply::Answer(_)
+                | Reply::Benched(_)
                 | Reply::Described(_)
                 | Reply::Metadata(_)
                 | Reply::Published(_)

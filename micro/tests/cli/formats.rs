@@ -8,7 +8,7 @@ use crate::echo::Echo;
 fn every_command_writes_json_when_asked_to() {
     let echo = Echo::new();
     let dir = echo.place.path("fresh").display().to_string();
-    let commands: [(&[&str], &str); 24] = [
+    let commands: [(&[&str], &str); 25] = [
         (&["list"], "/0/name"),
         (&["list", "services"], "/0/name"),
         (&["get", "echo"], "/0/endpoints/0/id"),
@@ -19,6 +19,7 @@ fn every_command_writes_json_when_asked_to() {
         (&["query", "echo", "Unary", "text=a"], "/text"),
         (&["call", "echo", "Unary", "--each-node"], "/0/answers/0/text"),
         (&["stream", "echo", "Many", "number:=1", "text=a"], "/text"),
+        (&["bench", "echo", "Unary", "-n", "1"], "/latency_ms/p99"),
         (&["health", "echo"], "/0/state"),
         (&["stats", "echo"], "/0/requests"),
         (&["doctor"], "/0/check"),
@@ -70,7 +71,6 @@ fn wide_tables_have_their_columns_in_the_order_of_the_data() {
 }
 
 #[test]
-#[test]
 fn what_a_service_can_be_asked_is_lines_in_wide_tables_too() {
     let echo = Echo::new();
     let wide = echo.place.ok(&["describe", "echo", "Unary", "-o", "wide"]);
@@ -78,6 +78,7 @@ fn what_a_service_can_be_asked_is_lines_in_wide_tables_too() {
     assert!(wide.contains("rpc Unary") && !wide.contains("\\u{a}"), "{wide}");
 }
 
+#[test]
 fn what_comes_row_by_row_has_one_header() {
     let echo = Echo::new();
     let many = ["stream", "echo", "Many", "number:=2", "text=long"];

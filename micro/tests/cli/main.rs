@@ -11,6 +11,7 @@ mod venv;
 
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod backends;
+mod bench;
 mod call;
 mod completion;
 mod doctor;

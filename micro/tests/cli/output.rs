@@ -40,6 +40,7 @@ fn every_command_explains_itself_with_examples() {
         "describe",
         "call",
         "stream",
+        "bench",
         "publish",
         "subscribe",
         "watch",

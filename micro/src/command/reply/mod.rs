@@ -1,6 +1,7 @@
 //! What commands answer: plain data, which each face shows in its way.
 
 mod answer;
+mod benched;
 mod finding;
 mod measured;
 mod own;
@@ -10,9 +11,10 @@ use micro_discover::Service;
 use serde::Serialize;
 
 pub use self::answer::{Answered, Described, Heard, Metadata, NodeAnswer, Published};
+pub use self::benched::{Benched, BenchedEndpoint, Latency};
 pub use self::finding::{Finding, Outcome};
 pub use self::measured::Measured;
-pub use self::own::{Built, Created, Listening, Log, NamedContext, Setting, Text};
+pub use self::own::{Built, Created, Listening, Log, NamedContext, Progress, Setting, Text};
 pub use self::record::{Changed, Checked, Done, Event, Listed, State};
 
 /// One answer of a command. As JSON or YAML it is the data alone, without a tag.
@@ -61,3 +63,7 @@ pub enum Reply {
     /// A face listens.
     Listening(Listening),
 }
+    /// What came of many calls.
+    Benched(Benched),
+    /// How far a command is, for whoever waits at a terminal. It is no answer, and in none.
+    Progress(Progress),

@@ -25,6 +25,20 @@ pub struct Built {
     pub brokers: Vec<&'static str>,
 }
 
+/// How far a command is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Progress {
+    /// In a line.
+    pub said: String,
+}
+
+impl Progress {
+    pub(crate) fn new(said: impl Into<String>) -> Self {
+        Self { said: said.into() }
+    }
+}
+
 /// A service that was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
