@@ -37,6 +37,7 @@ pub fn takes(request: &Request) -> May {
         | Request::Watch(_)
         | Request::Health(_)
         | Request::Stats(_)
+        | Request::Tap(_)
         | Request::Top(_) => May::Read,
         // A command that nobody has thought about here is not for everybody.
         #[allow(unreachable_patterns, reason = "the list grows")]

@@ -47,7 +47,7 @@ pub(super) type Line = Arc<[String]>;
 pub(super) type Names = Arc<dyn Fn(&[String], About) -> Vec<String> + Send + Sync>;
 
 /// Each command, its argument, and what names go there, word by word.
-const PLACES: [(&str, &str, &[About]); 15] = [
+const PLACES: [(&str, &str, &[About]); 18] = [
     ("get", "words", &[About::Services]),
     ("describe", "target", &[About::Services]),
     ("describe", "symbol", &[About::Methods]),
@@ -56,7 +56,10 @@ const PLACES: [(&str, &str, &[About]); 15] = [
     ("call", "endpoint", &[About::Endpoints]),
     ("stream", "words", &[About::Services, About::Methods]),
     ("stream", "endpoint", &[About::Endpoints]),
+    ("bench", "words", &[About::Services, About::Methods]),
+    ("bench", "endpoint", &[About::Endpoints]),
     ("watch", "name", &[About::Services]),
+    ("tap", "name", &[About::Services]),
     ("health", "name", &[About::Services]),
     ("stats", "name", &[About::Services]),
     ("top", "name", &[About::Services]),
@@ -76,9 +79,6 @@ pub(super) fn with_names(command: Command, line: &Line, names: &Names) -> Comman
     })
 }
 
-struct Completer {
-    line: Line,
-    names: Names,
 /// `command`, of which `help` is completed by commands and topics, and `man` by commands.
 fn with_words(command: Command, line: &Line) -> Command {
     let about = |one: &Command| one.get_about().map(ToString::to_string).unwrap_or_default();
@@ -115,6 +115,9 @@ fn begun(all: Explained) -> impl ValueCompleter {
     }
 }
 
+struct Completer {
+    line: Line,
+    names: Names,
     about: &'static [About],
 }
 
@@ -257,9 +260,6 @@ mod tests {
     }
 
     #[test]
-    fn a_line_names_its_service_and_its_registry_before_it_is_whole() {
-        let line = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    #[test]
     fn help_takes_commands_and_topics_and_man_takes_commands() {
         assert_eq!(candidates(&["help", "con"]), ["config", "context", "configuration"]);
         assert_eq!(candidates(&["help", "config", ""])[..2], ["show", "validate"]);
@@ -268,6 +268,9 @@ mod tests {
         assert!(candidates(&["man", "call", "con"]).is_empty());
     }
 
+    #[test]
+    fn a_line_names_its_service_and_its_registry_before_it_is_whole() {
+        let line = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         for text in [
             "micro call greeter ",
             "micro call -H x:y greeter Greeter.H",

@@ -46,6 +46,7 @@ mod sidecar;
 mod stats;
 mod subscribe;
 mod watch;
+mod tap;
 
 mod request;
 
@@ -84,3 +85,4 @@ pub use sidecar::Sidecar;
 pub use stats::{Stats, Top};
 pub use subscribe::Subscribe;
 pub use watch::Watch;
+pub use tap::Tap;

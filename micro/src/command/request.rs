@@ -14,6 +14,7 @@ use super::publish::Publish;
 use super::register::Register;
 use super::stats::{Stats, Top};
 use super::subscribe::Subscribe;
+use super::tap::Tap;
 use super::watch::Watch;
 
 /// A command and its arguments: every one there is.
@@ -123,6 +124,18 @@ Examples:
   micro get greeter -o json | micro register - --ttl 0 --registry file:/srv/registry")]
     Register(Register),
     /// Take endpoints out of the registry
+    /// Show requests that pass through gateways and sidecars, as they end
+    #[command(after_help = "\
+Examples:
+  micro tap
+  micro tap greeter --failed
+  micro tap --slower 200ms --method Hello --count 10 --output json
+  micro tap greeter --status UNAVAILABLE --status 503
+
+Gateways and sidecars tell of their requests that were started with --operator-address 127.0.0.1:0,
+or another address and --operator-token: who called what, where it went, how it ended and how long
+it took; nothing of its content. Ctrl-C ends the command with exit code 0.")]
+    Tap(Tap),
     #[command(after_help = "\
 Examples:
   micro deregister greeter --id greeter-127.0.0.1-50051
@@ -176,6 +189,7 @@ impl Request {
             Self::Top(command) => command,
         }
     }
+            Self::Tap(command) => command,
 
     /// Whether there is a command that is called `name`.
     pub fn has(name: &str) -> bool {

@@ -13,6 +13,7 @@ pub(super) fn names(reply: &Reply) -> Vec<String> {
         Reply::Nodes(nodes) => nodes.iter().map(|n| n.id.clone()).collect(),
         Reply::Described(all) => all.iter().map(|d| d.name.clone()).collect(),
         Reply::Published(published) => vec![published.id.clone()],
+        Reply::Seen(exchange) => vec![exchange.service.clone()],
         Reply::Heard(heard) => vec![heard.id.clone()],
         Reply::Settings(settings) => settings.iter().map(|s| s.key.clone()).collect(),
         Reply::Contexts(contexts) => contexts.iter().map(|c| c.name.clone()).collect(),

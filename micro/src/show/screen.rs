@@ -14,6 +14,7 @@ use crate::command::{
     Built, Changed, Checked, Created, Described, Done, Event, Finding, Heard, Listed, Log, Measured,
     Metadata, NamedContext, NodeAnswer, Outcome, Reply, Setting, State,
 };
+use crate::traffic::Exchange;
 
 /// Shows replies.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +60,7 @@ impl Screen {
                 self.table(&benched::COLUMNS, benched::rows(benched)) + &benched::sum(benched)
             }
             Reply::Progress(_) => String::new(),
+            Reply::Seen(exchange) => self.seen(exchange),
             Reply::Listening(listening) => format!("{} listens on {}\n", listening.face, listening.url),
         }
     }
@@ -83,6 +85,24 @@ impl Screen {
             shown += &format!("\n{hints}");
         }
         shown
+    }
+
+    /// A line: when it ended, how, after how long, what it was, where it went, who asked.
+    fn seen(self, exchange: &Exchange) -> String {
+        let Exchange { from, service, endpoint, method, status, ok, millis, .. } = exchange;
+        let status = paint(self.colour, if *ok { "32" } else { "31" }, &format!("{:<9}", printable(status)));
+        let mut line = format!(
+            "{}  {status}  {millis:>8.1} ms  {}  {}",
+            exchange.time_of_day(),
+            printable(service),
+            printable(method)
+        );
+        for (name, value) in [("at", endpoint), ("from", from)] {
+            if !value.is_empty() {
+                line += &format!("  {name}={}", printable(value));
+            }
+        }
+        line + "\n"
     }
 
     fn built(self, built: &Built) -> String {

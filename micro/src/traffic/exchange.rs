@@ -57,6 +57,14 @@ impl Exchange {
         [&self.from, &self.service, &self.endpoint, &self.method, &self.status, &self.id]
     }
 
+    /// When it ended, as `12:04:59.001` in UTC.
+    pub fn time_of_day(&self) -> String {
+        let of_day = self.at % 86_400_000;
+        let (hours, minutes) = (of_day / 3_600_000, of_day / 60_000 % 60);
+        let (seconds, millis) = (of_day / 1000 % 60, of_day % 1000);
+        format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")
+    }
+
     /// The request ends only now.
     pub fn ended_now(&mut self) {
         self.at = now();

@@ -16,13 +16,15 @@ mod source;
 mod series;
 mod window;
 
+mod feeds;
+
 pub use batch::{Batch, Counted};
 pub use count::Count;
 pub use exchange::Exchange;
 pub use feed::{Access, PATH, router};
+pub(crate) use feeds::Feeds;
 pub use recorder::{Follower, Recorder};
 pub use series::{Figures, Series};
-pub(crate) use source::follow;
 
 /// The label by which an endpoint says at which path its requests can be followed.
 pub const KEY: &str = "traffic";

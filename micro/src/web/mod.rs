@@ -25,7 +25,6 @@ mod login;
 
 mod apps;
 mod counted;
-mod feeds;
 mod polls;
 mod view;
 

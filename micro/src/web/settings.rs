@@ -8,7 +8,6 @@ use micro_broker::Broker;
 
 use super::apps::{Apps, Origin};
 use super::counted::Counted;
-use super::feeds::Feeds;
 use super::login::Login;
 use super::polls::Polls;
 use super::router::Web;
@@ -16,7 +15,7 @@ use super::view::View;
 use crate::catalog::Catalog;
 use crate::command::Context;
 use crate::rpc::Rpc;
-use crate::traffic::{Recorder, Traffic};
+use crate::traffic::{Feeds, Recorder, Traffic};
 
 /// How long a call through `/rpc` may take.
 const CALL_WITHIN: Duration = Duration::from_secs(30);

@@ -6,14 +6,13 @@ use micro_broker::Broker;
 
 use super::apps::Apps;
 use super::counted::Counted;
-use super::feeds::Feeds;
 use super::login::Login;
 use super::polls::Polls;
 use crate::call::Caller;
 use crate::catalog::Catalog;
 use crate::command::Context;
 use crate::rpc::Rpc;
-use crate::traffic::Traffic;
+use crate::traffic::{Feeds, Traffic};
 
 /// What pages are made from. Clones share it.
 #[derive(Clone, Debug)]

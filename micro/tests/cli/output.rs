@@ -44,6 +44,7 @@ fn every_command_explains_itself_with_examples() {
         "publish",
         "subscribe",
         "watch",
+        "tap",
         "register",
         "deregister",
         "health",

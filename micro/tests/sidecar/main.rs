@@ -27,3 +27,4 @@ mod proxy;
 mod python;
 mod registry;
 mod schemathesis;
+mod tap;

@@ -16,6 +16,7 @@ pub use self::finding::{Finding, Outcome};
 pub use self::measured::Measured;
 pub use self::own::{Built, Created, Listening, Log, NamedContext, Progress, Setting, Text};
 pub use self::record::{Changed, Checked, Done, Event, Listed, State};
+use crate::traffic::Exchange;
 
 /// One answer of a command. As JSON or YAML it is the data alone, without a tag.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -56,14 +57,16 @@ pub enum Reply {
     Created(Created),
     /// A service that is run wrote a line, or something happened to it.
     Log(Log),
+    /// A request passed through a gateway or a sidecar.
+    Seen(Exchange),
     /// What this program was built of.
     Built(Built),
     /// What was found out about this machine.
     Findings(Vec<Finding>),
-    /// A face listens.
-    Listening(Listening),
-}
     /// What came of many calls.
     Benched(Benched),
     /// How far a command is, for whoever waits at a terminal. It is no answer, and in none.
     Progress(Progress),
+    /// A face listens.
+    Listening(Listening),
+}

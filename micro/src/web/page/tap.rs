@@ -58,12 +58,9 @@ fn missed(more: u64) -> Markup {
 }
 
 fn row(exchange: &Exchange) -> Markup {
-    let of_day = exchange.at % 86_400_000;
-    let (hours, minutes) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    let (seconds, millis) = (of_day / 1000 % 60, of_day % 1000);
     html! {
         tr {
-            td .mono { (format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")) }
+            td .mono { (exchange.time_of_day()) }
             td { (exchange.from) } td { (exchange.service) } td .long { (exchange.method) }
             td .bad[!exchange.ok] .good[exchange.ok] { (exchange.status) }
             td .number { (format!("{:.1} ms", exchange.millis)) }

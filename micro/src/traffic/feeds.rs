@@ -10,8 +10,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::source::follow;
+use super::{Follower, KEY, Traffic};
 use crate::catalog::{Catalog, Services};
-use crate::traffic::{Follower, KEY, Traffic, follow};
 
 /// How many are followed at a time.
 const MOST: usize = 256;
@@ -25,7 +26,7 @@ const OWN_EVERY: Duration = Duration::from_millis(250);
 
 /// What is followed. Clones share it; it ends with the last.
 #[derive(Clone, Debug)]
-pub(super) struct Feeds {
+pub(crate) struct Feeds {
     connected: Arc<AtomicUsize>,
     _task: Arc<AbortOnDropHandle<()>>,
 }
@@ -35,7 +36,7 @@ type Place = (Address, String);
 
 impl Feeds {
     /// Merges into `traffic` what the faces in `catalog` tell, who are shown `token`, and what `own` does.
-    pub(super) fn new(
+    pub(crate) fn new(
         catalog: Catalog,
         traffic: Traffic,
         own: Option<Follower>,
@@ -51,7 +52,7 @@ impl Feeds {
     }
 
     /// How many feeds there are right now.
-    pub(super) fn connected(&self) -> usize {
+    pub(crate) fn connected(&self) -> usize {
         self.connected.load(Relaxed)
     }
 }
