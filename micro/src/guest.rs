@@ -28,16 +28,18 @@ pub fn takes(request: &Request) -> May {
         | Request::Publish(_)
         | Request::Register(_)
         | Request::Deregister(_) => May::Change,
+        Request::Registry(registered) if !registered.only_looks() => May::Change,
         // A member of a group takes events away from the others.
         Request::Subscribe(subscribe) if subscribe.group.is_some() => May::Change,
         Request::List(_)
+        | Request::Registry(_)
         | Request::Get(_)
         | Request::Describe(_)
         | Request::Subscribe(_)
         | Request::Watch(_)
+        | Request::Tap(_)
         | Request::Health(_)
         | Request::Stats(_)
-        | Request::Tap(_)
         | Request::Top(_) => May::Read,
         // A command that nobody has thought about here is not for everybody.
         #[allow(unreachable_patterns, reason = "the list grows")]

@@ -78,7 +78,7 @@ pub use reply::{
     Heard, Latency, Listed, Listening, Log, Measured, Metadata, NamedContext, NodeAnswer, Outcome, Progress,
     Published, Reply, Setting, State, Text,
 };
-pub use request::Request;
+pub use request::{Registered, Request};
 pub use run::Run;
 pub(crate) use secured::spiffe_ids;
 pub use sidecar::Sidecar;

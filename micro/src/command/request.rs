@@ -39,6 +39,16 @@ Examples:
   micro get greeter --output yaml
   micro get service greeter              as go-micro's micro writes it")]
     Get(Get),
+    /// List, show, register and deregister services, as go-micro's micro has it below this word
+    #[command(
+        subcommand,
+        hide = true,
+        after_help = "\
+Examples:
+  micro registry list services           the same as micro list services
+  micro registry get service greeter"
+    )]
+    Registry(Registered),
     /// Show what a service can be asked: its methods and messages
     #[command(after_help = "\
 Examples:
@@ -74,17 +84,6 @@ Examples:
   micro stream greeter Greeter.Many '{\"count\":3}'
   micro stream greeter Greeter.Chat -d -               a document per line, both ways")]
     Stream(Call),
-    /// Publish an event
-    #[command(after_help = "\
-Examples:
-  micro publish orders.created '{\"id\":7}'
-  micro publish orders.created @order.json --broker nats://127.0.0.1:4222
-  micro publish orders.created tick --count 10")]
-    Publish(Publish),
-    /// Show events as they are published
-    #[command(after_help = "\
-Examples:
-  micro subscribe 'orders.*'
     /// Call a method again and again, and measure how long answers take
     #[command(after_help = "\
 Examples:
@@ -100,6 +99,17 @@ measured until then.
 
 Exit code 0 says that no call failed, 64 + N that most of those that did ended with gRPC status N.")]
     Bench(Bench),
+    /// Publish an event
+    #[command(after_help = "\
+Examples:
+  micro publish orders.created '{\"id\":7}'
+  micro publish orders.created @order.json --broker nats://127.0.0.1:4222
+  micro publish orders.created tick --count 10")]
+    Publish(Publish),
+    /// Show events as they are published
+    #[command(after_help = "\
+Examples:
+  micro subscribe 'orders.*'
   micro subscribe orders.created --count 1 --output json
   micro subscribe 'orders.>' --group billing --broker nats://127.0.0.1:4222
 
@@ -114,16 +124,6 @@ Examples:
 An endpoint is added, changed or removed; those that are there at first are added.
 An outage of the registry is waited out. Ctrl-C ends the command with exit code 0.")]
     Watch(Watch),
-    /// Register an endpoint and hold it until Ctrl-C
-    #[command(after_help = "\
-Examples:
-  micro register greeter --address 127.0.0.1:50051
-  micro register greeter --address 127.0.0.1:50051 --version 1.2.0 --zone eu --metadata owner=us
-  micro register greeter --address 127.0.0.1:50051 --ttl 0     for good, without holding it
-  micro register @greeter.json
-  micro get greeter -o json | micro register - --ttl 0 --registry file:/srv/registry")]
-    Register(Register),
-    /// Take endpoints out of the registry
     /// Show requests that pass through gateways and sidecars, as they end
     #[command(after_help = "\
 Examples:
@@ -136,6 +136,16 @@ Gateways and sidecars tell of their requests that were started with --operator-a
 or another address and --operator-token: who called what, where it went, how it ended and how long
 it took; nothing of its content. Ctrl-C ends the command with exit code 0.")]
     Tap(Tap),
+    /// Register an endpoint and hold it until Ctrl-C
+    #[command(after_help = "\
+Examples:
+  micro register greeter --address 127.0.0.1:50051
+  micro register greeter --address 127.0.0.1:50051 --version 1.2.0 --zone eu --metadata owner=us
+  micro register greeter --address 127.0.0.1:50051 --ttl 0     for good, without holding it
+  micro register @greeter.json
+  micro get greeter -o json | micro register - --ttl 0 --registry file:/srv/registry")]
+    Register(Register),
+    /// Take endpoints out of the registry
     #[command(after_help = "\
 Examples:
   micro deregister greeter --id greeter-127.0.0.1-50051
@@ -175,21 +185,23 @@ impl Request {
     /// What does it.
     pub fn command(&self) -> &dyn Command {
         match self {
+            Self::Registry(registered) => registered.command(),
             Self::List(command) => command,
             Self::Get(command) => command,
             Self::Watch(command) => command,
+            Self::Tap(command) => command,
             Self::Register(command) => command,
             Self::Deregister(command) => command,
             Self::Health(command) => command,
             Self::Describe(command) => command,
             Self::Call(command) | Self::Stream(command) => command,
+            Self::Bench(command) => command,
             Self::Publish(command) => command,
             Self::Subscribe(command) => command,
             Self::Stats(command) => command,
             Self::Top(command) => command,
         }
     }
-            Self::Tap(command) => command,
 
     /// Whether there is a command that is called `name`.
     pub fn has(name: &str) -> bool {
@@ -200,8 +212,10 @@ impl Request {
     /// Whether it may give several replies: JSON is then a document per line.
     pub fn gives_several(&self) -> bool {
         let several =
-            matches!(self, Self::Call(_) | Self::Stream(_) | Self::Publish(_) | Self::Deregister(_));
-        several || self.command().is_endless()
+            matches!(self, Self::Call(_) | Self::Stream(_) | Self::Publish(_) | Self::Deregister(_))
+                || matches!(self, Self::Registry(Registered::Deregister(_)));
+        // One that is measured until a word to stop gives one, then.
+        several || (self.command().is_endless() && !matches!(self, Self::Bench(_)))
     }
 
     /// Whether it was asked for in the words of go-micro's micro, and so is to be answered in them:
@@ -209,11 +223,50 @@ impl Request {
     pub fn is_original(&self) -> bool {
         match self {
             Self::List(command) => command.noun.is_some(),
-            Self::Bench(command) => command,
             Self::Get(command) => command.is_original(),
             Self::Register(command) => command.is_original(),
             Self::Deregister(command) => command.is_original(),
+            Self::Registry(registered) => registered.is_original(),
             _ => false,
+        }
+    }
+}
+
+/// What go-micro's micro does with the registry.
+#[derive(Clone, Debug, Subcommand)]
+#[non_exhaustive]
+pub enum Registered {
+    /// List every service
+    List(List),
+    /// Show a service
+    Get(Get),
+    /// Register an endpoint
+    Register(Register),
+    /// Take endpoints out of the registry
+    Deregister(Deregister),
+}
+
+impl Registered {
+    fn command(&self) -> &dyn Command {
+        match self {
+            Self::List(command) => command,
+            Self::Get(command) => command,
+            Self::Register(command) => command,
+            Self::Deregister(command) => command,
+        }
+    }
+
+    /// Whether it only looks.
+    pub fn only_looks(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Get(_))
+    }
+
+    fn is_original(&self) -> bool {
+        match self {
+            Self::List(command) => command.noun.is_some(),
+            Self::Get(command) => command.is_original(),
+            Self::Register(command) => command.is_original(),
+            Self::Deregister(command) => command.is_original(),
         }
     }
 }

@@ -24,6 +24,18 @@ fn a_service_is_registered_listed_got_and_deregistered_in_its_words() {
 }
 
 #[test]
+fn what_is_done_with_the_registry_may_stand_below_its_name() {
+    let place = Place::new();
+    assert_eq!(place.ok(&["registry", "register", "service", GREETER]), "ok\n");
+    assert_eq!(place.ok(&["registry", "list", "services"]), "greeter\n");
+    let shown = place.ok(&["registry", "get", "service", "greeter"]);
+    assert_eq!(shown, place.ok(&["get", "service", "greeter"]));
+    assert_eq!(place.ok(&["registry", "deregister", "service", GREETER]), "ok\n");
+    assert_eq!(place.ok(&["list", "services"]), "");
+    assert_eq!(place.run(&["registry"]).code, Some(2));
+}
+
+#[test]
 fn health_is_shown_for_each_node() {
     let echo = Echo::new();
     let shown = echo.place.ok(&["health", "echo", "--output", "original"]);
