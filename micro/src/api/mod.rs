@@ -71,6 +71,7 @@ pub use cors::{Cors, InvalidCors};
 pub use event::EventForm;
 pub use gateway::Gateway;
 pub use handler::Handler;
+pub(crate) use observe::watched;
 pub use observe::{Observed, Observer};
 pub(crate) use own::answer_stats;
 pub use response::ResponseFuture;

@@ -28,7 +28,7 @@ pub trait Observed: Send {
 }
 
 /// `response`, whose end `observed` hears of.
-pub(super) fn watched(response: &mut Response<Body>, mut observed: Box<dyn Observed>) {
+pub(crate) fn watched(response: &mut Response<Body>, mut observed: Box<dyn Observed>) {
     observed.answered(response.status(), response.headers());
     let inner = std::mem::replace(response.body_mut(), Body::empty());
     *response.body_mut() = Body::new(Watched { inner, observed });

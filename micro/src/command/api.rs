@@ -22,6 +22,7 @@ use super::operator::Operator;
 use super::reload::{Flags, Reloaded};
 use super::reply::{Listening, Reply};
 use super::secured::server_tls;
+use super::spans::{close, spans};
 use crate::api::{AccessLog, Compressed, Cors, Gateway, Handler, LogFormat, Rules};
 use crate::otel::Spans;
 use crate::proxy::for_many;
@@ -98,18 +99,6 @@ pub struct Api {
     #[command(flatten)]
     pub operator: Operator,
 }
-
-/// What makes spans, where the environment says so.
-fn spans() -> Result<Option<Spans>, Failure> {
-    Spans::from_environment().map_err(|error| {
-        Failure::new(Kind::Config, error.to_string())
-            .source(error)
-            .hint("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 OTEL_EXPORTER_OTLP_PROTOCOL=grpc")
-    })
-}
-
-/// How long the last spans may take to be sent.
-const SEND_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often what was measured is put away.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -197,9 +186,7 @@ impl Api {
         served.map_err(|error| Failure::new(Kind::Other, "the gateway cannot go on").source(error))?;
         gateway.drain(self.grace).await;
         operator.end().await;
-        if let Some(spans) = spans {
-            spans.close(SEND_WITHIN).await;
-        }
+        close(spans).await;
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ mod record;
 mod reload;
 
 mod secured;
+mod spans;
 
 mod api;
 mod operator;
@@ -29,11 +30,11 @@ mod called;
 mod measure;
 
 mod call;
-mod deregister;
 
 mod aim;
 
 mod bench;
+mod deregister;
 mod describe;
 mod doctor;
 mod health;
@@ -45,8 +46,8 @@ mod run;
 mod sidecar;
 mod stats;
 mod subscribe;
-mod watch;
 mod tap;
+mod watch;
 
 mod request;
 
@@ -54,9 +55,9 @@ mod line;
 
 pub use api::Api;
 pub(crate) use api::address;
+pub use bench::Bench;
 pub use call::{Call, Source};
 pub use context::Context;
-pub use bench::Bench;
 pub use deregister::Deregister;
 pub use describe::Describe;
 pub use doctor::{Doctor, Places};
@@ -84,5 +85,5 @@ pub(crate) use secured::spiffe_ids;
 pub use sidecar::Sidecar;
 pub use stats::{Stats, Top};
 pub use subscribe::Subscribe;
-pub use watch::Watch;
 pub use tap::Tap;
+pub use watch::Watch;

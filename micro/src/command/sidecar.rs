@@ -16,7 +16,9 @@ use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
 use super::operator::Operator;
 use super::reply::{Listening, Reply};
+use super::spans::{close, spans};
 use crate::api::{Cors, Handler};
+use crate::otel::Spans;
 use crate::proxy::for_many;
 use crate::sidecar::{App, Check, Sidecar as Face};
 
@@ -72,7 +74,7 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    async fn face(&self, context: &Context) -> Result<Face, Failure> {
+    async fn face(&self, context: &Context, spans: Option<Spans>) -> Result<Face, Failure> {
         let open = self.socket.is_none() && !self.address.ip().is_loopback();
         if open && self.token.as_ref().is_none_or(String::is_empty) {
             let what = format!("a sidecar at {} can be reached by others, and needs a token", self.address);
@@ -94,6 +96,9 @@ impl Sidecar {
         }
         if let Some(app) = self.app()? {
             face = face.app(app);
+        }
+        if let Some(spans) = spans {
+            face = face.observer(spans);
         }
         Ok(face.build())
     }
@@ -147,7 +152,8 @@ impl Sidecar {
             };
             Failure::new(Kind::Other, error.to_string()).source(error).hint(another)
         })?;
-        let face = self.face(context).await?;
+        let spans = spans()?;
+        let face = self.face(context, spans.clone()).await?;
         let operator = self.operator.start(context, face.recorder(), "go.micro.sidecar").await?;
         let listening = match &self.socket {
             Some(_) => Listening::at("sidecar", bound.address()),
@@ -163,6 +169,7 @@ impl Sidecar {
         let served = bound.serve_until(face.router(), stop).await;
         face.close(self.grace).await;
         operator.end().await;
+        close(spans).await;
         served.map_err(|error| Failure::new(Kind::Other, "the sidecar cannot go on").source(error))
     }
 }

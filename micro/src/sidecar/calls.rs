@@ -20,8 +20,9 @@ use tower::{BoxError, ServiceExt};
 
 use super::socket::{MOST_BYTES, PING_EVERY, SILENCE, short, write};
 use super::state::{ID, Inner};
+use crate::api::watched;
 use crate::call::{Call, Documents, Error, Target};
-use crate::proxy::{Active, Fault, Upstream};
+use crate::proxy::{Active, Fault, Peer, Upstream};
 use crate::schema::{self, Json};
 use crate::transcode::metadata;
 
@@ -32,8 +33,19 @@ const SAY_WITHIN: Duration = Duration::from_secs(1);
 /// For how long one that did not is taken to speak plain HTTP.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
-/// Every path that is none of the sidecar's own: `/rpc`, methods, and services that speak HTTP.
+/// Every path that is none of the sidecar's own, as an observer sees it, if there is one.
 pub(super) async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
+    let Some(observer) = inner.observer.clone() else { return answer(inner, request).await };
+    let mut request = request.map(Body::new);
+    let peer = Peer::of(request.extensions());
+    let observed = observer.begin(&mut request, &peer);
+    let mut response = answer(inner, request.map(axum::body::Body::new)).await.map(Body::new);
+    watched(&mut response, observed);
+    response.into_response()
+}
+
+/// `/rpc`, methods, and services that speak HTTP.
+async fn answer(inner: Arc<Inner>, request: Request) -> Response {
     if !is_grpc(request.headers()) {
         let (path, asks) = (request.uri().path().to_owned(), may_call(&request));
         if let Some((upstream, method)) = called(&inner, &path, asks).await {

@@ -20,7 +20,7 @@ use super::app::App;
 use super::held::Held;
 use super::state::{ID, Inner};
 use super::{calls, events, guard, health, openapi, registry};
-use crate::api::{Cors, Gateway, Handler};
+use crate::api::{Cors, Gateway, Handler, Observer};
 use crate::call::Caller;
 use crate::proxy::{Origins, for_many};
 use crate::traffic::Recorder;
@@ -43,6 +43,7 @@ pub struct Builder {
     token: Option<String>,
     origins: Vec<String>,
     connector: Connector,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Builder {
@@ -83,6 +84,12 @@ impl Builder {
         self
     }
 
+    /// Tells `observer` of every request for a service.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// Starts to watch, and to keep the app announced.
     ///
     /// # Panics
@@ -120,6 +127,7 @@ impl Builder {
             cors,
             friends: self.origins,
             token: self.token,
+            observer: self.observer,
             silent: Mutex::default(),
             open: Arc::new(Semaphore::new(OPEN as usize)),
             stop: stop.clone(),
@@ -162,6 +170,7 @@ impl Sidecar {
             token: None,
             origins: Vec::new(),
             connector: for_many(Connector::new()),
+            observer: None,
         }
     }
 

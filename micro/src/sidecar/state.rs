@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::app::App;
 use super::held::Held;
-use crate::api::{Cors, Gateway};
+use crate::api::{Cors, Gateway, Observer};
 use crate::call::Caller;
 use crate::catalog::Catalog;
 use crate::proxy::Origins;
@@ -36,6 +36,7 @@ pub(super) struct Inner {
     /// The pages of other hosts among them.
     pub(super) friends: Vec<String>,
     pub(super) token: Option<String>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
     /// Services that do not say what they can be asked, and since when.
     pub(super) silent: Mutex<HashMap<String, Instant>>,
     /// Room for what stays open: sockets and streams of events.

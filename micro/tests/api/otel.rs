@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use crate::face::Face;
 use crate::program::Place;
 use crate::service::{Services, grpc_body};
+use crate::shop;
 
 // What is looked at of OTLP's messages, by the numbers of their fields.
 #[derive(Clone, PartialEq, Message)]
@@ -127,6 +128,38 @@ fn each_request_is_a_span_below_its_callers_and_above_its_services() {
     assert_eq!(span.name, "GET");
     assert_eq!(text(&span.attributes, "http.response.status_code"), "200");
     assert_eq!(text(&span.attributes, "url.path"), "/foo/x");
+}
+
+#[test]
+fn a_request_through_the_sidecar_is_a_span_too_whether_it_is_passed_on_or_a_call() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.mirror("foo");
+    shop::open(&services);
+    let (endpoint, spans) = collector(&services);
+    let mut command = place.command(&["sidecar", "--address", "127.0.0.1:0"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+    let mut face = Face::running("sidecar", place.spawn(&mut command));
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("traceparent: 00-{trace}-00f067aa0ba902b7-01\r\n");
+    let heard = face.ask("GET", "/foo/x", &parent, b"").text();
+    assert!(
+        heard.contains(&format!("traceparent: 00-{trace}-")) && !heard.contains("00f067aa0ba902b7"),
+        "{heard}"
+    );
+    let kind = format!("{parent}content-type: application/json\r\n");
+    assert_eq!(face.ask("POST", "/shop/shop/plain", &kind, br#"{"name":"a"}"#).status, 200);
+    face.signal(Signal::TERM);
+    assert_eq!(face.end().0, Some(0));
+    let mut paths = Vec::new();
+    while paths.len() < 2 {
+        let export = spans.recv_timeout(Duration::from_secs(30)).unwrap();
+        let all =
+            export.resources.iter().flat_map(|resource| &resource.scopes).flat_map(|scope| &scope.spans);
+        paths.extend(all.map(|span| text(&span.attributes, "url.path")));
+    }
+    paths.sort();
+    assert_eq!(paths, ["/foo/x", "/shop/shop/plain"]);
 }
 
 #[test]
