@@ -68,3 +68,8 @@ pub mod web;
 pub mod bot;
 
 pub mod cli;
+
+/// The guide, so that what it shows compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/toolkit.md")]
+struct Guide;

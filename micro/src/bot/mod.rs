@@ -12,6 +12,7 @@ mod answer;
 mod audit;
 mod heard;
 mod lost;
+mod mount;
 mod recent;
 mod rights;
 
@@ -32,5 +33,6 @@ pub mod xmpp;
 pub use answer::Answer;
 pub use audit::Audit;
 pub use heard::{Heard, Input, Speaker};
+pub use mount::Mounted;
 pub use rights::{InvalidRule, Rights};
 pub use settings::{Bot, Builder};

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tower::BoxError;
 
 use super::heard::{Heard, Input, Speaker};
+use super::mount::{Ear, Mounted};
 
 /// A larger request is refused.
 const LARGEST: usize = 64 << 10;
@@ -42,6 +43,33 @@ impl Webhook {
     pub fn new(token: &str, address: SocketAddr) -> Self {
         Self { token: hash(token).into(), address }
     }
+
+    /// A router with `POST /webhook` for those who know `token`, to be merged into an application's own, and the input that
+    /// hears what comes there.
+    ///
+    /// ```
+    /// use micro::bot::{Bot, webhook::Webhook};
+    /// use micro::command::Context;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), micro::command::Failure> {
+    /// let (input, router) = Webhook::mounted("open sesame");
+    /// let bot = Bot::builder(Context::open("memory:")?).build(vec![Box::new(input)]).expect("there is an input");
+    /// tokio::spawn(bot.run());
+    /// let app: axum::Router = axum::Router::new().merge(router);
+    /// # drop(app);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn mounted(token: &str) -> (Mounted, Router) {
+        Mounted::new("webhook", |ear| routes(hash(token).into(), ear))
+    }
+}
+
+/// What `POST /webhook` says to `ear`.
+fn routes(token: Arc<[u8]>, ear: Ear) -> Router {
+    let routes = Router::new().route("/webhook", post(take)).layer(DefaultBodyLimit::max(LARGEST));
+    routes.with_state((token, ear))
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,7 +81,7 @@ struct Message {
 }
 
 async fn take(
-    State((token, heard)): State<(Arc<[u8]>, mpsc::Sender<Heard>)>,
+    State((token, ear)): State<(Arc<[u8]>, Ear)>,
     headers: HeaderMap,
     message: Result<Json<Message>, JsonRejection>,
 ) -> Response {
@@ -71,7 +99,11 @@ async fn take(
     let id = message.id.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
     let speaker = Speaker::new("webhook", message.user, message.room);
     let (message, mut answers) = Heard::new(id, speaker, message.text);
-    if heard.send(message).await.is_err() {
+    let sent = match ear.heard() {
+        Some(heard) => heard.send(message).await.is_ok(),
+        None => false,
+    };
+    if !sent {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     match answers.recv().await {
@@ -105,9 +137,8 @@ impl Input for Webhook {
 
     fn run(&self, heard: mpsc::Sender<Heard>) -> BoxFuture<'_, Result<(), BoxError>> {
         Box::pin(async move {
-            let state = (self.token.clone(), heard.clone());
-            let routes = Router::new().route("/webhook", post(take)).layer(DefaultBodyLimit::max(LARGEST));
-            serve(self.address, routes.with_state(state), &heard).await
+            let routes = routes(self.token.clone(), Ear::to(heard.clone()));
+            serve(self.address, routes, &heard).await
         })
     }
 }

@@ -22,7 +22,8 @@ use crate::command::Context;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), micro::command::Failure> {
 /// let web = Web::builder(Context::open("memory:")?).read_only(true).build();
-/// let app: axum::Router = web.router(); // to be served, or nested in an application's own
+/// let own = axum::Router::new().route("/orders", axum::routing::get(|| async { "7 apples" }));
+/// let app: axum::Router = own.fallback_service(web.router());
 /// # drop(app);
 /// # Ok(())
 /// # }
@@ -52,7 +53,8 @@ impl Web {
             .with_state(view)
     }
 
-    /// The pages. Web apps are below their names as well, but browsers are sent on to the apps' own origin for pages.
+    /// The pages, which name each other from the root: beside an application's own routes they are its fallback. Web apps
+    /// are below their names as well, but browsers are sent on to the apps' own origin for pages.
     pub fn router(&self) -> Router {
         let pages = Router::new()
             .route("/", get(services::get))
