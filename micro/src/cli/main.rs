@@ -22,6 +22,10 @@ use crate::command::{Command, Context, Failure, Kind, Request};
 use crate::settings::{KEYS, Key, Settings};
 use crate::show::Format;
 
+/// What a command that is soon over tells beside its answer: not each attempt of the client of RabbitMQ, of which the last is
+/// in the failure.
+const ONCE: &str = "warn,lapin=off";
+
 /// Does what the arguments say, the first of which is the program's name.
 ///
 /// Takes over the process: standard output and error, the log, and for commands that run until they are
@@ -64,7 +68,7 @@ fn serve(mut arguments: Arguments) -> Result<u8, Failure> {
     }
     if let Order::Doctor(doctor) = order {
         let (context, settings) = ready(doctor, global)?;
-        settings.as_ref().inspect(|settings| log(settings));
+        settings.as_ref().inspect(|settings| log(settings, ONCE));
         return now(&*doctor, &context, style(global, settings.as_ref())?);
     }
     let given = global.given()?;
@@ -73,7 +77,7 @@ fn serve(mut arguments: Arguments) -> Result<u8, Failure> {
         return now(&choose, &Context::open("memory:")?, style(global, None)?);
     }
     let settings = Settings::resolve(&given)?;
-    log(&settings);
+    log(&settings, if order.face().is_some() { "warn" } else { ONCE });
     let style = style(global, Some(&settings))?;
     if let Order::Config { asked } = order {
         let file = if matches!(asked, Asked::Validate) { given.face() } else { None };
@@ -140,8 +144,9 @@ fn style(global: &Global, settings: Option<&Settings>) -> Result<Style, Failure>
 }
 
 /// What the library says goes to standard error.
-fn log(settings: &Settings) {
-    let filter = EnvFilter::try_from_env("MICRO_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+/// `usual` is what is told where MICRO_LOG does not say.
+fn log(settings: &Settings, usual: &str) {
+    let filter = EnvFilter::try_from_env("MICRO_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use micro_broker::{Broker, Error, Subscribe};
 
+use super::hosts;
 use super::within::within;
 use crate::causes::chain;
 use crate::command::context::Context;
 use crate::command::reply::Finding;
 
 /// Asks the broker something that changes nothing.
-pub(super) async fn look(context: &Context, is_set: bool, limit: Duration) -> Finding {
+pub(super) async fn look(context: &Context, url: Option<&str>, limit: Duration) -> Finding {
     let broker = match context.broker().await {
         Ok(broker) => broker,
         Err(failure) => {
@@ -20,16 +21,33 @@ pub(super) async fn look(context: &Context, is_set: bool, limit: Duration) -> Fi
     };
     let about = broker.backend();
     let hint = "starting it there, or another --broker (MICRO_BROKER)";
+    let hosts = url.map(hosts::of).unwrap_or_default();
     let ask = async {
+        // A client that waits for its server would not say why it does.
+        if let Some(why) = hosts::unreachable(&hosts, limit).await {
+            return Finding::failed("broker", about, why, hint);
+        }
         match ask(&**broker).await {
-            Ok(said) if is_set || about != "http" => Finding::ok("broker", about, said),
+            Ok(said) if url.is_some() || about != "http" => Finding::ok("broker", about, said),
             Ok(said) => Finding::ok("broker", about, format!("{said}; --broker names another")),
             Err(error) => Finding::failed("broker", about, chain(&error), hint),
         }
     };
-    let late = Finding::failed("broker", about, format!("no answer within {limit:?}"), hint);
+    let late = match hosts.is_empty() {
+        true => Finding::failed("broker", about, format!("no answer within {limit:?}"), hint),
+        false => Finding::failed(
+            "broker",
+            about,
+            format!("it is reached, and does not answer within {limit:?}"),
+            LOGIN,
+        ),
+    };
     within(limit, ask, late).await
 }
+
+/// What may keep a server that is there from answering.
+const LOGIN: &str =
+    "user, password and virtual host in --broker, as amqp://user:password@host/vhost, or a longer --timeout";
 
 /// A topic that no stream is made for: its first word says none.
 const TOPIC: &str = "*.micro-doctor";

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use micro_discover::Address;
-use tokio::net::lookup_host;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 
 use super::within::within;
 use crate::command::reply::Finding;
@@ -57,6 +58,22 @@ fn split(text: &str, usual: u16) -> Host {
 pub(super) fn at(address: &Address) -> Option<Host> {
     let usual = usual_port(address.scheme())?;
     Some((address.host()?.trim_matches(['[', ']']).to_owned(), address.port().unwrap_or(usual)))
+}
+
+/// Why none of `hosts` takes a connection; nothing where one does, or there is none.
+pub(super) async fn unreachable(hosts: &[Host], limit: Duration) -> Option<String> {
+    let mut last = None;
+    // There is as much time left for whoever does take one.
+    let limit = limit / 2 / u32::try_from(hosts.len().max(1)).unwrap_or(u32::MAX);
+    for (host, port) in hosts {
+        let why = match timeout(limit, TcpStream::connect((host.as_str(), *port))).await {
+            Ok(Ok(_)) => return None,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no connection within {limit:?}"),
+        };
+        last = Some(format!("{host}:{port} cannot be reached: {why}"));
+    }
+    last
 }
 
 /// Looks up what is a name, each once.

@@ -97,7 +97,7 @@ impl Doctor {
             gateway_file(file.clone()),
             registry::look(context, &self.names, limit),
             clock::look(registry, limit),
-            broker::look(context, broker.is_some(), limit),
+            broker::look(context, broker.as_deref(), limit),
             certificate::files(certificates),
             certificate::of_servers(registry, limit),
         );
