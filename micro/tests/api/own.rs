@@ -71,3 +71,30 @@ fn a_line_is_written_per_request() {
     assert!(line.contains("\"GET /foo/x?y HTTP/1.1\" 200 ") && line.contains(r#""a \"test\"""#), "{line}");
     assert!(line.ends_with(" mine"), "{line}");
 }
+
+#[test]
+fn a_line_per_request_is_an_object_in_json() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.mirror("foo");
+    let mut face = Face::start(&place, &["--access-log", "json"]);
+    face.ask("GET", "/foo/x?y", "user-agent: a \"test\"\r\nx-request-id: mine\r\n", b"");
+    face.get("/unknown/x");
+    face.signal(rustix::process::Signal::TERM);
+    let (code, rest) = face.end();
+    assert_eq!(code, Some(0));
+    let lines: Vec<serde_json::Value> =
+        rest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [first, second] = lines.as_slice() else { panic!("{rest}") };
+    assert_eq!(
+        (&first["request"], &first["status"]),
+        (&"GET /foo/x?y HTTP/1.1".into(), &200.into()),
+        "{first}"
+    );
+    assert_eq!(
+        (&first["user_agent"], &first["request_id"]),
+        (&"a \"test\"".into(), &"mine".into()),
+        "{first}"
+    );
+    assert_eq!(second["status"], 404, "{second}");
+}

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
@@ -38,6 +39,21 @@ fn methods_are_called_by_body_and_by_path() {
         let answer = face.ask("POST", path, headers, body.as_bytes());
         assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"text":"hi"}"#), "{path} {body}");
         assert_eq!(answer.header("content-type"), Some("application/json"));
+    }
+}
+
+#[test]
+fn a_call_takes_no_longer_than_the_seconds_that_its_timeout_says() {
+    let place = Place::new();
+    let _echo = echo(&place);
+    let slow = br#"{"service":"echo","method":"Echo.Slow","request":{"number":"60000"}}"#;
+    for name in ["api", "sidecar"] {
+        let face = Face::of(&place, name, &[]);
+        let began = Instant::now();
+        let answer = face.ask("POST", "/rpc", &format!("{JSON}timeout: 1\r\n"), slow);
+        assert_eq!((answer.status, &answer.json()["code"]), (504, &504.into()), "{name}: {answer:?}");
+        let took = began.elapsed();
+        assert!((Duration::from_secs(1)..Duration::from_secs(20)).contains(&took), "{name}: {took:?}");
     }
 }
 
@@ -154,4 +170,53 @@ fn a_plain_program_is_reached_by_its_name() {
     assert_eq!(face.get("/plain/any/path?x=1").text(), "GET /plain/any/path?x=1 HTTP/1.1");
     let posted = face.ask("POST", "/plain/any", JSON, b"{}");
     assert_eq!((posted.status, posted.text().as_str()), (200, "POST /plain/any HTTP/1.1"));
+}
+
+#[test]
+fn a_websocket_of_a_plain_program_is_reached_by_its_name() {
+    let place = Place::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    place.ok(&["register", "chat", "--address", &address, "--ttl", "0"]);
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                // One that asks by reflection is no WebSocket.
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+                while let Some(Ok(message)) = socket.next().await {
+                    if message.is_text() {
+                        socket.send(message).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let face = Face::of(&place, "sidecar", &[]);
+    runtime.block_on(async {
+        let (mut socket, _) = connect_async(format!("ws://{}/chat/any/room", face.address)).await.unwrap();
+        socket.send(Message::text("hello")).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hello"));
+        socket.close(None).await.unwrap();
+        assert!(matches!(socket.next().await, Some(Ok(Message::Close(_)))));
+    });
+}
+
+#[test]
+fn a_client_of_grpc_calls_through_the_sidecar_with_its_trailers() {
+    let place = Place::new();
+    let _echo = echo(&place);
+    let face = Face::of(&place, "sidecar", &[]);
+    let (through, protoset) = (face.address.to_string(), place.path("echo.pb"));
+    std::fs::write(&protoset, crate::peer::set()).unwrap();
+    let known = ["--protoset", protoset.to_str().unwrap(), "-o", "json", "-v", "-H", "x-token: t"];
+    let call =
+        |method: &str, request: &str| place.run(&[&["call", &through, method, request], &known[..]].concat());
+    let run = call("test.v1.Echo/Unary", r#"{"text":"hi"}"#);
+    assert_eq!((run.code, run.out.as_str()), (Some(0), "{\"text\":\"hi\"}\n"), "{run:?}");
+    assert!(run.err.contains("header x-token: t"), "{run:?}");
+    let run = call("test.v1.Echo/Chat", r#"{"text":"a"}{"text":"b"}"#);
+    assert_eq!((run.code, run.out.as_str()), (Some(0), "{\"text\":\"a\"}\n{\"text\":\"b\"}\n"), "{run:?}");
+    let run = call("test.v1.Echo/Fail", r#"{"number":"5"}"#);
+    assert!(run.code == Some(69) && run.err.contains("NOT_FOUND: as you asked"), "{run:?}");
 }
