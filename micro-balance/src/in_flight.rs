@@ -113,16 +113,17 @@ impl InFlight {
             return;
         }
         self.phase = Phase::Answered;
-        if let Some(started) = self.started {
-            self.took(started);
+        match self.started {
+            Some(started) => self.took(started),
+            None => self.stats.counts_answer(),
         }
-        self.stats.answered();
     }
 
     fn took(&self, started: Moment) {
         let (latency, now) = self.since(started);
         self.stats.sample(latency, now);
         self.stats.timed(latency);
+        self.stats.answered();
     }
 
     /// Takes what the endpoint says of its load, in headers or trailers.

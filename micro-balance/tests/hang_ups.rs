@@ -25,10 +25,12 @@ const MS: Duration = Duration::from_millis(1);
 
 type Balanced<P> = Balance<Fake, (), P>;
 
-/// Three endpoints in this mood, behind a balancer with its ejection as it is unless told otherwise.
-async fn three<P: Policy>(mood: Mood, policy: P) -> ([Fake; 3], support::Hand, Balanced<P>) {
+/// Three endpoints in this mood, behind a balancer with its ejection as it is unless told otherwise. Where `told`, it keeps how
+/// long answers take for the figures that it tells.
+async fn three<P: Policy>(mood: Mood, policy: P, told: bool) -> ([Fake; 3], support::Hand, Balanced<P>) {
     let (fakes, hand, changes) = fakes(["a", "b", "c"], mood);
-    let balance = Balance::builder(changes).policy(policy).seed(3).build();
+    let builder = Balance::builder(changes).policy(policy).seed(3);
+    let balance = if told { builder.metrics(1_000 * MS) } else { builder }.build();
     settle().await;
     (fakes, hand, balance)
 }
@@ -43,8 +45,8 @@ fn failures<P: Policy>(balance: &Balanced<P>) -> u64 {
     balance.endpoints().iter().map(|view| view.failures).sum()
 }
 
-async fn hang_up_on_who_answers_others(policy: impl Policy) {
-    let (_fakes, _hand, balance) = three(Mood::Answers(20 * MS), policy).await;
+async fn hang_up_on_who_answers_others(policy: impl Policy, told: bool) {
+    let (_fakes, _hand, balance) = three(Mood::Answers(20 * MS), policy, told).await;
     for _ in 0..200 {
         let impatient = async {
             sleep(15 * MS).await;
@@ -60,13 +62,15 @@ async fn hang_up_on_who_answers_others(policy: impl Policy) {
 
 #[tokio::test(start_paused = true)]
 async fn callers_that_hang_up_on_an_endpoint_that_answers_others_have_it_ejected_under_no_policy() {
-    hang_up_on_who_answers_others(LeastRequest).await;
-    hang_up_on_who_answers_others(RoundRobin::starting_at(0)).await;
-    hang_up_on_who_answers_others(Random).await;
+    for told in [false, true] {
+        hang_up_on_who_answers_others(LeastRequest, told).await;
+        hang_up_on_who_answers_others(RoundRobin::starting_at(0), told).await;
+        hang_up_on_who_answers_others(Random, told).await;
+    }
 }
 
-async fn hang_up_on_who_answers_nobody(policy: impl Policy) {
-    let (fakes, _hand, balance) = three(FAST, policy).await;
+async fn hang_up_on_who_answers_nobody(policy: impl Policy, told: bool) {
+    let (fakes, _hand, balance) = three(FAST, policy, told).await;
     fakes[0].set(Mood::Silent);
     for _ in 0..20 {
         send(&balance, 3, 50 * MS).await;
@@ -78,9 +82,11 @@ async fn hang_up_on_who_answers_nobody(policy: impl Policy) {
 
 #[tokio::test(start_paused = true)]
 async fn callers_that_hang_up_on_an_endpoint_that_answers_nobody_have_it_ejected() {
-    hang_up_on_who_answers_nobody(LeastRequest).await;
-    hang_up_on_who_answers_nobody(RoundRobin::starting_at(0)).await;
-    hang_up_on_who_answers_nobody(Random).await;
+    for told in [false, true] {
+        hang_up_on_who_answers_nobody(LeastRequest, told).await;
+        hang_up_on_who_answers_nobody(RoundRobin::starting_at(0), told).await;
+        hang_up_on_who_answers_nobody(Random, told).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +110,7 @@ async fn an_answer_that_says_that_it_failed_is_an_answer_and_a_broken_connection
 
 #[tokio::test(start_paused = true)]
 async fn who_has_had_its_time_has_failed_whoever_else_was_answered() {
-    let (fakes, _hand, balance) = three(FAST, RoundRobin::starting_at(0)).await;
+    let (fakes, _hand, balance) = three(FAST, RoundRobin::starting_at(0), false).await;
     fakes.iter().for_each(|fake| fake.set(Mood::Silent));
     let limited = TimeoutLayer::per_attempt(10 * MS).layer(balance.clone());
     let late = join_all((0..3).map(|_| limited.clone().oneshot(())));

@@ -38,8 +38,13 @@ impl Owed {
     /// An answer has come.
     #[inline]
     pub(super) fn answered(&self) {
-        let word = self.0.load(Relaxed);
-        self.0.store(if word < COUNTS { 0 } else { word + 1 }, Relaxed);
+        if self.0.load(Relaxed) < COUNTS { self.0.store(0, Relaxed) } else { self.count() }
+    }
+
+    /// An answer has come, where answers are counted.
+    #[inline]
+    pub(super) fn count(&self) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     /// A request that waits for an answer begins.
@@ -117,5 +122,8 @@ mod tests {
         owed.answered();
         owed.begin(at(9));
         assert!(owed.answers() != before && owed.silence(at(99).get()) == 0);
+        let before = owed.answers();
+        owed.count();
+        assert!(owed.answers() != before);
     }
 }
