@@ -197,6 +197,10 @@ impl Ejection {
 
     /// At most `percent` of the endpoints are out at once. One of at least two always may be, unless
     /// `percent` is 0.
+    ///
+    /// Of three that is one: where two of few may fail at once, [`PeakEwma`](crate::policy::PeakEwma) avoids them by itself.
+    /// Policies that do not mind failures need more, and a lower [`panic_percent`](Self::panic_percent) with it, such as 70 and
+    /// 30 for two of three.
     pub fn max_percent(mut self, percent: u32) -> Self {
         self.max_percent = percent.min(100);
         self
