@@ -287,6 +287,22 @@ async fn without_a_delay_all_attempts_start_at_once() {
     answer.await.unwrap();
 }
 
+/// Polly's `InfiniteHedgingDelay_EnsureNoConcurrentExecutions`: it has all attempts made, and no two of them at once.
+#[tokio::test(start_paused = true)]
+async fn where_the_delay_never_ends_attempts_come_one_after_another() {
+    let layer = HedgeLayer::after(Duration::MAX).attempts(5).budget(Budget::endless());
+    let inner = Scripted::new((0..5).map(|_| late(30 * MS, 503, &[])));
+    let answer = layer.clone().non_fatal(When::default()).layer(inner.clone()).oneshot(get("/")).await;
+    let attempts = inner.attempts();
+    let starts: Vec<_> = attempts.iter().map(|attempt| attempt.at - attempts[0].at).collect();
+    assert_eq!(starts, [0, 30, 60, 90, 120].map(|ms| ms * MS));
+    assert_eq!(answer.unwrap().status(), 503, "the last failure");
+    // Where a failure has none sent at once, there is but the one.
+    let inner = Scripted::new([late(30 * MS, 503, &[])]);
+    assert_eq!(layer.layer(inner.clone()).oneshot(get("/")).await.unwrap().status(), 503);
+    assert_eq!(inner.attempts().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn attempts_start_one_delay_apart_up_to_their_number() {
     let inner = Scripted::new([Answer::Hang, Answer::Hang, Answer::Wait(100 * MS)]);

@@ -13,7 +13,11 @@ use micro_balance::{
 };
 use proptest::prelude::*;
 use serde_json::Value;
-use support::{FAST, Fake, Hand, Mood, host::Host, settle};
+use support::{
+    FAST, Fake, Hand, Mood,
+    host::{BREAKS, Host},
+    settle,
+};
 use tokio::time::{Instant, sleep};
 use tower::{ServiceExt, discover::ServiceList};
 
@@ -331,6 +335,19 @@ async fn gateways_failures_and_broken_connections_are_told_from_the_endpoints_ow
     assert_eq!(web(enforced(), &half(0)).await, Some(Reason::LocalFailurePercentage));
     assert_eq!(web(enforced(), &half(500)).await, Some(Reason::FailurePercentage));
     assert_eq!(web(off().failure_percentage(percentage), &half(0)).await, Some(Reason::FailurePercentage));
+}
+
+/// HAProxy's `observe_error_limit`: two answers of 500 in a row, where a 404 is no error; and one connection that fails.
+#[tokio::test(start_paused = true)]
+async fn as_many_errors_as_haproxy_observes_are_enough() {
+    let off = || Ejection::off().interval(ms(1_000)).base(Duration::from_secs(60));
+    let answers = || off().consecutive_failures(2);
+    assert_eq!(web(answers(), &[404, 500]).await, None);
+    assert_eq!(web(answers(), &[500, 404, 500]).await, None);
+    assert_eq!(web(answers(), &[404, 500, 500]).await, Some(Reason::Failures));
+    let connections = || off().local_failures(1);
+    assert_eq!(web(connections(), &[500]).await, None);
+    assert_eq!(web(connections(), &[BREAKS]).await, Some(Reason::LocalFailures));
 }
 
 /// Envoy's BasicFlowGatewayFailure: failures of any kind are noticed at the fifth, those of gateways ejected for at the seventh.

@@ -115,6 +115,26 @@ async fn a_change_elsewhere_keeps_the_one_and_its_removal_does_not() {
     assert_eq!(balance.oneshot(()).await.unwrap(), "0");
 }
 
+/// grpc-go's `TestPickFirst_AddressesRemoved`.
+#[tokio::test(start_paused = true)]
+async fn who_is_removed_makes_room_for_the_next_in_the_order_there_is_then() {
+    let ([a, _b, _c], hand, changes) = fakes(["a", "b", "c"], FAST);
+    let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
+    let first = async || {
+        settle().await;
+        balance.clone().oneshot(()).await.unwrap()
+    };
+    assert_eq!(first().await, "a");
+    hand.remove("a");
+    assert_eq!(first().await, "b");
+    hand.insert("a", &a);
+    assert_eq!(first().await, "b", "it comes last now");
+    hand.remove("b");
+    assert_eq!(first().await, "c");
+    hand.remove("c");
+    assert_eq!(first().await, "a");
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_all_have_failed_they_are_tried_again_until_one_is_ready() {
     let (fakes, _hand, changes) = fakes(["a", "b", "c"], Mood::Refuses);

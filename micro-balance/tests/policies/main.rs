@@ -8,6 +8,7 @@ mod derived;
 mod endpoints;
 mod hashing;
 mod least;
+mod published;
 mod requests;
 mod rounds;
 #[path = "../support/mod.rs"]
