@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::Request;
 use micro_balance::{
     Balance, Ejection, FailurePercentage, Http, Latency, NotSent, Reason, State, SuccessRate, View,
+    eligible::Subset,
     policy::{LeastRequest, PeakEwma, Policy, RoundRobin},
 };
 use proptest::prelude::*;
@@ -143,6 +144,26 @@ async fn a_tenth_of_twenty_are_ejected_and_no_more() {
     sleep(Duration::from_secs(10)).await;
     assert_eq!(ejected(&balance), 2);
     assert_eq!(found(&balance, Reason::FailurePercentage), (2, 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_subset_no_more_are_ejected_than_of_as_many_endpoints() {
+    let (hand, changes) = support::discovery();
+    let fakes: Vec<_> = NAMES.iter().map(|name| Fake::new(name, FAST)).collect();
+    NAMES.iter().zip(&fakes).for_each(|(name, fake)| hand.insert(name, fake));
+    let ejection = Ejection::off().consecutive_failures(1).base(Duration::from_secs(60)).panic_percent(0);
+    let balance = Balance::builder(changes)
+        .policy(RoundRobin::new())
+        .subset(Subset::random(5).seed(1))
+        .ejection(ejection)
+        .build();
+    settle().await;
+    fakes.iter().for_each(|fake| fake.set(FAILS));
+    for _ in 0..5 {
+        send(&balance, 5).await;
+        settle().await;
+    }
+    assert_eq!(ejected(&balance), 1, "a tenth of twenty would be two");
 }
 
 #[tokio::test(start_paused = true)]

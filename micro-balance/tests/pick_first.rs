@@ -135,6 +135,21 @@ async fn who_is_removed_makes_room_for_the_next_in_the_order_there_is_then() {
     assert_eq!(first().await, "a");
 }
 
+/// grpc-go's `TestPickFirstHealthListenerDisabled`.
+#[tokio::test(start_paused = true)]
+async fn the_one_that_answers_with_failures_is_kept_as_nobody_else_is_connected() {
+    let ([a, b], _hand, changes) = fakes(["a", "b"], FAST);
+    let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
+    settle().await;
+    a.set(Mood::Fails(Duration::ZERO));
+    for _ in 0..20 {
+        assert_eq!(balance.clone().oneshot(()).await.unwrap_err().to_string(), "a failed");
+        settle().await;
+        assert_eq!(ready(&balance), ["a"]);
+    }
+    assert_eq!(b.asked(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_all_have_failed_they_are_tried_again_until_one_is_ready() {
     let (fakes, _hand, changes) = fakes(["a", "b", "c"], Mood::Refuses);

@@ -61,10 +61,12 @@ where
     /// Ejects an endpoint that a detector has found, unless chance or the number of those ejected spares it.
     fn outlier(&mut self, serial: u64, reason: Reason) {
         let settings = &self.driver.settings;
-        let ejected = self.slots.values().filter(|slot| slot.health() != Health::Well).count();
+        // Who is left out by a subset, or by a policy that has one at a time, is nobody to go to instead.
+        let used = || self.slots.values().filter(|slot| slot.is_wanted());
+        let (ejected, total) = (used().filter(|slot| slot.health() != Health::Well).count(), used().count());
         let Some(slot) = self.slots.get(serial).filter(|slot| slot.health() == Health::Well) else { return };
         let enforced = settings.ejection.enforces(reason, self.driver.chance.fraction());
-        let allowed = settings.ejection.allows(ejected, self.slots.len());
+        let allowed = settings.ejection.allows(ejected, total);
         // Spared until it happens once more; another row may be long enough all the same.
         let other = if enforced { None } else { slot.endpoint.stats().spare(reason) };
         if enforced && allowed {

@@ -195,8 +195,8 @@ impl Ejection {
         self
     }
 
-    /// At most `percent` of the endpoints are out at once. One of at least two always may be, unless
-    /// `percent` is 0.
+    /// At most `percent` of the endpoints are out at once, of those that are used: a [subset](crate::eligible::Subset), or the one
+    /// of [`PickFirst`](crate::policy::PickFirst). One of at least two always may be, unless `percent` is 0.
     ///
     /// Of three that is one: where two of few may fail at once, [`PeakEwma`](crate::policy::PeakEwma) avoids them by itself.
     /// Policies that do not mind failures need more, and a lower [`panic_percent`](Self::panic_percent) with it, such as 70 and
