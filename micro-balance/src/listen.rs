@@ -11,7 +11,7 @@ use crate::{caught, chance::Chance, error::chain, load_report::LoadReport, stats
 /// The wait before an endpoint is asked anew: 1 s, then 1.6 times as long each time, up to this.
 const MOST: Duration = Duration::from_secs(120);
 
-/// Reports of one endpoint, one after another; none if it has nothing to say, ever.
+/// Reports of one endpoint, one after another; none if it has nothing to say until it is connected anew.
 pub type Reports = Option<BoxStream<'static, Result<LoadReport, BoxError>>>;
 
 /// Where reports of load come from that do not come with answers: for

@@ -34,12 +34,14 @@ where
         slot.affairs_mut().checker = Some(AbortOnDrop(tokio::spawn(checks).abort_handle()));
     }
 
-    /// Listens to an endpoint that is connected, unless somebody does already.
+    /// Listens to an endpoint that is connected, unless somebody does already: one that had nothing to say before it was
+    /// connected anew may be another now.
     pub(super) fn listen(&mut self, serial: u64) {
         let Some(listener) = &self.driver.listener else { return };
-        let Some(slot) = self.slots.get_mut(serial).filter(|slot| slot.affairs().listener.is_none()) else {
+        let Some(slot) = self.slots.get_mut(serial) else { return };
+        if slot.affairs().listener.as_ref().is_some_and(|listening| !listening.0.is_finished()) {
             return;
-        };
+        }
         let stats = slot.endpoint.stats().clone();
         let listening = listener.clone().run(slot.original.clone(), stats, self.driver.chance.clone());
         slot.affairs_mut().listener = Some(AbortOnDrop(tokio::spawn(listening).abort_handle()));
