@@ -33,6 +33,8 @@ mod boxed;
 mod cycle;
 mod earliest_deadline;
 mod first_attempts;
+#[cfg(test)]
+mod fixture;
 mod hash_by;
 mod hash_key;
 mod label;

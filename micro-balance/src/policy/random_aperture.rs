@@ -142,3 +142,102 @@ impl Policy for RandomAperture {
         super::PeakEwma::new().classic().timing()
     }
 }
+
+#[cfg(all(test, not(micro_loom)))]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+    use crate::{chance::Chance, clock::Moment, policy::fixture::alike};
+
+    /// In nanoseconds.
+    fn ms(ms: u64) -> u64 {
+        1 + ms * 1_000_000
+    }
+
+    fn endpoints(count: usize) -> Vec<Endpoint> {
+        alike(count, RandomAperture::new().timing())
+    }
+
+    /// How many are in use when it has looked at these times.
+    fn widths(policy: &RandomAperture, endpoints: &[Endpoint], times: &[u64]) -> Vec<usize> {
+        let order = policy.table(endpoints);
+        let width = |&time: &u64| {
+            policy.look(&order, endpoints, ms(time));
+            policy.width(order.len())
+        };
+        times.iter().map(width).collect()
+    }
+
+    #[test]
+    fn one_more_is_used_as_soon_as_the_average_of_15_s_is_above_the_band() {
+        let (policy, endpoints) = (RandomAperture::new().seed(1), endpoints(3));
+        let first = &endpoints[policy.table(&endpoints)[0] as usize];
+        (0..2).for_each(|_| first.stats().start());
+        // 2 - exp(-t / 15 s), from the first look on.
+        assert_eq!(widths(&policy, &endpoints, &[0, 1_000, 1_950, 2_050]), [1, 1, 1, 2]);
+        (0..8).for_each(|_| first.stats().start());
+        assert_eq!(widths(&policy, &endpoints, &[10_000, 20_000, 30_000]), [3, 3, 3], "there are no more");
+    }
+
+    #[test]
+    fn one_fewer_is_used_as_soon_as_the_average_of_15_s_is_below_the_band_but_no_fewer_than_the_least() {
+        let (policy, endpoints) = (RandomAperture::new().least(2), endpoints(5));
+        policy.width.store(4, Relaxed);
+        // exp(-t / 15 s) of a request.
+        assert_eq!(widths(&policy, &endpoints, &[0, 1_950, 2_050]), [4, 4, 3]);
+        assert_eq!(widths(&policy, &endpoints, &[3_000, 4_000, 5_000]), [2, 2, 2]);
+        let policy = RandomAperture::new().band(0.25, 0.5).unwrap();
+        policy.width.store(3, Relaxed);
+        assert_eq!(widths(&policy, &endpoints, &[0]), [4], "one request is above this band");
+        assert_eq!(widths(&policy, &endpoints, &[20_000, 20_900]), [4, 3]);
+        for (low, high) in [(0.0, 1.0), (1.0, 1.0), (2.0, 1.0), (1.0, f64::INFINITY), (f64::NAN, 1.0)] {
+            assert!(RandomAperture::new().band(low, high).is_err(), "{low} to {high}");
+        }
+    }
+
+    #[test]
+    fn one_pick_in_sixteen_looks_at_the_load() {
+        let (policy, endpoints, chance) = (RandomAperture::new(), endpoints(2), Chance::new(1));
+        let order = policy.table(&endpoints);
+        let looked = |time| {
+            let context = Context { now: Moment::new(time), ..Context::new(&chance) };
+            policy.pick(&order, &endpoints, &context).unwrap();
+            policy.looked.load(Relaxed)
+        };
+        assert_eq!(looked(1), 1, "the first");
+        assert!((2..=16).all(|time| looked(time) == 1));
+        assert_eq!(looked(17), 17);
+    }
+
+    #[test]
+    fn the_less_busy_of_two_in_use_is_picked_and_one_more_is_in_use_for_each_that_turned_the_request_down() {
+        let (policy, endpoints, chance) = (RandomAperture::new().least(2), endpoints(4), Chance::new(1));
+        let order = policy.table(&endpoints);
+        endpoints[order[0] as usize].stats().start();
+        let picked = |attempt| -> Vec<usize> {
+            let context = Context { attempt, ..Context::new(&chance) };
+            let picks: Vec<_> =
+                (0..100).map(|_| policy.pick(&order, &endpoints, &context).unwrap() as u32).collect();
+            (0..4).filter(|&place| picks.contains(&order[place])).collect()
+        };
+        assert_eq!(picked(0), [1]);
+        assert_eq!(picked(1), [1, 2]);
+        assert_eq!(picked(2), [1, 2, 3]);
+        assert_eq!(picked(9), [1, 2, 3]);
+        let alone = RandomAperture::new().seed(5);
+        let first = alone.table(&endpoints)[0] as usize;
+        let pick = alone.pick(&alone.table(&endpoints), &endpoints, &Context::new(&chance));
+        assert_eq!(pick, Some(first), "who is the only one in use, however busy");
+    }
+
+    #[test]
+    fn a_seed_is_an_order_in_which_each_has_its_place_whoever_else_is_there() {
+        let (policy, endpoints) = (RandomAperture::new().seed(7), endpoints(20));
+        let order = policy.table(&endpoints);
+        assert_eq!(order, RandomAperture::new().seed(7).table(&endpoints));
+        assert_ne!(order, RandomAperture::new().seed(8).table(&endpoints));
+        let fewer = policy.table(&endpoints[..10]);
+        let left: Vec<_> = order.iter().copied().filter(|&index| index < 10).collect();
+        assert_eq!(*fewer, left);
+    }
+}

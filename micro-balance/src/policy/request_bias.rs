@@ -106,25 +106,12 @@ mod loom_tests {
     use loom::thread;
 
     use super::*;
-    use crate::{
-        Attributes, Chance, Ejection,
-        endpoint::About,
-        settings::Settings,
-        stats::{Home, Stats},
-    };
-
-    fn endpoint(serial: u64) -> Endpoint {
-        let settings = Settings::new(None, Ejection::default());
-        let (reports, _) = tokio::sync::mpsc::unbounded_channel();
-        let home = Home::new(settings.into(), reports, std::sync::Weak::<()>::new());
-        let stats = Arc::new(Stats::new(serial, serial.to_string().into(), home));
-        Endpoint::new(About::new(Attributes::default()), stats)
-    }
+    use crate::{Chance, policy::fixture::alike};
 
     #[test]
     fn loom_two_picks_at_once_take_two_turns() {
         loom::model(|| {
-            let endpoints: Arc<[Endpoint]> = [endpoint(1), endpoint(2)].into();
+            let endpoints: Arc<[Endpoint]> = alike(2, None).into();
             let table = Arc::new(RequestBias::new().table(&endpoints));
             let pick = |table: &Deadlines, endpoints: &[Endpoint]| {
                 RequestBias::new().pick(table, endpoints, &Context::new(&Chance::new(1)))

@@ -41,7 +41,7 @@ async fn hosts(case: &Value) -> Set {
 }
 
 /// A key that looks like any other.
-fn key(n: u64) -> u64 {
+pub(crate) fn key(n: u64) -> u64 {
     n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
@@ -63,7 +63,7 @@ async fn moved_needlessly<P: Policy>(policy: &P, count: usize, keys: u64) -> usi
     before.iter().zip(&after).filter(|(before, after)| *before != gone && before != after).count()
 }
 
-fn sorted(count: usize) -> impl Iterator<Item = String> {
+pub(crate) fn sorted(count: usize) -> impl Iterator<Item = String> {
     names(count).collect::<BTreeSet<_>>().into_iter()
 }
 
@@ -261,43 +261,6 @@ async fn the_endpoint_after_the_first_gets_its_keys_when_it_goes() {
             assert_eq!(all.endpoints[next].id(), fewer.endpoints[heir].id());
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_bounded_ring_gives_no_endpoint_more_than_its_bound() {
-    let mut set = Set::named(sorted(4)).await;
-    let policy = RingHash::new().bounded(1.25).unwrap();
-    let table = policy.table(&set.endpoints);
-    for n in 1..=40 {
-        // One key is all there is.
-        let index = set.pick(&policy, &table, 7, 0);
-        set.load(index, 1).await;
-        let bound = ((f64::from(n) * 1.25).ceil() / 4.0).ceil();
-        assert!(set.endpoints.iter().all(|endpoint| endpoint.in_flight() as f64 <= bound));
-    }
-    assert!(RingHash::new().bounded(0.9).is_err() && RingHash::new().bounded(f64::NAN).is_err());
-}
-
-/// The order in which Envoy shuffles five by the hash 2.
-#[tokio::test(start_paused = true)]
-async fn a_bounded_ring_like_envoys_and_maglev_are_relieved_as_envoys_are() {
-    relieved_as_envoys_is(RingHash::envoy(1024, 8_388_608).unwrap().bounded(1.25).unwrap()).await;
-    relieved_as_envoys_is(Maglev::new().bounded(1.25).unwrap()).await;
-    assert!(Maglev::new().bounded(0.9).is_err() && Maglev::new().bounded(f64::NAN).is_err());
-}
-
-async fn relieved_as_envoys_is(policy: impl Policy) {
-    let mut set = Set::named(sorted(5)).await;
-    let table = policy.table(&set.endpoints);
-    let first = set.pick(&policy, &table, 2, 0);
-    let others: Vec<_> = [2, 1, 0, 4, 3].into_iter().filter(|&index| index != first).collect();
-    set.load(first, 1).await;
-    assert_eq!(set.pick(&policy, &table, 2, 0), first, "one of one is not too many");
-    set.load(first, 2).await;
-    assert_eq!(set.pick(&policy, &table, 2, 0), others[0], "three of one are");
-    set.load(others[0], 3).await;
-    // Of ((6 + 1) * 1.25) 9 each may have 2.
-    assert_eq!(set.pick(&policy, &table, 2, 0), others[1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod aperture;
+mod bounded;
 mod derived;
 mod endpoints;
 mod hashing;

@@ -233,30 +233,15 @@ impl Prequal {
 
 #[cfg(all(test, not(micro_loom)))]
 mod tests {
-    use std::{num::NonZeroU64, sync::Weak};
+    use std::num::NonZeroU64;
 
     use super::*;
-    use crate::{
-        Attributes, Chance, Ejection,
-        endpoint::About,
-        ewma::nanos,
-        settings::Settings,
-        stats::{Home, Stats},
-    };
+    use crate::{Chance, ewma::nanos, policy::fixture::alike};
 
     const NOW: u64 = 100;
 
-    /// Endpoints of serial numbers from 1 on.
-    fn endpoints(count: u64) -> Vec<Endpoint> {
-        let settings = Arc::new(Settings::new(Prequal::new().timing(), Ejection::default()));
-        let (reports, _) = tokio::sync::mpsc::unbounded_channel();
-        let home = Home::new(settings, reports, Weak::<()>::new());
-        let endpoint = |serial: u64| {
-            let stats = Arc::new(Stats::new(serial, serial.to_string().into(), home.clone()));
-            stats.latency().reset(0);
-            Endpoint::new(About::new(Attributes::default()), stats)
-        };
-        (1..=count).map(endpoint).collect()
+    fn endpoints(count: usize) -> Vec<Endpoint> {
+        alike(count, Prequal::new().timing())
     }
 
     /// The serial number of who is picked.
