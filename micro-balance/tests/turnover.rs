@@ -106,6 +106,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..80)
 }
 
+/// Endpoints and services are two lists, which are changed alike.
+fn is_served_by_itself(balance: &Balance<Fake, (), Compared>) {
+    let mut handle = balance.clone();
+    for _ in 0..MOST {
+        if let Some((endpoint, service)) = handle.pick(None) {
+            assert_eq!(endpoint.id(), service.name());
+        }
+    }
+}
+
 async fn live(names: &[&'static str], steps: &[Step], updates: &AtomicUsize) {
     let (hand, changes) = discovery();
     let fakes: Vec<_> = names.iter().map(|name| Fake::new(name, FAST)).collect();
@@ -157,6 +167,7 @@ async fn live(names: &[&'static str], steps: &[Step], updates: &AtomicUsize) {
             Step::Pause => settle().await,
         }
     }
+    is_served_by_itself(&balance);
     fakes.iter().for_each(|fake| fake.set(FAST));
     // Longer than any wait between attempts to connect.
     sleep(Duration::from_secs(5)).await;
@@ -167,6 +178,7 @@ async fn live(names: &[&'static str], steps: &[Step], updates: &AtomicUsize) {
     let well = expected.iter().filter(|(_, state)| *state == State::Ready).count();
     let suffice = well * 140 >= present.len() * 100;
     assert_eq!(balance.ready_endpoints(), if suffice { well } else { present.len() });
+    is_served_by_itself(&balance);
     assert_eq!(*policy.wrong.lock().unwrap(), Vec::<String>::new());
     updates.fetch_add(policy.updates.load(Relaxed), Relaxed);
 }

@@ -4,7 +4,9 @@
 //! changed at most once a millisecond.
 
 mod attempt;
+mod census;
 mod checks;
+mod edit;
 mod found;
 mod members;
 mod outliers;

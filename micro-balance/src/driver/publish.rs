@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     BATCH, Event, REST, State,
-    roster::Place,
+    census::Place,
     slot::{Health, Slot},
 };
 use crate::{

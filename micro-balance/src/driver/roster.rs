@@ -3,13 +3,13 @@
 //! The arrays of the snapshot before the last are used again, brought up to date, once nobody picks from it any
 //! more: nothing is copied then, and no endpoint is counted anew.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, mem, sync::Arc};
 
-use super::slots::Slots;
+use super::{
+    census::{Census, Place},
+    edit::Edit,
+    slots::Slots,
+};
 use crate::{
     eligible::{Standing, priority::Level},
     endpoint::Endpoint,
@@ -19,14 +19,6 @@ use crate::{
 
 /// Of more changes than this at once a snapshot is made anew: each moves a part of the arrays.
 const FEW: usize = 64;
-
-/// As what an endpoint is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) standing: Standing,
-    pub(super) priority: u32,
-    pub(super) drained: bool,
-}
 
 /// What the last snapshot was made of.
 pub(super) struct Roster<S, P: Policy> {
@@ -49,14 +41,6 @@ pub(super) struct Roster<S, P: Policy> {
 
 /// A snapshot that was replaced, and what its members lack.
 type Late<S, P> = (Arc<Snapshot<S, P>>, Vec<Edit<S>>);
-
-/// One step from the members of one snapshot to those of the next.
-#[derive(Clone)]
-enum Edit<S> {
-    Insert(usize, Endpoint, S),
-    Replace(usize, Endpoint, S),
-    Remove(usize),
-}
 
 /// The members of the next snapshot, and how they came from those before.
 pub(super) struct Amended<S, P: Policy> {
@@ -242,75 +226,5 @@ impl<S, P: Policy> Default for Roster<S, P> {
             late: None,
             spare: None,
         }
-    }
-}
-
-impl<S> Edit<S> {
-    fn apply(self, members: &mut Members<S>) {
-        let Members { endpoints, services } = members;
-        match self {
-            Self::Insert(at, endpoint, service) if at <= endpoints.len() => {
-                insert(endpoints, at, endpoint);
-                insert(services, at, service);
-            }
-            Self::Replace(at, endpoint, service) if at < endpoints.len() => {
-                endpoints[at] = endpoint;
-                services[at] = service;
-            }
-            Self::Remove(at) if at < endpoints.len() => {
-                endpoints.remove(at);
-                services.remove(at);
-            }
-            // No edit is made for a place that is not there.
-            _ => {}
-        }
-    }
-}
-
-/// Takes one more into a list that has little room to spare, as it may be long.
-fn insert<T>(list: &mut Vec<T>, at: usize, one: T) {
-    if list.len() == list.capacity() {
-        list.reserve_exact(list.len() / 16 + 4);
-    }
-    list.insert(at, one);
-}
-
-/// How many endpoints stand how.
-#[derive(Debug, Default)]
-struct Census {
-    standings: [u32; 5],
-    drained: u32,
-    priorities: BTreeMap<u32, u32>,
-}
-
-impl Census {
-    /// Counts one endpoint as `new`, and not as `old` any more.
-    fn replace(&mut self, old: Option<Place>, new: Option<Place>) {
-        if let Some(place) = old {
-            self.standings[place.standing as usize] -= 1;
-            self.drained -= u32::from(place.drained);
-            if let Some(count) = self.priorities.get_mut(&place.priority) {
-                *count -= 1;
-                if *count == 0 {
-                    self.priorities.remove(&place.priority);
-                }
-            }
-        }
-        if let Some(place) = new {
-            self.standings[place.standing as usize] += 1;
-            self.drained += u32::from(place.drained);
-            *self.priorities.entry(place.priority).or_default() += 1;
-        }
-    }
-
-    /// The one level that there is, where nobody is drained.
-    fn level(&self) -> Option<Level> {
-        let of = |standing: Standing| self.standings[standing as usize];
-        (self.drained == 0 && self.priorities.len() == 1).then(|| Level {
-            hosts: self.standings.iter().sum(),
-            healthy: of(Standing::Well),
-            degraded: of(Standing::Degraded),
-            excluded: of(Standing::New),
-        })
     }
 }

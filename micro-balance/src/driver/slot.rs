@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 pub(super) use super::affairs::Health;
-use super::{affairs::Affairs, roster::Place};
+use super::{affairs::Affairs, census::Place};
 use crate::{
     condition::Condition,
     eject::{Reason, Window},
