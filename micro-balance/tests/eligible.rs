@@ -16,7 +16,7 @@ use std::{
 use micro_balance::{
     Attributes, Balance, Ejection, NotSent, State, TooFewWell,
     eligible::{
-        Locality, Priority, SlowStart, Subset,
+        Fallbacks, Locality, Priority, SlowStart, Subset,
         locality::{Prefer, ZoneAware, ZoneWeights, Zones, effective_weight},
         priority::Level,
     },
@@ -152,6 +152,15 @@ fn zones_are_not_told_apart_where_that_would_not_be_fair() {
     assert_eq!(aware.route(&zones(&[("A", 2), ("B", 3)])), None, "five endpoints");
     assert_eq!(aware.route(&zones(&[("A", 3), ("B", 3)])).unwrap().local, 10_000);
     assert_eq!(ZoneAware::new("C", peers).route(&zones(&[("A", 3), ("B", 3)])), None, "no peer here");
+    let empty = |here, there| ZoneAware::new("A", zones(&[("A", here), ("B", there)]));
+    assert_eq!(empty(0, 2).route(&zones(&[("A", 3), ("B", 3)])), None, "none here");
+    assert_eq!(empty(2, 0).route(&zones(&[("A", 3), ("B", 3)])), None, "none there");
+    assert_eq!(aware.route(&zones(&[("A", 6), ("B", 0)])), None, "a zone without endpoints is none");
+    let forced =
+        |least, here| empty(3, 1).force_local(least).route(&zones(&[("A", here), ("B", 5), ("C", 5)]));
+    assert_eq!(forced(2, 2).unwrap().local, 10_000, "as many as it takes");
+    assert!(forced(2, 1).unwrap().local < 10_000);
+    assert_eq!(forced(0, 0).unwrap().local, 0, "there is nobody to stay with");
 }
 
 #[test]
@@ -453,6 +462,14 @@ async fn drained_endpoints_take_requests_only_if_there_are_no_others() {
     b.set(Mood::Refuses);
     assert_eq!(answers(&balance, 10).await, [("a", 10)].into());
     assert!(balance.fallbacks().drained >= 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_counted_where_no_step_gives_way() {
+    let (_fakes, _hand, changes) = fakes(["a", "b"], FAST);
+    let balance: Balance<_, (), _> = Balance::builder(changes).policy(RoundRobin::new()).build();
+    assert_eq!(answers(&balance, 10).await, [("a", 5), ("b", 5)].into());
+    assert_eq!(balance.fallbacks(), Fallbacks::default());
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,3 +54,6 @@ impl Locality {
         matches!(self, Self::Any)
     }
 }
+
+#[cfg(test)]
+mod tests;

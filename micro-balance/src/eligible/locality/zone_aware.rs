@@ -51,7 +51,7 @@ impl ZoneAware {
     /// Minds zones for `percent` of the requests; the others go to any endpoint. 100 unless given. Envoy's `routing_enabled`,
     /// to try it with a few.
     pub fn percent(mut self, percent: u32) -> Self {
-        self.percent = percent.min(100);
+        self.percent = percent;
         self
     }
 
