@@ -115,7 +115,8 @@ impl View {
             Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)])
                 .areas(frame.area());
         let serving = self.measured.iter().filter(|m| m.state == State::Serving).count();
-        let rate: f64 = self.measured.iter().filter_map(|m| m.requests_per_second).sum();
+        // The sum of nothing is -0.0.
+        let rate = self.measured.iter().filter_map(|m| m.requests_per_second).fold(0.0, |sum, one| sum + one);
         let (all, room) = (self.measured.len(), frame.area().width);
         let held = if self.still { "   held still" } else { "" };
         let summary = match self.rounds {
@@ -216,6 +217,16 @@ mod tests {
         let drawn = terminal.backend().to_string();
         assert!(drawn.contains("1 of 1 endpoints serve   1.0 requests/s"), "{drawn}");
         assert!(drawn.contains("SERVICE  ENDPOINT") && drawn.contains("greeter  a "), "{drawn}");
+    }
+
+    #[test]
+    fn endpoints_that_keep_no_figures_have_no_requests() {
+        let mut view = View::default();
+        view.take(Reply::Stats(vec![Measured { requests_per_second: None, ..measured("a", 0.0) }]));
+        let mut terminal = Terminal::new(TestBackend::new(140, 5)).unwrap();
+        terminal.draw(|frame| view.draw(frame)).unwrap();
+        let drawn = terminal.backend().to_string();
+        assert!(drawn.contains("1 of 1 endpoints serve   0.0 requests/s"), "{drawn}");
     }
 
     #[test]
