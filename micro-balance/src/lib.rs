@@ -54,7 +54,6 @@ mod repeatable;
 mod parts;
 mod tried;
 mod chance;
-mod chosen;
 mod sent_to;
 mod clock;
 mod saturating;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{chosen::Chosen, endpoint::Endpoint};
+use arc_swap::ArcSwapOption;
+
+use crate::{endpoint::Endpoint, stats::Stats};
 
 /// The endpoint that a request was sent to last.
 ///
@@ -18,16 +20,16 @@ use crate::{chosen::Chosen, endpoint::Endpoint};
 /// # Ok::<_, http::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct SentTo(Chosen);
+pub struct SentTo(Arc<ArcSwapOption<Stats>>);
 
 impl SentTo {
     /// The endpoint's id; none while the request has been sent nowhere.
     pub fn id(&self) -> Option<Arc<str>> {
-        self.0.id()
+        Some(self.0.load().as_ref()?.id().clone())
     }
 
     pub(crate) fn set(&self, endpoint: &Endpoint) {
-        self.0.set(endpoint);
+        self.0.store(Some(endpoint.stats().clone()));
     }
 }
 

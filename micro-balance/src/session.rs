@@ -14,7 +14,7 @@ use pin_project::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::chosen::Chosen;
+use crate::sent_to::SentTo;
 
 /// Sets a cookie that [`Source::Cookie`](crate::policy::Source::Cookie) of a balancer below reads: the
 /// client's next requests go to the same endpoint while it is there.
@@ -73,11 +73,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let chosen = Chosen::default();
         let cookies = request.headers().get_all(header::COOKIE).iter();
         let had = cookies.filter_map(|value| value.to_str().ok()).map(|text| format!("{text};")).collect();
-        request.extensions_mut().insert(chosen.clone());
-        ResponseFuture { inner: self.inner.call(request), chosen, cookie: self.cookie.clone(), had }
+        // The caller may want to know as well.
+        let sent_to = request.extensions_mut().get_or_insert_default::<SentTo>().clone();
+        ResponseFuture { inner: self.inner.call(request), sent_to, cookie: self.cookie.clone(), had }
     }
 }
 
@@ -86,7 +86,7 @@ where
 pub struct ResponseFuture<F> {
     #[pin]
     inner: F,
-    chosen: Chosen,
+    sent_to: SentTo,
     cookie: SessionLayer,
     /// The cookies that the request came with.
     had: String,
@@ -101,7 +101,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
-        if let Some(id) = this.chosen.id() {
+        if let Some(id) = this.sent_to.id() {
             let pair = format!("{}={}", this.cookie.name, BASE64_STANDARD.encode(id.as_bytes()));
             if !this.had.split(';').any(|had| had.trim() == pair)
                 && let Ok(cookie) = set_cookie(pair, this.cookie.max_age)

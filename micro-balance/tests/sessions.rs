@@ -10,10 +10,11 @@ use http::Request;
 use micro_balance::{
     Attributes, Balance, Http, State,
     policy::{OverrideHost, RoundRobin, Source},
+    session::SessionLayer,
 };
 use support::{FAST, Fake, Hand, Mood, Page, discovery, pages, settle};
 use tokio::time::sleep;
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -102,4 +103,53 @@ async fn an_endpoint_that_nobody_has_reached_has_no_sessions_to_go_on_with() {
     hand.remove("b");
     settle().await;
     assert_eq!(balance.endpoints().iter().map(|view| view.state).collect::<Vec<_>>(), [State::Ready]);
+}
+
+/// Who served a request with these cookies, and what its client is told to send next time.
+async fn served(balance: &Sticky, sessions: &SessionLayer, cookies: &[&str]) -> (String, Option<String>) {
+    let mut request = Request::new(());
+    for cookie in cookies {
+        request.headers_mut().append("cookie", cookie.parse().unwrap());
+    }
+    let answer = sessions.layer(balance.clone()).oneshot(request).await.unwrap();
+    let told = answer.headers().get("set-cookie").map(|told| told.to_str().unwrap().to_owned());
+    (answer.headers()["from"].to_str().unwrap().to_owned(), told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_told_once_who_serves_it_and_for_how_long_to_know() {
+    let (hand, balance) = sticky(ms(0));
+    for name in ["a", "b"] {
+        hand.insert(name, &Fake::new(name, FAST));
+    }
+    visit(&balance, None).await;
+    settle().await;
+    let (open, kept) = (SessionLayer::new("session"), SessionLayer::new("session").max_age(ms(90_700)));
+    for (sessions, age) in [(&open, ""), (&kept, "; Max-Age=90")] {
+        let (name, told) = served(&balance, sessions, &[]).await;
+        let pair = format!("session={}", BASE64_STANDARD.encode(&name));
+        assert_eq!(told.unwrap(), format!("{pair}; Path=/; HttpOnly; SameSite=Lax{age}"));
+        for cookies in [vec![&*pair], vec!["a=1; b=2", &pair], vec![&format!("a=1;{pair} ; b=2")]] {
+            for _ in 0..3 {
+                assert_eq!(served(&balance, sessions, &cookies).await, (name.clone(), None), "{cookies:?}");
+            }
+        }
+    }
+}
+
+/// Where a balancer has nobody to choose from it asks no policy.
+#[tokio::test(start_paused = true)]
+async fn a_client_of_the_only_endpoint_is_told_who_serves_it() {
+    let (hand, balance) = sticky(ms(0));
+    hand.insert("a", &Fake::new("a", FAST));
+    visit(&balance, None).await;
+    let sessions = SessionLayer::new("session");
+    assert_eq!(served(&balance, &sessions, &["session=YQ=="]).await, ("a".to_owned(), None));
+    // A cookie of another name or of one that is gone, and one that only ends in ours.
+    for cookies in
+        [vec![], vec!["other=YQ=="], vec!["session=Yg=="], vec!["mysession=YQ=="], vec!["session=YQ"]]
+    {
+        let (name, told) = served(&balance, &sessions, &cookies).await;
+        assert_eq!((&*name, told.unwrap().split(';').next()), ("a", Some("session=YQ==")), "{cookies:?}");
+    }
 }

@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderName, header};
 
 use super::{Context, Policy, Turnover, of_inner::of_inner};
-use crate::{chosen::Chosen, endpoint::Endpoint, setting::InvalidSetting};
+use crate::{endpoint::Endpoint, setting::InvalidSetting};
 
 /// Sends a request to the endpoint it names, if that is ready and not ejected, and leaves all others to the
 /// policy inside: sessions, or a caller that knows better.
@@ -157,17 +157,11 @@ impl<P: Policy> Policy for OverrideHost<P> {
 
     fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         let named = || self.sources.iter().find_map(|source| table.named(source, context));
-        let picked = match named().filter(|_| context.attempt == 0) {
+        match named().filter(|_| context.attempt == 0) {
             Some(index) => Some(index),
             None if self.strict => None,
             None => self.policy.pick(&table.table, endpoints, context),
-        };
-        if let (Some(chosen), Some(endpoint)) =
-            (context.extension::<Chosen>(), picked.and_then(|index| endpoints.get(index)))
-        {
-            chosen.set(endpoint);
         }
-        picked
     }
 
     fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
@@ -188,11 +182,7 @@ impl<P: Policy> Policy for OverrideHost<P> {
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         let names =
             |source: &Source| draining.iter().position(|endpoint| source.names(endpoint.id(), context));
-        let index = self.sources.iter().find_map(names)?;
-        if let (Some(chosen), Some(endpoint)) = (context.extension::<Chosen>(), draining.get(index)) {
-            chosen.set(endpoint);
-        }
-        Some(index)
+        self.sources.iter().find_map(names)
     }
 
     of_inner!();
