@@ -361,6 +361,40 @@ mod tests {
         assert_eq!(withdrawals(&budget), 1, "two of four");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_default_is_a_tenth_of_what_came_in_two_seconds_and_five_a_second() {
+        let budget = Budget::default();
+        assert_eq!(withdrawals(&budget), 10);
+        (0..200).for_each(|_| budget.deposit());
+        assert_eq!(withdrawals(&budget), 20);
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(budget.balance(), 10);
+    }
+
+    #[test]
+    fn a_retry_in_place_of_one_that_ended_is_refused_where_the_share_has_shrunk_meanwhile() {
+        let budget = Budget::concurrent(50.0, 0).unwrap();
+        (0..4).for_each(|_| budget.deposit());
+        assert_eq!(withdrawals(&budget), 2);
+        assert!(budget.withdraw_next(), "one ends as the other begins");
+        (0..2).for_each(|_| budget.close(0));
+        assert!(!budget.withdraw_next(), "two of two");
+        budget.refund();
+        assert!(budget.withdraw_next() && !budget.withdraw(), "one of two");
+    }
+
+    #[test]
+    fn settings_at_their_bounds_work() {
+        assert!(Budget::new(10.0, 1_000_000, Duration::from_secs(60)).is_ok());
+        assert!(Budget::concurrent(0.0, 0).is_ok() && Budget::concurrent(100.0, 0).is_ok());
+        assert!(Budget::throttle(10, 0.001).is_ok() && Budget::throttle(10, 0.0009).is_err());
+        let generous = Budget::throttle(10, f64::MAX).unwrap();
+        generous.failed();
+        generous.succeeded();
+        assert_eq!(withdrawals(&generous), 4, "a success makes up for all failures, and no more");
+        assert!(Budget::throttle(10, f64::INFINITY).is_err());
+    }
+
     #[test]
     fn settings_that_cannot_work_are_refused_by_name() {
         for (ratio, min, ttl) in
