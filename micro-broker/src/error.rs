@@ -1,5 +1,7 @@
 //! Why a broker could not do what it was asked.
 
+use std::fmt::Display;
+
 use tower::BoxError;
 
 /// Why a broker could not do what it was asked.
@@ -58,6 +60,16 @@ fn rejecting(backend: &str) -> String {
 }
 
 impl Error {
+    /// That `backend` rejects `what`, and why.
+    pub(crate) fn invalid(backend: &'static str, what: impl Into<String>) -> Self {
+        Self::Invalid { backend, what: what.into() }
+    }
+
+    /// That `backend` rejects a topic, or a pattern of topics, for its `fault`.
+    pub(crate) fn invalid_topic(backend: &'static str, topic: &str, fault: impl Display) -> Self {
+        Self::invalid(backend, format!("topic {topic:?}: {fault}"))
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Unconfirmed { .. } | Self::Full { .. })

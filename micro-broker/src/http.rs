@@ -136,7 +136,7 @@ impl Http {
             Some(address) => address.clone(),
             None => SocketAddr::new(self.shared.listen.ip(), port)
                 .try_into()
-                .map_err(|bad| invalid(&format!("{bad}")))?,
+                .map_err(|bad| Error::invalid(BACKEND, format!("{bad}")))?,
         };
         let name = match self.shared.envelope {
             Envelope::GoMicroV0 => format!("topic:{}", subscribe.topic),
@@ -159,11 +159,15 @@ impl Http {
 pub(crate) fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
     let mut settings = Settings::parse(BACKEND, url);
     let registry = micro_discover::open(settings.take("registry").unwrap_or("file:"));
-    let mut broker = Http::new(registry.map_err(|error| invalid(&format!("its registry: {error}")))?);
+    let mut broker =
+        Http::new(registry.map_err(|error| Error::invalid(BACKEND, format!("its registry: {error}")))?);
     let listen = settings.base.trim_start_matches("http:").trim_matches('/');
     if !listen.is_empty() {
-        broker = broker
-            .listen(listen.parse().map_err(|_| invalid(&format!("address {listen:?}: it is host:port")))?);
+        broker = broker.listen(
+            listen
+                .parse()
+                .map_err(|_| Error::invalid(BACKEND, format!("address {listen:?}: it is host:port")))?,
+        );
     }
     broker = broker.envelope(settings.take_as("envelope")?.unwrap_or_default());
     settings.end()?;
@@ -173,13 +177,16 @@ pub(crate) fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
 impl Broker for Http {
     fn publish(&self, mut event: Event, within: Duration) -> Confirm {
         if let Some(fault) = topic::fault(&event.topic) {
-            return Confirm::known(Err(invalid(&format!("topic {:?}: {fault}", event.topic))));
+            return Confirm::known(Err(Error::invalid_topic(BACKEND, &event.topic, fault)));
         }
         if let Some(other) = event.id.fitted(|id| id.trim() == id && HeaderValue::from_str(id).is_ok()) {
             // A stranger may have named what became a dead letter, in go-micro's JSON.
             if !event.topic.starts_with(DEAD_PREFIX) {
                 let id = event.id.to_string();
-                return Confirm::known(Err(invalid(&format!("an event: its id {id:?} can be no header"))));
+                return Confirm::known(Err(Error::invalid(
+                    BACKEND,
+                    format!("an event: its id {id:?} can be no header"),
+                )));
             }
             event.id = other;
         }
@@ -190,7 +197,7 @@ impl Broker for Http {
     fn subscribe(&self, subscribe: Subscribe) -> BoxFuture<'_, Result<Subscription, Error>> {
         async move {
             if let Some(fault) = topic::pattern_fault(&subscribe.topic) {
-                return Err(invalid(&format!("topic {:?}: {fault}", subscribe.topic)));
+                return Err(Error::invalid_topic(BACKEND, &subscribe.topic, fault));
             }
             let receiver = self.receiver().await?;
             // Publishers, go-micro's among them, put it into a URI as it is.
@@ -238,10 +245,6 @@ impl Broker for Http {
     fn backend(&self) -> &'static str {
         BACKEND
     }
-}
-
-fn invalid(what: &str) -> Error {
-    Error::Invalid { backend: BACKEND, what: what.to_owned() }
 }
 
 fn unavailable(source: impl Into<tower::BoxError>) -> Error {

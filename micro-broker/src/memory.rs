@@ -140,14 +140,10 @@ impl Refused {
     fn error(self) -> Error {
         match self {
             Self::Closed => Error::Closed { backend: BACKEND },
-            Self::Invalid(topic, fault) => invalid(&topic, fault),
+            Self::Invalid(topic, fault) => Error::invalid_topic(BACKEND, &topic, fault),
             Self::Full(queue) => Error::Full { backend: BACKEND, queue: queue.name().to_owned() },
         }
     }
-}
-
-fn invalid(topic: &str, fault: &str) -> Error {
-    Error::Invalid { backend: BACKEND, what: format!("topic {topic:?}: {fault}") }
 }
 
 impl Broker for Memory {
@@ -178,7 +174,7 @@ impl Broker for Memory {
     fn subscribe(&self, subscribe: Subscribe) -> BoxFuture<'_, Result<Subscription, Error>> {
         async move {
             if let Some(fault) = topic::pattern_fault(&subscribe.topic) {
-                return Err(invalid(&subscribe.topic, fault));
+                return Err(Error::invalid_topic(BACKEND, &subscribe.topic, fault));
             }
             if self.shared.closed.load(Ordering::Relaxed) {
                 return Err(Error::Closed { backend: BACKEND });

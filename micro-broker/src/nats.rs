@@ -6,6 +6,7 @@ mod jetstream;
 mod link;
 mod publish;
 mod pull;
+mod pump;
 mod salvage;
 mod streams;
 mod target;

@@ -112,12 +112,12 @@ pub(crate) fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
 impl Broker for RabbitMq {
     fn publish(&self, event: Event, within: Duration) -> Confirm {
         if let Some(fault) = topic::fault(&event.topic) {
-            return Confirm::known(Err(invalid(&format!("topic {:?}: {fault}", event.topic))));
+            return Confirm::known(Err(Error::invalid_topic(BACKEND, &event.topic, fault)));
         }
         if let Some(name) = event.headers.keys().find(|name| name.as_str().len() > LONGEST_NAME) {
             let length = name.as_str().len();
             let what = format!("a header's name of {length} bytes: AMQP has room for {LONGEST_NAME}");
-            return Confirm::known(Err(invalid(&what)));
+            return Confirm::known(Err(Error::invalid(BACKEND, what)));
         }
         Confirm::awaited(self.outlet.clone().publish(event, self.topology, within))
     }
@@ -125,14 +125,14 @@ impl Broker for RabbitMq {
     fn subscribe(&self, subscribe: Subscribe) -> BoxFuture<'_, Result<Subscription, Error>> {
         async move {
             if let Some(fault) = topic::pattern_fault(&subscribe.topic) {
-                return Err(invalid(&format!("topic {:?}: {fault}", subscribe.topic)));
+                return Err(Error::invalid_topic(BACKEND, &subscribe.topic, fault));
             }
             let queue = match &subscribe.group {
                 Some(group) => Queue::of_group(&subscribe.topic, group, self.topology),
                 None => Queue::of_one(&subscribe.topic, &Id::random(), self.topology),
             };
             if let Some(fault) = queue.fault() {
-                return Err(invalid(&format!("topic {:?}: {fault}", subscribe.topic)));
+                return Err(Error::invalid_topic(BACKEND, &subscribe.topic, fault));
             }
             let (report, health) = Health::new();
             let mut consuming = Consuming::new(self.consuming.clone(), queue, &subscribe, report);
@@ -146,7 +146,7 @@ impl Broker for RabbitMq {
         async move {
             let queue = Queue::of_group(topic, group, self.topology);
             if let Some(fault) = queue.fault() {
-                return Err(invalid(&format!("topic {topic:?}: {fault}")));
+                return Err(Error::invalid_topic(BACKEND, topic, fault));
             }
             let deleted = async {
                 let channel = self.consuming.connection(ANSWER).await?.create_channel().await;
@@ -175,8 +175,4 @@ impl Broker for RabbitMq {
     fn backend(&self) -> &'static str {
         BACKEND
     }
-}
-
-fn invalid(what: &str) -> Error {
-    Error::Invalid { backend: BACKEND, what: what.to_owned() }
 }

@@ -14,7 +14,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use self::agents::{Agents, Scope};
 use self::catalog::Catalog;
-use self::checks::{Checks, Probe};
+use self::checks::Checks;
+use self::registration::Probe;
 use self::tls::{Connector, Tls};
 use self::watcher::Watcher;
 use crate::invalid::{Invalid, quoted};
@@ -27,6 +28,7 @@ mod catalog;
 mod checks;
 mod exchange;
 mod ids;
+mod registration;
 mod tags;
 mod tls;
 mod watcher;

@@ -13,14 +13,14 @@ mod mirror;
 mod page;
 mod pool;
 mod publish;
-#[cfg(test)]
-mod recorded;
 mod retry;
 mod rules;
 mod said;
 mod select;
 mod slice;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod url;
 
 use std::collections::BTreeMap;

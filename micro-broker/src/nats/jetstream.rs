@@ -101,7 +101,7 @@ impl JetStream {
 impl Broker for JetStream {
     fn publish(&self, event: Event, within: Duration) -> Confirm {
         if let Some(fault) = topic::fault(&event.topic) {
-            return Confirm::known(Err(invalid(&event.topic, fault)));
+            return Confirm::known(Err(Error::invalid_topic(BACKEND, &event.topic, fault)));
         }
         let this = self.clone();
         Confirm::awaited(async move { this.send(event, within).await })
@@ -111,7 +111,7 @@ impl Broker for JetStream {
         async move {
             let topic = &*subscribe.topic;
             if let Some(fault) = topic::pattern_fault(topic) {
-                return Err(invalid(topic, fault));
+                return Err(Error::invalid_topic(BACKEND, topic, fault));
             }
             let mut keeper = None;
             if !topic.starts_with(DEAD_PREFIX) {
@@ -160,8 +160,4 @@ impl Broker for JetStream {
     fn backend(&self) -> &'static str {
         BACKEND
     }
-}
-
-fn invalid(topic: &str, fault: &str) -> Error {
-    Error::Invalid { backend: BACKEND, what: format!("topic {topic:?}: {fault}") }
 }

@@ -63,6 +63,11 @@ impl Link {
         Ok(Self { backend, servers, client, making, status, standing })
     }
 
+    /// The name of the broker that it is for.
+    pub(super) fn backend(&self) -> &'static str {
+        self.backend
+    }
+
     /// The client, if the connection stands now.
     pub(super) fn connected(&self) -> Option<Arc<Client>> {
         if self.standing() == 0 { None } else { self.client.load_full() }

@@ -73,7 +73,10 @@ impl Consuming {
                     return Ok(());
                 }
                 Ok(Ok(Err(error))) if error.is_amqp_soft_error() => {
-                    return Err(super::invalid(&format!("queue {:?}: {error}", self.queue.name)));
+                    return Err(Error::invalid(
+                        super::BACKEND,
+                        format!("queue {:?}: {error}", self.queue.name),
+                    ));
                 }
                 Ok(Ok(Err(error))) => self.link.unavailable(error),
                 Ok(Err(gone)) => self.link.unavailable(gone),

@@ -30,7 +30,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(url: &str, name: &'static str) -> Result<Self, Error> {
         let mut uri: AMQPUri =
-            url.parse().map_err(|fault| super::invalid(&format!("its address: {fault}")))?;
+            url.parse().map_err(|fault| Error::invalid(super::BACKEND, format!("its address: {fault}")))?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
         Ok(Self { uri, name, slot: Mutex::default(), closed: watch::Sender::new(false) })
     }

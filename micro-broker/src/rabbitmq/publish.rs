@@ -123,7 +123,7 @@ impl Outlet {
                 }
                 // The server understood and refused, e.g. because the exchange is of another type.
                 Err(error) if error.is_amqp_soft_error() => {
-                    return Err(super::invalid(&format!("exchange {exchange:?}: {error}")));
+                    return Err(Error::invalid(super::BACKEND, format!("exchange {exchange:?}: {error}")));
                 }
                 // The connection went down meanwhile: once more, until the deadline ends it.
                 Err(error) if Instant::now() >= deadline => return Err(self.link.unavailable(error)),

@@ -5,26 +5,17 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use http::StatusCode;
-use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::BACKEND;
 use super::agents::Trouble;
 use super::catalog::{Catalog, Registered};
 use super::ids::id_of;
-use super::tags;
+use super::registration::{self, Probe};
 use crate::escape::escape;
-use crate::gomicro::written;
 use crate::merge::split;
-use crate::record::{Endpoint, Service};
+use crate::record::Service;
 use crate::rival::Rivals;
-
-/// What the agent does to see whether an endpoint is well.
-#[derive(Debug)]
-pub(super) enum Probe {
-    Tcp { interval: Duration },
-    Http { path: String, interval: Duration },
-}
 
 /// The endpoints of this process, as they were registered, by their id in Consul.
 #[derive(Debug)]
@@ -63,7 +54,7 @@ impl Checks {
             if self.is_known(&id, &record, ttl) && self.renewed(catalog, &id, &record, ttl).await? {
                 continue;
             }
-            let body = self.registration(&id, &record, ttl).to_string().into_bytes();
+            let body = registration::body(self.probe.as_ref(), &id, &record, ttl).to_string().into_bytes();
             // Where our check is the only one there is none to replace, but an operator's: maintenance goes on.
             let replace = if self.has_check(&id, ttl) { "" } else { "replace-existing-checks=true" };
             catalog.agents().write(&format!("/v1/agent/service/register?{replace}"), body).await?;
@@ -101,7 +92,7 @@ impl Checks {
             // Its check has the name of ours, which would pass for as long as we live, whatever becomes of whose it is.
             Ok(false)
         } else {
-            let check = escape(&self.check_id(id));
+            let check = escape(&registration::check_id(self.probe.as_ref(), id));
             let passed = catalog.agents().write(&format!("/v1/agent/check/pass/{check}?"), Vec::new()).await;
             passed.map(|()| true)
         };
@@ -131,58 +122,6 @@ impl Checks {
             self.rivals.meet(BACKEND, record, theirs);
         }
         Ok(theirs.is_none())
-    }
-
-    fn registration(&self, id: &str, record: &Service, ttl: Duration) -> Value {
-        let endpoint = &record.endpoints[0];
-        let (host, port) = match (endpoint.address.host(), endpoint.address.port()) {
-            (Some(host), Some(port)) => (host.trim_matches(['[', ']']).to_owned(), port),
-            _ => (written(endpoint), 0),
-        };
-        let mut body = json!({
-            "ID": id,
-            "Name": record.name,
-            "Tags": tags::write(record, endpoint),
-            "Address": host,
-            "Port": port,
-            "Meta": meta(endpoint),
-            "Weights": { "Passing": endpoint.weight.max(1), "Warning": 1 },
-        });
-        if let Some(mut check) = self.check(endpoint, ttl) {
-            check["CheckID"] = self.check_id(id).into();
-            body["Check"] = check;
-        }
-        body
-    }
-
-    /// One for each kind of check: an agent whose check becomes one of another kind under the same name goes on with both,
-    /// and tells now what one saw, now what the other.
-    fn check_id(&self, id: &str) -> String {
-        match self.probe {
-            None => format!("service:{id}"),
-            Some(Probe::Tcp { .. }) => format!("service:{id}:tcp"),
-            Some(Probe::Http { .. }) => format!("service:{id}:http"),
-        }
-    }
-
-    fn check(&self, endpoint: &Endpoint, ttl: Duration) -> Option<Value> {
-        // go-micro's rule: Consul takes no less than a minute.
-        let minute = Duration::from_secs(60);
-        let gone_after = ttl.max(minute) + Duration::from_secs(5);
-        let mut check = match &self.probe {
-            Some(Probe::Tcp { interval }) => {
-                json!({ "TCP": endpoint.address.authority(), "Interval": go(*interval), "Timeout": "1s" })
-            }
-            Some(Probe::Http { path, interval }) => {
-                let url = format!("{}://{}{path}", endpoint.address.scheme(), endpoint.address.authority());
-                json!({ "HTTP": url, "Interval": go(*interval), "Timeout": "1s" })
-            }
-            None if ttl.is_zero() => return None,
-            None => json!({ "TTL": go(ttl) }),
-        };
-        check["DeregisterCriticalServiceAfter"] = go(gone_after).into();
-        check["Status"] = "passing".into();
-        Some(check)
     }
 
     /// Deregisters the endpoints that are still as `service` says.
@@ -253,18 +192,4 @@ fn forgot(status: StatusCode, reason: &str) -> bool {
     status == StatusCode::NOT_FOUND
         || reason.contains("does not have associated TTL")
         || reason.contains("Unknown check")
-}
-
-/// The labels that Consul takes as they are; all of them are in the tags.
-fn meta(endpoint: &Endpoint) -> BTreeMap<&String, &String> {
-    let plain = |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    let taken = |(key, value): &(&String, &String)| {
-        plain(key) && key.len() <= 128 && value.len() <= 512 && !key.starts_with("consul-")
-    };
-    endpoint.metadata.iter().filter(taken).take(64).collect()
-}
-
-/// A duration as Go reads it.
-fn go(duration: Duration) -> String {
-    format!("{}ms", duration.as_millis())
 }

@@ -12,6 +12,7 @@ mod checks;
 #[cfg(feature = "tls")]
 mod clients;
 mod connections;
+mod error;
 pub(crate) mod guard;
 mod heads;
 mod health;
@@ -30,17 +31,17 @@ mod timer;
 #[cfg(feature = "tls")]
 mod tls;
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use micro_discover::{Address, Endpoint, Registry, Service as Record};
 use tower::BoxError;
 
 use crate::{endless::bounded, gomicro::ask};
 
-pub use self::bound::BoundServer;
 pub(crate) use self::hooks::Hooks;
 #[cfg(feature = "tls")]
 pub use self::tls::ServerTls;
+pub use self::{bound::BoundServer, error::ServeError};
 use self::{
     listener::Listener,
     place::{InvalidPlace, Place},
@@ -81,50 +82,6 @@ pub struct Server {
 
 /// What is announced, and where.
 type Announced = (Arc<dyn Registry>, Record);
-
-/// Why a server could not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: is it this machine's, and free?")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The URL cannot be listened at.
-    #[error("cannot listen at {url}")]
-    ListenAt {
-        /// The URL, without what is secret in it.
-        url: String,
-        /// Why not.
-        source: BoxError,
-    },
-    /// Nobody could call the address that would be announced.
-    #[error(
-        "clients cannot call {address}: say in Server::endpoint at which address they reach this machine"
-    )]
-    Unreachable {
-        /// The address that is listened on.
-        address: SocketAddr,
-    },
-    /// The registry will never take the announcement.
-    #[error("the server cannot be announced")]
-    Announce(#[from] micro_discover::Error),
-    /// A hook failed.
-    #[error("what was to be done {moment} failed")]
-    Hook {
-        /// When it was to be done, as `before start`.
-        moment: &'static str,
-        /// Why it failed.
-        source: BoxError,
-    },
-    /// Signals cannot be heard.
-    #[error("this process cannot hear signals")]
-    Signals(#[source] io::Error),
-}
 
 impl Default for Server {
     fn default() -> Self {

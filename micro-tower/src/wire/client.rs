@@ -1,11 +1,6 @@
 //! Calls by name, in JSON.
 
-use std::{
-    fmt,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -23,6 +18,7 @@ use tokio::sync::OnceCell;
 use tonic::body::Body;
 
 use super::{
+    answers::Answers,
     grpc::{self, Messages},
     method, reflection,
     transcode::{self, Transcoder},
@@ -36,7 +32,7 @@ use crate::{
 };
 
 /// Who says what this client finds wrong, as in go-micro.
-const ID: &str = "go.micro.client";
+pub(super) const ID: &str = "go.micro.client";
 
 /// Calls a service's methods by name, JSON in and JSON out, whatever its endpoints speak.
 ///
@@ -275,40 +271,6 @@ fn not_json(error: &serde_json::Error) -> Fault {
 
 fn not_protobuf(error: &prost::DecodeError) -> Fault {
     Fault::internal(ID, format!("the answer is not the message it should be: {error}"))
-}
-
-/// The answers of a stream: those that come, and then the end or one fault.
-pub struct Answers<T>(BoxStream<'static, Result<T, Fault>>);
-
-impl<T> Answers<T> {
-    /// The only answer, of a method whose caller alone streams.
-    ///
-    /// # Errors
-    ///
-    /// The fault that the method ends with, or that there is not one answer.
-    pub async fn only(mut self) -> Result<T, Fault> {
-        let answer =
-            self.next().await.ok_or_else(|| Fault::internal(ID, "the method ended without an answer"))??;
-        match self.next().await {
-            None => Ok(answer),
-            Some(Err(fault)) => Err(fault),
-            Some(Ok(_)) => Err(Fault::internal(ID, "the method answers more than once")),
-        }
-    }
-}
-
-impl<T> Stream for Answers<T> {
-    type Item = Result<T, Fault>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next_unpin(cx)
-    }
-}
-
-impl<T> fmt::Debug for Answers<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Answers")
-    }
 }
 
 impl<P: Policy> Clone for Client<P> {

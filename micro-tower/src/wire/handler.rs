@@ -1,30 +1,21 @@
 //! Async functions as methods.
 
-use std::{
-    fmt,
-    future::Future,
-    marker::PhantomData,
-    panic::AssertUnwindSafe,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::{fmt, future::Future, marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::{
-    FutureExt as _, StreamExt as _,
-    future::BoxFuture,
-    stream::{once, unfold},
-};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::once};
 use http::{HeaderMap, Request};
 use tonic::Status;
-use tower::BoxError;
 
-use super::grpc::Messages;
+use super::{
+    grpc::Messages,
+    handled::{streaming, unary},
+    requests::Requests,
+};
 use crate::{
     codec::{Any, Codec, Json, Or, Protobuf},
-    fault::{self, Fault},
+    fault::Fault,
     gomicro::detect::Era,
 };
 
@@ -62,36 +53,6 @@ pub trait Handler<M>: Clone + Send + Sync + 'static {
 pub trait StreamHandler<M>: Clone + Send + Sync + 'static {
     /// Calls it once.
     fn call(&self, incoming: Incoming) -> BoxFuture<'static, Result<Messages, Status>>;
-}
-
-/// The messages of a caller: those that come, and then the end or one error.
-pub struct Requests<T> {
-    messages: Messages,
-    decode: Box<dyn Fn(Bytes) -> Result<T, Status> + Send>,
-    headers: HeaderMap,
-}
-
-impl<T> Requests<T> {
-    /// The caller's headers.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
-    }
-}
-
-impl<T> Stream for Requests<T> {
-    type Item = Result<T, Fault>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(message) = ready!(self.messages.poll_next_unpin(cx)) else { return Poll::Ready(None) };
-        let value = message.and_then(|message| (self.decode)(message));
-        Poll::Ready(Some(value.map_err(Fault::from)))
-    }
-}
-
-impl<T> fmt::Debug for Requests<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Requests").field("headers", &self.headers).finish_non_exhaustive()
-    }
 }
 
 /// A handler whose formats are named.
@@ -195,66 +156,6 @@ handlers!(Json, this => this, F);
 handlers!(Protobuf, this => this, F);
 handlers!(C, this => this.handler, With<C, F>, C);
 
-async fn unary<C, Q, A, E, R>(
-    mut incoming: Incoming,
-    function: impl FnOnce(HeaderMap, Q) -> R + Send,
-) -> Result<Bytes, Status>
-where
-    C: Codec<Q> + Codec<A>,
-    R: Future<Output = Result<A, E>> + Send,
-    Q: Send,
-    A: Send,
-    E: Into<Fault>,
-{
-    let message = incoming.messages.next().await;
-    let message = message.ok_or_else(|| cannot_decode(&"there is no message".into()))??;
-    let request = decode::<C, Q>(&incoming.format, message)?;
-    // What a handler panics in is dropped with it.
-    let handled = AssertUnwindSafe(async { function(incoming.headers, request).await });
-    match handled.catch_unwind().await {
-        Ok(Ok(answer)) => encode::<C, A>(&incoming.format, &answer),
-        Ok(Err(error)) => Err(error.into().into()),
-        Err(panic) => Err(fault::of_panic(&*panic).into()),
-    }
-}
-
-async fn streaming<C, Q, A, E, R, S>(
-    incoming: Incoming,
-    function: impl FnOnce(Requests<Q>) -> R + Send,
-) -> Result<Messages, Status>
-where
-    C: Codec<Q> + Codec<A>,
-    R: Future<Output = Result<S, E>> + Send,
-    S: Stream<Item = Result<A, E>> + Send + 'static,
-    Q: Send + 'static,
-    A: Send + 'static,
-    E: Into<Fault> + 'static,
-{
-    let Incoming { headers, format, messages, .. } = incoming;
-    let reads = format.clone();
-    let decode = Box::new(move |message| decode::<C, Q>(&reads, message));
-    let requests = Requests { messages, decode, headers };
-    let handled = AssertUnwindSafe(async { function(requests).await });
-    let answers = match handled.catch_unwind().await {
-        Ok(Ok(answers)) => Box::pin(answers),
-        Ok(Err(error)) => return Err(error.into().into()),
-        Err(panic) => return Err(fault::of_panic(&*panic).into()),
-    };
-    let written = unfold(Some(answers), move |answers| {
-        let format = format.clone();
-        async move {
-            let mut answers = answers?;
-            match AssertUnwindSafe(answers.next()).catch_unwind().await {
-                Ok(Some(Ok(answer))) => Some((encode::<C, A>(&format, &answer), Some(answers))),
-                Ok(Some(Err(error))) => Some((Err(error.into().into()), None)),
-                Ok(None) => None,
-                Err(panic) => Some((Err(fault::of_panic(&*panic).into()), None)),
-            }
-        }
-    });
-    Ok(written.boxed())
-}
-
 /// A method of a handler that answers once.
 pub(super) fn method<M>(handler: impl Handler<M>) -> Method {
     Arc::new(move |incoming| {
@@ -266,24 +167,4 @@ pub(super) fn method<M>(handler: impl Handler<M>) -> Method {
 /// A method of a handler of streams.
 pub(super) fn stream_method<M>(handler: impl StreamHandler<M>) -> Method {
     Arc::new(move |incoming| handler.call(incoming))
-}
-
-fn decode<C: Codec<T>, T>(format: &str, message: Bytes) -> Result<T, Status> {
-    if !C::speaks(format) {
-        return Err(Status::unimplemented(format!("rpc: unsupported Content-Type: application/{format}")));
-    }
-    C::decode(format, message).map_err(|error| cannot_decode(&error))
-}
-
-fn encode<C: Codec<T>, T>(format: &str, value: &T) -> Result<Bytes, Status> {
-    let cannot = |error| Status::internal(format!("rpc: cannot encode response: {error}"));
-    if C::speaks(format) {
-        C::encode(format, value).map_err(cannot)
-    } else {
-        Err(cannot("unsupported".into()))
-    }
-}
-
-fn cannot_decode(error: &BoxError) -> Status {
-    Status::invalid_argument(format!("rpc: router cannot decode request: {error}"))
 }

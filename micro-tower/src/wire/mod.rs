@@ -50,22 +50,27 @@
 //! # }
 //! ```
 
+mod answers;
 mod client;
 mod debug;
 mod grpc;
+mod handled;
 mod handler;
 mod method;
 #[cfg(feature = "nats")]
 mod nats;
 mod reflection;
+mod requests;
 mod router;
 mod transcode;
 
 #[cfg(feature = "nats")]
 pub use self::nats::NatsInbox;
 pub use self::{
-    client::{Answers, Client},
-    handler::{Handler, Requests, StreamHandler, With, both, raw, with},
+    answers::Answers,
+    client::Client,
+    handler::{Handler, StreamHandler, With, both, raw, with},
+    requests::Requests,
     router::{Router, RouterFuture},
     transcode::InvalidDescriptors,
 };
