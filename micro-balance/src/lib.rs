@@ -50,6 +50,7 @@ mod cause;
 mod last_words;
 mod over;
 mod sent;
+mod broken;
 mod repeatable;
 mod parts;
 mod tried;
@@ -80,6 +81,7 @@ pub mod config;
 
 pub use answer::{Answer, Guard, HeldBody};
 pub use balance::Balance;
+pub use broken::BrokenBody;
 pub use builder::Builder;
 pub use cause::cause;
 pub use chance::Chance;

@@ -15,6 +15,8 @@ use tower_service::Service;
 use tracing::Span;
 
 use crate::{
+    broken::BrokenBody,
+    cause::cause,
     chance::Chance,
     classify::Outcome,
     clock::Moment,
@@ -280,7 +282,11 @@ where
     let (request, why) = match Unsent::<Req>::take(error) {
         Ok(back) => back,
         Err(error) => {
-            call.settle(Outcome::BROKEN);
+            // Of what the caller broke off the endpoint has the least fault.
+            match cause::<BrokenBody>(error.as_ref()) {
+                Some(_) => call.handed_back(),
+                None => call.settle(Outcome::BROKEN),
+            }
             return Err(error);
         }
     };

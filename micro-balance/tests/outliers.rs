@@ -4,11 +4,16 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    future::{Ready, ready},
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use http::Request;
+use http::{Request, Response};
 use micro_balance::{
-    Balance, Ejection, FailurePercentage, Http, Latency, NotSent, Reason, State, SuccessRate, View,
+    Balance, BrokenBody, Ejection, FailurePercentage, Http, Latency, NotSent, Reason, State, SuccessRate,
+    View,
     eligible::Subset,
     policy::{LeastRequest, PeakEwma, Policy, RoundRobin},
 };
@@ -20,7 +25,7 @@ use support::{
     settle,
 };
 use tokio::time::{Instant, sleep};
-use tower::{ServiceExt, discover::ServiceList};
+use tower::{BoxError, Service, ServiceExt, discover::ServiceList};
 
 const FAILS: Mood = Mood::Fails(Duration::ZERO);
 const NAMES: [&str; 20] = [
@@ -607,4 +612,33 @@ proptest! {
             assert_eq!(in_flight, 0);
         });
     }
+}
+
+/// A web server that hears no request to its end.
+#[derive(Clone)]
+struct Cut;
+
+impl Service<Request<()>> for Cut {
+    type Response = Response<String>;
+    type Error = BoxError;
+    type Future = Ready<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        ready(Err(BrokenBody::new("connection reset").into()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_callers_break_off_is_held_against_no_endpoint() {
+    let balance = Balance::builder(ServiceList::new::<Request<()>>([Cut])).protocol(Http).build();
+    for _ in 0..50 {
+        balance.clone().oneshot(Request::new(())).await.unwrap_err();
+    }
+    settle().await;
+    let view = &balance.endpoints()[0];
+    assert_eq!((view.state, view.failures), (State::Ready, 0));
 }

@@ -16,7 +16,7 @@ use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use micro_balance::{NotSent, Unsent};
+use micro_balance::{BrokenBody, NotSent, Unsent, cause};
 use micro_tower::{
     Error, Phase, Sent,
     transport::{Connection, Connector},
@@ -49,6 +49,21 @@ async fn a_request_goes_out_and_its_answer_comes_back() {
     let response = call(&mut connection, empty).await.unwrap();
     assert_eq!(response.headers()["x-uri"], "http://greeter/");
     assert_eq!(text(response).await, "");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_the_callers_fault() {
+    let address = serve(|_| std::future::pending()).await;
+    let mut connection = Connector::new().connect(&endpoint(address));
+    let (sender, frames) = mpsc::channel::<Result<Frame<Bytes>, BoxError>>(1);
+    let body = StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(frames));
+    let asked = call(&mut connection, Request::post("/").body(Body::new(body)).unwrap());
+    let breaks = async {
+        sender.send(Ok(Frame::data(Bytes::from_static(b"hel")))).await.unwrap();
+        sender.send(Err("the caller hung up".into())).await.unwrap();
+    };
+    let error = tokio::join!(asked, breaks).0.unwrap_err();
+    assert!(cause::<BrokenBody>(error.as_ref()).is_some(), "{error:?}");
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ use h2::{
     Reason,
     client::{Builder, SendRequest},
 };
+use micro_balance::BrokenBody;
 use tower::BoxError;
 
 use super::{calls::Calls, connect::Connector, io::Io, keepalive::Keepalive, target::Name};
@@ -185,6 +186,8 @@ impl Http2 {
             return self.name.blame(how(phase, Invalid(error).into()).without_hint()).into();
         }
         let source: BoxError = match self.gone.get() {
+            // Streams are reset on this side where the body of the request fails, and for nothing else.
+            _ if error.is_reset() && !error.is_remote() => BrokenBody::new(error).into(),
             Some(why) if error.is_io() => (*why).into(),
             _ => error.into(),
         };
