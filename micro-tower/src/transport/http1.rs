@@ -13,16 +13,15 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use micro_balance::Unsent;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tower::BoxError;
 
 use super::{
     connect::{Connector, HttpVersion},
     io::Io,
+    rated::Rate,
     request::RequestBody,
+    room::Room,
     target::Target,
 };
 use crate::error::{Error, Phase};
@@ -30,7 +29,7 @@ use crate::error::{Error, Phase};
 /// Idle connections, and permission to open more.
 pub(super) struct Http1<B> {
     idle: Mutex<Pool<B>>,
-    permits: Arc<Semaphore>,
+    room: Room,
     max_idle: usize,
     idle_timeout: Duration,
 }
@@ -54,7 +53,7 @@ impl<B: RequestBody> Http1<B> {
     pub(super) fn new(settings: &Connector) -> Self {
         Self {
             idle: Mutex::new(Pool { idle: Vec::new(), swept: Instant::now() }),
-            permits: Arc::new(Semaphore::new(settings.http1_max_connections.min(Semaphore::MAX_PERMITS))),
+            room: Room::new(settings.http1_max_connections),
             max_idle: settings.http1_max_idle,
             idle_timeout: settings.http1_idle_timeout,
         }
@@ -115,7 +114,8 @@ impl<B: RequestBody> Http1<B> {
         mut request: Request<B>,
         unreachable: impl FnOnce() + Send,
     ) -> Result<Response<Incoming>, BoxError> {
-        let permit = self.permits.clone().acquire_owned().await?;
+        let rate = if request.body().is_end_stream() { None } else { request.extensions().get::<Rate>() };
+        let permit = self.room.place(rate.cloned()).await?;
         let uri = std::mem::take(request.uri_mut());
         *request.uri_mut() = Target::relative(uri);
         *request.version_mut() = http::Version::HTTP_11;

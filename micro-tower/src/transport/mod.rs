@@ -22,7 +22,9 @@ mod io;
 mod keepalive;
 #[cfg(feature = "tls")]
 pub(crate) mod pem;
+mod rated;
 mod request;
+mod room;
 #[cfg(feature = "tls")]
 pub(crate) mod shown;
 #[cfg(feature = "tls")]
@@ -37,6 +39,7 @@ pub use self::{
     channel::{ChannelEndpoint, ChannelFuture},
     connect::{Connector, HttpVersion},
     connection::{Connection, ResponseFuture},
+    rated::{Rated, TooSlow},
     request::RequestBody,
 };
 #[cfg(feature = "tls")]

@@ -1,16 +1,18 @@
 //! What a client is told when a service gave no answer.
 
 use std::error::Error;
-use std::iter::successors;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
+use micro_balance::{BrokenBody, cause};
 use micro_tower::status;
+use micro_tower::transport::TooSlow;
 use tonic::body::Body;
 use tower::BoxError;
 
 use super::fault::Fault;
+use super::whole::Unread;
 use crate::causes::chain;
 
 /// A service did not begin its answer in time.
@@ -21,15 +23,10 @@ pub(super) struct Late {
     pub(super) within: Duration,
 }
 
-/// What the client sent could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-#[error("the body of the request broke off")]
-pub(super) struct BrokenRequest(#[source] pub(super) tonic::Status);
-
 /// The answer to a request that failed with `error`: of gRPC a status, else an error of the face `id`.
 ///
 /// 503 where nobody was there to take it, 504 where time ran out, 502 where somebody was there and gave no answer, and
-/// 400 where the request itself broke off.
+/// where it was the request's own fault 400 if it broke off and 408 if it came too slowly.
 pub fn answer_failure(id: &'static str, error: BoxError, grpc: bool) -> Response<Body> {
     tracing::debug!(error = chain(error.as_ref()), "a request got no answer");
     if grpc {
@@ -39,8 +36,14 @@ pub fn answer_failure(id: &'static str, error: BoxError, grpc: bool) -> Response
 }
 
 fn http_status(error: &(dyn Error + 'static)) -> StatusCode {
-    if causes(error).any(|cause| cause.is::<BrokenRequest>()) {
+    if cause::<TooSlow>(error).is_some() {
+        return StatusCode::REQUEST_TIMEOUT;
+    }
+    if cause::<BrokenBody>(error).is_some() {
         return StatusCode::BAD_REQUEST;
+    }
+    if let Some(unread) = cause::<Unread>(error) {
+        return unread.status();
     }
     if error.is::<Late>() {
         return StatusCode::GATEWAY_TIMEOUT;
@@ -49,8 +52,4 @@ fn http_status(error: &(dyn Error + 'static)) -> StatusCode {
         StatusCode::INTERNAL_SERVER_ERROR => StatusCode::BAD_GATEWAY,
         status => status,
     }
-}
-
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    successors(Some(error), |&error| error.source())
 }

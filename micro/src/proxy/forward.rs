@@ -7,22 +7,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
 };
+use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
+use micro_balance::BrokenBody;
 use micro_balance::classify::is_grpc;
 use micro_balance::retry::RetryLayer;
+use micro_tower::transport::Rated;
 use micro_tower::{Client, client};
 use pin_project::pin_project;
 use tokio::time::{self, Sleep};
 use tonic::body::Body;
 use tower::{BoxError, Service as _};
 
+use super::ahead::{Ahead, Begun};
 use super::body::Forwarded;
-use super::failure::{BrokenRequest, Late, answer_failure};
+use super::failure::{Late, answer_failure};
 use super::fault::Fault;
 use super::headers::{clean_request, clean_response};
 use super::meter::Active;
@@ -30,6 +35,7 @@ use super::origin::Origins;
 use super::peer::{Peer, Said};
 use super::tunnel::{self, Tunnels};
 use super::upstream::{Upstream, Wire};
+use super::whole::Unread;
 
 /// How requests are passed on.
 #[derive(Clone, Debug)]
@@ -63,18 +69,9 @@ impl Forwarding {
         self.own(upstream, wire, grpc).unwrap_or_else(|| upstream.client(wire).clone())
     }
 
-    /// Sends `request` by that client.
-    fn send(
-        &self,
-        upstream: &Upstream,
-        wire: Wire,
-        grpc: bool,
-        request: Request<Body>,
-    ) -> client::ResponseFuture {
-        match self.own(upstream, wire, grpc) {
-            Some(mut client) => client.call(request),
-            None => upstream.client(wire).send(request),
-        }
+    /// How a request gets to that client.
+    fn way(&self, upstream: &Arc<Upstream>, wire: Wire, grpc: bool) -> Way {
+        Way { upstream: upstream.clone(), wire, own: self.own(upstream, wire, grpc) }
     }
 
     /// The client that is not the usual one, where there are rules.
@@ -82,6 +79,30 @@ impl Forwarding {
         let Resend { call, attempt, retry } = self.resend.as_ref()?;
         // Other requests end when their answers end: only its beginning is waited for.
         Some(upstream.client(wire).with_rules(call.filter(|_| grpc), *attempt, retry.clone()))
+    }
+}
+
+/// The client that a request is sent by: its own where there are rules, or else the usual one of its service.
+struct Way {
+    upstream: Arc<Upstream>,
+    wire: Wire,
+    own: Option<Client>,
+}
+
+impl Way {
+    fn send(self, request: Request<Body>) -> client::ResponseFuture {
+        match self.own {
+            Some(mut client) => client.call(request),
+            None => self.upstream.client(self.wire).send(request),
+        }
+    }
+
+    /// Sends a request whose body may take its time, and gives way where it takes too long and others wait.
+    fn send_rated<B>(self, request: Request<B>) -> client::ResponseFuture
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
+        self.send(Rated::body_of(request).map(Body::new))
     }
 }
 
@@ -99,19 +120,26 @@ pub fn forward(
     let upgrade = tunnel::asked(&mut request);
     let grpc = is_grpc(request.headers());
     let (mut parts, body) = request.into_parts();
-    let body = Body::new(body.map_err(BrokenRequest));
     if let Err(fault) = prepare(&mut parts, peer, how) {
         return Forward(State::Done(Some(fault.response())));
     }
     if let Some(client) = upgrade {
-        let request = Request::from_parts(parts, body);
+        let request = Request::from_parts(parts, Body::new(body.map_err(BrokenBody::new)));
         return Forward(State::Tunnel(open(upstream.clone(), request, client, how.clone()).boxed()));
     }
     let wire = if grpc { Wire::Http2 } else { wire };
     let active = upstream.meter().begin(parts.uri.path(), &parts.headers, &mut parts.extensions);
-    let response = how.send(upstream, wire, grpc, Request::from_parts(parts, body));
+    let way = how.way(upstream, wire, grpc);
+    let step = match (grpc, body.is_end_stream()) {
+        (true, false) => {
+            Step::Sent(way.send(Request::from_parts(parts, Body::new(body.map_err(BrokenBody::new)))))
+        }
+        (_, true) => Step::Sent(way.send(Request::from_parts(parts, body))),
+        _ if Ahead::is_for(&body) => Step::Read { ahead: Ahead::new(body), then: Some((parts, way)) },
+        _ => Step::Sent(way.send_rated(Request::from_parts(parts, body))),
+    };
     let timeout = if grpc { None } else { Some(how.timeout) };
-    Forward(State::Sent { response, timeout, sleep: None, grpc, active: Some(active), id: how.id })
+    Forward(State::Begun { step, timeout, sleep: None, grpc, active: Some(active), id: how.id })
 }
 
 /// Makes a request of a client one of ours.
@@ -199,7 +227,7 @@ async fn open(
     let (mut parts, body) = request.into_parts();
     let mut active = upstream.meter().begin(parts.uri.path(), &parts.headers, &mut parts.extensions);
     let request = Request::from_parts(parts, body);
-    let sending = how.send(&upstream, Wire::Http1, false, request);
+    let sending = how.way(&upstream, Wire::Http1, false).send(request);
     let mut response = match time::timeout(how.timeout, sending).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return failed(error, false, &mut active, how.id),
@@ -261,9 +289,9 @@ pub struct Forward(#[pin] State);
 )]
 enum State {
     Done(Option<Response<Body>>),
-    Sent {
+    Begun {
         #[pin]
-        response: client::ResponseFuture,
+        step: Step,
         timeout: Option<Duration>,
         #[pin]
         sleep: Option<Sleep>,
@@ -274,6 +302,47 @@ enum State {
     Tunnel(BoxFuture<'static, Response<Body>>),
 }
 
+#[pin_project(project = StepProject)]
+#[allow(clippy::large_enum_variant, reason = "the same")]
+enum Step {
+    /// No service has it before the beginning of its body is here.
+    Read {
+        ahead: Ahead,
+        then: Option<(Parts, Way)>,
+    },
+    Sent(#[pin] client::ResponseFuture),
+}
+
+impl Step {
+    /// Ends once the service has answered. An error may be the client's own.
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<client::ResponseBody>, BoxError>> {
+        if let StepProject::Read { ahead, then } = self.as_mut().project() {
+            let begun = ready!(ahead.poll(cx))?;
+            let Some((parts, way)) = then.take() else { return Poll::Pending };
+            let response = match begun {
+                Begun::Whole(body) => way.send(Request::from_parts(parts, body)),
+                Begun::Part(rest) => way.send_rated(Request::from_parts(parts, rest)),
+            };
+            self.set(Self::Sent(response));
+        }
+        match self.project() {
+            StepProject::Sent(response) => response.poll(cx),
+            StepProject::Read { .. } => Poll::Pending,
+        }
+    }
+
+    /// Why there is no answer of `service` after such a time.
+    fn late(&self, active: &Active, within: Duration) -> BoxError {
+        match self {
+            Self::Read { .. } => Unread::Late(within).into(),
+            Self::Sent(_) => late(active, within),
+        }
+    }
+}
+
 impl Future for Forward {
     type Output = Response<Body>;
 
@@ -281,8 +350,8 @@ impl Future for Forward {
         match self.project().0.project() {
             Project::Done(response) => response.take().map_or(Poll::Pending, Poll::Ready),
             Project::Tunnel(opening) => opening.poll_unpin(cx),
-            Project::Sent { response, timeout, mut sleep, grpc, active, id } => {
-                if let Poll::Ready(result) = response.poll(cx) {
+            Project::Begun { mut step, timeout, mut sleep, grpc, active, id } => {
+                if let Poll::Ready(result) = step.as_mut().poll(cx) {
                     let Some(mut active) = active.take() else { return Poll::Pending };
                     return Poll::Ready(match result {
                         Ok(response) => answered(response, *grpc, active, id),
@@ -296,7 +365,7 @@ impl Future for Forward {
                 let Some(sleep) = sleep.as_pin_mut() else { return Poll::Pending };
                 ready!(sleep.poll(cx));
                 let Some(mut active) = active.take() else { return Poll::Pending };
-                Poll::Ready(failed(late(&active, timeout), *grpc, &mut active, id))
+                Poll::Ready(failed(step.late(&active, timeout), *grpc, &mut active, id))
             }
         }
     }

@@ -22,6 +22,7 @@ mod metered;
 
 mod directory;
 
+mod ahead;
 mod body;
 mod failure;
 

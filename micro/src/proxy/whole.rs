@@ -41,12 +41,15 @@ pub(crate) async fn whole(body: Body, most: usize, within: Duration) -> Result<B
 impl Unread {
     /// What the face `id` answers over HTTP.
     pub(crate) fn fault(&self, id: &str) -> Fault {
-        let status = match self {
+        Fault::new(id, self.status(), self.to_string())
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Late(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Broken(_) => StatusCode::BAD_REQUEST,
-        };
-        Fault::new(id, status, self.to_string())
+        }
     }
 }
 

@@ -24,9 +24,9 @@ use crate::program::Place;
 use crate::service::Services;
 use crate::shop;
 
-const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 /// How many threads it takes to make thousands of connections soon.
-const THREADS: usize = 20;
+pub(crate) const THREADS: usize = 20;
 
 /// gzip of 200 MiB of nothing, in some hundred KiB.
 fn bomb() -> Vec<u8> {
@@ -164,7 +164,7 @@ fn who_does_not_read_is_sent_what_fits_on_the_way_and_no_more() {
 
 /// How many clients this process and the gateway's may have at a time: two thousand, if they may open as many files.
 /// More take longer to connect than the gateway leaves them.
-fn crowd() -> usize {
+pub(crate) fn crowd() -> usize {
     let limit = getrlimit(Resource::Nofile);
     // What is set for this process holds for the gateway that it starts, too.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

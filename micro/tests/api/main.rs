@@ -19,6 +19,7 @@ mod answers;
 mod backends;
 mod compress;
 mod deploy;
+mod dribble;
 mod event;
 mod grpc;
 mod handlers;

@@ -1,0 +1,227 @@
+//! Room for requests at an endpoint that has one connection for each.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, interval},
+};
+
+use super::rated::Rate;
+
+/// How often those who wait look for bodies that are too slow.
+const LOOK_EACH: Duration = Duration::from_millis(250);
+/// What part of the room is for requests that are whole, and for no others.
+const KEPT_FREE: usize = 8;
+
+/// As many requests at a time as an endpoint may have, of which a part is kept from those whose bodies take their time.
+pub(super) struct Room {
+    all: Arc<Semaphore>,
+    rated: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    bodies: Mutex<Bodies>,
+}
+
+/// Bodies that may be too slow, some of which may be over.
+struct Bodies {
+    rates: Vec<Rate>,
+    /// When it is worth to look for those that are over.
+    most: usize,
+    looked: Instant,
+}
+
+impl Room {
+    /// Room for `most` at a time.
+    pub(super) fn new(most: usize) -> Self {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        Self {
+            all: Arc::new(Semaphore::new(most)),
+            rated: Arc::new(Semaphore::new(most - most / KEPT_FREE)),
+            waiting: AtomicUsize::new(0),
+            bodies: Mutex::new(Bodies { rates: Vec::new(), most: 16, looked: Instant::now() }),
+        }
+    }
+
+    /// A place for one request, whose body comes at `rate` if it may take its time.
+    pub(super) async fn place(&self, rate: Option<Rate>) -> Result<OwnedSemaphorePermit, AcquireError> {
+        match (rate, self.all.clone().try_acquire_owned()) {
+            (None, Ok(place)) => Ok(place),
+            // Seldom, so it may have a box of its own.
+            (rate, place) => {
+                drop(place);
+                Box::pin(self.wait(rate)).await
+            }
+        }
+    }
+
+    /// Waits for a place, and has bodies that are too slow make room meanwhile.
+    async fn wait(&self, rate: Option<Rate>) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let place = async {
+            if let Some(rate) = rate {
+                rate.keep(self.rated.clone().acquire_owned().await?);
+                self.note(rate);
+            }
+            self.all.clone().acquire_owned().await
+        };
+        tokio::pin!(place);
+        let mut looks = None;
+        let _waiting = Waiting::new(&self.waiting);
+        loop {
+            tokio::select! {
+                biased;
+                place = &mut place => return place,
+                _ = looks.get_or_insert_with(|| interval(LOOK_EACH)).tick() => self.make_room(),
+            }
+        }
+    }
+
+    fn note(&self, rate: Rate) {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        if bodies.rates.len() >= bodies.most {
+            bodies.rates.retain(|rate| !rate.is_over());
+            bodies.most = (2 * bodies.rates.len()).max(16);
+        }
+        bodies.rates.push(rate);
+    }
+
+    /// Ends as many bodies that are too slow as there are requests that wait, the slowest first.
+    fn make_room(&self) {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        if bodies.looked.elapsed() < LOOK_EACH / 2 {
+            return; // another who waits has looked
+        }
+        bodies.looked = Instant::now();
+        bodies.rates.retain(|rate| !rate.is_over());
+        let ending = bodies.rates.iter().filter(|rate| rate.is_ending()).count();
+        let slow = bodies.rates.iter().filter_map(|rate| Some((rate.too_few()?, rate)));
+        let mut slow: Vec<_> = slow.collect();
+        slow.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        let wanted = self.waiting.load(Relaxed).saturating_sub(ending);
+        slow.iter().take(wanted).for_each(|(_, rate)| rate.end());
+    }
+}
+
+/// Counts one who waits, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use bytes::Bytes;
+    use http::Request;
+    use http_body::{Body as _, Frame};
+    use http_body_util::StreamBody;
+    use micro_balance::cause;
+    use tokio::{sync::mpsc, time::timeout};
+    use tokio_stream::wrappers::ReceiverStream;
+    use tokio_test::{assert_pending, assert_ready, task};
+    use tower::BoxError;
+
+    use super::*;
+    use crate::transport::rated::{Rated, TooSlow};
+
+    type Sender = mpsc::Sender<Result<Frame<Bytes>, BoxError>>;
+    type Body = Rated<StreamBody<ReceiverStream<Result<Frame<Bytes>, BoxError>>>>;
+
+    /// A request whose body is what is sent.
+    fn request() -> (Sender, Body, Rate) {
+        let (sender, frames) = mpsc::channel(8);
+        let request = Rated::body_of(Request::new(StreamBody::new(ReceiverStream::new(frames))));
+        let rate = request.extensions().get::<Rate>().unwrap().clone();
+        (sender, request.into_body(), rate)
+    }
+
+    fn is_too_slow(body: &mut Body) -> bool {
+        let mut reader = task::spawn(());
+        reader.enter(|cx, _| match Pin::new(body).poll_frame(cx) {
+            std::task::Poll::Ready(Some(Err(error))) => cause::<TooSlow>(&error).is_some(),
+            _ => false,
+        })
+    }
+
+    const SOON: Duration = Duration::from_millis(1);
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_that_take_their_time_leave_room_for_requests_that_are_whole() {
+        let room = Room::new(8);
+        let mut held = Vec::new();
+        for _ in 0..7 {
+            let (sender, body, rate) = request();
+            held.push((room.place(Some(rate)).await.unwrap(), sender, body));
+        }
+        let (_sender, body, rate) = request();
+        let mut eighth = task::spawn(room.place(Some(rate)));
+        assert_pending!(eighth.poll());
+        let whole = timeout(SOON, room.place(None)).await.unwrap();
+        // Who has heard the end of a body needs no more of the room of those that go on.
+        let (_place, sender, mut ended) = held.pop().unwrap();
+        drop(sender);
+        task::spawn(()).enter(|cx, _| assert!(assert_ready!(Pin::new(&mut ended).poll_frame(cx)).is_none()));
+        assert_pending!(eighth.poll(), "all connections are in use");
+        drop(whole);
+        drop((assert_ready!(eighth.poll()).unwrap(), body));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_slowest_bodies_end_where_others_wait_and_only_there() {
+        let room = Room::new(3);
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let (sender, mut body, rate) = request();
+            let place = room.place(Some(rate)).await.unwrap();
+            assert!(!is_too_slow(&mut body));
+            held.push((place, sender, body));
+        }
+        tokio::time::advance(LONG).await;
+        assert!(held.iter_mut().all(|(_, _, body)| !is_too_slow(body)), "nobody waits");
+        // The first has said a little, the second much, the last nothing.
+        for (at, length) in [(0, 100), (1, 2 << 20)] {
+            held[at].1.try_send(Ok(Frame::data(Bytes::from(vec![0; length])))).unwrap();
+            assert!(!is_too_slow(&mut held[at].2));
+        }
+        let mut waiting = task::spawn(room.place(None));
+        for _ in 0..5 {
+            assert_pending!(waiting.poll());
+            tokio::time::advance(LOOK_EACH).await;
+        }
+        let slow: Vec<_> = held.iter_mut().map(|(_, _, body)| is_too_slow(body)).collect();
+        assert_eq!(slow, [false, false, true], "as many as wait");
+        held.pop();
+        assert!(waiting.is_woken());
+        drop(assert_ready!(waiting.poll()).unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_given_five_seconds() {
+        let room = Room::new(1);
+        let (_sender, mut body, rate) = request();
+        let _place = room.place(Some(rate)).await.unwrap();
+        assert!(!is_too_slow(&mut body));
+        for late in [false, true] {
+            tokio::time::advance(Duration::from_secs(3)).await;
+            timeout(Duration::from_secs(1), room.place(None)).await.unwrap_err();
+            assert_eq!(is_too_slow(&mut body), late);
+        }
+    }
+}
