@@ -58,6 +58,24 @@ async fn http1_keeps_its_connections() {
     assert_eq!(accepted.load(SeqCst), 8);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http1_sends_the_first_request_on_the_first_connection() {
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let (listener, address) = listen().await;
+    let count = accepted.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, SeqCst);
+            tokio::spawn(serve_on(TokioIo::new(stream), echo));
+        }
+    });
+    for at in 1..=200 {
+        let mut connection = Connector::http1().connect(&endpoint(address));
+        assert_eq!(text(call(&mut connection, request("/", "x")).await.unwrap()).await, "x");
+        assert_eq!(accepted.load(SeqCst), at);
+    }
+}
+
 #[tokio::test]
 async fn http1_has_no_more_connections_than_it_may() {
     let open = Arc::new(AtomicUsize::new(0));

@@ -63,12 +63,14 @@ impl<B: RequestBody> Http1<B> {
     pub(super) async fn handshake(io: Io, settings: &Connector) -> Result<SendRequest<B>, hyper::Error> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size((settings.max_header_bytes as usize).max(8 << 10));
-        let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
+        let (mut sender, connection) = builder.handshake(TokioIo::new(io)).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "an HTTP/1 connection was closed");
             }
         });
+        // One that its task has not looked at yet is taken by no request: the next would open another.
+        sender.ready().await?;
         Ok(sender)
     }
 
