@@ -246,6 +246,25 @@ async fn a_connection_of_http2_on_which_nothing_is_asked_is_closed_without_the_c
     closed.expect("it is closed soon").ok();
 }
 
+/// The system would keep what it has taken for a client who does not read, megabytes for each, until he does.
+#[tokio::test]
+async fn of_a_client_who_is_given_up_the_system_keeps_nothing() {
+    use tokio::io::AsyncReadExt as _;
+    let much = Bytes::from(vec![0; 64 << 20]);
+    let answer = move |_| {
+        let much = much.clone();
+        async move { Ok::<_, Infallible>(Response::new(Body::new(http_body_util::Full::new(much)))) }
+    };
+    let running = run(Server::new().stall_timeout(Duration::from_millis(200)), service_fn(answer)).await;
+    let mut client = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    // He is told at once, and without the megabytes in between: an error comes before data that has not arrived.
+    let given_up = timeout(Duration::from_secs(10), client.ready(tokio::io::Interest::ERROR)).await;
+    assert!(given_up.expect("it is reset").unwrap().is_error());
+    let error = client.read_to_end(&mut Vec::new()).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
 /// Linux tells of each connection which timer runs for it: 2 is the one that asks after the peer.
 #[cfg(target_os = "linux")]
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{io, sync::Arc, time::Duration};
 use http::{Request, Response};
 use hyper::body::Incoming;
 #[cfg(feature = "tls")]
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
@@ -17,16 +17,17 @@ use tonic::body::Body;
 use tower::BoxError;
 use tower_service::Service;
 
+#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+use super::calls::Calls;
 #[cfg(feature = "tls")]
 use super::tls::ServerTls;
-#[cfg(any(feature = "nats", feature = "rabbitmq"))]
-use super::{calls::Calls, session::Session};
 use super::{
     health::Served,
     listener::{Accepted, Listener},
     refusals::Refusals,
-    session::serve,
+    session::{Session, serve},
     settings::Limits,
+    tcp::Tcp,
 };
 
 /// How long to wait when the system has no room for one more connection.
@@ -101,10 +102,13 @@ where
                         tracing::debug!(%remote, "a client said nothing");
                         return;
                     }
-                    let tls = tls.acceptor();
-                    return Box::pin(secure(stream, remote, tls, service, self.limits, closing)).await;
+                    let (session, tls) = (Session::from(service), tls.acceptor());
+                    let stream = Tcp { stream, pace: session.pace.clone() };
+                    return Box::pin(secure(stream, remote, tls, session, self.limits, closing)).await;
                 }
-                serve(stream, service.into(), self.limits, closing).await;
+                let session = Session::from(service);
+                let stream = Tcp { stream, pace: session.pace.clone() };
+                serve(stream, session, self.limits, closing).await;
             }
             Accepted::Unix(stream) => serve(stream, self.service.into(), self.limits, closing).await,
             Accepted::Memory(stream) => serve(stream, self.service.into(), self.limits, closing).await,
@@ -123,10 +127,10 @@ where
 /// Serves what is said on `stream` over TLS.
 #[cfg(feature = "tls")]
 async fn secure<S>(
-    stream: TcpStream,
+    stream: Tcp,
     remote: SocketAddr,
     tls: tokio_rustls::TlsAcceptor,
-    service: Served<S>,
+    session: Session<S>,
     limits: Limits,
     closing: watch::Receiver<bool>,
 ) where
@@ -135,7 +139,7 @@ async fn secure<S>(
     S: Clone + Send + 'static,
 {
     match timeout(limits.header_timeout, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, service.into(), limits, closing).await,
+        Ok(Ok(stream)) => serve(stream, session, limits, closing).await,
         Ok(Err(error)) => tracing::debug!(%remote, %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!(%remote, "a TLS handshake took too long"),
     }

@@ -27,6 +27,7 @@ mod session;
 mod settings;
 mod shutdown;
 mod streams;
+mod tcp;
 mod timer;
 #[cfg(feature = "tls")]
 mod tls;

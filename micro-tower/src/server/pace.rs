@@ -14,6 +14,7 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tokio::time::{Instant, sleep};
+use tower::BoxError;
 
 use super::settings::Limits;
 
@@ -26,6 +27,7 @@ struct Shared {
     began: Instant,
     in_flight: AtomicUsize,
     ending: AtomicBool,
+    given_up: AtomicBool,
     /// Answers of which the client was handed something, and that were not asked for more.
     handed: AtomicUsize,
     /// When something last happened, in milliseconds since the beginning; 0 while nothing has.
@@ -34,8 +36,8 @@ struct Shared {
 
 impl Pace {
     pub(super) fn new() -> Self {
-        let (in_flight, ending, handed, moved) = Default::default();
-        Self(Arc::new(Shared { began: Instant::now(), in_flight, ending, handed, moved }))
+        let (in_flight, ending, given_up, handed, moved) = Default::default();
+        Self(Arc::new(Shared { began: Instant::now(), in_flight, ending, given_up, handed, moved }))
     }
 
     /// One more request, until what this gives is dropped.
@@ -47,6 +49,17 @@ impl Pace {
     /// From now on each answer is the last of its connection, and says so: there are no more after it in HTTP/1.
     pub(super) fn end(&self) {
         self.0.ending.store(true, Relaxed);
+    }
+
+    /// Gives the client up, and says why.
+    pub(super) fn takes_nothing(&self) -> BoxError {
+        self.0.given_up.store(true, Relaxed);
+        "the client takes nothing".into()
+    }
+
+    /// Whether what was written and not taken may be forgotten.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.0.given_up.load(Relaxed)
     }
 
     /// Ends when the connection has had no request for too long: from the beginning, or since the last.

@@ -88,7 +88,7 @@ where
 {
     let Session { service, pace, calls } = session;
     let service = Prompt::new(Fetching::new(service, calls.clone()));
-    let mut guard = Guard::new(io, &limits);
+    let mut guard = Guard::new(io, &limits, pace.clone());
     let mut ending = pin!(Seldom::new(over(&pace, calls.as_ref(), &limits, closing)));
     let spoken = tokio::select! {
         biased;
@@ -198,7 +198,7 @@ impl Course<'_> {
         let mut stuck = pin!(Seldom::new(self.pace.stuck(self.limits)));
         let grace = tokio::select! {
             result = connection.as_mut() => return result.map_err(Into::into),
-            () = stuck.as_mut() => return Err("the client takes nothing".into()),
+            () = stuck.as_mut() => return Err(self.pace.takes_nothing()),
             grace = self.over => grace,
         };
         // What comes only then takes no room before.
@@ -212,7 +212,7 @@ impl Course<'_> {
             end(connection.as_mut());
             tokio::select! {
                 result = connection => result.map_err(Into::into),
-                () = stuck => Err("the client takes nothing".into()),
+                () = stuck => Err(self.pace.takes_nothing()),
                 () = self.pace.silent(LAST_WORD) => Err("the client has never said anything".into()),
                 () = after(grace) => Err("it was old, and is still in use".into()),
             }

@@ -25,7 +25,7 @@ use self::{
     patience::Patience,
     state::{State, TOO_LONG, Verdict},
 };
-use super::settings::Limits;
+use super::{pace::Pace, settings::Limits};
 use crate::one_piece;
 
 /// Less room than this is not worth reading into.
@@ -61,14 +61,14 @@ pub(super) enum Spoken {
 }
 
 impl<I> Guard<I> {
-    pub(super) fn new(io: I, limits: &Limits) -> Self {
+    pub(super) fn new(io: I, limits: &Limits, pace: Pace) -> Self {
         Self {
             io,
             state: State::Start,
             ready: Bytes::new(),
             held: BytesMut::new(),
             ended: false,
-            patience: Patience::new(limits),
+            patience: Patience::new(limits, pace),
             waiting: None,
             longest_head: limits.header_bytes as usize,
         }
@@ -308,7 +308,7 @@ pub(crate) fn probe(sent: &[u8], piece: usize) -> Vec<u8> {
         }
     }
     // There is always room for a piece: a guard reads no less than this at a time.
-    let mut guard = Guard::new(Pieces(sent.chunks(piece.clamp(1, ROOM))), &Limits::default());
+    let mut guard = Guard::new(Pieces(sent.chunks(piece.clamp(1, ROOM))), &Limits::default(), Pace::new());
     let (mut passed, mut space) = (Vec::new(), [0; 4096]);
     loop {
         let mut into = ReadBuf::new(&mut space);
@@ -331,7 +331,7 @@ mod tests {
 
     fn guarded() -> (DuplexStream, Guard<DuplexStream>) {
         let (client, server) = duplex(1 << 20);
-        (client, Guard::new(server, &Limits::default()))
+        (client, Guard::new(server, &Limits::default(), Pace::new()))
     }
 
     /// What comes through of `sent`, which is sent in pieces of `piece` bytes and read in pieces of `room`.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::server::settings::Limits;
+use crate::server::{pace::Pace, settings::Limits};
 
 /// Waits with a client: for the rest of what it has begun to say, and for it to take what is said to it.
 pub(super) struct Patience {
@@ -24,6 +24,7 @@ pub(super) struct Patience {
     /// Since when nothing could be written.
     stalled: Option<Instant>,
     writing: Alarm,
+    pace: Pace,
 }
 
 /// How much of a body has come, and how long it was waited for.
@@ -35,7 +36,7 @@ struct Body {
 }
 
 impl Patience {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, pace: Pace) -> Self {
         Self {
             whole: limits.header_timeout,
             rate: limits.body_rate.max(1),
@@ -45,6 +46,7 @@ impl Patience {
             reading: Alarm::default(),
             stalled: None,
             writing: Alarm::default(),
+            pace,
         }
     }
 
@@ -99,7 +101,7 @@ impl Patience {
         }
         let deadline = *self.stalled.get_or_insert_with(Instant::now) + self.stall;
         ready!(self.writing.poll(cx, deadline));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, self.pace.takes_nothing())))
     }
 }
 
