@@ -117,9 +117,10 @@ fn floods_of_frames_are_cut() {
     let head = b"\x82\x86\x84\x41\x01a";
     // Each makes the server reset a stream that the client has opened, which counts as the client's own resets do.
     let provoked = |kind, payload: &[u8]| [frame(1, 4, 0, head), frame(kind, 0, 0, payload)].concat();
-    let floods: [(&str, Vec<u8>); 7] = [
+    let floods: [(&str, Vec<u8>); 8] = [
         ("ping", frame(6, 0, 0, b"12345678")),
         ("settings", frame(4, 0, 0, b"")),
+        ("room for more", frame(8, 0, 0, &[0, 0, 0, 1])),
         ("priority", frame(2, 0, 3, &[0, 0, 0, 0, 1])),
         ("reset", [frame(1, 5, 0, head), frame(3, 0, 0, &[0, 0, 0, 8])].concat()),
         ("reset by a window of nothing", provoked(8, &[0; 4])),

@@ -1,7 +1,7 @@
 //! Counts the frames of an HTTP/2 client, and notices one that is nothing but work.
 //!
-//! h2 bounds resets, CONTINUATION and header sizes itself. PING, SETTINGS and PRIORITY cost an answer or a look each, and
-//! nothing bounds them.
+//! h2 bounds resets, CONTINUATION and header sizes itself. PING, SETTINGS, PRIORITY and WINDOW_UPDATE cost an answer or
+//! a look each, and nothing bounds them.
 
 use tokio::time::Instant;
 
@@ -10,6 +10,11 @@ const BURST: f64 = 1000.0;
 const EACH_SECOND: f64 = 100.0;
 /// What a frame of a request adds: clients measure the way by PINGs while data flows.
 const EARNED: f64 = 2.0;
+/// For how many bytes of answers a client may say that it has room for more: some do so twice for each frame, whose head
+/// alone is as long.
+const BYTES_EACH: f64 = 4.0;
+/// For how many such words that may be saved up: what was written before the client has read the first of it.
+const UPDATES: f64 = 100_000.0;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -30,14 +35,21 @@ pub(super) struct Frames {
     in_headers: bool,
     /// Whether nothing was half said at some moment since this was last asked.
     rested: bool,
-    tokens: f64,
+    tokens: Tokens,
+    /// What is left of it for WINDOW_UPDATE, which answers what was written.
+    updates: Tokens,
+}
+
+/// How many frames are left of a burst, and of what was earned since.
+#[derive(Debug)]
+struct Tokens {
+    left: f64,
     counted: Instant,
 }
 
 impl Frames {
     /// Reads what follows the preface.
     pub(super) fn new() -> Self {
-        let counted = Instant::now();
         Self {
             head: [0; HEAD],
             have: 0,
@@ -45,8 +57,8 @@ impl Frames {
             first: true,
             in_headers: false,
             rested: false,
-            tokens: BURST,
-            counted,
+            tokens: Tokens::new(),
+            updates: Tokens::new(),
         }
     }
 
@@ -83,6 +95,12 @@ impl Frames {
         Ok(())
     }
 
+    /// Notes that so many bytes were written.
+    pub(super) fn wrote(&mut self, length: usize) {
+        #[allow(clippy::cast_precision_loss, reason = "a write is no longer than memory")]
+        self.updates.earn(length as f64 / BYTES_EACH, UPDATES);
+    }
+
     fn frame(&mut self) -> Result<(), &'static str> {
         let [high, middle, low, kind, flags, ..] = self.head;
         self.payload = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
@@ -92,24 +110,33 @@ impl Frames {
         match kind {
             HEADERS | CONTINUATION => {
                 self.in_headers = flags & END_HEADERS == 0;
-                self.tokens = (self.tokens + EARNED).min(BURST);
+                self.tokens.earn(EARNED, BURST);
             }
-            DATA if self.payload > 0 => self.tokens = (self.tokens + EARNED).min(BURST),
-            // It follows what we send, and h2 bounds the windows.
-            WINDOW_UPDATE => {}
-            _ => return self.spend(),
+            DATA if self.payload > 0 => self.tokens.earn(EARNED, BURST),
+            WINDOW_UPDATE => return self.updates.spend(),
+            _ => return self.tokens.spend(),
         }
         Ok(())
     }
+}
+
+impl Tokens {
+    fn new() -> Self {
+        Self { left: BURST, counted: Instant::now() }
+    }
+
+    fn earn(&mut self, tokens: f64, most: f64) {
+        self.left = (self.left + tokens).min(most);
+    }
 
     fn spend(&mut self) -> Result<(), &'static str> {
-        self.tokens -= 1.0;
-        if self.tokens < 0.0 {
+        self.left -= 1.0;
+        if self.left < 0.0 {
             let now = Instant::now();
             let seconds = (now - self.counted).as_secs_f64();
             self.counted = now;
-            self.tokens += (seconds * EACH_SECOND).min(BURST);
-            if self.tokens < 0.0 {
+            self.left += (seconds * EACH_SECOND).min(BURST);
+            if self.left < 0.0 {
                 return Err("a flood of frames that carry nothing");
             }
         }
@@ -145,6 +172,22 @@ mod tests {
         for _ in 0..100 {
             tokio::time::advance(Duration::from_secs(1)).await;
             (0..50).for_each(|_| fair.follow(&ping).unwrap());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_for_more_is_said_as_often_as_there_was_more_and_a_burst_beside() {
+        let (settings, update) = (frame(SETTINGS, 0, b"123456"), frame(WINDOW_UPDATE, 0, &[0, 0, 0, 1]));
+        let mut flood = Frames::new();
+        flood.follow(&settings).unwrap();
+        assert!((0..2000).any(|_| flood.follow(&update).is_err()));
+
+        let mut fair = Frames::new();
+        fair.follow(&settings).unwrap();
+        for _ in 0..50_000 {
+            // The least that is ever written of an answer, of which both windows are told.
+            fair.wrote(HEAD + 1);
+            (0..2).for_each(|_| fair.follow(&update).unwrap());
         }
     }
 

@@ -131,6 +131,13 @@ impl<I> Guard<I> {
         };
     }
 
+    /// Notes how much a client of HTTP/2 was told.
+    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        if let (State::Http2(frames), Poll::Ready(Ok(length))) = (&mut self.state, written) {
+            frames.wrote(*length);
+        }
+    }
+
     /// Notes the first bytes of an answer to an upgrade.
     fn answered(&mut self, answer: &[u8]) {
         if !matches!(self.state, State::Answer) {
@@ -263,6 +270,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guard<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.answered(bytes);
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.wrote(&written);
         self.patience.poll_stalled(cx, written)
     }
 
@@ -275,6 +283,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guard<I> {
             self.answered(first);
         }
         let written = one_piece::poll_write(&mut self.io, cx, slices);
+        self.wrote(&written);
         self.patience.poll_stalled(cx, written)
     }
 
