@@ -18,7 +18,7 @@ use tonic::Code;
 use tonic::body::Body;
 use tower::{BoxError, ServiceExt};
 
-use super::socket::{MOST_BYTES, PING_EVERY, SILENCE, short, write};
+use super::socket::{MOST_BYTES, PING_EVERY, SILENCE, short, taken, write};
 use super::state::{ID, Inner};
 use crate::api::watched;
 use crate::call::{Call, Documents, Error, Target};
@@ -127,6 +127,7 @@ async fn call(inner: Arc<Inner>, upstream: &Upstream, method: String, request: R
 async fn converse(inner: &Inner, call: Call, method: &str, mut active: Active, socket: WebSocket) {
     let (mut out, incoming) = socket.split();
     let (documents, said) = mpsc::channel(WAITING);
+    let (ping, mut pinged) = mpsc::channel(1);
     let talking = async {
         let found = inner.caller.method(call.target(), None, method).await.map_err(Error::from)?;
         let said = stream::unfold(said, |mut said| async move { said.recv().await.map(|one| (one, said)) });
@@ -151,6 +152,10 @@ async fn converse(inner: &Inner, call: Call, method: &str, mut active: Active, s
                     None => return Ok(()),
                 },
                 _ = pings.tick() => Message::Ping(Bytes::new()),
+                Some(()) = pinged.recv() => match taken(&mut out).await {
+                    Some(()) => continue,
+                    None => return Ok(()),
+                },
             };
             if write(&mut out, message).await.is_none() {
                 return Ok::<_, Error>(());
@@ -166,16 +171,17 @@ async fn converse(inner: &Inner, call: Call, method: &str, mut active: Active, s
             }
         },
         // Whoever closes the socket gives the call up.
-        () = listen(incoming, documents) => return,
+        () = listen(incoming, documents, ping) => return,
         () = inner.stop.cancelled() => CloseFrame { code: close_code::AWAY, reason: "the sidecar stops".into() },
     };
     write(&mut out, Message::Close(Some(frame))).await;
 }
 
-/// Hands on what a caller says. Ends when the socket does, or nothing comes any more, not even the answer to a ping.
+/// Hands on what a caller says, and that there was a ping. Ends when the socket does, or nothing comes any more, not even the answer to a ping.
 async fn listen<E>(
     mut incoming: impl Stream<Item = Result<Message, E>> + Unpin,
     documents: mpsc::Sender<Result<Bytes, BoxError>>,
+    ping: mpsc::Sender<()>,
 ) {
     let mut documents = Some(documents);
     while let Ok(Some(Ok(message))) = timeout(SILENCE, incoming.next()).await {
@@ -183,7 +189,11 @@ async fn listen<E>(
             Message::Text(text) => Bytes::from(text),
             Message::Binary(body) => body,
             Message::Close(_) => return,
-            Message::Ping(_) | Message::Pong(_) => continue,
+            Message::Ping(_) => match ping.send(()).await {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+            Message::Pong(_) => continue,
         };
         if body.is_empty() {
             documents = None;
@@ -205,7 +215,8 @@ mod tests {
     async fn a_caller_that_is_gone_without_a_word_holds_its_place_for_no_longer_than_others() {
         let (documents, _said) = mpsc::channel(1);
         let began = Instant::now();
-        listen(stream::pending::<Result<Message, Infallible>>(), documents).await;
+        let (ping, _pinged) = mpsc::channel(1);
+        listen(stream::pending::<Result<Message, Infallible>>(), documents, ping).await;
         assert!(began.elapsed() < Duration::from_secs(80), "{:?}", began.elapsed());
     }
 }

@@ -51,7 +51,13 @@ impl Talk {
                             break (close_code::ERROR, reason);
                         }
                     }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => pulse.heard(),
+                    Some(Ok(Message::Ping(_))) => {
+                        pulse.heard();
+                        if taken(&mut socket).await.is_none() {
+                            return;
+                        }
+                    }
+                    Some(Ok(Message::Pong(_))) => pulse.heard(),
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 },
                 delivery = self.subscription.next() => {
@@ -124,6 +130,12 @@ impl Pulse {
 /// Writes a message; none where the client is gone, or takes nothing.
 pub(super) async fn write(to: &mut (impl Sink<Message> + Unpin), message: Message) -> Option<()> {
     timeout(WRITE_WITHIN, to.send(message)).await.ok()?.ok()
+}
+
+/// Waits until the client has taken what was said; none where it does not. Each of its pings has an answer, and whoever
+/// sends them without reading would have all of these kept.
+pub(super) async fn taken(by: &mut (impl Sink<Message> + Unpin)) -> Option<()> {
+    timeout(WRITE_WITHIN, by.flush()).await.ok()?.ok()
 }
 
 /// As much as a close frame has room for.

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::registry::written;
 use super::results::Known;
-use super::socket::{MOST_BYTES, Pulse, write};
+use super::socket::{MOST_BYTES, Pulse, taken, write};
 use super::state::Inner;
 use crate::catalog::{Catalog, Services};
 
@@ -55,7 +55,13 @@ async fn tell(mut socket: WebSocket, mut sets: BoxStream<'static, Vec<Service>>,
             }
             message = socket.recv() => match message {
                 // There is nothing to say here.
-                Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => pulse.heard(),
+                Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Pong(_))) => pulse.heard(),
+                Some(Ok(Message::Ping(_))) => {
+                    pulse.heard();
+                    if taken(&mut socket).await.is_none() {
+                        return;
+                    }
+                }
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             },
             () = pulse.due() => {

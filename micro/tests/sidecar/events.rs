@@ -88,3 +88,27 @@ fn a_queue_shares_its_events() {
         assert_eq!(got, (0..10).collect::<Vec<_>>());
     });
 }
+
+#[test]
+fn pings_of_a_client_that_reads_nothing_are_not_all_answered() {
+    use std::io::{Read, Write};
+    let place = Place::new();
+    let face = Face::of(&place, "sidecar", &["--broker", "memory:"]);
+    for path in ["/broker?topic=talk", "/registry"] {
+        let (mut stream, before) = (face.connect(), face.memory());
+        let asks = format!(
+            "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        );
+        stream.write_all(asks.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 101", "{path}");
+        stream.set_write_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+        // A ping of 125 bytes, masked with nothing.
+        let pings = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat().repeat(1000);
+        let sent = (0..1000).take_while(|_| stream.write_all(&pings).is_ok()).count();
+        let grown = face.memory().saturating_sub(before);
+        assert!(sent < 1000 && grown < 32 << 20, "{path}: {sent} thousand taken, {grown} bytes more");
+    }
+}
