@@ -78,6 +78,15 @@ async fn a_request_answered_in_time_is_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_to_five_attempts_are_under_way_for_a_request_as_is_wanted() {
+    for (wanted, sent) in [(0, 1), (1, 1), (2, 2), (5, 5), (9, 5)] {
+        let inner = Scripted::new((0..9).map(|_| Answer::Wait(500 * MS)));
+        layer().attempts(wanted).layer(inner.clone()).oneshot(get("/")).await.unwrap();
+        assert_eq!(inner.attempts().len(), sent, "{wanted} wanted");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_what_may_be_carried_out_twice_is_hedged() {
     let inner = Scripted::new([Answer::Wait(100 * MS)]);
     layer().layer(inner.clone()).oneshot(call(&["x"])).await.unwrap();
@@ -205,6 +214,17 @@ async fn by_the_throttle_an_attempt_costs_a_token_if_it_fails_and_nothing_else()
     let inner = Scripted::new([Answer::Wait(100 * MS)]);
     layer.layer(inner.clone()).oneshot(get("/")).await.unwrap();
     assert_eq!(inner.attempts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_grpc_earns_a_part_of_a_token_only_if_it_is_ok() {
+    for (code, left) in [(0, 4), (1, 3), (3, 3)] {
+        let throttle = Budget::throttle(10, 0.5).unwrap();
+        throttle.failed();
+        let inner = Scripted::new([grpc(code, &[])]);
+        layer().budget(throttle.clone()).layer(inner).oneshot(get("/")).await.unwrap();
+        assert_eq!(throttle.balance(), left, "9 of 10, or a half more, less 5 for {code}");
+    }
 }
 
 /// A6: `nonFatalStatusCodes`.
