@@ -116,6 +116,22 @@ async fn a_bias_by_requests_goes_in_the_order_that_envoy_goes_in() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_busy_endpoint_weighs_less_by_the_power_of_the_bias() {
+    for (bias, shares) in [(0.0, [150, 150]), (1.0, [100, 200]), (2.0, [60, 240]), (0.5, [124, 176])] {
+        let mut set = Set::weighing(&[1, 1]).await;
+        set.load(0, 1).await;
+        let picks = set.shares(&RequestBias::bias(bias).unwrap(), 300);
+        assert!(
+            picks[0].abs_diff(shares[0]) <= 1 && picks[1].abs_diff(shares[1]) <= 1,
+            "{picks:?} by {bias}"
+        );
+    }
+    let mut set = Set::weighing(&[1, 1]).await;
+    set.load(0, 1).await;
+    assert_eq!(set.picks(&RequestBias::default(), 12), set.picks(&RequestBias::bias(1.0).unwrap(), 12));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_header_is_hashed_as_grpc_hashes_it() {
     let set = Set::named(["a", "b", "c"]).await;
     // gRPC's ring: the points are 0, a third and two thirds of all hashes.

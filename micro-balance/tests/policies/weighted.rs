@@ -104,6 +104,18 @@ async fn a_hundred_picks_by_weight_are_within_two_of_the_shares() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_measured_weight_is_at_least_a_hundredth_of_the_mean() {
+    let of_the_least = |policy: WeightedRoundRobin, set: &Set| set.shares(&policy, 100_000)[0];
+    let mut weights = vec![1.0; 10];
+    weights[0] = 0.000_1;
+    let set = Set::weighing(&[1; 10]).await;
+    let kept = of_the_least(measured(0, weights.clone()).clamped(), &set);
+    assert!(kept.abs_diff(100) <= 2, "{kept}: a hundredth of 0.9, of 9 in all");
+    let meant = of_the_least(measured(0, weights), &set);
+    assert!((1..=2).contains(&meant), "{meant}: as little as it can be");
+}
+
+#[tokio::test(start_paused = true)]
 async fn fewer_than_two_weights_known_is_round_robin() {
     for weights in [vec![0.0, 0.0, 0.0], vec![0.0, 7.0, 0.0], vec![f64::NAN, -1.0, 3.0]] {
         let set = Set::weighing(&[1, 1, 1]).await;
