@@ -116,7 +116,8 @@ impl<B: RequestBody> Http1<B> {
         mut request: Request<B>,
         unreachable: impl FnOnce() + Send,
     ) -> Result<Response<Incoming>, BoxError> {
-        let rate = if request.body().is_end_stream() { None } else { request.extensions().get::<Rate>() };
+        let rate = request.extensions().get::<Rate>();
+        let rate = rate.filter(|rate| !rate.is_over() && !request.body().is_end_stream());
         let permit = self.room.place(rate.cloned()).await?;
         let uri = std::mem::take(request.uri_mut());
         *request.uri_mut() = Target::relative(uri);

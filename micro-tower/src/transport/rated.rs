@@ -4,7 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -138,9 +138,14 @@ impl Rate {
         self.0.over.load(Relaxed)
     }
 
+    /// Gives its place back, if it has one.
+    pub(super) fn leave(&self) {
+        *self.place() = None;
+    }
+
     /// Keeps `place` until the body is over.
     pub(super) fn keep(&self, place: OwnedSemaphorePermit) {
-        let mut kept = self.0.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.place();
         if !self.is_over() {
             *kept = Some(place);
         }
@@ -188,9 +193,16 @@ impl Rate {
     }
 
     fn over(&self) {
-        let mut kept = self.0.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.place();
         self.0.over.store(true, Relaxed);
         *kept = None;
+        drop(kept);
+        // It would hold the memory of a connection that has ended until those that are over are looked for.
+        drop(self.0.reader.take());
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.0.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> u64 {

@@ -64,6 +64,8 @@ impl Room {
     async fn wait(&self, rate: Option<Rate>) -> Result<OwnedSemaphorePermit, AcquireError> {
         let place = async {
             if let Some(rate) = rate {
+                // One that was handed back, and comes again, is not to wait for itself.
+                rate.leave();
                 rate.keep(self.rated.clone().acquire_owned().await?);
                 self.note(rate);
             }
@@ -223,5 +225,13 @@ mod tests {
             timeout(Duration::from_secs(1), room.place(None)).await.unwrap_err();
             assert_eq!(is_too_slow(&mut body), late);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_comes_again_does_not_wait_for_its_own_body() {
+        let room = Room::new(1);
+        let (_sender, _body, rate) = request();
+        drop(room.place(Some(rate.clone())).await.unwrap());
+        drop(timeout(SOON, room.place(Some(rate))).await.expect("it was handed back").unwrap());
     }
 }
