@@ -265,6 +265,26 @@ async fn of_a_client_who_is_given_up_the_system_keeps_nothing() {
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
+/// At 400 kB a second. The system would take megabytes for him, and have room for more only once a third of them are gone.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_who_reads_slowly_is_not_one_who_reads_nothing() {
+    use tokio::io::AsyncReadExt as _;
+    let much = Bytes::from(vec![0; 64 << 20]);
+    let answer = move |_| {
+        let much = much.clone();
+        async move { Ok::<_, Infallible>(Response::new(Body::new(http_body_util::Full::new(much)))) }
+    };
+    let running = run(Server::new().stall_timeout(Duration::from_secs(2)), service_fn(answer)).await;
+    let mut client = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut some = vec![0; 16 << 10];
+    for _ in 0..125 {
+        client.read_exact(&mut some).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+}
+
 /// Linux tells of each connection which timer runs for it: 2 is the one that asks after the peer.
 #[cfg(target_os = "linux")]
 #[tokio::test]

@@ -27,6 +27,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(15);
 /// … and how many questions may stay unanswered before it closes the connection.
 const QUESTIONS: u32 = 4;
+/// How much the system takes of what is not on its way to a client yet.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 << 10;
 
 /// What is listened at.
 pub(super) struct Listener {
@@ -76,6 +79,8 @@ impl Listener {
                 let listen = |source| ServeError::Listen { address: *address, source };
                 let listener = TcpListener::bind(address).await.map_err(listen)?;
                 ask_after_clients(&listener);
+                #[cfg(target_os = "linux")]
+                take_little(&listener);
                 let local = listener.local_addr().map_err(listen)?;
                 Source::Tcp(listener, local)
             }
@@ -178,6 +183,14 @@ fn ask_after_clients(listener: &TcpListener) {
     let asking = TcpKeepalive::new().with_time(SILENCE).with_interval(AGAIN).with_retries(QUESTIONS);
     // Where a system cannot ask, the next write finds out.
     let _ = SockRef::from(listener).set_tcp_keepalive(&asking);
+}
+
+/// Has the system take little for a client that it cannot send. It would take megabytes, and have room for more only once a
+/// third of them are gone: who reads slowly would be given up like one who reads nothing.
+#[cfg(target_os = "linux")]
+fn take_little(listener: &TcpListener) {
+    // Where a system cannot do that, only those are served who read fast.
+    let _ = SockRef::from(listener).set_tcp_notsent_lowat(UNSENT);
 }
 
 /// Binds `path`, and takes it over where a server that is gone has left its socket.

@@ -217,7 +217,8 @@ impl Server {
         self
     }
 
-    /// How long a client may take nothing of an answer that is there for it; 10 s unless set.
+    /// How long a client may take nothing of an answer that is there for it; 10 s unless set. Over TCP its system tells of
+    /// what it has read once that is some 100 kB, where ours is Linux: elsewhere it may be a megabyte.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.limits.stall_timeout = bounded(timeout);
         self
