@@ -99,8 +99,8 @@ impl http_body::Body for Rest {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        let held = std::mem::take(&mut self.held);
-        if !held.bytes.is_empty() {
+        if !self.held.bytes.is_empty() {
+            let held = std::mem::take(&mut self.held);
             return Poll::Ready(Some(Ok(Frame::data(held.into_bytes()))));
         }
         if let Some(last) = self.last.take() {
@@ -154,6 +154,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        HELD.fetch_sub(self.counted, Relaxed);
+        // Most bodies come in one piece, and all processors would have to agree that nothing is held of them.
+        if self.counted > 0 {
+            HELD.fetch_sub(self.counted, Relaxed);
+        }
     }
 }
