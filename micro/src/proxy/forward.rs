@@ -42,7 +42,8 @@ use super::whole::Unread;
 pub struct Forwarding {
     /// The face that errors come from, such as `go.micro.api`.
     pub id: &'static str,
-    /// How long a service may take to begin its answer. gRPC calls say that themselves.
+    /// How long a service may take to begin its answer, and a client before that to send the beginning of its body. gRPC
+    /// calls say that themselves.
     pub timeout: Duration,
     /// Pages of other hosts that may open WebSockets.
     pub origins: Origins,
@@ -334,6 +335,10 @@ impl Step {
         }
     }
 
+    fn is_reading(&self) -> bool {
+        matches!(self, Self::Read { .. })
+    }
+
     /// Why there is no answer of `service` after such a time.
     fn late(&self, active: &Active, within: Duration) -> BoxError {
         match self {
@@ -351,6 +356,7 @@ impl Future for Forward {
             Project::Done(response) => response.take().map_or(Poll::Pending, Poll::Ready),
             Project::Tunnel(opening) => opening.poll_unpin(cx),
             Project::Begun { mut step, timeout, mut sleep, grpc, active, id } => {
+                let reading = step.is_reading();
                 if let Poll::Ready(result) = step.as_mut().poll(cx) {
                     let Some(mut active) = active.take() else { return Poll::Pending };
                     return Poll::Ready(match result {
@@ -359,6 +365,10 @@ impl Future for Forward {
                     });
                 }
                 let Some(timeout) = *timeout else { return Poll::Pending };
+                if reading && !step.is_reading() {
+                    // What the client took is not the service's time.
+                    sleep.set(None);
+                }
                 if sleep.is_none() {
                     sleep.set(Some(time::sleep(timeout)));
                 }

@@ -4,6 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use http::Response;
+use micro_discover::Service as Record;
+use tonic::body::Body;
+
 use crate::face::{Answer, Face};
 use crate::heavy::{MIB, THREADS, crowd};
 use crate::hostile::frame;
@@ -108,6 +112,25 @@ fn a_body_that_does_not_come_is_the_clients_fault_and_said_to_be() {
     let fault = answer.json();
     assert_eq!(fault["detail"], "the body did not come within 300ms");
     assert_eq!((&fault["code"], &fault["id"]), (&408.into(), &"go.micro.api".into()));
+}
+
+#[test]
+fn a_service_has_all_of_its_time_after_a_body_that_took_long() {
+    let place = Place::new();
+    let services = Services::new(&place);
+    services.serve(Record::new("thorough"), |_| async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Response::new(Body::empty())
+    });
+    let face = Face::start(&place, &["--timeout", "3s"]);
+    let mut stream = face.connect();
+    let head = "POST /thorough/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhell";
+    stream.write_all(head.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    stream.write_all(b"o").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert_eq!(Answer::of(&answer).status, 200);
 }
 
 #[test]
