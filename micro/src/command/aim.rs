@@ -13,7 +13,7 @@ use crate::call::{Call as Asked, Caller, Target};
 impl Call {
     /// Who calls, and what the words say.
     pub(super) async fn begin(&self, context: &Context) -> Result<(Caller, Parts), Failure> {
-        let parts = Parts::read(&self.words)?;
+        let parts = Parts::read(&self.ask.words)?;
         let caller = self.source.caller(context).await?;
         if let Some(flag) = self.beyond_sidecars().filter(|_| caller.is_through()) {
             let what = format!("{flag} cannot be asked of a sidecar, which calls and answers in its own way");
@@ -33,14 +33,14 @@ impl Call {
     pub(super) fn aim(&self, caller: &Caller, parts: &Parts) -> (Parts, Option<String>) {
         // A sidecar calls the endpoint of a service, and takes its address for the endpoint's name.
         let (at, among) = match caller.is_through() {
-            true => (None, self.address.as_ref().map(ToString::to_string)),
-            false => (self.address.clone(), None),
+            true => (None, self.ask.address.as_ref().map(ToString::to_string)),
+            false => (self.ask.address.clone(), None),
         };
         let parts = match at {
             Some(address) => parts.clone().at(address),
             None => parts.clone(),
         };
-        (parts, self.endpoint.clone().or(among))
+        (parts, self.ask.endpoint.clone().or(among))
     }
 
     /// The call but for its messages, of somebody who is there: what nobody has is said at once, with the name that was

@@ -8,18 +8,18 @@ use std::time::Duration;
 use clap::Args;
 use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use tokio::time::Instant;
 
+use super::ask::Ask;
 use super::called::{Parts, failure};
 use super::context::Context;
 use super::duration;
 use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
-use super::local::{is_input, is_typed};
 use super::reply::{Answered, Metadata, NodeAnswer, Reply};
-use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents, what, wrong};
+use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents, what};
 use crate::causes::chain;
 use crate::schema::{Json, Schema};
 
@@ -27,21 +27,9 @@ use crate::schema::{Json, Schema};
 #[derive(Args, Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Call {
-    /// SERVICE METHOD [JSON], SERVICE/METHOD [JSON], or an address for the service
-    #[arg(required = true, value_name = "SERVICE METHOD [JSON]")]
-    pub words: Vec<String>,
-    /// What to send: JSON, @FILE, or - for standard input; several documents for a method that takes a stream
-    #[arg(long, short)]
-    pub data: Option<String>,
-    /// A header to send, or @FILE with one a line; may be given several times
-    #[arg(long, short = 'H', value_name = "NAME: VALUE")]
-    pub header: Vec<String>,
-    /// Only the endpoint with this id or address
-    #[arg(long, value_name = "ID")]
-    pub endpoint: Option<String>,
-    /// The server's address, whatever the registry says
-    #[arg(long, short)]
-    pub address: Option<micro_discover::Address>,
+    /// What is asked, and whom.
+    #[command(flatten)]
+    pub ask: Ask,
     /// Each endpoint by itself, a row for each
     #[arg(long, conflicts_with_all = ["endpoint", "address"])]
     pub each_node: bool,
@@ -119,7 +107,7 @@ impl Command for Call {
     }
 
     fn shows_that_it_waits(&self) -> bool {
-        !is_typed(self.data.as_ref().or(self.words.last()))
+        !self.ask.is_typed()
     }
 }
 
@@ -133,7 +121,8 @@ impl Call {
     ) -> Result<(), Failure> {
         let (parts, endpoint) = &self.aim(caller, parts);
         // What is wrong here is said before anybody is asked anything.
-        let (documents, headers) = (self.documents(context, parts).await?, self.headers(context).await?);
+        let (documents, headers) =
+            (self.ask.documents(context, parts).await?, self.ask.headers(context).await?);
         let call = self.aimed(context, caller, parts, endpoint.as_deref(), headers).await?;
         let wrong = |error: Error| failure(&error, parts, context);
         let mut answers = caller.call(call, documents).await.map_err(wrong)?;
@@ -171,7 +160,7 @@ impl Call {
         let Target::Service(name) = &parts.target else {
             return Err(Failure::new(Kind::Usage, "an address is one node").hint("the name of a service"));
         };
-        let (text, headers) = (self.whole(context, parts).await?, self.headers(context).await?);
+        let (text, headers) = (self.ask.whole(context, parts).await?, self.ask.headers(context).await?);
         let found = find(context, name, "call").await?;
         let call = self.asked(parts.target.clone(), parts, headers);
         let call = call.timeout(self.timeout.unwrap_or(USUAL_TIMEOUT));
@@ -202,56 +191,6 @@ impl Call {
         }
         replies.send(Reply::Nodes(rows)).await?;
         worst.map_or(Ok(()), |error| Err(failure(&error, parts, context)))
-    }
-
-    /// What is to be sent: JSON, `@FILE` or `-`.
-    fn given<'a>(&'a self, parts: &'a Parts) -> Result<Option<&'a str>, Failure> {
-        match (&self.data, &parts.json) {
-            (Some(_), Some(_)) => {
-                let what = "the request is given twice: as an argument, and by --data";
-                Err(Failure::new(Kind::Usage, what))
-            }
-            (data, json) => Ok(data.as_deref().or(json.as_deref())),
-        }
-    }
-
-    async fn documents(&self, context: &Context, parts: &Parts) -> Result<Documents, Failure> {
-        match self.given(parts)? {
-            Some(data) if is_input(data) => context.documents(data).await,
-            Some(data) => Ok(documents(&self.text(context, parts, data).await?)),
-            None => Ok(documents("{}")),
-        }
-    }
-
-    /// All of it, to be sent more than once.
-    pub(super) async fn whole(&self, context: &Context, parts: &Parts) -> Result<String, Failure> {
-        match self.given(parts)? {
-            Some(data) => self.text(context, parts, data).await,
-            None => Ok("{}".to_owned()),
-        }
-    }
-
-    /// The JSON documents that `data` gives.
-    async fn text(&self, context: &Context, parts: &Parts, data: &str) -> Result<String, Failure> {
-        let text = context.text(data, "the request").await?;
-        wrong(&text).map_or(Ok(text), |error| Err(failure(&error, parts, context)))
-    }
-
-    pub(super) async fn headers(&self, context: &Context) -> Result<HeaderMap, Failure> {
-        let mut headers = HeaderMap::new();
-        for given in &self.header {
-            let text = context.text(given, "the header").await?;
-            for line in text.lines().filter(|line| !line.trim().is_empty()) {
-                // What stands behind the colon may be secret.
-                let wrong = || Failure::new(Kind::Usage, "a header is NAME: VALUE").hint("-H 'x-tenant: a'");
-                let (name, value) = line.split_once(':').ok_or_else(wrong)?;
-                let name: HeaderName = name.trim().parse().map_err(|_| wrong())?;
-                let mut value: HeaderValue = value.trim().parse().map_err(|_| wrong())?;
-                value.set_sensitive(true);
-                headers.append(name, value);
-            }
-        }
-        Ok(headers)
     }
 
     fn form(&self) -> Json {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Reads a whole number and its unit.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if text == "0" {
@@ -18,6 +20,14 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "h" => seconds(3600),
         _ => Err(wrong()),
     }
+}
+
+/// What is beyond the end of clocks is as far away as this.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// When `wait` is over that begins at `since`.
+pub(super) fn after(since: Instant, wait: Duration) -> Instant {
+    since.checked_add(wait).unwrap_or_else(|| since + FAR)
 }
 
 #[cfg(test)]

@@ -92,11 +92,11 @@ mod tests {
         let Ok(Request::Call(call)) = parse(r#"call greeter Greeter.Hello '{"name": "John"}'"#) else {
             panic!("a call")
         };
-        assert_eq!(call.words, ["greeter", "Greeter.Hello", r#"{"name": "John"}"#]);
+        assert_eq!(call.ask.words, ["greeter", "Greeter.Hello", r#"{"name": "John"}"#]);
         let Ok(Request::Call(call)) = parse(r#"query greeter Greeter.Hello name="John Doe""#) else {
             panic!("a call")
         };
-        assert_eq!(call.words[2], "name=John Doe");
+        assert_eq!(call.ask.words[2], "name=John Doe");
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod get;
 mod called;
 mod measure;
 
+mod ask;
 mod call;
 
 mod aim;
@@ -55,6 +56,7 @@ mod line;
 
 pub use api::Api;
 pub(crate) use api::address;
+pub use ask::Ask;
 pub use bench::Bench;
 pub use call::{Call, Source};
 pub use context::Context;

@@ -5,8 +5,8 @@ use comfy_table::Cell;
 use super::screen::{millis, text};
 use crate::command::{Benched, Latency};
 
-pub(super) const COLUMNS: [&str; 10] =
-    ["ENDPOINT", "CALLS", "FAILED", "MIN", "MEAN", "P50", "P90", "P99", "P99.9", "MAX"];
+pub(super) const COLUMNS: [&str; 11] =
+    ["ENDPOINT", "CALLS", "FAILED", "MIN", "MEAN", "P50", "P90", "P95", "P99", "P99.9", "MAX"];
 
 pub(super) fn rows(benched: &Benched) -> impl Iterator<Item = Vec<Cell>> {
     let each = benched.endpoints.iter().map(|one| row(&one.id, one.calls, one.failed, one.latency_ms));
@@ -15,10 +15,10 @@ pub(super) fn rows(benched: &Benched) -> impl Iterator<Item = Vec<Cell>> {
 
 fn row(id: &str, calls: u64, failed: u64, latency: Option<Latency>) -> Vec<Cell> {
     let figures = match latency {
-        Some(Latency { min, mean, p50, p90, p99, p999, max, .. }) => {
-            [min, mean, p50, p90, p99, p999, max].map(Some)
+        Some(Latency { min, mean, p50, p90, p95, p99, p999, max }) => {
+            [min, mean, p50, p90, p95, p99, p999, max].map(Some)
         }
-        None => [None; 7],
+        None => [None; 8],
     };
     let figures = figures.into_iter().map(|figure| text(millis(figure)));
     [text(id), text(calls), text(failed)].into_iter().chain(figures).collect()

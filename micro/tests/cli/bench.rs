@@ -33,6 +33,8 @@ fn as_many_calls_as_are_wanted_are_measured_by_endpoint() {
         shown.contains("\nall       20     0 ") && shown.contains("2 at a time at most: OK 20\n"),
         "{shown}"
     );
+    let heads: Vec<_> = shown.lines().next().unwrap_or_default().split_whitespace().skip(5).collect();
+    assert_eq!(heads, ["P50", "P90", "P95", "P99", "P99.9", "MAX"]);
     assert_eq!(echo.place.ok(&["bench", "echo", "Echo.Unary", "-n", "50", "-o", "name"]), "a\nb\n");
 }
 
@@ -50,6 +52,19 @@ fn the_time_of_a_call_counts_from_when_it_was_due() {
         shown.contains("100 in a second were wanted, and ") && shown.contains(" did not begin"),
         "{shown}"
     );
+}
+
+#[test]
+fn the_longest_time_and_the_lowest_rate_are_times_and_rates_too() {
+    let echo = Echo::new();
+    for (arguments, calls) in [
+        (&["--duration", "18446744073709551615s", "--count", "3"][..], 3),
+        (&["--rate", "1e-300", "--duration", "300ms", "--concurrency", "2"], 1),
+    ] {
+        let run = echo.place.run(&[&["bench", "echo", "Echo.Unary", "-o", "json"], arguments].concat());
+        assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "{run:?}");
+        assert_eq!(json(&run.out)["calls"], calls, "{run:?}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::figures::Figures;
 use crate::call::{Error, Prepared, documents};
+use crate::command::duration::after;
 
 /// When calls begin, and until when.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +56,7 @@ impl Load {
 
     /// Makes one call after the other.
     async fn work(self: Arc<Self>) -> Result<(), Error> {
-        let end = self.began + self.plan.duration;
+        let end = after(self.began, self.plan.duration);
         loop {
             let number = self.begun.fetch_add(1, Relaxed);
             let due = self.due(number);
@@ -84,9 +85,9 @@ impl Load {
 
     /// When the call `number` is to begin; at once where no rate says so.
     fn due(&self, number: u64) -> Instant {
-        let since =
-            self.plan.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(number as f64 / rate));
-        self.began + since
+        let Some(rate) = self.plan.rate else { return self.began };
+        let since = Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX);
+        after(self.began, since)
     }
 
     /// Makes one call, to the end of its last answer.

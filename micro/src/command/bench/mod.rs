@@ -15,6 +15,7 @@ use tokio::time::{interval, sleep};
 use tonic::Code;
 
 use self::load::{Load, Plan};
+use super::ask::Ask;
 use super::call::{Call, Source};
 use super::called::{Parts, failure};
 use super::context::Context;
@@ -29,21 +30,9 @@ use crate::codes;
 #[derive(Args, Clone, Debug)]
 #[non_exhaustive]
 pub struct Bench {
-    /// SERVICE METHOD [JSON], SERVICE/METHOD [JSON], or an address for the service
-    #[arg(required = true, value_name = "SERVICE METHOD [JSON]")]
-    pub words: Vec<String>,
-    /// What to send: JSON, @FILE, or - for standard input; several documents for a method that takes a stream
-    #[arg(long, short)]
-    pub data: Option<String>,
-    /// A header to send, or @FILE with one a line; may be given several times
-    #[arg(long, short = 'H', value_name = "NAME: VALUE")]
-    pub header: Vec<String>,
-    /// Only the endpoint with this id or address
-    #[arg(long, value_name = "ID")]
-    pub endpoint: Option<String>,
-    /// The server's address, whatever the registry says
-    #[arg(long, short)]
-    pub address: Option<micro_discover::Address>,
+    /// What is asked, and whom.
+    #[command(flatten)]
+    pub ask: Ask,
     /// How many calls are under way at a time, at most
     #[arg(long, short, default_value_t = 16, value_name = "N",
           value_parser = RangedU64ValueParser::<usize>::new().range(1..=MOST))]
@@ -100,7 +89,7 @@ impl Bench {
         let call = self.call();
         let (caller, parts) = call.begin(context).await?;
         let (parts, endpoint) = call.aim(&caller, &parts);
-        let (text, headers) = (call.whole(context, &parts).await?, call.headers(context).await?);
+        let (text, headers) = (self.ask.whole(context, &parts).await?, self.ask.headers(context).await?);
         let asked = call.aimed(context, &caller, &parts, endpoint.as_deref(), headers).await?;
         let wrong = |error| failure(&error, &parts, context);
         let prepared = caller.prepare(asked).await.map_err(wrong)?;
@@ -121,11 +110,7 @@ impl Bench {
 
     fn call(&self) -> Call {
         Call {
-            words: self.words.clone(),
-            data: self.data.clone(),
-            header: self.header.clone(),
-            endpoint: self.endpoint.clone(),
-            address: self.address.clone(),
+            ask: self.ask.clone(),
             timeout: Some(self.timeout),
             source: self.source.clone(),
             ..Call::default()
