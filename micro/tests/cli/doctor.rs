@@ -113,6 +113,48 @@ fn each_failure_has_a_line_of_what_to_try() {
 }
 
 #[test]
+fn of_very_many_endpoints_some_are_looked_at_and_nothing_takes_for_ever() {
+    let echo = Echo::new();
+    let registry = micro_discover::open(&echo.place.url()).unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut many = micro_discover::Service::new("many");
+    for number in 0..5000 {
+        let address = match number % 1000 {
+            0 => echo.address.parse().unwrap(),
+            1 => silent.local_addr().unwrap().to_string().parse().unwrap(),
+            _ => "127.0.0.1:1".parse().unwrap(),
+        };
+        many.endpoints.push(micro_discover::Endpoint::new(format!("{number:04}"), address));
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(registry.announce(&many, Duration::ZERO)).unwrap();
+
+    let began = Instant::now();
+    let run = doctor(&echo.place, &["--timeout", "5s"]);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let all: Vec<Value> = serde_json::from_str(&run.out).unwrap();
+    let looked = |about: &str| {
+        let is =
+            |one: &&Value| one["check"] == "endpoint" && one["about"].as_str().unwrap().starts_with(about);
+        all.iter().filter(is).count()
+    };
+    assert_eq!((looked("many "), looked("echo ")), (64, 2), "{run:?}");
+    let told = all.iter().find(|one| one["about"] == "many").unwrap();
+    assert_eq!((&told["outcome"], &told["said"]), (&"skipped".into(), &"64 of 5000 looked at".into()));
+    assert_eq!(told["try"], "micro doctor many --all");
+    assert_eq!(found(&run, "reflection", "many 0000")["said"], "says 6 methods");
+
+    // All of them, until the time is over.
+    let began = Instant::now();
+    let run = doctor(&echo.place, &["many", "--all", "--timeout", "1h", "--within", "3s"]);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    let told = found(&run, "endpoint", "the others");
+    assert!(told["said"].as_str().unwrap().contains(" of 5000 were not looked at"), "{told}");
+    assert!(told["try"].as_str().unwrap().contains("--within"), "{told}");
+}
+
+#[test]
 fn settings_that_cannot_be_read_are_what_is_found() {
     let place = Place::new();
     let mut command = place.command(&["doctor", "-o", "json"]);

@@ -4,18 +4,19 @@
 use std::time::Duration;
 
 use micro_discover::Endpoint;
+use micro_tower::transport::HttpVersion;
 use tokio::net::TcpStream;
 
 use super::registry::counted;
 use super::within::within;
 use super::{certificate, hosts};
-use crate::call::{Target, is_go_micro};
+use crate::call::is_go_micro;
 use crate::causes::chain;
 use crate::command::context::Context;
 use crate::command::health::Health;
 use crate::command::reply::{Checked, Finding, Outcome, State};
 use crate::command::words::word;
-use crate::schema;
+use crate::schema::{self, Schema};
 
 /// Everything about one endpoint of the service `name`.
 pub(super) async fn look(
@@ -125,8 +126,10 @@ async fn reflected(
         );
     }
     let look = async {
-        let target = Target::Service(name.to_owned());
-        match context.caller().reflected(&target, Some(&endpoint.id)).await {
+        // A client of the caller's would watch the whole service for the sake of this one endpoint.
+        let connector = context.connector().clone().connect_timeout(limit).service(name);
+        let connection = connector.http_version(HttpVersion::Http2).connect(endpoint);
+        match Schema::reflect(connection, limit).await {
             Ok(schema) => {
                 let own = schema.services().iter().filter(|one| !one.full_name().starts_with("grpc."));
                 let methods = own.map(|service| service.methods().count()).sum();

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use micro_discover::Address;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::within::within;
+use super::within::{all_by, within};
 use crate::command::reply::Finding;
 
 /// A host, and where on it.
@@ -76,11 +76,20 @@ pub(super) async fn unreachable(hosts: &[Host], limit: Duration) -> Option<Strin
     last
 }
 
-/// Looks up what is a name, each once.
-pub(super) async fn look(hosts: Vec<Host>, limit: Duration) -> Vec<Finding> {
+/// Looks up what is a name, each once, until `end` at most.
+pub(super) async fn look(hosts: Vec<Host>, limit: Duration, end: Instant) -> Vec<Finding> {
     let names: BTreeSet<_> =
         hosts.into_iter().filter(|(host, _)| host.parse::<IpAddr>().is_err()).map(|(h, _)| h).collect();
-    stream::iter(names).map(|name| resolved(name, limit)).buffered(AT_A_TIME).collect().await
+    let wanted = names.len();
+    let look = |(at, name): (usize, String)| async move { (at, resolved(name, limit).await) };
+    let looks = stream::iter(names.into_iter().enumerate()).map(look).buffer_unordered(AT_A_TIME);
+    let mut found = all_by(end, looks).await;
+    let left = wanted - found.len();
+    if left > 0 {
+        let said = format!("{left} names of hosts were not looked up in the time there was");
+        found.push(Finding::warning("dns", "the others", said, "a longer --within"));
+    }
+    found
 }
 
 async fn resolved(name: String, limit: Duration) -> Finding {

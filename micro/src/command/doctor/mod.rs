@@ -6,6 +6,7 @@ mod broker;
 mod certificate;
 mod clock;
 mod endpoint;
+mod endpoints;
 mod hosts;
 mod registry;
 mod validity;
@@ -16,8 +17,7 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_core::future::BoxFuture;
-use futures_util::stream::{self, StreamExt};
-use micro_discover::Endpoint;
+use tokio::time::Instant;
 
 use super::context::Context;
 use super::duration;
@@ -38,6 +38,12 @@ pub struct Doctor {
     /// How long each check may take
     #[arg(long, default_value = "5s", value_parser = duration::parse)]
     pub timeout: Duration,
+    /// How long all checks may take together [default: six times --timeout]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub within: Option<Duration>,
+    /// Every endpoint, and not 64 at most of each service
+    #[arg(long)]
+    pub all: bool,
     /// The settings in force, for the caller to fill in.
     #[arg(skip)]
     pub settings: Vec<Setting>,
@@ -72,17 +78,27 @@ impl Places {
     }
 }
 
-/// How many endpoints are looked at at a time.
-const AT_A_TIME: usize = 32;
+/// How many times the time of one check all of them have.
+const USUAL_TIMES: u32 = 6;
 
 impl Doctor {
-    /// Looks at everything, for 5 s at most each.
+    /// Looks at everything, for 5 s at most each, and at 64 endpoints at most of each service.
     pub fn new(settings: Vec<Setting>, places: Places) -> Self {
-        Self { names: Vec::new(), timeout: Duration::from_secs(5), settings, places, wrong: None }
+        Self {
+            names: Vec::new(),
+            timeout: Duration::from_secs(5),
+            within: None,
+            all: false,
+            settings,
+            places,
+            wrong: None,
+        }
     }
 
     async fn examine(&self, context: &Context) -> Vec<Finding> {
         let limit = self.timeout;
+        let within = self.within.unwrap_or(limit.saturating_mul(USUAL_TIMES));
+        let end = duration::after(Instant::now(), within);
         let mut found: Vec<_> = self.settings.iter().map(setting).collect();
         if let Some(wrong) = &self.wrong {
             found.push(wrong.clone());
@@ -95,7 +111,7 @@ impl Doctor {
         let named: Vec<_> = urls.flat_map(|url| hosts::of(url)).collect();
         let (file, registered, clock, broker, files, shown) = tokio::join!(
             gateway_file(file.clone()),
-            registry::look(context, &self.names, limit),
+            registry::look(context, &self.names, limit, end),
             clock::look(registry, limit),
             broker::look(context, broker.as_deref(), limit),
             certificate::files(certificates),
@@ -106,22 +122,14 @@ impl Doctor {
         found.extend(listed);
         found.extend([clock, Some(broker)].into_iter().flatten());
         found.extend(files.into_iter().chain(shown));
-        let endpoints: Vec<_> = services
-            .into_iter()
-            .flat_map(|service| {
-                let name = service.name;
-                service.endpoints.into_iter().map(move |endpoint| (name.clone(), endpoint))
-            })
-            .collect();
-        let of_endpoints = endpoints.iter().filter_map(|(_, endpoint)| hosts::at(&endpoint.address));
+        let (chosen, others) = endpoints::choose(&services, self.all);
+        let of_endpoints = chosen.iter().filter_map(|(_, endpoint)| hosts::at(&endpoint.address));
         let named: Vec<_> = named.into_iter().chain(of_endpoints).collect();
-        found.extend(hosts::look(named, limit).await);
-        let look = |(name, one): (String, Endpoint)| async move {
-            endpoint::look(context, &name, &one, limit).await
-        };
-        let looks = stream::iter(endpoints).map(look);
-        let each: Vec<_> = looks.buffered(AT_A_TIME).collect().await;
-        found.extend(each.into_iter().flatten());
+        let (known, looked) =
+            tokio::join!(hosts::look(named, limit, end), endpoints::look(context, chosen, limit, end),);
+        found.extend(known);
+        found.extend(looked);
+        found.extend(others);
         found
     }
 }

@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt};
 use micro_discover::{Error, Service};
 use tokio::time::{Instant, timeout};
 
-use super::within::millis;
+use super::within::{all_by, millis};
 use crate::causes::chain;
 use crate::command::context::Context;
 use crate::command::reply::Finding;
@@ -15,11 +15,12 @@ use crate::command::reply::Finding;
 /// How many services are asked for at a time.
 const AT_A_TIME: usize = 16;
 
-/// What the registry answers, and the records of `names`, or of every service.
+/// What the registry answers, and the records of `names`, or of every service: those that it gives until `end`.
 pub(super) async fn look(
     context: &Context,
     names: &[String],
     limit: Duration,
+    end: Instant,
 ) -> (Vec<Finding>, Vec<Service>) {
     let began = Instant::now();
     let listed = match timeout(limit, context.registry().list()).await {
@@ -36,11 +37,18 @@ pub(super) async fn look(
     let said = format!("answers, and has {}", counted(known.len(), "service"));
     let mut found = vec![Finding::ok("registry", context.url(), said).took(took)];
     let wanted = if names.is_empty() { known } else { names.iter().cloned().collect() };
-    let get = |name: String| async move {
+    let asked = wanted.len();
+    let get = |(at, name): (usize, String)| async move {
         let got = timeout(limit, context.registry().get(&name)).await;
-        (name, got)
+        (at, (name, got))
     };
-    let all: Vec<_> = stream::iter(wanted).map(get).buffered(AT_A_TIME).collect().await;
+    let gets = stream::iter(wanted.into_iter().enumerate()).map(get).buffer_unordered(AT_A_TIME);
+    let all = all_by(end, gets).await;
+    let left = asked - all.len();
+    if left > 0 {
+        let said = format!("it did not give {} in the time there was", counted(left, "service"));
+        found.push(Finding::failed("registry", context.url(), said, "a longer --within"));
+    }
     let mut services = Vec::new();
     for (name, got) in all {
         match got {

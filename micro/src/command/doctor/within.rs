@@ -1,8 +1,11 @@
-//! Gives a check its time.
+//! Gives checks their time.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use futures_core::Stream;
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::command::reply::Finding;
 
@@ -11,6 +14,16 @@ pub(super) async fn within(limit: Duration, look: impl Future<Output = Finding>,
     let began = Instant::now();
     let found = timeout(limit, look).await.unwrap_or(late);
     found.took(millis(began))
+}
+
+/// What comes of `looks` by `end`, in the order of their numbers.
+pub(super) async fn all_by<T>(end: Instant, looks: impl Stream<Item = (usize, T)>) -> Vec<T> {
+    let (mut looks, mut done) = (pin!(looks), Vec::new());
+    while let Ok(Some(one)) = timeout_at(end, looks.next()).await {
+        done.push(one);
+    }
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, one)| one).collect()
 }
 
 /// How long it is since then, in milliseconds, to a microsecond.

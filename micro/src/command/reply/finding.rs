@@ -33,7 +33,7 @@ pub enum Outcome {
     Warning,
     /// It does not work.
     Failed,
-    /// It was not looked at, as something before it failed.
+    /// It was not looked at: something before it failed, or there are too many.
     Skipped,
 }
 
