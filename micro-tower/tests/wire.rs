@@ -15,8 +15,8 @@ use micro_tower::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
     sync::oneshot,
 };
 
@@ -322,6 +322,52 @@ async fn a_service_is_called_in_json_by_name() {
     let answers = client.stream_json("Greeter.Echo", http::HeaderMap::new(), names).await.unwrap();
     let answers: Vec<_> = answers.map(|answer| answer.unwrap()["greeting"].clone()).collect().await;
     assert_eq!(answers, ["a", "b", "c"]);
+}
+
+/// A server of go-micro's that lets nobody call anything but `Svc.Call`, and says so of all else.
+async fn guarded() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let (mut line, mut length, mut may) = (String::new(), 0, false);
+                while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+                    let said = std::mem::take(&mut line).to_ascii_lowercase();
+                    may |= said.trim() == "micro-endpoint: svc.call";
+                    if let Some(all) = said.strip_prefix("content-length: ") {
+                        length = all.trim().parse().unwrap();
+                    }
+                    if said != "\r\n" {
+                        continue;
+                    }
+                    stream.read_exact(&mut vec![0; length]).await.unwrap();
+                    let error = r#"micro-error: {"id":"auth","code":403,"detail":"who are you"}"#;
+                    let answer = match std::mem::take(&mut may) {
+                        true => "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"ok\":true}".to_owned(),
+                        false => format!("HTTP/1.1 200 OK\r\n{error}\r\ncontent-length: 0\r\n\r\n"),
+                    };
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn the_first_call_of_a_service_that_lets_nobody_ask_what_it_is_is_made_too() {
+    let (registry, address) = (Memory::default(), guarded().await);
+    let mut endpoint = micro_discover::Endpoint::new("it", address.to_string().parse().unwrap());
+    endpoint.metadata.insert("protocol".into(), "mucp".into());
+    let mut service = micro_discover::Service::new("svc");
+    service.endpoints.push(endpoint);
+    micro_discover::Registry::announce(&registry, &service, Duration::ZERO).await.unwrap();
+    let client = wire::Client::new(micro_tower::Client::builder("svc", Arc::new(registry)).build());
+    assert_eq!(client.call_json("Svc.Call", json!({})).await.unwrap(), json!({ "ok": true }));
+    let fault = client.call_json("Svc.Other", json!({})).await.unwrap_err();
+    assert_eq!((fault.code, fault.detail.as_str()), (403, "who are you"));
 }
 
 /// A gRPC request with one message.

@@ -144,7 +144,8 @@ pub trait Policy: Send + Sync + 'static {
     }
 
     /// For a policy that uses one endpoint at a time: in which order they are to be tried. `None`, the
-    /// default, connects all. Runs off the request path; `endpoints` are in the order of discovery.
+    /// default, connects all; which of both it is, is asked with no endpoints. Runs off the request path; `endpoints`
+    /// are in the order of discovery.
     fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {
         let _ = endpoints;
         None

@@ -235,6 +235,8 @@ impl<P: Policy> Client<P> {
                 Ok(transcoder) => Ok(Some(transcoder)),
                 // It has none: go-micro's gRPC, or a router of ours, both of which read JSON.
                 Err(status) if status.code() == tonic::Code::Unimplemented => Ok(None),
+                // This was the first call, before which nobody was known; what stands in front of methods may say anything.
+                Err(_) if self.client.endpoints().iter().any(speaks_json) => Ok(None),
                 Err(status) => Err(status),
             }
         });

@@ -112,6 +112,11 @@ fn wants_trailers(te: &HeaderValue) -> bool {
     text.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
+/// Whether `connection` says of the header `name` that it is for this hop alone, and may.
+pub(crate) fn is_listed(headers: &HeaderMap, name: &HeaderName) -> bool {
+    !KEPT.contains(&name.as_str()) && lists(headers, &header::CONNECTION, name.as_str())
+}
+
 /// Whether one of the values of `name` lists `word`.
 pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let says = |value: &HeaderValue| {

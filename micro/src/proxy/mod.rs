@@ -36,6 +36,7 @@ pub use directory::{Directory, DirectoryBuilder, Unreachable};
 pub use failure::answer_failure;
 pub use fault::Fault;
 pub use forward::{Forward, Forwarding, Resend, forward};
+pub(crate) use headers::is_listed;
 pub use meter::{Active, Meter};
 pub(crate) use metered::metered;
 pub use origin::Origins;

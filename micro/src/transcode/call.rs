@@ -19,7 +19,7 @@ use super::route::Found;
 use super::status::Problem;
 use super::stream::{Form, Several};
 use crate::call::invoke;
-use crate::proxy::whole;
+use crate::proxy::{is_listed, whole};
 use crate::time_limit;
 
 /// How requests are carried out.
@@ -194,7 +194,11 @@ fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
 /// The headers of a request that its call carries: what says nothing of this hop, and `grpc-metadata-…` without that.
 pub(crate) fn metadata(headers: &HeaderMap) -> HeaderMap {
     let mut metadata = HeaderMap::new();
+    let lists = headers.contains_key(header::CONNECTION);
     for (name, value) in headers {
+        if lists && is_listed(headers, name) {
+            continue;
+        }
         let name = match name.as_str().strip_prefix("grpc-metadata-") {
             Some(rest) => HeaderName::try_from(rest).unwrap_or_else(|_| name.clone()),
             None => name.clone(),
@@ -233,4 +237,28 @@ fn travels(name: &HeaderName) -> bool {
         "x-request-timeout",
     ];
     !STAY.contains(&name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_one_hop_alone_is_no_metadata() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, X-Hop"),
+            ("connection", "authorization"),
+            ("x-hop", "secret"),
+            ("authorization", "Bearer 1"),
+            ("user-agent", "curl"),
+            ("x-tenant", "a"),
+        ] {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        let metadata = metadata(&headers);
+        let mut names: Vec<_> = metadata.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["authorization", "x-tenant"], "nobody makes us forget who he is");
+    }
 }
