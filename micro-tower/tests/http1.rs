@@ -4,6 +4,7 @@
 mod peer;
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -27,8 +28,8 @@ use tokio::{
 use tonic::body::Body;
 use tower::{Service as _, ServiceExt as _};
 
-#[tokio::test]
-async fn http1_keeps_its_connections() {
+/// A server that says what it was asked, and how many connections it has had.
+async fn echoes() -> (Arc<AtomicUsize>, SocketAddr) {
     let accepted = Arc::new(AtomicUsize::new(0));
     let (listener, address) = listen().await;
     let count = accepted.clone();
@@ -38,6 +39,12 @@ async fn http1_keeps_its_connections() {
             tokio::spawn(serve_on(TokioIo::new(stream), echo));
         }
     });
+    (accepted, address)
+}
+
+#[tokio::test]
+async fn http1_keeps_its_connections() {
+    let (accepted, address) = echoes().await;
     let mut connection = Connector::http1().connect(&endpoint(address));
     for _ in 0..10 {
         let response = call(&mut connection, request("/greet?a=b", "hello")).await.unwrap();
@@ -60,15 +67,7 @@ async fn http1_keeps_its_connections() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http1_sends_the_first_request_on_the_first_connection() {
-    let accepted = Arc::new(AtomicUsize::new(0));
-    let (listener, address) = listen().await;
-    let count = accepted.clone();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            count.fetch_add(1, SeqCst);
-            tokio::spawn(serve_on(TokioIo::new(stream), echo));
-        }
-    });
+    let (accepted, address) = echoes().await;
     for at in 1..=200 {
         let mut connection = Connector::http1().connect(&endpoint(address));
         assert_eq!(text(call(&mut connection, request("/", "x")).await.unwrap()).await, "x");
