@@ -3,14 +3,13 @@
 //! A request may wait a moment for a service that is not ready: it may be about to be. Once it has not been
 //! ready for longer than that, waiting only piles up requests.
 
+mod gauge;
+
 use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -21,8 +20,8 @@ use tower::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use self::gauge::{Gauge, Place};
 use crate::{
-    ewma::nanos,
     overload::{Overloaded, Reason},
     saturating::end,
     sent::Unsent,
@@ -45,65 +44,10 @@ pub struct FailfastLayer {
     queue: u32,
 }
 
-/// What is known of the service.
-#[derive(Debug)]
-struct Gauge {
-    epoch: Instant,
-    /// Nanoseconds since the epoch when it was first seen not to be ready, plus one; 0 while it is.
-    unready: AtomicU64,
-    /// The same of when it was last seen so.
-    seen: AtomicU64,
-    waiting: AtomicU32,
-}
-
-impl Gauge {
-    fn ready(&self) {
-        if self.unready.load(Relaxed) != 0 {
-            self.unready.store(0, Relaxed);
-        }
-    }
-
-    /// Since when the service has not been ready, now that it is not.
-    fn unready(&self, now: Instant, limit: Duration) -> Instant {
-        let nanos = self.nanos(now);
-        let stale = self.is_stale(now, limit);
-        self.seen.store(nanos, Relaxed);
-        if stale {
-            self.unready.store(nanos, Relaxed);
-            return now;
-        }
-        match self.unready.compare_exchange(0, nanos, Relaxed, Relaxed) {
-            Ok(_) => now,
-            Err(since) => self.instant(since),
-        }
-    }
-
-    /// Whether nobody has looked for so long that the service may well have been ready meanwhile: one who waits looks again
-    /// after the limit.
-    fn is_stale(&self, now: Instant, limit: Duration) -> bool {
-        let seen = self.seen.load(Relaxed);
-        seen != 0 && now.saturating_duration_since(self.instant(seen)) > limit.saturating_mul(2)
-    }
-
-    fn nanos(&self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(self.epoch)).saturating_add(1)
-    }
-
-    fn instant(&self, unready: u64) -> Instant {
-        self.epoch + Duration::from_nanos(unready - 1)
-    }
-}
-
 impl FailfastLayer {
     /// Fails requests when the service has not been ready for `limit`; up to 10 000 wait until then.
     pub fn new(limit: Duration) -> Self {
-        let gauge = Gauge {
-            epoch: Instant::now(),
-            unready: AtomicU64::new(0),
-            seen: AtomicU64::new(0),
-            waiting: AtomicU32::new(0),
-        };
-        Self { gauge: Arc::new(gauge), limit, queue: 10_000 }
+        Self { gauge: Arc::new(Gauge::new()), limit, queue: 10_000 }
     }
 
     /// How many requests may wait at once.
@@ -114,18 +58,12 @@ impl FailfastLayer {
 
     /// How many requests wait for the service.
     pub fn waiting(&self) -> u32 {
-        self.gauge.waiting.load(Relaxed)
+        self.gauge.waiting()
     }
 
     /// Whether requests fail at once; each of them asks the service first whether it is ready again.
     pub fn is_failing(&self) -> bool {
-        match self.gauge.unready.load(Relaxed) {
-            0 => false,
-            unready => {
-                let fails = self.gauge.instant(unready).elapsed() >= self.limit;
-                fails && !self.gauge.is_stale(Instant::now(), self.limit)
-            }
-        }
+        self.gauge.is_failing(self.limit)
     }
 }
 
@@ -189,18 +127,6 @@ struct Asking<S, Req> {
     service: S,
     layer: FailfastLayer,
     place: Option<Place>,
-}
-
-/// A place among those who wait, and since when it is taken.
-struct Place {
-    gauge: Arc<Gauge>,
-    began: Instant,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.gauge.waiting.fetch_sub(1, Relaxed);
-    }
 }
 
 impl<S, F, Req> Future for ResponseFuture<S, F, Req>
@@ -275,12 +201,9 @@ where
     }
 
     fn place(&self, now: Instant) -> Result<Place, Overloaded> {
-        let (gauge, max) = (&self.layer.gauge, self.layer.queue);
-        let place = |waiting: u32| (waiting < max).then_some(waiting + 1);
-        match gauge.waiting.fetch_update(Relaxed, Relaxed, place) {
-            Ok(_) => Ok(Place { gauge: gauge.clone(), began: now }),
-            Err(_) => Err(Overloaded(Reason::QueueFull { waiting: max })),
-        }
+        let max = self.layer.queue;
+        let place = self.layer.gauge.place(max, now);
+        place.ok_or(Overloaded(Reason::QueueFull { waiting: max }))
     }
 
     fn hand_back(&mut self, why: impl Into<BoxError>) -> BoxError {
