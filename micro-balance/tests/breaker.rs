@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::Request;
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use micro_balance::{
     Balance, NotSent, Overloaded, Unsent,
@@ -153,6 +154,77 @@ async fn by_default_it_is_left_alone_as_finagle_leaves_it() {
     assert!((2 * SECOND..=5 * SECOND).contains(&(left + SECOND)), "{left:?}");
 }
 
+/// How long it is left alone, each time that it fails again.
+async fn waits(layer: BreakerLayer, times: usize) -> Vec<Duration> {
+    let inner = Scripted::default();
+    let service = layer.layer(inner.clone());
+    let mut waits = Vec::new();
+    for failure in 1.. {
+        inner.push(fail("broken"));
+        let _ = service.clone().oneshot(get("/")).await;
+        match layer.state() {
+            State::Open { left } => waits.push(left),
+            _ => assert!(failure < 5, "five in a row are enough"),
+        }
+        if waits.len() == times {
+            break;
+        }
+        advance(waits.last().copied().unwrap_or_default()).await;
+    }
+    waits
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_five_failures_leave_it_alone_for_half_of_five_seconds_to_five_minutes_at_least() {
+    let mut drawn = Vec::new();
+    for seed in 0..100 {
+        drawn.push(waits(BreakerLayer::new().seed(seed), 8).await);
+    }
+    for (place, seconds) in [5, 10, 20, 40, 80, 160, 300, 300].into_iter().enumerate() {
+        let of: Vec<_> = drawn.iter().map(|waits| waits[place].as_secs_f64() / f64::from(seconds)).collect();
+        let (least, most) = of.iter().fold((1.0_f64, 0.0_f64), |(a, b), &part| (a.min(part), b.max(part)));
+        assert!((0.5..0.55).contains(&least) && (0.95..=1.0).contains(&most), "{seconds} s: {least}, {most}");
+    }
+    assert_eq!(waits(BreakerLayer::new().seed(3), 8).await, drawn[3], "the seed says how long");
+    assert_ne!(drawn[3], drawn[4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_five_of_six_that_go_well_are_enough_and_three_of_four_are_not() {
+    for (of, well) in [(6, true), (4, false)] {
+        let layer = BreakerLayer::new();
+        let inner = Scripted::default();
+        let service = layer.layer(inner.clone());
+        for sent in 0..1_000 {
+            if layer.state() == State::Closed {
+                inner.push(if sent % of == of - 1 { fail("broken") } else { status(200, &[]) });
+                let _ = service.clone().oneshot(get("/")).await;
+                advance(SECOND / 10).await;
+            }
+        }
+        assert_eq!(layer.state() == State::Closed, well, "one of {of} fails");
+    }
+}
+
+/// hyper asks no body for frames that it says it does not have.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_says_all_in_its_head_is_judged_though_nobody_reads_its_body() {
+    let silent = || {
+        let Answer::Respond(answer) = grpc(0, &[]) else { panic!("it responds") };
+        let (mut parts, _) = answer.into_parts();
+        parts.headers.remove("grpc-status");
+        Answer::Respond(http::Response::from_parts(parts, Frames::default()))
+    };
+    let unread = Frames { open: true, ..Frames::default() };
+    let broken = http::Response::builder().status(503).body(unread).unwrap();
+    for (answer, ends) in [(silent(), true), (grpc(14, &[]), true), (Answer::Respond(broken), false)] {
+        let layer = after(1).http();
+        let response = layer.layer(Scripted::new([answer])).oneshot(call(&["x"])).await.unwrap();
+        assert_eq!(response.body().is_end_stream(), ends, "{response:?}");
+        assert!(matches!(layer.state(), State::Open { .. }), "{response:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn statuses_are_failures_if_they_are_read_and_those_of_grpc_in_trailers_too() {
     let opaque = after(1);
@@ -199,12 +271,14 @@ async fn a_stream_tells_with_its_first_message_that_the_service_is_well_and_keep
 
     let (layer, inner, service) = opened().await;
     inner.push(grpc_silent());
-    let _silent = service.clone().oneshot(call(&["x"])).await.unwrap();
+    let silent = service.clone().oneshot(call(&["x"])).await.unwrap();
     assert!(is_turned_away(&service.clone().oneshot(get("/")).await.unwrap_err()), "one at a time");
     advance(10 * SECOND).await;
     inner.push(status(200, &[]));
     assert!(service.clone().oneshot(get("/")).await.is_ok(), "another may find out after as long again");
     assert_eq!(layer.state(), State::Closed);
+    drop(silent);
+    assert_eq!(layer.state(), State::Closed, "whoever gives up after that has nothing to say");
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,6 +71,19 @@ fn priorities_share_as_envoys_do() {
     }
 }
 
+#[test]
+fn a_level_with_degraded_endpoints_comes_before_one_with_nobody_and_without_panic_nobody_well_is_by_number() {
+    let level = |hosts, degraded| Level { hosts, healthy: 0, degraded, excluded: 0 };
+    let levels = [level(2, 0), level(2, 2)];
+    let shares = |priority: Priority, levels: &[Level], panic| -> Vec<_> {
+        priority.loads(levels, panic).iter().map(|it| (it.healthy, it.degraded, it.panic)).collect()
+    };
+    assert_eq!(shares(Priority::failover(), &levels, 50), [(0, 0, false), (0, 100, false)]);
+    let levels = [level(3, 0), level(1, 0)];
+    assert_eq!(shares(Priority::proportional(), &levels, 0), [(75, 0, false), (25, 0, false)]);
+    assert_eq!(shares(Priority::proportional(), &levels, 50), [(75, 0, true), (25, 0, true)]);
+}
+
 proptest::proptest! {
     #[test]
     fn priorities_share_all_requests_and_give_none_to_nobody(
@@ -142,6 +155,20 @@ fn zones_that_only_some_have_are_routed_to_as_envoy_routes() {
 }
 
 #[test]
+fn a_zone_of_which_none_is_left_counts_for_nothing() {
+    let of = |counts: &[(&str, u32)]| {
+        counts.iter().map(|&(zone, count)| (zone.to_owned(), count)).collect::<Zones>()
+    };
+    let (both, one) = (of(&[("a", 3), ("b", 3), ("c", 0)]), of(&[("a", 6), ("b", 0)]));
+    let routed = |peers: &Zones, endpoints: &Zones| {
+        ["a", "c"].map(|own| ZoneAware::new(own, peers.clone()).route(endpoints).is_some())
+    };
+    assert_eq!(routed(&both, &both), [true, false], "nobody like this client is in its zone");
+    assert_eq!(routed(&one, &both), [false, false], "all clients are in one zone");
+    assert_eq!(routed(&both, &one), [false, false], "all endpoints are in one zone");
+}
+
+#[test]
 fn zones_are_not_told_apart_where_that_would_not_be_fair() {
     let zones = |counts: &[(&str, u32)]| -> Zones {
         counts.iter().map(|&(zone, count)| (zone.to_owned(), count)).collect()
@@ -177,6 +204,13 @@ fn a_random_subset_is_the_one_that_grpc_takes() {
             assert_eq!(chosen, expected, "{case}");
         }
     }
+}
+
+#[test]
+fn a_subset_of_nobody_is_one_of_one() {
+    let names = ["a", "b", "c"];
+    let sizes = [Subset::random(0), Subset::deterministic(0, 5)].map(|subset| subset.choose(&names).len());
+    assert_eq!(sizes, [1, 1]);
 }
 
 fn names(count: usize) -> Vec<String> {

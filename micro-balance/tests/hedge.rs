@@ -432,6 +432,25 @@ async fn hedges_stay_in_the_budget_when_everything_is_slow() {
     assert!(extra <= 50, "{extra} hedges for 1000 requests");
 }
 
+#[tokio::test(start_paused = true)]
+async fn hedges_by_a_percentile_are_never_more_than_what_is_above_it() {
+    for (part, most) in [(0.95, 50), (0.8, 200)] {
+        let (inner, layer) = (Scripted::default(), HedgeLayer::percentile(part).unwrap());
+        let hedge = layer.layer(inner.clone());
+        for _ in 0..1_000 {
+            inner.push(Answer::Wait(MS));
+            hedge.clone().oneshot(get("/")).await.unwrap();
+        }
+        // All of a sudden everything is slow.
+        (0..2_000).for_each(|_| inner.push(Answer::Wait(200 * MS)));
+        for _ in 0..1_000 {
+            hedge.clone().oneshot(get("/")).await.unwrap();
+        }
+        let hedges = inner.attempts().len() - 2_000;
+        assert!(hedges > 0 && hedges <= 2 * most, "{hedges} by {part}");
+    }
+}
+
 #[test]
 fn what_handles_requests_is_shared_between_threads() {
     fn check<T: Clone + Send + Sync + 'static>() {}

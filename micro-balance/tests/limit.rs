@@ -268,13 +268,14 @@ async fn failures_and_statuses_of_overload_are_told_and_what_was_not_sent_is_not
         status(500, &[]),
         grpc(8, &[]),
         fail("reset by peer"),
+        status(200, &[]),
         fail(NotSent::new("refused")),
         grpc_trailers(&["a"], 13, &[]),
         grpc_trailers(&["a"], 8, &[]),
         Answer::Hang,
     ]);
     let service = layer.layer(inner);
-    for _ in 0..8 {
+    for _ in 0..9 {
         if let Ok(answer) = service.clone().oneshot(get("/")).await {
             collect(answer.into_body()).await;
         }
@@ -282,7 +283,7 @@ async fn failures_and_statuses_of_overload_are_told_and_what_was_not_sent_is_not
     assert_pending!(start(&service, get("/")).poll());
     let dropped: Vec<_> = samples.lock().unwrap().iter().map(|sample| sample.1).collect();
     // What trailers tell comes after what the head did.
-    assert_eq!(dropped, [false, true, false, true, true, false, false, true]);
+    assert_eq!(dropped, [false, true, false, true, true, false, false, false, true]);
 }
 
 #[tokio::test(start_paused = true)]

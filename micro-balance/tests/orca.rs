@@ -74,6 +74,20 @@ async fn reports_in_trailers_count_from_the_end_of_the_blackout_until_they_expir
     assert_eq!(shares(&balance, 100).await, [50, 50], "expired");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_weight_counts_for_as_long_without_a_report_as_is_wanted() {
+    for (seconds, counts) in [(20, false), (60, true)] {
+        let servers = [1.0, 0.1].map(|utilization| server(report(10.0, 0.0, utilization)));
+        let policy = OrcaWeighted::new().blackout(Duration::ZERO).expiration(Duration::from_secs(seconds));
+        let servers = ServiceList::new::<Request<()>>(servers);
+        let balance = Balance::builder(servers).policy(policy).protocol(Http).build();
+        sleep(Duration::from_millis(5)).await;
+        shares(&balance, 10).await;
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!(shares(&balance, 110).await[0] < 20, counts, "{seconds} s");
+    }
+}
+
 /// The cases of gRPC that have numbers, to within two of a hundred.
 #[tokio::test(start_paused = true)]
 async fn shares_are_those_of_grpcs_cases() {

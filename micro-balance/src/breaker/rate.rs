@@ -124,7 +124,7 @@ impl Average {
             Window::Time(window) => {
                 (age >= window, self.average(well, age.as_secs_f64(), window.as_secs_f64()))
             }
-            Window::Exact(_) => (true, good as f64 / all.max(1) as f64),
+            Window::Exact(_) => (true, good as f64 / all as f64),
         };
         full && all >= self.rate.least.into() && rate < self.rate.required
     }

@@ -74,9 +74,9 @@ impl Latencies {
         let mut below = 0;
         let found = counts.iter().position(|&count| {
             below += u64::from(count);
-            below >= rank.max(1)
+            below >= rank
         });
-        let micros = found.filter(|_| enough).map_or(0, |bucket| upper(bucket).max(1));
+        let micros = found.filter(|_| enough).map_or(0, upper);
         self.percentile.store(micros, Relaxed);
         if enough {
             *refreshes += 1;
@@ -139,6 +139,38 @@ mod tests {
             let _ = latencies.percentile(Instant::now());
         }
         assert!((100..113).contains(&ms(&latencies)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_percentile_is_the_latency_that_so_many_did_not_exceed_once_one_above_it_is_to_be_expected() {
+        let all = |part, latencies: &[u64]| {
+            let known = Latencies::new(part, Duration::ZERO);
+            latencies.iter().for_each(|&ms| known.record(Duration::from_millis(ms)));
+            known.percentile(Instant::now()).map(|time| time.as_millis())
+        };
+        assert_eq!([all(0.5, &[1]), all(0.75, &[1, 1, 1])], [None, None]);
+        assert!(all(0.5, &[1, 100]).is_some_and(|ms| ms <= 1) && all(0.75, &[1; 4]).is_some());
+        let hundred: Vec<u64> = (1..=100).collect();
+        for (part, ms) in [(0.1, 10), (0.5, 50), (0.95, 95)] {
+            assert!(all(part, &hundred).is_some_and(|found| (ms..=ms * 9 / 8).contains(&found)), "{part}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_latencies_of_before_are_forgotten_within_half_a_minute() {
+        let latencies = Latencies::new(0.9, Duration::ZERO);
+        (0..10_000).for_each(|_| latencies.record(Duration::from_millis(100)));
+        for _ in 0..30 {
+            (0..20).for_each(|_| latencies.record(Duration::from_millis(10)));
+            let _ = latencies.percentile(Instant::now());
+            advance(Duration::from_secs(1)).await;
+        }
+        for _ in 0..30 {
+            (0..20).for_each(|_| latencies.record(Duration::from_millis(10)));
+            let _ = latencies.percentile(Instant::now());
+            advance(Duration::from_secs(1)).await;
+        }
+        assert!(latencies.percentile(Instant::now()).unwrap() < Duration::from_millis(12));
     }
 
     #[tokio::test(start_paused = true)]

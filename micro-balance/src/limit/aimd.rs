@@ -32,7 +32,7 @@ impl Aimd {
 
     /// The limit stays within these. 20 and 200 unless given.
     pub fn range(mut self, min: u32, max: u32) -> Self {
-        (self.min, self.max) = (min.max(1), max.max(min).max(1));
+        (self.min, self.max) = (min.max(1), max.max(min.max(1)));
         self
     }
 

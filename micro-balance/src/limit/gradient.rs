@@ -246,6 +246,15 @@ mod tests {
     }
 
     #[test]
+    fn answers_may_take_longer_by_as_much_as_is_wanted() {
+        for (buffer, limit) in [(0.0, 7), (0.25, 9), (1.0, 14), (-1.0, 7)] {
+            let mut run = Run::new(Gradient::default().range(7, 200).buffer(buffer));
+            run.answers(50, 8);
+            assert_eq!(run.window(10), limit, "{buffer}");
+        }
+    }
+
+    #[test]
     fn the_limit_is_the_lowest_until_the_latency_without_load_is_known_and_then_follows_the_formula() {
         let mut run = Run::new(Gradient::default().range(7, 200));
         assert_eq!(run.answers(49, 8), 7);

@@ -182,6 +182,19 @@ mod tests {
     }
 
     #[test]
+    fn who_uses_less_than_half_of_the_limit_says_nothing_about_it_and_an_answer_in_no_time_nothing_wrong() {
+        let mut gradient = Gradient2::default().initial(100);
+        gradient.update(sample(10, 49));
+        assert!((gradient.limit - 100.0).abs() < 1e-9);
+        gradient.update(sample(10, 50));
+        assert!((gradient.limit - 100.8).abs() < 1e-9, "{}", gradient.limit);
+        gradient.update(sample(0, 60));
+        assert!((gradient.limit - 101.6).abs() < 1e-9, "{}", gradient.limit);
+        gradient.update(Sample { latency: Duration::ZERO, ..sample(0, 60) });
+        assert!(gradient.limit.is_finite());
+    }
+
+    #[test]
     fn the_limit_falls_when_latency_doubles_and_then_some() {
         let mut gradient = Gradient2::default().initial(100);
         (0..20).for_each(|_| {

@@ -33,11 +33,13 @@ impl Recent {
         self.count = 0;
     }
 
-    /// The latency that a `part` of them does not exceed, unless there is none; forgets them.
+    /// The latency that a `part`, from 0 to 1, of them does not exceed, unless there is none; forgets them.
     pub(super) fn take(&mut self, part: f64) -> Option<Duration> {
+        if self.latencies.is_empty() {
+            return None;
+        }
         let rank = (self.latencies.len() as f64 * part).ceil() as usize;
-        let last = self.latencies.len().checked_sub(1)?;
-        let (_, &mut latency, _) = self.latencies.select_nth_unstable(rank.saturating_sub(1).min(last));
+        let (_, &mut latency, _) = self.latencies.select_nth_unstable(rank.saturating_sub(1));
         self.clear();
         Some(latency)
     }

@@ -197,6 +197,31 @@ mod tests {
     }
 
     #[test]
+    fn who_uses_less_than_half_of_the_limit_says_nothing_about_it() {
+        let mut vegas = Vegas::default().initial(100);
+        let mut after = |ms, in_flight| {
+            vegas.update(Sample { latency: Duration::from_millis(ms), in_flight, dropped: false })
+        };
+        assert_eq!([after(10, 100), after(10, 49), after(90, 49), after(10, 50)], [100, 100, 100, 112]);
+    }
+
+    #[test]
+    fn after_it_was_measured_anew_the_fastest_answer_counts_for_as_long_again() {
+        let mut vegas = Vegas::default().initial(10).max(10).seed(1);
+        let sample = |ms| Sample { latency: Duration::from_millis(ms), in_flight: 1, dropped: false };
+        vegas.update(sample(1));
+        let measured = |vegas: &mut Vegas| {
+            (1..).find(|_| {
+                vegas.update(sample(5));
+                vegas.fastest == Duration::from_millis(5)
+            })
+        };
+        assert!(measured(&mut vegas).is_some_and(|samples| (149..=300).contains(&samples)));
+        vegas.update(sample(1));
+        assert!(measured(&mut vegas).is_some_and(|samples| (148..=300).contains(&samples)));
+    }
+
+    #[test]
     fn a_failure_lowers_the_limit_and_never_under_one() {
         let mut vegas = Vegas::default().initial(2);
         let dropped = Sample { latency: Duration::from_millis(1), in_flight: 1, dropped: true };

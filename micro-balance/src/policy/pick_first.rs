@@ -137,3 +137,23 @@ pub fn interleaved(addresses: &[&str]) -> Vec<usize> {
         .flat_map(|_| families.iter_mut().filter_map(|(_, members)| members.pop_front()).collect::<Vec<_>>())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixture::alike;
+
+    #[test]
+    fn the_order_is_that_of_discovery_unless_it_is_shuffled() {
+        let endpoints = alike(30, None);
+        let order = |policy: PickFirst| policy.turns(&endpoints).unwrap().order;
+        let named: Vec<_> = (0..30).collect();
+        assert_eq!(order(PickFirst::new()), named);
+        // Of thirty it is the same by chance as often as a planet is hit by another.
+        let mut shuffled = order(PickFirst::new().shuffled());
+        assert_ne!(shuffled, named);
+        shuffled.sort_unstable();
+        assert_eq!(shuffled, named);
+        assert_eq!(order(PickFirst::new().shuffled_by(1)), order(PickFirst::new().shuffled_by(1)));
+    }
+}
