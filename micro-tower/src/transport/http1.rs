@@ -19,7 +19,7 @@ use tower::BoxError;
 use super::{
     connect::{Connector, HttpVersion},
     io::Io,
-    rated::Rate,
+    rate::Rate,
     request::RequestBody,
     room::Room,
     target::Target,

@@ -22,9 +22,11 @@ mod io;
 mod keepalive;
 #[cfg(feature = "tls")]
 pub(crate) mod pem;
+mod rate;
 mod rated;
 mod request;
 mod room;
+mod share;
 #[cfg(feature = "tls")]
 pub(crate) mod shown;
 #[cfg(feature = "tls")]
@@ -39,7 +41,8 @@ pub use self::{
     channel::{ChannelEndpoint, ChannelFuture},
     connect::{Connector, HttpVersion},
     connection::{Connection, ResponseFuture},
-    rated::{Rated, TooSlow},
+    rate::{OverShare, Rate, TooSlow},
+    rated::Rated,
     request::RequestBody,
 };
 #[cfg(feature = "tls")]

@@ -13,7 +13,10 @@ use tokio::{
     time::{Instant, interval},
 };
 
-use super::rated::Rate;
+use super::{
+    rate::{Rate, Why},
+    share::Shares,
+};
 
 /// How often those who wait look for bodies that are too slow.
 const LOOK_EACH: Duration = Duration::from_millis(250);
@@ -23,7 +26,7 @@ const KEPT_FREE: usize = 8;
 /// As many requests at a time as an endpoint may have, of which a part is kept from those whose bodies take their time.
 pub(super) struct Room {
     all: Arc<Semaphore>,
-    rated: Arc<Semaphore>,
+    rated: Arc<Shares>,
     waiting: AtomicUsize,
     bodies: Mutex<Bodies>,
 }
@@ -42,7 +45,7 @@ impl Room {
         let most = most.min(Semaphore::MAX_PERMITS);
         Self {
             all: Arc::new(Semaphore::new(most)),
-            rated: Arc::new(Semaphore::new(most - most / KEPT_FREE)),
+            rated: Arc::new(Shares::new(most - most / KEPT_FREE)),
             waiting: AtomicUsize::new(0),
             bodies: Mutex::new(Bodies { rates: Vec::new(), most: 16, looked: Instant::now() }),
         }
@@ -60,13 +63,13 @@ impl Room {
         }
     }
 
-    /// Waits for a place, and has bodies that are too slow make room meanwhile.
+    /// Waits for a place, and has bodies make room meanwhile.
     async fn wait(&self, rate: Option<Rate>) -> Result<OwnedSemaphorePermit, AcquireError> {
         let place = async {
             if let Some(rate) = rate {
                 // One that was handed back, and comes again, is not to wait for itself.
                 rate.leave();
-                rate.keep(self.rated.clone().acquire_owned().await?);
+                rate.keep(self.rated.place(rate.client()).await);
                 self.note(rate);
             }
             self.all.clone().acquire_owned().await
@@ -92,7 +95,8 @@ impl Room {
         bodies.rates.push(rate);
     }
 
-    /// Ends as many bodies that are too slow as there are requests that wait, the slowest first.
+    /// Ends as many bodies that are too slow as there are requests that wait, the slowest first; and of clients that have
+    /// more than their share as many as are owed to others.
     fn make_room(&self) {
         let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
         if bodies.looked.elapsed() < LOOK_EACH / 2 {
@@ -101,12 +105,29 @@ impl Room {
         bodies.looked = Instant::now();
         bodies.rates.retain(|rate| !rate.is_over());
         let ending = bodies.rates.iter().filter(|rate| rate.is_ending()).count();
-        let slow = bodies.rates.iter().filter_map(|rate| Some((rate.too_few()?, rate)));
-        let mut slow: Vec<_> = slow.collect();
-        slow.sort_by(|(one, _), (other, _)| one.total_cmp(other));
         let wanted = self.waiting.load(Relaxed).saturating_sub(ending);
-        slow.iter().take(wanted).for_each(|(_, rate)| rate.end());
+        let slow = slowest(&bodies.rates, Rate::too_few);
+        slow.iter().take(wanted).for_each(|rate| rate.end(Why::TooSlow));
+
+        let mut balance = self.rated.balance();
+        let owed = balance.owed.saturating_sub(ending + slow.len());
+        if owed == 0 || balance.beyond.is_empty() {
+            return;
+        }
+        let gives = |rate: &&&Rate| {
+            let beyond = balance.beyond.get_mut(&rate.client()).filter(|beyond| **beyond > 0);
+            beyond.map(|beyond| *beyond -= 1).is_some()
+        };
+        let held = slowest(&bodies.rates, Rate::long_enough);
+        held.iter().filter(gives).take(owed).for_each(|rate| rate.end(Why::OverShare));
     }
+}
+
+/// Those that have a rate, the lowest first.
+fn slowest(rates: &[Rate], rate: impl Fn(&Rate) -> Option<f64>) -> Vec<&Rate> {
+    let mut rated: Vec<_> = rates.iter().filter_map(|one| Some((rate(one)?, one))).collect();
+    rated.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    rated.into_iter().map(|(_, one)| one).collect()
 }
 
 /// Counts one who waits, until this is dropped.
@@ -127,37 +148,45 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
+    use std::{pin::Pin, task::Poll};
 
     use bytes::Bytes;
     use http::Request;
     use http_body::{Body as _, Frame};
     use http_body_util::StreamBody;
-    use micro_balance::cause;
+    use micro_balance::{BrokenBody, cause};
     use tokio::{sync::mpsc, time::timeout};
     use tokio_stream::wrappers::ReceiverStream;
     use tokio_test::{assert_pending, assert_ready, task};
     use tower::BoxError;
 
     use super::*;
-    use crate::transport::rated::{Rated, TooSlow};
+    use crate::transport::{OverShare, Rated, TooSlow};
 
     type Sender = mpsc::Sender<Result<Frame<Bytes>, BoxError>>;
     type Body = Rated<StreamBody<ReceiverStream<Result<Frame<Bytes>, BoxError>>>>;
 
     /// A request whose body is what is sent.
     fn request() -> (Sender, Body, Rate) {
+        request_of("192.0.2.1")
+    }
+
+    fn request_of(client: &str) -> (Sender, Body, Rate) {
         let (sender, frames) = mpsc::channel(8);
-        let request = Rated::body_of(Request::new(StreamBody::new(ReceiverStream::new(frames))));
+        let body = StreamBody::new(ReceiverStream::new(frames));
+        let request = Rated::body_of(Request::new(body), Some(client.parse().unwrap()));
         let rate = request.extensions().get::<Rate>().unwrap().clone();
         (sender, request.into_body(), rate)
     }
 
     fn is_too_slow(body: &mut Body) -> bool {
-        let mut reader = task::spawn(());
-        reader.enter(|cx, _| match Pin::new(body).poll_frame(cx) {
-            std::task::Poll::Ready(Some(Err(error))) => cause::<TooSlow>(&error).is_some(),
-            _ => false,
+        failed(body).is_some_and(|error| cause::<TooSlow>(&error).is_some())
+    }
+
+    fn failed(body: &mut Body) -> Option<BrokenBody> {
+        task::spawn(()).enter(|cx, _| match Pin::new(body).poll_frame(cx) {
+            Poll::Ready(Some(Err(error))) => Some(error),
+            _ => None,
         })
     }
 
@@ -233,5 +262,56 @@ mod tests {
         let (_sender, _body, rate) = request();
         drop(room.place(Some(rate.clone())).await.unwrap());
         drop(timeout(SOON, room.place(Some(rate))).await.expect("it was handed back").unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_all_of_the_room_gives_others_their_share_of_it() {
+        let room = Room::new(8);
+        let mut held = Vec::new();
+        for at in 1..8_usize {
+            let (sender, mut body, rate) = request();
+            let place = room.place(Some(rate)).await.unwrap();
+            // All of them come fast enough, each faster than the one before.
+            sender.try_send(Ok(Frame::data(Bytes::from(vec![0; at << 20])))).unwrap();
+            assert!(failed(&mut body).is_none());
+            held.push((place, sender, body));
+        }
+        let over_share = |held: &mut Vec<_>| {
+            let over = |(_, _, body): &mut (_, _, Body)| {
+                failed(body).is_some_and(|error| cause::<OverShare>(&error).is_some())
+            };
+            let before = held.len();
+            held.retain_mut(|one| !over(one));
+            before - held.len()
+        };
+        let a_while = Duration::from_secs(10);
+        tokio::time::advance(a_while).await;
+        let (_kept, _body, rate) = request_of("192.0.2.1");
+        timeout(a_while, room.place(Some(rate)))
+            .await
+            .err()
+            .expect("he is alone, and has to wait for himself");
+        assert_eq!(over_share(&mut held), 0);
+
+        let (mut others, mut waiting, mut came) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..5 {
+            let (sender, body, rate) = request_of("192.0.2.2");
+            others.push((sender, body));
+            waiting.push(task::spawn(room.place(Some(rate))));
+        }
+        let mut over = 0;
+        for _ in 0..8 {
+            waiting.retain_mut(|place| match place.poll() {
+                Poll::Ready(place) => {
+                    came.push(place.unwrap());
+                    false
+                }
+                Poll::Pending => true,
+            });
+            tokio::time::advance(LOOK_EACH).await;
+            over += over_share(&mut held);
+        }
+        assert_eq!((over, came.len()), (3, 3), "as many as an equal share");
+        assert_eq!(held.len(), 4, "what is left");
     }
 }

@@ -133,7 +133,8 @@ impl Builder {
         self
     }
 
-    /// Believes `x-forwarded-proto`, `x-forwarded-host` and `forwarded` of requests: for gateways behind another.
+    /// Believes `x-forwarded-proto`, `x-forwarded-host` and `forwarded` of requests, and takes the last address in
+    /// `x-forwarded-for` for the client whose share of a service's connections counts: for gateways behind another.
     pub fn trust_forwarded(mut self, trust: bool) -> Self {
         self.trust_forwarded = trust;
         self

@@ -56,7 +56,7 @@ pub struct Api {
     /// changes, or one before it comes
     #[arg(skip)]
     pub files: Vec<PathBuf>,
-    /// Believes x-forwarded-proto and x-forwarded-host: for a gateway behind another
+    /// Believes x-forwarded-proto and x-forwarded-host, and the last address in x-forwarded-for: for a gateway behind another
     #[arg(long, env = "MICRO_API_TRUST_FORWARDED")]
     pub trust_forwarded: bool,
     /// Writes a line per request to standard output: combined or json

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use micro_balance::{BrokenBody, cause};
 use micro_tower::status;
-use micro_tower::transport::TooSlow;
+use micro_tower::transport::{OverShare, TooSlow};
 use tonic::body::Body;
 use tower::BoxError;
 
@@ -26,7 +26,8 @@ pub(super) struct Late {
 /// The answer to a request that failed with `error`: of gRPC a status, else an error of the face `id`.
 ///
 /// 503 where nobody was there to take it, 504 where time ran out, 502 where somebody was there and gave no answer, and
-/// where it was the request's own fault 400 if it broke off and 408 if it came too slowly.
+/// where it was the request's own fault 400 if it broke off, 408 if it came too slowly and 429 if its client had more than his
+/// share.
 pub fn answer_failure(id: &'static str, error: BoxError, grpc: bool) -> Response<Body> {
     tracing::debug!(error = chain(error.as_ref()), "a request got no answer");
     if grpc {
@@ -38,6 +39,9 @@ pub fn answer_failure(id: &'static str, error: BoxError, grpc: bool) -> Response
 fn http_status(error: &(dyn Error + 'static)) -> StatusCode {
     if cause::<TooSlow>(error).is_some() {
         return StatusCode::REQUEST_TIMEOUT;
+    }
+    if cause::<OverShare>(error).is_some() {
+        return StatusCode::TOO_MANY_REQUESTS;
     }
     if cause::<BrokenBody>(error).is_some() {
         return StatusCode::BAD_REQUEST;

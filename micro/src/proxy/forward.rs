@@ -18,7 +18,7 @@ use http_body_util::BodyExt as _;
 use micro_balance::BrokenBody;
 use micro_balance::classify::is_grpc;
 use micro_balance::retry::RetryLayer;
-use micro_tower::transport::Rated;
+use micro_tower::transport::{Rate, Rated};
 use micro_tower::{Client, client};
 use pin_project::pin_project;
 use tokio::time::{self, Sleep};
@@ -71,8 +71,8 @@ impl Forwarding {
     }
 
     /// How a request gets to that client.
-    fn way(&self, upstream: &Arc<Upstream>, wire: Wire, grpc: bool) -> Way {
-        Way { upstream: upstream.clone(), wire, own: self.own(upstream, wire, grpc) }
+    fn way(&self, upstream: &Arc<Upstream>, wire: Wire, grpc: bool, peer: &Peer) -> Way {
+        Way { upstream: upstream.clone(), wire, own: self.own(upstream, wire, grpc), peer: *peer }
     }
 
     /// The client that is not the usual one, where there are rules.
@@ -88,6 +88,7 @@ struct Way {
     upstream: Arc<Upstream>,
     wire: Wire,
     own: Option<Client>,
+    peer: Peer,
 }
 
 impl Way {
@@ -98,12 +99,16 @@ impl Way {
         }
     }
 
-    /// Sends a request whose body may take its time, and gives way where it takes too long and others wait.
-    fn send_rated<B>(self, request: Request<B>) -> client::ResponseFuture
+    /// Sends a request whose body may take its time, and gives way where others wait and it takes too long, or its client has
+    /// more than his share.
+    fn send_rated<B>(self, request: Request<B>) -> Step
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
-        self.send(Rated::body_of(request).map(Body::new))
+        let client = self.peer.client(request.headers());
+        let request = Rated::body_of(request, client);
+        let rate = Some(request.body().rate());
+        Step::Sent { response: self.send(request.map(Body::new)), rate }
     }
 }
 
@@ -126,18 +131,18 @@ pub fn forward(
     }
     if let Some(client) = upgrade {
         let request = Request::from_parts(parts, Body::new(body.map_err(BrokenBody::new)));
-        return Forward(State::Tunnel(open(upstream.clone(), request, client, how.clone()).boxed()));
+        return Forward(State::Tunnel(open(upstream.clone(), request, *peer, client, how.clone()).boxed()));
     }
     let wire = if grpc { Wire::Http2 } else { wire };
     let active = upstream.meter().begin(parts.uri.path(), &parts.headers, &mut parts.extensions);
-    let way = how.way(upstream, wire, grpc);
+    let way = how.way(upstream, wire, grpc, peer);
     let step = match (grpc, body.is_end_stream()) {
         (true, false) => {
-            Step::Sent(way.send(Request::from_parts(parts, Body::new(body.map_err(BrokenBody::new)))))
+            Step::sent(way.send(Request::from_parts(parts, Body::new(body.map_err(BrokenBody::new)))))
         }
-        (_, true) => Step::Sent(way.send(Request::from_parts(parts, body))),
+        (_, true) => Step::sent(way.send(Request::from_parts(parts, body))),
         _ if Ahead::is_for(&body) => Step::Read { ahead: Ahead::new(body), then: Some((parts, way)) },
-        _ => Step::Sent(way.send_rated(Request::from_parts(parts, body))),
+        _ => way.send_rated(Request::from_parts(parts, body)),
     };
     let timeout = if grpc { None } else { Some(how.timeout) };
     Forward(State::Begun { step, timeout, sleep: None, grpc, active: Some(active), id: how.id })
@@ -214,6 +219,7 @@ fn settle_host(parts: &mut Parts) -> bool {
 async fn open(
     upstream: Arc<Upstream>,
     mut request: Request<Body>,
+    peer: Peer,
     client: hyper::upgrade::OnUpgrade,
     how: Forwarding,
 ) -> Response<Body> {
@@ -228,7 +234,7 @@ async fn open(
     let (mut parts, body) = request.into_parts();
     let mut active = upstream.meter().begin(parts.uri.path(), &parts.headers, &mut parts.extensions);
     let request = Request::from_parts(parts, body);
-    let sending = how.way(&upstream, Wire::Http1, false).send(request);
+    let sending = how.way(&upstream, Wire::Http1, false, &peer).send(request);
     let mut response = match time::timeout(how.timeout, sending).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return failed(error, false, &mut active, how.id),
@@ -307,14 +313,20 @@ enum State {
 #[allow(clippy::large_enum_variant, reason = "the same")]
 enum Step {
     /// No service has it before the beginning of its body is here.
-    Read {
-        ahead: Ahead,
-        then: Option<(Parts, Way)>,
+    Read { ahead: Ahead, then: Option<(Parts, Way)> },
+    Sent {
+        #[pin]
+        response: client::ResponseFuture,
+        /// How its body comes, where that may take its time.
+        rate: Option<Rate>,
     },
-    Sent(#[pin] client::ResponseFuture),
 }
 
 impl Step {
+    fn sent(response: client::ResponseFuture) -> Self {
+        Self::Sent { response, rate: None }
+    }
+
     /// Ends once the service has answered. An error may be the client's own.
     fn poll(
         mut self: Pin<&mut Self>,
@@ -323,14 +335,16 @@ impl Step {
         if let StepProject::Read { ahead, then } = self.as_mut().project() {
             let begun = ready!(ahead.poll(cx))?;
             let Some((parts, way)) = then.take() else { return Poll::Pending };
-            let response = match begun {
-                Begun::Whole(body) => way.send(Request::from_parts(parts, body)),
+            self.set(match begun {
+                Begun::Whole(body) => Self::sent(way.send(Request::from_parts(parts, body))),
                 Begun::Part(rest) => way.send_rated(Request::from_parts(parts, rest)),
-            };
-            self.set(Self::Sent(response));
+            });
         }
         match self.project() {
-            StepProject::Sent(response) => response.poll(cx),
+            StepProject::Sent { response, rate } => {
+                let gave_way = |error| rate.as_ref().and_then(Rate::gave_way).unwrap_or(error);
+                response.poll(cx).map_err(gave_way)
+            }
             StepProject::Read { .. } => Poll::Pending,
         }
     }
@@ -342,8 +356,8 @@ impl Step {
     /// Why there is no answer of `service` after such a time.
     fn late(&self, active: &Active, within: Duration) -> BoxError {
         match self {
-            Self::Read { .. } => Unread::Late(within).into(),
-            Self::Sent(_) => late(active, within),
+            Self::Sent { rate, .. } if !rate.as_ref().is_some_and(Rate::is_awaited) => late(active, within),
+            Self::Read { .. } | Self::Sent { .. } => Unread::Late(within).into(),
         }
     }
 }

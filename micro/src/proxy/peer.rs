@@ -38,6 +38,17 @@ impl Peer {
         Self { address, tls: false, trusted: false }
     }
 
+    /// Who sent a request whose `headers` name the peer already: the peer, or the last whom it names itself and is believed.
+    pub(super) fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let own = self.address.map(|address| address.ip());
+        let said = headers.get(FORWARDED_FOR).filter(|_| self.trusted);
+        let mut named =
+            said.and_then(|list| list.to_str().ok()).unwrap_or_default().rsplit(',').map(str::trim);
+        let last = named.nth(usize::from(own.is_some())).unwrap_or_default();
+        let address = last.parse().or_else(|_| last.parse().map(|address: SocketAddr| address.ip()));
+        address.ok().or(own)
+    }
+
     /// Tells the next server: adds the peer to `x-forwarded-for`, and sets the others unless a trusted peer has. False
     /// where that names more proxies than a request comes through.
     pub(super) fn introduce(&self, headers: &mut HeaderMap, said: &Said) -> bool {
@@ -192,6 +203,32 @@ mod tests {
         introduce(Peer { trusted: true, ..peer() }, &mut headers);
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-for"], "192.0.2.9");
+    }
+
+    #[test]
+    fn a_client_is_the_peer_or_whom_a_trusted_peer_names_last() {
+        let trusted = Peer { trusted: true, ..peer() };
+        for (said, client) in [
+            ("", "192.0.2.9"),
+            ("203.0.113.1, 203.0.113.2", "203.0.113.2"),
+            ("203.0.113.1, 2001:db8::1", "2001:db8::1"),
+            ("203.0.113.1:80, [2001:db8::2]:443", "2001:db8::2"),
+            ("203.0.113.1, unknown", "192.0.2.9"),
+        ] {
+            let mut headers = HeaderMap::new();
+            if !said.is_empty() {
+                headers.insert("x-forwarded-for", HeaderValue::from_static(said));
+            }
+            introduce(trusted, &mut headers);
+            assert_eq!(trusted.client(&headers), Some(client.parse().unwrap()), "{said}");
+            assert_eq!(peer().client(&headers), Some("192.0.2.9".parse().unwrap()), "{said}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", HeaderValue::from_static("203.0.113.1"));
+        let unix = Peer { address: None, tls: false, trusted: true };
+        introduce(unix, &mut headers);
+        assert_eq!(unix.client(&headers), Some("203.0.113.1".parse().unwrap()));
+        assert_eq!(Peer { trusted: false, ..unix }.client(&headers), None);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Clients that dribble the bodies of their requests, thousands of them to one service.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::Response;
+use http_body_util::{BodyExt as _, Collected};
 use micro_discover::Service as Record;
+use rustix::net::{AddressFamily, SocketType};
 use tonic::body::Body;
 
 use crate::face::{Answer, Face};
@@ -104,14 +107,24 @@ fn thousands_who_dribble_bodies_to_a_service_keep_nobody_else_from_it() {
 fn a_body_that_does_not_come_is_the_clients_fault_and_said_to_be() {
     let place = Place::new();
     let services = Services::new(&place);
-    services.echo("echo");
+    count(&services);
     let face = Face::start(&place, &["--timeout", "300ms"]);
-    let answer = face.say("POST /echo/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell");
-    let answer = Answer::of(&answer);
-    assert_eq!(answer.status, 408, "{answer:?}");
-    let fault = answer.json();
-    assert_eq!(fault["detail"], "the body did not come within 300ms");
-    assert_eq!((&fault["code"], &fault["id"]), (&408.into(), &"go.micro.api".into()));
+    let post = |more: &str, body: &[u8]| {
+        let head = format!("POST /count/x HTTP/1.1\r\nHost: a\r\n{more}\r\n\r\n");
+        face.say([head.as_bytes(), body].concat())
+    };
+    for answer in [
+        post("Content-Length: 5", b"hell"),
+        // The service has its beginning, and waits for the rest.
+        post("Content-Length: 100000", &[b'x'; 50_000]),
+        post("Transfer-Encoding: chunked", b"4\r\nhell\r\n"),
+    ] {
+        let answer = Answer::of(&answer);
+        assert_eq!(answer.status, 408, "{answer:?}");
+        let fault = answer.json();
+        assert_eq!(fault["detail"], "the body did not come within 300ms");
+        assert_eq!((&fault["code"], &fault["id"]), (&408.into(), &"go.micro.api".into()));
+    }
 }
 
 #[test]
@@ -149,4 +162,100 @@ fn whoever_asks_first_is_told_to_go_on_before_a_service_has_the_request() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     assert_eq!(Answer::of(&answer).text(), "hello");
+}
+
+/// A service that answers how long a body was, once it is over.
+fn count(services: &Services) {
+    services.serve(Record::new("count"), |request| async move {
+        let body = request.into_body().collect().await.map(Collected::to_bytes);
+        Response::new(Body::new(body.map_or_else(|error| error.to_string(), |body| body.len().to_string())))
+    });
+}
+
+/// A connection to `face` from another address of this machine.
+fn from(address: [u8; 4], face: &Face) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((address, 0))).unwrap();
+    rustix::net::connect(&socket, &face.address).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}
+
+/// Posts 100 000 bytes in chunks from `address`, as `headers` say: the answer, and how long it took.
+fn upload(face: &Face, address: [u8; 4], headers: &str) -> (Answer, Duration) {
+    let began = Instant::now();
+    let mut stream = from(address, face);
+    let head = format!(
+        "POST /count/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n{headers}\r\n"
+    );
+    let chunk = [&b"c350\r\n"[..], &[b'x'; 50_000], b"\r\n"].concat();
+    stream.write_all(&[head.as_bytes(), &chunk, &chunk, b"0\r\n\r\n"].concat()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    (Answer::of(&answer), began.elapsed())
+}
+
+/// Has a thousand clients at 127.0.0.2, whose requests say `headers`, send bodies fast enough for as long as they may.
+fn crowded(face: &Face, headers: &str, meanwhile: impl FnOnce()) -> Vec<Answer> {
+    let head = format!("POST /count/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{headers}\r\n");
+    let mut streams: Vec<_> = (0..1_000).map(|_| from([127, 0, 0, 2], face)).collect();
+    streams.iter_mut().for_each(|stream| stream.write_all(head.as_bytes()).unwrap());
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let chunk = [&b"200\r\n"[..], &[b'x'; 512], b"\r\n"].concat();
+            while !over.load(Relaxed) {
+                // Some have been told that they are too many.
+                streams.iter_mut().for_each(|stream| drop(stream.write_all(&chunk)));
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        });
+        std::thread::sleep(Duration::from_secs(7));
+        meanwhile();
+        over.store(true, Relaxed);
+        sending.join().unwrap();
+    });
+    let heard = streams.into_iter().filter_map(|mut stream| {
+        stream.set_nonblocking(true).unwrap();
+        let mut heard = Vec::new();
+        let _ = stream.read_to_end(&mut heard);
+        (!heard.is_empty()).then(|| Answer::of(&heard))
+    });
+    heard.collect()
+}
+
+#[test]
+fn a_client_who_has_all_of_the_room_for_long_bodies_gives_others_their_share() {
+    crowd();
+    let place = Place::new();
+    let services = Services::new(&place);
+    count(&services);
+    let face = Face::start(&place, &[]);
+    let ended = crowded(&face, "", || {
+        for _ in 0..5 {
+            let (answer, took) = upload(&face, [127, 0, 0, 3], "");
+            assert_eq!((answer.status, answer.text().as_str()), (200, "100000"));
+            assert!(took < SOON, "{took:?}");
+        }
+    });
+    assert!((1..10).contains(&ended.len()), "{}", ended.len());
+    for answer in ended {
+        assert_eq!(answer.status, 429, "{}", answer.text());
+        let why = "this client had more than its share of the connections to the service, and others waited for one";
+        assert_eq!(answer.json()["detail"], why);
+    }
+}
+
+#[test]
+fn clients_behind_a_proxy_that_is_trusted_have_shares_of_their_own() {
+    crowd();
+    let place = Place::new();
+    let services = Services::new(&place);
+    count(&services);
+    let face = Face::start(&place, &["--trust-forwarded"]);
+    crowded(&face, "X-Forwarded-For: 198.51.100.7, 192.0.2.1\r\n", || {
+        let (answer, took) = upload(&face, [127, 0, 0, 2], "X-Forwarded-For: 192.0.2.1, 198.51.100.7\r\n");
+        assert!(answer.status == 200 && took < SOON, "{took:?} {answer:?}");
+    });
 }
