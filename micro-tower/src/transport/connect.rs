@@ -42,6 +42,7 @@ pub struct Connector {
     pub(super) ping_interval: Option<Duration>,
     pub(super) ping_timeout: Duration,
     pub(super) max_connections: usize,
+    pub(super) http2_requests: usize,
     pub(super) http1_max_connections: usize,
     pub(super) http1_max_idle: usize,
     pub(super) http1_idle_timeout: Duration,
@@ -65,6 +66,7 @@ impl Default for Connector {
             ping_interval: Some(Duration::from_secs(20)),
             ping_timeout: Duration::from_secs(10),
             max_connections: 4,
+            http2_requests: 0,
             http1_max_connections: 256,
             http1_max_idle: 32,
             http1_idle_timeout: Duration::from_secs(60),
@@ -144,6 +146,13 @@ impl Connector {
         self
     }
 
+    /// For how many requests at a time an endpoint gets HTTP/2 connections beyond [`max_connections`](Self::max_connections),
+    /// where it allows few streams on each; none unless set.
+    pub fn http2_requests(mut self, most: usize) -> Self {
+        self.http2_requests = most;
+        self
+    }
+
     /// How many HTTP/1 connections, and so requests at a time, one endpoint may get, 256 unless set; and how
     /// many of them are kept when idle, 32 unless set.
     pub fn http1_connections(mut self, most: usize, idle: usize) -> Self {
@@ -183,6 +192,11 @@ impl Connector {
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
+    }
+
+    /// How many HTTP/2 connections an endpoint may get that allows so many `streams` on each.
+    pub(super) fn most_http2(&self, streams: usize) -> usize {
+        self.max_connections.max(self.http2_requests.div_ceil(streams.max(1)))
     }
 
     /// Connects to `target` and says which HTTP it speaks. May take for ever.

@@ -12,6 +12,7 @@ mod calls;
 mod channel;
 mod connect;
 mod connection;
+mod crowd;
 #[cfg(feature = "tls")]
 mod followed;
 mod foreign;
@@ -44,6 +45,7 @@ pub use self::{
     rate::{OverShare, Rate, TooSlow},
     rated::Rated,
     request::RequestBody,
+    share::network_of,
 };
 #[cfg(feature = "tls")]
 pub(crate) use self::{

@@ -14,7 +14,7 @@ use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 use tower::BoxError;
 
-use super::share::{Client, Place};
+use super::share::{Client, Place, Shares};
 
 /// How many bytes a second are enough, and for how long fewer are: what Kestrel asks of clients,
 /// <https://learn.microsoft.com/aspnet/core/fundamentals/servers/kestrel/options#minimum-request-body-data-rate>.
@@ -106,6 +106,11 @@ impl Rate {
     /// Gives its place back, if it has one.
     pub(super) fn leave(&self) {
         *self.place() = None;
+    }
+
+    /// Whether it has one of these places.
+    pub(super) fn is_in(&self, shares: &Arc<Shares>) -> bool {
+        self.place().as_ref().is_some_and(|(place, _)| place.is_of(shares))
     }
 
     /// Keeps `place` until the body is over.

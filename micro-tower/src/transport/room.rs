@@ -1,54 +1,32 @@
 //! Room for requests at an endpoint that has one connection for each.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use tokio::{
     sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
-    time::{Instant, interval},
+    time::interval,
 };
 
 use super::{
-    rate::{Rate, Why},
-    share::Shares,
+    crowd::{Crowd, LOOK_EACH},
+    rate::Rate,
 };
-
-/// How often those who wait look for bodies that are too slow.
-const LOOK_EACH: Duration = Duration::from_millis(250);
-/// What part of the room is for requests that are whole, and for no others.
-const KEPT_FREE: usize = 8;
 
 /// As many requests at a time as an endpoint may have, of which a part is kept from those whose bodies take their time.
 pub(super) struct Room {
     all: Arc<Semaphore>,
-    rated: Arc<Shares>,
+    crowd: Crowd,
     waiting: AtomicUsize,
-    bodies: Mutex<Bodies>,
-}
-
-/// Bodies that may be too slow, some of which may be over.
-struct Bodies {
-    rates: Vec<Rate>,
-    /// When it is worth to look for those that are over.
-    most: usize,
-    looked: Instant,
 }
 
 impl Room {
     /// Room for `most` at a time.
     pub(super) fn new(most: usize) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
-        Self {
-            all: Arc::new(Semaphore::new(most)),
-            rated: Arc::new(Shares::new(most - most / KEPT_FREE)),
-            waiting: AtomicUsize::new(0),
-            bodies: Mutex::new(Bodies { rates: Vec::new(), most: 16, looked: Instant::now() }),
-        }
+        Self { all: Arc::new(Semaphore::new(most)), crowd: Crowd::new(most), waiting: AtomicUsize::new(0) }
     }
 
     /// A place for one request, whose body comes at `rate` if it may take its time.
@@ -67,10 +45,7 @@ impl Room {
     async fn wait(&self, rate: Option<Rate>) -> Result<OwnedSemaphorePermit, AcquireError> {
         let place = async {
             if let Some(rate) = rate {
-                // One that was handed back, and comes again, is not to wait for itself.
-                rate.leave();
-                rate.keep(self.rated.place(rate.client()).await);
-                self.note(rate);
+                self.crowd.place(rate).await;
             }
             self.all.clone().acquire_owned().await
         };
@@ -81,53 +56,12 @@ impl Room {
             tokio::select! {
                 biased;
                 place = &mut place => return place,
-                _ = looks.get_or_insert_with(|| interval(LOOK_EACH)).tick() => self.make_room(),
+                _ = looks.get_or_insert_with(|| interval(LOOK_EACH)).tick() => {
+                    self.crowd.make_room(self.waiting.load(Relaxed));
+                }
             }
         }
     }
-
-    fn note(&self, rate: Rate) {
-        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
-        if bodies.rates.len() >= bodies.most {
-            bodies.rates.retain(|rate| !rate.is_over());
-            bodies.most = (2 * bodies.rates.len()).max(16);
-        }
-        bodies.rates.push(rate);
-    }
-
-    /// Ends as many bodies that are too slow as there are requests that wait, the slowest first; and of clients that have
-    /// more than their share as many as are owed to others.
-    fn make_room(&self) {
-        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
-        if bodies.looked.elapsed() < LOOK_EACH / 2 {
-            return; // another who waits has looked
-        }
-        bodies.looked = Instant::now();
-        bodies.rates.retain(|rate| !rate.is_over());
-        let ending = bodies.rates.iter().filter(|rate| rate.is_ending()).count();
-        let wanted = self.waiting.load(Relaxed).saturating_sub(ending);
-        let slow = slowest(&bodies.rates, Rate::too_few);
-        slow.iter().take(wanted).for_each(|rate| rate.end(Why::TooSlow));
-
-        let mut balance = self.rated.balance();
-        let owed = balance.owed.saturating_sub(ending + slow.len());
-        if owed == 0 || balance.beyond.is_empty() {
-            return;
-        }
-        let gives = |rate: &&&Rate| {
-            let beyond = balance.beyond.get_mut(&rate.client()).filter(|beyond| **beyond > 0);
-            beyond.map(|beyond| *beyond -= 1).is_some()
-        };
-        let held = slowest(&bodies.rates, Rate::long_enough);
-        held.iter().filter(gives).take(owed).for_each(|rate| rate.end(Why::OverShare));
-    }
-}
-
-/// Those that have a rate, the lowest first.
-fn slowest(rates: &[Rate], rate: impl Fn(&Rate) -> Option<f64>) -> Vec<&Rate> {
-    let mut rated: Vec<_> = rates.iter().filter_map(|one| Some((rate(one)?, one))).collect();
-    rated.sort_by(|(one, _), (other, _)| one.total_cmp(other));
-    rated.into_iter().map(|(_, one)| one).collect()
 }
 
 /// Counts one who waits, until this is dropped.
@@ -148,7 +82,7 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{pin::Pin, task::Poll};
+    use std::{pin::Pin, task::Poll, time::Duration};
 
     use bytes::Bytes;
     use http::Request;
@@ -287,10 +221,7 @@ mod tests {
         let a_while = Duration::from_secs(10);
         tokio::time::advance(a_while).await;
         let (_kept, _body, rate) = request_of("192.0.2.1");
-        timeout(a_while, room.place(Some(rate)))
-            .await
-            .err()
-            .expect("he is alone, and has to wait for himself");
+        timeout(a_while, room.place(Some(rate))).await.expect_err("he is alone, and has to wait for himself");
         assert_eq!(over_share(&mut held), 0);
 
         let (mut others, mut waiting, mut came) = (Vec::new(), Vec::new(), Vec::new());

@@ -12,17 +12,21 @@ use tokio::{sync::Notify, time::Instant};
 /// How long a client waits before others owe him a part of what they have: most places come free by themselves.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Whose a request is: an IPv4 address or the first half of one of IPv6, all of which one customer has. All those of whom
-/// nothing is known are one.
+/// What of the Internet one customer has: an IPv4 address, or the first 64 bits of one of IPv6.
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
+}
+
+/// Whose a request is. All those of whom nothing is known are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Client(Option<IpAddr>);
 
 impl From<Option<IpAddr>> for Client {
     fn from(address: Option<IpAddr>) -> Self {
-        Self(address.map(|address| match address.to_canonical() {
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-            address => address,
-        }))
+        Self(address.map(network_of))
     }
 }
 
@@ -49,7 +53,7 @@ pub(super) struct Balance {
 #[derive(Debug)]
 struct State {
     most: usize,
-    free: usize,
+    held: usize,
     /// Those that have a place, or wait for one.
     clients: HashMap<Client, Claims>,
     /// Those that wait: who has fewest first, and then who came first.
@@ -72,7 +76,7 @@ struct Turn {
 impl Shares {
     pub(super) fn new(most: usize) -> Self {
         let (clients, queue, last_number) = Default::default();
-        Self(Mutex::new(State { most, free: most, clients, queue, last_number }))
+        Self(Mutex::new(State { most, held: 0, clients, queue, last_number }))
     }
 
     /// A place for `client`, once there is one.
@@ -83,6 +87,15 @@ impl Shares {
             granted.notified().await;
         }
         place
+    }
+
+    /// From now on there are so many places. Who has one keeps it.
+    pub(super) fn resize(&self, most: usize) {
+        let mut state = self.state();
+        if state.most != most {
+            state.most = most;
+            state.grant();
+        }
     }
 
     pub(super) fn balance(&self) -> Balance {
@@ -104,6 +117,12 @@ impl Shares {
     }
 }
 
+impl Place {
+    pub(super) fn is_of(&self, shares: &Arc<Shares>) -> bool {
+        Arc::ptr_eq(&self.shares, shares)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.shares.state().leave(self.client, self.number);
@@ -115,8 +134,8 @@ impl State {
     fn enter(&mut self, client: Client) -> (u64, Option<Arc<Notify>>) {
         self.last_number += 1;
         let number = self.last_number;
-        if self.free > 0 {
-            self.free -= 1;
+        if self.held < self.most {
+            self.held += 1;
             self.change(client, |claims| claims.held += 1);
             return (number, None);
         }
@@ -126,22 +145,29 @@ impl State {
         (number, Some(granted))
     }
 
-    /// Gives up the turn `number` of `client`, or the place that came of it to who is next.
+    /// Gives up the turn `number` of `client`, or the place that came of it.
     fn leave(&mut self, client: Client, number: u64) {
         let mut held = false;
         self.change(client, |claims| {
             held = claims.waiting.remove(&number).is_none();
             claims.held -= usize::from(held);
         });
-        match self.queue.first().copied() {
-            _ if !held => {}
-            None => self.free += 1,
-            Some((_, number, next)) => self.change(next, |claims| {
+        self.held -= usize::from(held);
+        self.grant();
+    }
+
+    /// Has those who are next take the places that are free.
+    fn grant(&mut self) {
+        while self.held < self.most
+            && let Some((_, number, next)) = self.queue.first().copied()
+        {
+            self.held += 1;
+            self.change(next, |claims| {
                 claims.held += 1;
                 if let Some(turn) = claims.waiting.remove(&number) {
                     turn.granted.notify_one();
                 }
-            }),
+            });
         }
     }
 
@@ -240,5 +266,21 @@ mod tests {
         tokio::time::advance(PATIENCE).await;
         let balance = shares.balance();
         assert_eq!((balance.owed, balance.beyond), (3, HashMap::from([(greedy, 6)])), "two of each at most");
+    }
+
+    #[test]
+    fn where_there_is_more_room_those_who_wait_have_it() {
+        let shares = Arc::new(Shares::new(1));
+        let one = client("192.0.2.1");
+        let _place = assert_ready!(task::spawn(shares.place(one)).poll());
+        let (mut second, mut third) = (task::spawn(shares.place(one)), task::spawn(shares.place(one)));
+        assert_pending!(second.poll());
+        assert_pending!(third.poll());
+        shares.resize(2);
+        let granted = assert_ready!(second.poll());
+        assert_pending!(third.poll());
+        shares.resize(1);
+        drop(granted);
+        assert_pending!(third.poll(), "there is less again");
     }
 }

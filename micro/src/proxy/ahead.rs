@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -37,6 +37,22 @@ pub(super) enum Begun {
 impl Ahead {
     pub(super) fn new(body: Body) -> Self {
         Self { body, held: Held::default() }
+    }
+
+    /// What has come of a body by now, without waiting for more.
+    pub(super) fn so_far(mut body: Body) -> Result<Rest, BrokenBody> {
+        // Nobody is woken by this: who is handed the rest polls it again.
+        let mut cx = Context::from_waker(Waker::noop());
+        let frame = match Pin::new(&mut body).poll_frame(&mut cx) {
+            Poll::Ready(frame) => frame.transpose().map_err(BrokenBody::new)?,
+            Poll::Pending => None,
+        };
+        let (last, trailers) = match frame.map(Frame::into_data) {
+            Some(Ok(data)) => (Some(data), None),
+            Some(Err(other)) => (None, other.into_trailers().ok()),
+            None => (None, None),
+        };
+        Ok(Rest { held: Held::default(), last, trailers, body })
     }
 
     /// Whether `body` says how long it is, and is to be read first.
@@ -89,6 +105,13 @@ pub(super) struct Rest {
     last: Option<Bytes>,
     trailers: Option<HeaderMap>,
     body: Body,
+}
+
+impl Rest {
+    /// Whether there is no more to come.
+    pub(super) fn is_all(&self) -> bool {
+        self.body.is_end_stream()
+    }
 }
 
 impl http_body::Body for Rest {

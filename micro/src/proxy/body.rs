@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use micro_tower::client::ResponseBody;
-use micro_tower::status;
+use micro_tower::transport::Rate;
 use pin_project::pin_project;
 use tower::BoxError;
 
+use super::failure::grpc_status;
 use super::meter::Active;
 
 /// The body of a service's answer, as it comes. Of gRPC what breaks off ends in trailers that say why.
@@ -26,6 +27,8 @@ pub struct Forwarded {
     /// What it breaks off with, once what is before that has been written.
     error: Option<BoxError>,
     active: Option<Active>,
+    /// How the body of the request comes, where that may have to give way: then this breaks off too.
+    rate: Option<Rate>,
 }
 
 impl Forwarded {
@@ -36,12 +39,12 @@ impl Forwarded {
     pub(super) fn new(mut inner: ResponseBody, grpc: bool) -> Result<Self, BoxError> {
         // One of a known length has no chunks, and of gRPC the end says what went wrong.
         let first = if grpc || inner.size_hint().exact().is_some() { None } else { look(&mut inner)? };
-        Ok(Self { inner, first, grpc, broken: false, error: None, active: None })
+        Ok(Self { inner, first, grpc, broken: false, error: None, active: None, rate: None })
     }
 
-    /// Tells `active` of its end.
-    pub(super) fn of(mut self, active: Active) -> Self {
-        self.active = Some(active);
+    /// Tells `active` of its end, and the client why its request had to give way at `rate`, if it had.
+    pub(super) fn of(mut self, active: Active, rate: Option<Rate>) -> Self {
+        (self.active, self.rate) = (Some(active), rate);
         self
     }
 }
@@ -74,7 +77,8 @@ impl Body for Forwarded {
         Poll::Ready(match next {
             Some(Err(error)) if *this.grpc => {
                 *this.broken = true;
-                let trailers = trailers(error);
+                let gave_way = this.rate.as_ref().and_then(Rate::gave_way);
+                let trailers = trailers(gave_way.unwrap_or(error));
                 if let Some(mut active) = this.active.take() {
                     active.ended(&trailers);
                 }
@@ -120,7 +124,7 @@ impl Body for Forwarded {
 fn trailers(error: BoxError) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     // It fails for details that are no header value; then the code is lost too, so it is said alone.
-    let status = status::grpc(error);
+    let status = grpc_status(error);
     if status.add_header(&mut trailers).is_err() {
         trailers.insert("grpc-status", (status.code() as i32).into());
     }

@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 use micro_balance::{BrokenBody, cause};
 use micro_tower::status;
 use micro_tower::transport::{OverShare, TooSlow};
+use tonic::Status;
 use tonic::body::Body;
 use tower::BoxError;
 
@@ -31,9 +32,17 @@ pub(super) struct Late {
 pub fn answer_failure(id: &'static str, error: BoxError, grpc: bool) -> Response<Body> {
     tracing::debug!(error = chain(error.as_ref()), "a request got no answer");
     if grpc {
-        return status::grpc(error).into_http();
+        return grpc_status(error).into_http();
     }
     Fault::new(id, http_status(error.as_ref()), chain(error.as_ref())).response()
+}
+
+/// What a gRPC call that failed with `error` is told.
+pub(super) fn grpc_status(error: BoxError) -> Status {
+    match cause::<OverShare>(error.as_ref()) {
+        Some(over) => Status::resource_exhausted(over.to_string()),
+        None => status::grpc(error),
+    }
 }
 
 fn http_status(error: &(dyn Error + 'static)) -> StatusCode {

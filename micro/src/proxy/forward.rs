@@ -137,9 +137,15 @@ pub fn forward(
     let active = upstream.meter().begin(parts.uri.path(), &parts.headers, &mut parts.extensions);
     let way = how.way(upstream, wire, grpc, peer);
     let step = match (grpc, body.is_end_stream()) {
-        (true, false) => {
-            Step::sent(way.send(Request::from_parts(parts, Body::new(body.map_err(BrokenBody::new)))))
-        }
+        // A call that is here whole waits for no other; one that is not may go on for ever.
+        (true, false) => match Ahead::so_far(body) {
+            Ok(all) if all.is_all() => Step::sent(way.send(Request::from_parts(parts, Body::new(all)))),
+            Ok(part) => way.send_rated(Request::from_parts(parts, part)),
+            Err(error) => {
+                let mut active = active;
+                return Forward(State::Done(Some(failed(error.into(), grpc, &mut active, how.id))));
+            }
+        },
         (_, true) => Step::sent(way.send(Request::from_parts(parts, body))),
         _ if Ahead::is_for(&body) => Step::Read { ahead: Ahead::new(body), then: Some((parts, way)) },
         _ => way.send_rated(Request::from_parts(parts, body)),
@@ -241,7 +247,7 @@ async fn open(
         Err(_) => return failed(late(&active, how.timeout), false, &mut active, how.id),
     };
     let Some(service) = tunnel::granted(&mut response) else {
-        return answered(response, false, active, how.id);
+        return answered(response, false, active, None, how.id);
     };
     active.answered(response.status(), response.headers());
     how.tunnels.open(permit, client, service, active);
@@ -255,6 +261,7 @@ fn answered(
     response: Response<client::ResponseBody>,
     grpc: bool,
     mut active: Active,
+    rate: Option<Rate>,
     id: &'static str,
 ) -> Response<Body> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -272,7 +279,7 @@ fn answered(
     clean_response(&mut head.headers);
     // What the client hears is ours: it may keep a connection that the service's HTTP/1.0 would have closed.
     head.version = Version::HTTP_11;
-    Response::from_parts(head, Body::new(body.of(active)))
+    Response::from_parts(head, Body::new(body.of(active, rate)))
 }
 
 fn late(active: &Active, within: Duration) -> BoxError {
@@ -349,6 +356,14 @@ impl Step {
         }
     }
 
+    /// How the body of the request comes, where that may take its time.
+    fn rate(self: Pin<&mut Self>) -> Option<Rate> {
+        match self.project() {
+            StepProject::Sent { rate, .. } => rate.take(),
+            StepProject::Read { .. } => None,
+        }
+    }
+
     fn is_reading(&self) -> bool {
         matches!(self, Self::Read { .. })
     }
@@ -374,7 +389,7 @@ impl Future for Forward {
                 if let Poll::Ready(result) = step.as_mut().poll(cx) {
                     let Some(mut active) = active.take() else { return Poll::Pending };
                     return Poll::Ready(match result {
-                        Ok(response) => answered(response, *grpc, active, id),
+                        Ok(response) => answered(response, *grpc, active, step.rate(), id),
                         Err(error) => failed(error, *grpc, &mut active, id),
                     });
                 }

@@ -42,7 +42,7 @@ pub(super) struct Reach {
 
 /// `connector` with as many connections to one endpoint as a face for many clients needs.
 pub(crate) fn for_many(connector: Connector) -> Connector {
-    connector.http1_connections(1024, 256)
+    connector.http1_connections(1024, 256).http2_requests(1024)
 }
 
 impl Default for Reach {

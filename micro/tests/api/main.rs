@@ -20,6 +20,7 @@ mod backends;
 mod compress;
 mod deploy;
 mod dribble;
+mod endless;
 mod event;
 mod grpc;
 mod handlers;

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -18,15 +19,17 @@ use micro_discover::Endpoint;
 use tokio::{task::AbortHandle, time::Instant};
 
 use self::attempt::{Failed, connect, drive};
-use super::response::{More, ResponseFuture, State};
+use super::response::{More, ResponseFuture, State, Turn};
 use crate::{
     error::{Error, Phase},
     gomicro::ask::Dialect,
     transport::{
         connect::Connector,
+        crowd::Crowd,
         gomicro::GoMicro,
         http1::Http1,
         http2::{Driver, Http2},
+        rate::Rate,
         request::RequestBody,
         target::Target,
     },
@@ -44,6 +47,8 @@ pub(super) struct Peer<B: RequestBody> {
     http2: ArcSwap<Vec<Arc<Http2>>>,
     /// How many these are: most who ask want to know no more, and a look at the list takes two locked instructions.
     http2_open: AtomicUsize,
+    /// Requests of HTTP/2 of which more is to come: they may not have all streams.
+    crowd: Crowd,
     http1: Arc<Http1<B>>,
     /// Where gRPC has to be translated.
     gomicro: Option<Arc<GoMicro>>,
@@ -72,6 +77,7 @@ impl<B: RequestBody> Peer<B> {
             target: Arc::new(Target::new(endpoint, connector.authority.clone(), connector.service.clone())),
             http2: ArcSwap::default(),
             http2_open: AtomicUsize::new(0),
+            crowd: Crowd::new(usize::MAX),
             http1: Arc::new(Http1::new(connector)),
             gomicro: dialect.map(|dialect| Arc::new(GoMicro::new(dialect, connector))),
             http1_open: AtomicBool::new(false),
@@ -90,6 +96,16 @@ impl<B: RequestBody> Peer<B> {
 
     pub(super) fn send(self: &Arc<Self>, request: Request<B>) -> ResponseFuture<B> {
         let connections = self.http2.load();
+        if let Some(first) = connections.first()
+            && let Some(rate) = request.extensions().get::<Rate>()
+            && let Some(turn) = self.turn(rate, first.limit())
+        {
+            return ResponseFuture(State::Turn(Box::new(Turn {
+                endpoint: self.clone(),
+                turn,
+                request: Some(request),
+            })));
+        }
         for connection in connections.iter() {
             if let Some(slot) = connection.reserve() {
                 return ResponseFuture::sent(slot.send(&self.target, request));
@@ -98,7 +114,7 @@ impl<B: RequestBody> Peer<B> {
         let Some(least) = connections.iter().min_by_key(|connection| connection.in_flight()) else {
             return self.send_http1(request);
         };
-        if connections.len() < self.settings.max_connections
+        if connections.len() < self.settings.most_http2(least.limit())
             && let Some(attempt) = self.grow()
         {
             let more = More { endpoint: self.clone(), attempt, request: Some(request) };
@@ -110,6 +126,20 @@ impl<B: RequestBody> Peer<B> {
             return ResponseFuture(State::Failed(Some(Unsent::new(request, error).into())));
         }
         ResponseFuture::sent(least.queue().send(&self.target, request))
+    }
+
+    /// What a body has to wait for that may take its time, if it has to, where the peer allows so many `streams` on a
+    /// connection.
+    fn turn(self: &Arc<Self>, rate: &Rate, streams: usize) -> Option<BoxFuture<'static, ()>> {
+        if rate.is_over() || self.crowd.has(rate) {
+            return None;
+        }
+        self.crowd.resize(self.settings.most_http2(streams).saturating_mul(streams));
+        let (endpoint, rate) = (self.clone(), rate.clone());
+        let mut turn = async move { endpoint.crowd.place_among_equals(rate).await }.boxed();
+        // Mostly there is room at once. Otherwise it is polled again by who waits.
+        let there = turn.poll_unpin(&mut Context::from_waker(Waker::noop())).is_ready();
+        (!there).then_some(turn)
     }
 
     fn send_http1(self: &Arc<Self>, request: Request<B>) -> ResponseFuture<B> {

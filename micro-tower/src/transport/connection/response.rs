@@ -23,6 +23,7 @@ pub(super) enum State<B: RequestBody> {
     Http1(BoxFuture<'static, Result<Response<http1::Incoming>, BoxError>>),
     GoMicro(BoxFuture<'static, Result<Response<Body>, BoxError>>),
     More(Box<More<B>>),
+    Turn(Box<Turn<B>>),
     Failed(Option<BoxError>),
 }
 
@@ -30,6 +31,13 @@ pub(super) enum State<B: RequestBody> {
 pub(super) struct More<B: RequestBody> {
     pub(super) endpoint: Arc<Peer<B>>,
     pub(super) attempt: Attempt,
+    pub(super) request: Option<Request<B>>,
+}
+
+/// A request that waits for others to leave it a stream.
+pub(super) struct Turn<B: RequestBody> {
+    pub(super) endpoint: Arc<Peer<B>>,
+    pub(super) turn: BoxFuture<'static, ()>,
     pub(super) request: Option<Request<B>>,
 }
 
@@ -62,6 +70,12 @@ impl<B: RequestBody> Future for ResponseFuture<B> {
                     let _ = ready!(more.attempt.poll_unpin(cx));
                     let Some(request) = more.request.take() else { return Poll::Pending };
                     let next = more.endpoint.send(request);
+                    *self = next;
+                }
+                State::Turn(turn) => {
+                    ready!(turn.turn.poll_unpin(cx));
+                    let Some(request) = turn.request.take() else { return Poll::Pending };
+                    let next = turn.endpoint.send(request);
                     *self = next;
                 }
                 State::Failed(error) => {

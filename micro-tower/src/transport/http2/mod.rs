@@ -136,19 +136,27 @@ impl Http2 {
         self.in_flight.load(Relaxed)
     }
 
+    /// How many requests the peer takes at a time.
+    pub(super) fn limit(&self) -> usize {
+        self.limit.load(Relaxed)
+    }
+
     /// A place for one more request, as long as the peer takes it at once.
     pub(super) fn reserve(self: &Arc<Self>) -> Option<Slot> {
+        if self.in_flight() >= self.limit() {
+            return None;
+        }
         let slot = self.queue();
         self.is_within_limit().then_some(slot)
     }
 
     fn is_within_limit(&self) -> bool {
-        self.in_flight() <= self.limit.load(Relaxed)
+        self.in_flight() <= self.limit()
     }
 
     /// Whether the peer takes no request at present, however long one waits for another's end.
     pub(super) fn is_closed_for_now(&self) -> bool {
-        self.limit.load(Relaxed) == 0
+        self.limit() == 0
     }
 
     /// A place for one more request, which may have to wait for the end of another.
