@@ -23,7 +23,7 @@ use micro_tower::{Client, Server, server::ServeError, transport::Connector};
 use peer::{call, endpoint, request, text};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::{Notify, oneshot},
     task::JoinHandle,
     time::{sleep, timeout},
@@ -202,6 +202,49 @@ async fn more_connections_than_allowed_wait_their_turn() {
     drop(first);
     let mut third = Connector::new().connect(&endpoint(running.address));
     assert_eq!(text(call(&mut third, request("/", "")).await.unwrap()).await, "hello");
+}
+
+/// A connection from another address of this machine.
+async fn from(address: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_fills_the_house_and_says_nothing_keeps_nobody_out() {
+    let running = run(Server::new().max_connections(8), service_fn(hello)).await;
+    let (greedy, honest) = ([127, 0, 0, 2], [127, 0, 0, 3]);
+    let mut silent = Vec::new();
+    // Half of a request is nothing yet.
+    for said in ["", "GET / HTTP/1.1\r\nhost: a\r\n"].iter().cycle().take(20) {
+        let mut stream = from(greedy, running.address).await;
+        stream.write_all(said.as_bytes()).await.unwrap();
+        silent.push(stream);
+    }
+    let get = async |stream: &mut TcpStream| {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"hello") {
+            answer.push(stream.read_u8().await?);
+        }
+        std::io::Result::Ok(())
+    };
+    let mut kept = from(honest, running.address).await;
+    get(&mut kept).await.unwrap();
+    for stream in &mut silent[..12] {
+        assert!(matches!(stream.read(&mut [0; 8]).await, Ok(0) | Err(_)), "the oldest are ended");
+    }
+    // Who asks once and says nothing then is no better.
+    for _ in 0..20 {
+        let mut stream = from(greedy, running.address).await;
+        let _ = get(&mut stream).await;
+        silent.push(stream);
+    }
+    for _ in 0..3 {
+        get(&mut from(honest, running.address).await).await.unwrap();
+    }
+    get(&mut kept).await.expect("who has few keeps them");
 }
 
 #[tokio::test]

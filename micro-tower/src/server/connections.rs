@@ -6,12 +6,10 @@ use std::{io, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-#[cfg(feature = "tls")]
-use tokio::time::timeout;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tonic::body::Body;
 use tower::BoxError;
@@ -25,12 +23,13 @@ use super::{
     health::Served,
     listener::{Accepted, Listener},
     refusals::Refusals,
+    seats::{Seat, Seats},
     session::{Session, serve},
     settings::Limits,
     tcp::Tcp,
 };
 
-/// How long to wait when the system has no room for one more connection.
+/// How long to wait when there is no room for one more connection, here or in the system.
 const NO_ROOM: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
@@ -51,10 +50,13 @@ where
     pub(super) async fn serve(self, mut listener: Listener, mut closing: watch::Receiver<bool>) {
         let (mut tasks, mut refusals) = (JoinSet::new(), Refusals::default());
         let permits = Arc::new(Semaphore::new(self.limits.connections.min(Semaphore::MAX_PERMITS)));
+        let seats = Seats::default();
         loop {
             let next = async {
-                let permit = permits.clone().acquire_owned().await;
-                Ok::<_, io::Error>((permit.map_err(io::Error::other)?, listener.accept().await?))
+                let accepted = listener.accept().await?;
+                let client = accepted.client();
+                let permit = permit(&permits, || seats.make_room(client)).await;
+                Ok::<_, io::Error>((permit.map_err(io::Error::other)?, accepted))
             };
             let accepted = tokio::select! {
                 biased;
@@ -64,7 +66,13 @@ where
             while tasks.try_join_next().is_some() {}
             match accepted {
                 Ok((permit, accepted)) => {
-                    tasks.spawn(self.clone().connection(accepted, permit, closing.clone()));
+                    let seat = accepted.client().map(|client| seats.take(client));
+                    let service = seat.as_ref().map(Seat::service);
+                    let task =
+                        tasks.spawn(self.clone().connection(accepted, (permit, seat), closing.clone()));
+                    if let Some(service) = service {
+                        service(task);
+                    }
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
@@ -77,7 +85,7 @@ where
         let (last, closed) = listener.close();
         for accepted in last {
             let Ok(permit) = permits.clone().try_acquire_owned() else { break };
-            tasks.spawn(self.clone().connection(accepted, permit, closing.clone()));
+            tasks.spawn(self.clone().connection(accepted, (permit, None), closing.clone()));
         }
         while tasks.join_next().await.is_some() {}
         closed.flush().await;
@@ -86,7 +94,7 @@ where
     async fn connection(
         self,
         accepted: Accepted,
-        _permit: OwnedSemaphorePermit,
+        (_permit, seat): (OwnedSemaphorePermit, Option<Seat>),
         closing: watch::Receiver<bool>,
     ) {
         match accepted {
@@ -103,10 +111,16 @@ where
                         return;
                     }
                     let (session, tls) = (Session::from(service), tls.acceptor());
+                    if let Some(seat) = &seat {
+                        seat.speaks(&session.pace);
+                    }
                     let stream = Tcp { stream, pace: session.pace.clone() };
                     return Box::pin(secure(stream, remote, tls, session, self.limits, closing)).await;
                 }
                 let session = Session::from(service);
+                if let Some(seat) = &seat {
+                    seat.speaks(&session.pace);
+                }
                 let stream = Tcp { stream, pace: session.pace.clone() };
                 serve(stream, session, self.limits, closing).await;
             }
@@ -120,6 +134,23 @@ where
                 session.calls = Some(calls);
                 Box::pin(serve(pipe, session, self.limits, closing)).await;
             }
+        }
+    }
+}
+
+/// A place for one more connection. Where there is none, `make_room` is called now and again.
+async fn permit(
+    permits: &Arc<Semaphore>,
+    make_room: impl Fn() -> bool,
+) -> Result<OwnedSemaphorePermit, AcquireError> {
+    if let Ok(permit) = permits.clone().try_acquire_owned() {
+        return Ok(permit);
+    }
+    let mut permit = std::pin::pin!(permits.clone().acquire_owned());
+    loop {
+        make_room();
+        if let Ok(permit) = timeout(NO_ROOM, permit.as_mut()).await {
+            return permit;
         }
     }
 }

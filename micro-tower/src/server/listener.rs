@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -55,6 +55,16 @@ pub(super) enum Accepted {
     Memory(DuplexStream),
     #[cfg(any(feature = "nats", feature = "rabbitmq"))]
     Broker(Box<Pipe>),
+}
+
+impl Accepted {
+    /// Where it is from, if that is an address.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(_, remote) => Some(remote.ip()),
+            _ => None,
+        }
+    }
 }
 
 /// The file of a socket, removed with it.

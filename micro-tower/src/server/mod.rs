@@ -22,6 +22,7 @@ mod place;
 mod pace;
 mod prompt;
 mod refusals;
+mod seats;
 mod seldom;
 mod session;
 mod settings;
@@ -192,7 +193,9 @@ impl Server {
         self
     }
 
-    /// How many connections there may be at a time; 10,000 unless set. More wait to be accepted.
+    /// How many connections there may be at a time; 10,000 unless set. One more ends one that has not asked for anything yet, of
+    /// the address that has most. Or else one that asks for nothing at present, of an address that has several and no fewer than
+    /// its own. Where there is none it waits. The first 64 bits of an address of IPv6 count as one.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.limits.connections = connections.max(1);
         self

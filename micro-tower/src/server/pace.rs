@@ -62,6 +62,16 @@ impl Pace {
         self.0.given_up.load(Relaxed)
     }
 
+    /// Whether there has been no request yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.0.moved.load(Relaxed) == 0 && self.is_idle()
+    }
+
+    /// Whether there is no request.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.in_flight.load(Relaxed) == 0
+    }
+
     /// Ends when the connection has had no request for too long: from the beginning, or since the last.
     pub(super) async fn idle(&self, limits: &Limits) {
         loop {
