@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use http::{HeaderMap, header};
+use micro_tower::transport::network_of;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Semaphore;
@@ -18,8 +20,10 @@ const LASTS: Duration = Duration::from_secs(12 * 3600);
 const SESSIONS: usize = 1024;
 /// How long a wrong password is thought about, one at a time.
 const PENALTY: Duration = Duration::from_millis(500);
-/// How many logins wait to be thought about.
+/// How many logins wait to be thought about …
 const WAITING: usize = 16;
+/// … and how many of them may be of one address, so that who guesses keeps nobody else out.
+const WAITING_EACH: usize = 4;
 
 /// The cookie of a session.
 pub(super) const COOKIE: &str = "micro-web";
@@ -32,8 +36,11 @@ pub struct Login {
     secret: Secret,
     sessions: Arc<Mutex<HashMap<Digest, Instant>>>,
     one: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    waiting: Arc<Waiting>,
 }
+
+/// How many wait, by where they come from.
+type Waiting = Mutex<HashMap<Option<IpAddr>, usize>>;
 
 #[derive(Clone)]
 enum Secret {
@@ -72,8 +79,8 @@ impl Login {
     }
 
     fn by(secret: Secret) -> Self {
-        let (one, waiting) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(WAITING)));
-        Self { secret, sessions: Arc::default(), one, waiting }
+        let one = Arc::new(Semaphore::new(1));
+        Self { secret, sessions: Arc::default(), one, waiting: Arc::default() }
     }
 
     /// Whether `headers` carry the token, or the cookie of a session that goes on.
@@ -92,9 +99,15 @@ impl Login {
         })
     }
 
-    /// The cookie of a new session, if `secret` is right. Wrong ones are answered slowly, and one at a time.
-    pub(super) async fn log_in(&self, secret: &str, secure: bool) -> Result<String, Refused> {
-        if !self.thought_about(secret.to_owned()).await? {
+    /// The cookie of a new session, if `secret` is right, which comes from `address`. Wrong ones are answered slowly, and one
+    /// at a time.
+    pub(super) async fn log_in(
+        &self,
+        secret: &str,
+        address: Option<IpAddr>,
+        secure: bool,
+    ) -> Result<String, Refused> {
+        if !self.thought_about(secret.to_owned(), address).await? {
             return Err(Refused::Wrong);
         }
         let mut bytes = [0; 32];
@@ -127,8 +140,8 @@ impl Login {
 
     /// Whether `secret` is right, which takes its time if it is not. A task of its own takes it, so that whoever guesses has no
     /// use of hanging up.
-    async fn thought_about(&self, secret: String) -> Result<bool, Refused> {
-        let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
+    async fn thought_about(&self, secret: String, address: Option<IpAddr>) -> Result<bool, Refused> {
+        let waiting = Turn::new(&self.waiting, address).ok_or(Refused::Busy)?;
         let login = self.clone();
         let thinking = tokio::spawn(async move {
             let _waiting = waiting;
@@ -164,6 +177,36 @@ impl Login {
     }
 }
 
+/// One who waits, until this is dropped.
+struct Turn {
+    waiting: Arc<Waiting>,
+    client: Option<IpAddr>,
+}
+
+impl Turn {
+    /// None where too many wait, of all or of those at `address`.
+    fn new(waiting: &Arc<Waiting>, address: Option<IpAddr>) -> Option<Self> {
+        let client = address.map(network_of);
+        let mut counts = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = counts.get(&client).copied().unwrap_or_default();
+        if own >= WAITING_EACH || counts.values().sum::<usize>() >= WAITING {
+            return None;
+        }
+        counts.insert(client, own + 1);
+        Some(Self { waiting: waiting.clone(), client })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = counts.get_mut(&self.client) {
+            *own -= 1;
+        }
+        counts.retain(|_, count| *count > 0);
+    }
+}
+
 fn hash(text: &str) -> Digest {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
@@ -191,15 +234,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_session_begins_with_the_token_and_ends_with_the_day() {
         let login = Login::token("open sesame");
-        assert!(login.log_in("open", false).await.is_err());
-        let cookie = login.log_in("open sesame", false).await.unwrap();
+        assert!(login.log_in("open", None, false).await.is_err());
+        let cookie = login.log_in("open sesame", None, false).await.unwrap();
         let cookie = with(header::COOKIE, cookie.split(';').next().unwrap());
         assert!(login.knows(&cookie) && login.knows(&with(header::AUTHORIZATION, "Bearer open sesame")));
         assert!(!login.knows(&with(header::COOKIE, "micro-web=guess")) && !login.knows(&HeaderMap::new()));
 
         login.log_out(&cookie);
         assert!(!login.knows(&cookie));
-        let cookie = login.log_in("open sesame", false).await.unwrap();
+        let cookie = login.log_in("open sesame", None, false).await.unwrap();
         let cookie = with(header::COOKIE, cookie.split(';').next().unwrap());
         tokio::time::advance(LASTS).await;
         assert!(!login.knows(&cookie));
@@ -209,24 +252,44 @@ mod tests {
     async fn who_guesses_and_hangs_up_keeps_the_next_waiting_all_the_same() {
         let login = Login::token("open sesame");
         let began = Instant::now();
-        let guess = tokio::time::timeout(Duration::from_millis(1), login.log_in("open", false)).await;
+        let guess = tokio::time::timeout(Duration::from_millis(1), login.log_in("open", None, false)).await;
         assert!(guess.is_err(), "it is thought about");
-        assert!(login.log_in("open sesame", false).await.is_ok());
+        assert!(login.log_in("open sesame", None, false).await.is_ok());
         assert!(began.elapsed() >= PENALTY, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_is_not_listened_to_is_not_told_that_the_password_is_wrong() {
         let login = Login::token("open sesame");
-        let guesses = futures_util::future::join_all((0..WAITING).map(|_| login.log_in("open", false)));
+        let from = |last: usize| Some(IpAddr::from([192, 0, 2, u8::try_from(last).unwrap()]));
+        let guesses = (0..WAITING).map(|at| login.log_in("open", from(at / WAITING_EACH), false));
+        let guesses = futures_util::future::join_all(guesses);
         let last = async {
             tokio::task::yield_now().await;
-            login.log_in("open sesame", false).await
+            login.log_in("open sesame", from(9), false).await
         };
         let (guessed, last) = tokio::join!(guesses, last);
         assert!(guessed.iter().all(|guess| *guess == Err(Refused::Wrong)));
         assert_eq!(last, Err(Refused::Busy));
-        assert!(login.log_in("open sesame", false).await.is_ok());
+        assert!(login.log_in("open sesame", from(9), false).await.is_ok());
+        assert!(login.waiting.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_guesses_without_end_keeps_nobody_at_another_address_out() {
+        let login = Login::token("open sesame");
+        let guesses = (0..100).map(|at| {
+            let own = if at % 2 == 0 { "2001:db8::1" } else { "2001:db8::2" };
+            login.log_in("open", Some(own.parse().unwrap()), false)
+        });
+        let guesses = futures_util::future::join_all(guesses);
+        let other = async {
+            tokio::task::yield_now().await;
+            login.log_in("open sesame", Some("2001:db8:0:1::1".parse().unwrap()), false).await
+        };
+        let (guessed, other) = tokio::join!(guesses, other);
+        assert!(other.is_ok(), "{other:?}");
+        assert_eq!(guessed.iter().filter(|guess| **guess == Err(Refused::Wrong)).count(), WAITING_EACH);
     }
 
     #[tokio::test]
@@ -235,8 +298,8 @@ mod tests {
         let hash = Argon2::default().hash_password(b"hunter2", &salt).unwrap().to_string();
         assert!(Login::password_hash("hunter2").is_err());
         let login = Login::password_hash(&hash).unwrap();
-        assert!(login.log_in("wrong", false).await.is_err());
-        assert!(login.log_in("hunter2", false).await.is_ok());
+        assert!(login.log_in("wrong", None, false).await.is_err());
+        assert!(login.log_in("hunter2", None, false).await.is_ok());
         assert!(!format!("{login:?}").contains("argon2"));
     }
 }

@@ -3,11 +3,12 @@
 use axum::Form;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, StatusCode, header};
+use http::{Extensions, HeaderMap, StatusCode, header};
 use maud::html;
 use serde::Deserialize;
 
 use super::layout::{Tab, layout};
+use crate::proxy::Peer;
 use crate::web::login::Refused;
 use crate::web::view::View;
 
@@ -28,11 +29,13 @@ pub(in crate::web) async fn get(State(view): State<View>) -> Response {
 pub(in crate::web) async fn post(
     State(view): State<View>,
     headers: HeaderMap,
+    extensions: Extensions,
     Form(given): Form<Given>,
 ) -> Response {
     let Some(login) = &view.login else { return Redirect::to("/").into_response() };
     let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    match login.log_in(&given.secret, secure).await {
+    let address = Peer::of(&extensions).address.map(|address| address.ip());
+    match login.log_in(&given.secret, address, secure).await {
         Ok(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response(),
         Err(Refused::Wrong) => {
             (StatusCode::UNAUTHORIZED, page(&view, Some("That is not it."))).into_response()
