@@ -231,7 +231,7 @@ pub(crate) const MATRIX: &[Row] = &[
             &[
                 "no_request_hides_another",
                 "what_is_too_large_is_refused_and_others_are_served",
-                "who_dribbles_or_says_nothing_is_cut_while_others_are_served",
+                "thousands_who_dribble_or_say_nothing_are_cut_while_others_are_served",
                 "floods_of_frames_are_cut",
                 "what_is_not_registered_cannot_be_reached",
             ],
@@ -261,3 +261,42 @@ pub(crate) const MATRIX: &[Row] = &[
         ),
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// What the files of Rust below `directory` say.
+    fn read(directory: &Path, into: &mut String) {
+        for entry in directory.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, into);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                into.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn every_test_that_shows_a_row_is_there_and_every_row_is_shown() {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for row in MATRIX {
+            if let Proof::Tests(package, target, names) = &row.proof {
+                let mut text = String::new();
+                read(&workspace.join(package).join("tests"), &mut text);
+                for name in *names {
+                    assert!(
+                        text.contains(&format!("fn {name}(")),
+                        "{}: {package} {target} {name}",
+                        row.label()
+                    );
+                }
+            }
+        }
+        let shown: Vec<u8> = MATRIX.iter().flat_map(|row| row.numbers).copied().collect();
+        assert_eq!(shown, (1..=56).collect::<Vec<_>>());
+    }
+}

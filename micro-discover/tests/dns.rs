@@ -114,7 +114,18 @@ async fn no_failure_takes_the_set_away_or_floods_the_server() {
     let mut watch = Watch::new(dns, "greeter.shop");
     let status = watch.status();
     assert_eq!(ids(&watch.next().await.unwrap()), ["10.0.0.1:80"]);
-    let faults = [code(2), code(5), code(3), Reply { wrong_id: true, ..addresses(A, 0, &[66]) }];
+    let lie = || addresses(A, 0, &[66]);
+    let faults = [
+        code(2),
+        code(5),
+        code(3),
+        code(0),
+        Reply { wrong_id: true, ..lie() },
+        Reply { wrong_question: true, ..lie() },
+        Reply { junk: true, ..lie() },
+        Reply { alias: Some(("greeter.shop", 60)), ..Reply::default() },
+        Reply { silent: true, ..Reply::default() },
+    ];
     for fault in faults {
         let until = Instant::now() + Duration::from_secs(2);
         server.decide(move |_, _, _| fault.clone());
@@ -131,6 +142,19 @@ async fn no_failure_takes_the_set_away_or_floods_the_server() {
         let second = asked.iter().filter(|at| *at >= from && **at < *from + Duration::from_millis(900));
         assert!(second.count() <= 4, "{:?}", asked.iter().map(|at| *at - asked[0]).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test]
+async fn two_hundred_addresses_are_all_endpoints() {
+    let hosts: Vec<u8> = (1..=200).collect();
+    let server = NameServer::start(move |_, kind, tcp| Reply {
+        // More than a datagram has room for.
+        truncated: !tcp,
+        ..addresses(kind, 0, if tcp { &hosts } else { &hosts[..20] })
+    })
+    .await;
+    let set = Dns::new().server(server.address).port(80).get("greeter.shop").await.unwrap();
+    assert_eq!(set.iter().map(|record| record.endpoints.len()).sum::<usize>(), 200);
 }
 
 #[tokio::test]

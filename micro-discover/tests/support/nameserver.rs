@@ -18,6 +18,10 @@ pub(crate) struct Reply {
     pub(crate) truncated: bool,
     pub(crate) silent: bool,
     pub(crate) wrong_id: bool,
+    /// The answer is to a question about another name.
+    pub(crate) wrong_question: bool,
+    /// It ends in the middle of its first record.
+    pub(crate) junk: bool,
     /// The server asks nobody else.
     pub(crate) alone: bool,
     /// What the name is an alias of, and for how long.
@@ -116,6 +120,9 @@ impl NameServer {
         answer.extend(u16::try_from(count).unwrap().to_be_bytes());
         answer.extend([0; 4]);
         answer.extend(&question[12..end]);
+        if reply.wrong_question {
+            answer[13] ^= 1;
+        }
         let owners = std::iter::once(vec![0xc0, 12])
             .chain(std::iter::repeat(alias.as_ref().map_or(vec![0xc0, 12], |(_, _, target)| target.clone())));
         for ((kind, ttl, data), owner) in alias.into_iter().chain(reply.answers).zip(owners) {
@@ -125,6 +132,9 @@ impl NameServer {
             answer.extend(ttl.to_be_bytes());
             answer.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
             answer.extend(data);
+        }
+        if reply.junk {
+            answer.truncate(end + 5);
         }
         Some(answer)
     }
