@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use http::{Request, Response};
 use micro_balance::{
     NotSent, Repeatable, Tried,
@@ -416,6 +417,41 @@ async fn the_percentile_cuts_the_tail_for_its_part_of_load() {
     assert!(extra < 0.06, "{extra}");
 }
 
+/// Finagle's `BackupRequestFilterTest`: ninety answers of 50 ms and ten of 100 ms are 50 ms for nine in ten and 100 ms for 99 in
+/// a hundred, what fails fast is no latency, and what was waited for in vain is one. We measure to an eighth.
+#[tokio::test(start_paused = true)]
+async fn what_fails_fast_is_no_latency_and_what_is_waited_for_in_vain_is_one() {
+    for (part, ms) in [(0.9, 50), (0.99, 100)] {
+        let inner = Scripted::default();
+        let hedge = HedgeLayer::percentile(part).unwrap().budget(Budget::endless()).layer(inner.clone());
+        let ask = |patience: Duration, answers: Vec<Answer>| {
+            answers.into_iter().for_each(|answer| inner.push(answer));
+            tokio::time::timeout(patience, hedge.clone().oneshot(get("/")))
+        };
+        let second = 1000 * MS;
+        // When the second attempt is sent is as long as that, or an eighth more.
+        let is_hedged_after = async |ms: u64| {
+            sleep(second).await;
+            ask(second, vec![Answer::Hang, status(200, &[])]).await.unwrap().unwrap();
+            let attempts = inner.attempts();
+            let [.., first, hedge] = &attempts[..] else { panic!("{attempts:?}") };
+            let delay = (hedge.at - first.at).as_millis() as u64;
+            assert!((ms..=ms * 5 / 4).contains(&delay), "{delay} ms and not {ms}, of {part}");
+        };
+        let time = |n| Answer::Wait(if n < 90 { 50 * MS } else { 100 * MS });
+        join_all((0..100).map(|n| ask(second, vec![time(n)]))).await;
+        is_hedged_after(ms).await;
+        for answer in join_all((0..1000).map(|_| ask(second, vec![late(MS, 503, &[])]))).await {
+            assert_eq!(answer.unwrap().unwrap().status(), 503);
+        }
+        is_hedged_after(ms).await;
+        (0..1000).for_each(|_| inner.push(Answer::Hang));
+        let given_up = join_all((0..1000).map(|_| ask(300 * MS, vec![Answer::Hang]))).await;
+        assert!(given_up.iter().all(Result::is_err));
+        is_hedged_after(300).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn hedges_stay_in_the_budget_when_everything_is_slow() {
     let fleet = Fleet { all_slow: true, ..Fleet::default() };
@@ -423,7 +459,7 @@ async fn hedges_stay_in_the_budget_when_everything_is_slow() {
     let done = Cell::new(0);
     for _ in 0..20 {
         let batch = (0..50).map(|_| hedge.clone().oneshot(get("/")));
-        for answer in futures_util::future::join_all(batch).await {
+        for answer in join_all(batch).await {
             answer.unwrap();
             done.set(done.get() + 1);
         }

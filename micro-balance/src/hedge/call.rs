@@ -94,11 +94,30 @@ impl<S, B> Call<S, B> {
             self.paid -= 1;
         }
     }
+
+    /// Notes how long the answer took; no attempt comes any more.
+    pub(super) fn answered(&mut self) {
+        self.config.record(self.began.elapsed());
+        self.plan = None;
+    }
+
+    /// Notes how long there was no answer, if that is longer than usual; no attempt comes any more.
+    ///
+    /// What fails fast tells nothing of how long answers take. What was waited for in vain does: else the delay stays as
+    /// it was where everything has become too slow to be waited for.
+    pub(super) fn in_vain(&mut self) {
+        let Some(plan) = self.plan.take() else { return };
+        let waited = self.began.elapsed();
+        if waited >= plan.delay {
+            self.config.record(waited);
+        }
+    }
 }
 
 impl<S, B> Drop for Call<S, B> {
     fn drop(&mut self) {
         self.refund();
+        self.in_vain();
         self.config.budget.close(self.paid);
     }
 }

@@ -120,7 +120,9 @@ impl<S, F, B, R> Race<'_, S, F, B, R> {
             // What is turned away on this side says nothing of those that are under way.
             Verdict::Failure if answer.is_err() && self.is_racing() => {}
             _ => {
-                config.record(self.call.began.elapsed());
+                if verdict != Verdict::Fatal {
+                    self.call.answered();
+                }
                 self.end();
                 return Some(answer);
             }
@@ -159,7 +161,7 @@ impl<S, F, B, R> Race<'_, S, F, B, R> {
         self.first.set(None);
         self.hedges.clear();
         self.next.set(Next::Never);
-        self.call.plan = None;
+        self.call.in_vain();
     }
 
     fn is_racing(&self) -> bool {
