@@ -319,6 +319,33 @@ mod tests {
         }
     }
 
+    /// gRPC core's `ServerRetryThrottleData`: of four tokens, where a success earns 1.6, s is a success, y a failure that may be
+    /// repeated and n one that may not.
+    #[test]
+    fn the_throttle_follows_grpc_core() {
+        let budget = Budget::throttle(4, 1.6).unwrap();
+        for (place, step) in "y s y n n n n s s y n s n s y".split(' ').enumerate() {
+            match step {
+                "s" => budget.succeeded(),
+                _ => assert_eq!(budget.withdraw(), step == "y", "step {place}"),
+            }
+        }
+    }
+
+    /// As gRPC takes a ratio: three decimals of it, whichever they are.
+    #[test]
+    fn a_success_earns_the_thousandths_that_are_said() {
+        for thousandths in 1..2000 {
+            for more in [0.0, 0.0009] {
+                let throttle = Tokens::new(10, f64::from(thousandths) / 1000.0 + more).unwrap();
+                (0..4).for_each(|_| assert!(throttle.failed()));
+                throttle.succeeded();
+                let earned = ((throttle.left() - 6.0) * 1000.0).round();
+                assert_eq!(earned, f64::from(thousandths), "{thousandths} and {more}");
+            }
+        }
+    }
+
     #[test]
     fn a_balance_is_how_many_retries_are_afforded() {
         for (max, failed) in [(1, 0), (2, 0), (3, 0), (9, 0), (10, 0), (10, 3), (10, 5), (10, 9), (1000, 1)] {

@@ -19,7 +19,8 @@ impl Tokens {
         if !(1..=1000).contains(&max) {
             return Err(InvalidSetting::new("maxTokens of a retry throttle", max, "between 1 and 1000"));
         }
-        let ratio_thousandths = (ratio * TOKEN as f64) as i64;
+        // 1.001 times a thousand is a little less than 1001.
+        let ratio_thousandths = (ratio * TOKEN as f64 + 1e-6) as i64;
         if !ratio.is_finite() || ratio_thousandths < 1 {
             return Err(InvalidSetting::new("tokenRatio of a retry throttle", ratio, "at least 0.001"));
         }
