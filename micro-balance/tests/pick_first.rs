@@ -46,6 +46,27 @@ async fn a_black_hole_costs_a_quarter_of_a_second() {
     assert_eq!(balance.oneshot(()).await.unwrap(), "b");
 }
 
+/// Happy eyeballs, gRPC's A61: attempts go on while others begin, and whichever is there first is the one.
+#[tokio::test(start_paused = true)]
+async fn attempts_go_on_beside_later_ones_and_the_first_that_is_ready_is_the_one() {
+    use State::{Connecting, Idle};
+    for winner in 0..3 {
+        let (fakes, _hand, changes) = fakes(["a", "b", "c"], Mood::Connecting);
+        let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
+        let states = || -> Vec<State> { balance.endpoints().into_iter().map(|view| view.state).collect() };
+        for expected in [[Connecting, Idle, Idle], [Connecting, Connecting, Idle], [Connecting; 3]] {
+            sleep(Duration::from_millis(240)).await;
+            assert_eq!(states(), expected);
+            sleep(Duration::from_millis(10)).await;
+        }
+        fakes[winner].set(FAST);
+        settle().await;
+        let alone = [0, 1, 2].map(|place| if place == winner { State::Ready } else { Idle });
+        assert_eq!(states(), alone);
+        assert_eq!(balance.clone().oneshot(()).await.unwrap(), fakes[winner].name());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_that_refuses_costs_nothing() {
     let ([a, b, _c], _hand, changes) = fakes(["a", "b", "c"], FAST);

@@ -71,6 +71,8 @@ where
         if let Some(slot) = self.slots.get_mut(serial) {
             slot.stay = Stay::Wanted;
         }
+        // It is idle no more.
+        self.touch(serial);
         self.start(serial, Duration::ZERO);
         self.after(delay, Event::Slow(turn));
     }
