@@ -1,7 +1,11 @@
 //! Shares by what servers report of their load.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -24,15 +28,18 @@ fn report(qps: f64, failures: f64, utilization: f64) -> String {
 
 type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
 
-/// Answers with this report in the trailers.
+/// Answers with the report of the moment in the trailers, if it is not empty.
 fn server(
-    report: String,
+    report: impl Fn() -> String + Clone + Send + Sync + 'static,
 ) -> impl Service<Request<()>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync
 {
     service_fn(move |_: Request<()>| {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", "0".parse().unwrap());
-        trailers.insert("endpoint-load-metrics-bin", report.parse().unwrap());
+        let report = report();
+        if !report.is_empty() {
+            trailers.insert("endpoint-load-metrics-bin", report.parse().unwrap());
+        }
         let body = Full::new(Bytes::new()).with_trailers(async move { Some(Ok(trailers)) });
         let mut response = Response::new(body.boxed_unsync());
         response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
@@ -60,7 +67,7 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn reports_in_trailers_count_from_the_end_of_the_blackout_until_they_expire() {
-    let servers = [1.0, 0.1].map(|utilization| server(report(10.0, 0.0, utilization)));
+    let servers = [1.0, 0.1].map(|utilization| server(move || report(10.0, 0.0, utilization)));
     let servers = ServiceList::new::<Request<()>>(servers);
     let balance = Balance::builder(servers).policy(OrcaWeighted::new()).protocol(Http).build();
     sleep(Duration::from_millis(5)).await;
@@ -77,7 +84,7 @@ async fn reports_in_trailers_count_from_the_end_of_the_blackout_until_they_expir
 #[tokio::test(start_paused = true)]
 async fn a_weight_counts_for_as_long_without_a_report_as_is_wanted() {
     for (seconds, counts) in [(20, false), (60, true)] {
-        let servers = [1.0, 0.1].map(|utilization| server(report(10.0, 0.0, utilization)));
+        let servers = [1.0, 0.1].map(|utilization| server(move || report(10.0, 0.0, utilization)));
         let policy = OrcaWeighted::new().blackout(Duration::ZERO).expiration(Duration::from_secs(seconds));
         let servers = ServiceList::new::<Request<()>>(servers);
         let balance = Balance::builder(servers).policy(policy).protocol(Http).build();
@@ -95,7 +102,10 @@ async fn shares_are_those_of_grpcs_cases() {
     let table: Value = serde_json::from_str(table).unwrap();
     for case in table["balancer_cases"].as_array().unwrap().iter().filter(|case| case["qps"].is_array()) {
         let number = |list: &str, index: usize| case[list][index].as_f64().unwrap_or_default();
-        let servers = [0, 1].map(|n| server(report(number("qps", n), number("eps", n), number("util", n))));
+        let servers = [0, 1].map(|n| {
+            let (qps, eps, utilization) = (number("qps", n), number("eps", n), number("util", n));
+            server(move || report(qps, eps, utilization))
+        });
         let policy = OrcaWeighted::new().penalty(case["penalty"].as_f64().unwrap_or(1.0)).unwrap();
         let servers = ServiceList::new::<Request<()>>(servers);
         let balance =
@@ -107,5 +117,69 @@ async fn shares_are_those_of_grpcs_cases() {
         let [a, b] = [0, 1].map(|n| number("ratio", n));
         let expected = 100.0 * a / (a + b);
         assert!((shares[0] as f64 - expected).abs() <= 2.0, "{shares:?}: {case}");
+    }
+}
+
+/// gRPC's `weighted_round_robin_test.cc`: Basic, WeightExpirationPeriod and BlackoutPeriodAfterWeightExpiration, of a hundred
+/// requests a second each.
+#[tokio::test(start_paused = true)]
+async fn who_reports_nothing_counts_as_the_mean_and_after_reports_have_expired_they_are_looked_at_for_a_while()
+ {
+    let used = Arc::new(Mutex::new([0.9, 0.3, 0.0]));
+    let servers = [0, 1, 2].map(|n| {
+        let used = used.clone();
+        server(move || match used.lock().unwrap()[n] {
+            0.0 => String::new(),
+            utilization => report(100.0, 0.0, utilization),
+        })
+    });
+    let policy = OrcaWeighted::new().blackout(Duration::from_secs(1)).expiration(Duration::from_secs(2));
+    let servers = ServiceList::new::<Request<()>>(servers);
+    let balance = Balance::builder(servers).policy(policy).protocol(Http).build();
+    sleep(Duration::from_millis(5)).await;
+    // Three seconds in which all report.
+    let report_on = async || {
+        for _ in 0..6 {
+            shares(&balance, 6).await;
+            sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let are = async |expected: [u64; 3]| {
+        let shares = shares(&balance, expected.iter().sum::<u64>() as usize).await;
+        assert!(
+            shares.iter().zip(expected).all(|(share, expected)| share.abs_diff(expected) <= 2),
+            "{shares:?}"
+        );
+    };
+    report_on().await;
+    are([10, 30, 20]).await;
+    *used.lock().unwrap() = [0.9, 0.3, 0.3];
+    report_on().await;
+    are([10, 30, 30]).await;
+    sleep(Duration::from_millis(3_500)).await;
+    *used.lock().unwrap() = [0.3, 0.3, 0.9];
+    are([30, 30, 30]).await;
+    sleep(Duration::from_millis(500)).await;
+    are([30, 30, 30]).await;
+    report_on().await;
+    are([30, 30, 10]).await;
+}
+
+/// Its Eps and ZeroErrorUtilPenalty.
+#[tokio::test(start_paused = true)]
+async fn failures_count_as_much_as_the_penalty_says() {
+    for (penalty, expected) in [(1.0, [10, 20, 30]), (0.0, [20, 20, 20])] {
+        let servers = [50.0, 20.0, 10.0].map(|failures| server(move || report(100.0, failures, 0.1)));
+        let policy = OrcaWeighted::new().blackout(Duration::ZERO).penalty(penalty).unwrap();
+        let servers = ServiceList::new::<Request<()>>(servers);
+        let balance = Balance::builder(servers).policy(policy).protocol(Http).build();
+        sleep(Duration::from_millis(5)).await;
+        shares(&balance, 6).await;
+        sleep(Duration::from_secs(2)).await;
+        let shares = shares(&balance, 60).await;
+        assert!(
+            shares.iter().zip(expected).all(|(share, expected)| share.abs_diff(expected) <= 2),
+            "{shares:?}"
+        );
     }
 }

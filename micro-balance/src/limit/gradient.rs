@@ -271,6 +271,29 @@ mod tests {
         assert_eq!((0..20).map(|_| run.window(1_000)).last(), Some(7));
     }
 
+    /// Envoy's `MinRTTBufferTest` and `ConcurrencyLimitBehaviorTestBasic`: of 5 ms without load, ten windows of so many each.
+    #[test]
+    fn the_limit_goes_up_and_down_as_in_envoys_tests() {
+        use std::cmp::Ordering::{Greater, Less};
+        for (min, buffer, moves) in [(3, 0.5, &[(6, Greater)][..]), (7, 0.1, &[(4, Greater), (6, Less)])] {
+            let settings = Gradient::default().range(min, 1000).buffer(buffer);
+            let mut run = Run::new(settings.probe(5, MS * 30_000, 0.0));
+            run.answers(5, 5);
+            for &(latency, way) in moves {
+                for window in 0..10 {
+                    let before = run.0.limit();
+                    let after = run.window(latency);
+                    assert_eq!(
+                        after.cmp(&before),
+                        way,
+                        "{before} to {after}, window {window} of {latency} ms"
+                    );
+                    assert!(after >= min && after <= 3 * before);
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_median_of_what_was_answered_counts_and_what_failed_does_not() {
         let mut run = Run::new(Gradient::default().probe(5, MS * 60_000, 0.0).buffer(0.0));

@@ -195,6 +195,24 @@ mod tests {
         }
     }
 
+    /// Finagle's `LoadBandTest`, to within one: as many are in use as have 1.125 requests each. It counts again from no request
+    /// each time; where there were more, ours stay until each has less than 0.875.
+    #[test]
+    fn as_many_are_in_use_as_the_load_takes() {
+        for load in 2..40 {
+            let looks: Vec<_> = (0..80).map(|minute| minute * 60_000).collect();
+            for (from, each) in [(1, 1.125), (40, 0.875)] {
+                let (policy, endpoints) = (RandomAperture::new(), endpoints(40));
+                policy.width.store(from, Relaxed);
+                let first = &endpoints[policy.table(&endpoints)[0] as usize];
+                (0..load).for_each(|_| first.stats().start());
+                let width = widths(&policy, &endpoints, &looks).pop().unwrap() as f64;
+                let expected = (f64::from(load) / each).min(40.0);
+                assert!((width - expected).abs() <= 1.0, "{width} for {load} from {from} on");
+            }
+        }
+    }
+
     #[test]
     fn one_pick_in_sixteen_looks_at_the_load() {
         let (policy, endpoints, chance) = (RandomAperture::new(), endpoints(2), Chance::new(1));
