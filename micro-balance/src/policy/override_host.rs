@@ -12,8 +12,8 @@ use crate::{endpoint::Endpoint, setting::InvalidSetting};
 /// policy inside: sessions, or a caller that knows better.
 ///
 /// Sources are asked in the order in which they were added, and the first that names an endpoint that is
-/// there decides. A retry of what has been there goes elsewhere, except with [`OverrideHost::strict`]. For
-/// sessions by cookie, [`SessionLayer`](crate::session::SessionLayer) sets it. One that is named gets its request
+/// there decides. A retry of what has been there goes to the next that is named, as with Envoy's, and then elsewhere,
+/// except with [`OverrideHost::strict`]. For sessions by cookie, [`SessionLayer`](crate::session::SessionLayer) sets it. One that is named gets its request
 /// also while it is drained: weight 0, or removed and [given time](crate::Builder::drain). gRPC's and Envoy's override
 /// host, <https://github.com/grpc/proposal/blob/master/A55-xds-stateful-session-affinity.md>.
 ///
@@ -38,7 +38,7 @@ pub struct OverrideHost<P> {
 pub enum Source {
     /// An [`Override`] in its extensions.
     Extension,
-    /// The value of a header is the id.
+    /// The value of a header is the id, or several with commas between them, in the order in which they are to be tried.
     Header(HeaderName),
     /// The value of a cookie is the id in Base64.
     Cookie(String),
@@ -60,11 +60,13 @@ impl Source {
         Self::Cookie(name.into())
     }
 
-    /// Whether it is the endpoint of this id that a request names.
+    /// Whether it is the endpoint of this id that a request names, before any other.
     fn names(&self, id: &str, context: &Context<'_>) -> bool {
         match self {
             Self::Extension => context.extension::<Override>().is_some_and(|named| *named.0 == *id),
-            Self::Header(name) => context.header(name).is_some_and(|value| value.as_bytes() == id.as_bytes()),
+            Self::Header(name) => context.header(name).is_some_and(|value| {
+                value == id || value.to_str().is_ok_and(|list| listed(list).next() == Some(id))
+            }),
             Self::Cookie(name) => {
                 cookie(name, context).is_some_and(|value| value == BASE64_STANDARD.encode(id.as_bytes()))
             }
@@ -115,23 +117,42 @@ impl<T> ById<T> {
         Self { indexes: endpoints.iter().enumerate().map(id).collect(), table }
     }
 
-    fn named(&self, source: &Source, context: &Context<'_>) -> Option<usize> {
-        match source {
-            Source::Extension => self.index(context.extension::<Override>()?.0.as_bytes()),
-            Source::Header(name) => self.index(context.header(name)?.as_bytes()),
-            Source::Cookie(name) => self.decoded(cookie(name, context)?),
-        }
+    /// Those of the endpoints that are named, in the order in which they are to be tried.
+    fn named<'a>(
+        &'a self,
+        sources: &'a [Source],
+        context: &'a Context<'_>,
+    ) -> impl Iterator<Item = usize> + 'a {
+        sources.iter().flat_map(|source| {
+            let header = match source {
+                Source::Header(name) => context.header(name).and_then(|value| value.to_str().ok()),
+                _ => None,
+            };
+            let one = match source {
+                Source::Extension => context.extension::<Override>().and_then(|named| self.index(&named.0)),
+                Source::Header(_) => header.and_then(|id| self.index(id)),
+                Source::Cookie(name) => cookie(name, context).and_then(|value| self.decoded(value)),
+            };
+            // An id may have a comma in it.
+            let list = header.filter(|_| one.is_none()).unwrap_or_default();
+            one.into_iter().chain(listed(list).filter_map(|id| self.index(id)))
+        })
     }
 
-    fn index(&self, id: &[u8]) -> Option<usize> {
-        self.indexes.get(std::str::from_utf8(id).ok()?).copied()
+    fn index(&self, id: &str) -> Option<usize> {
+        self.indexes.get(id).copied()
     }
 
     fn decoded(&self, value: &str) -> Option<usize> {
         let mut id = [0; 512];
         let length = BASE64_STANDARD.decode_slice(value, &mut id).ok()?;
-        self.index(id.get(..length)?)
+        self.index(std::str::from_utf8(id.get(..length)?).ok()?)
     }
+}
+
+/// The ids of a list.
+fn listed(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim)
 }
 
 /// The value of a cookie, among all that the request has.
@@ -156,8 +177,7 @@ impl<P: Policy> Policy for OverrideHost<P> {
     }
 
     fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
-        let named = || self.sources.iter().find_map(|source| table.named(source, context));
-        match named().filter(|_| context.attempt == 0) {
+        match table.named(&self.sources, context).nth(context.attempt as usize) {
             Some(index) => Some(index),
             None if self.strict => None,
             None => self.policy.pick(&table.table, endpoints, context),
@@ -165,14 +185,13 @@ impl<P: Policy> Policy for OverrideHost<P> {
     }
 
     fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
-        self.sources.iter().any(|source| table.named(source, context).is_some())
-            || self.policy.claims(&table.table, context)
+        table.named(&self.sources, context).next().is_some() || self.policy.claims(&table.table, context)
     }
 
     fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
         let names = |source: &Source| source.names(endpoint.id(), context);
         // A session goes to its endpoint first.
-        let is_elsewhere = || self.sources.iter().any(|source| table.named(source, context).is_some());
+        let is_elsewhere = || table.named(&self.sources, context).next().is_some();
         if context.attempt == 0 && !self.sources.iter().any(names) && (self.strict || is_elsewhere()) {
             return false;
         }

@@ -275,6 +275,37 @@ async fn a_request_goes_to_the_endpoint_it_names_in_any_way() {
     assert_eq!(picked(&set, &policy.clone_start(), &with(Override::new("10.0.0.3:80")), 1), Some(0));
 }
 
+/// Envoy's `override_host` tests: SelectedHostMetadataMultipleHostsChosen, HeaderIsPreferredOverMetadata, and
+/// UnparseableHeaderValueUsesFallback, each attempt after the one before was turned down.
+#[tokio::test(start_paused = true)]
+async fn another_attempt_goes_to_the_next_endpoint_that_is_named_and_then_anywhere() {
+    let set = Set::named(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "[::1]:80,x"]).await;
+    let rows = [
+        (["10.0.0.3:80,10.0.0.2:80", ""], &[2, 1][..]),
+        (["10.0.0.3:80", "10.0.0.2:80"], &[2, 1]),
+        (["10.9.9.9:80 , 10.0.0.3:80", "10.0.0.2:80,10.0.0.3:80"], &[2, 1, 2]),
+        (["fff-bar-.bats@just.Wrong", "10.0.0.2:80"], &[1]),
+        (["[::1]:80,x", "10.0.0.2:80"], &[3, 1]),
+        (["", " , "], &[]),
+    ];
+    for (headers, named) in rows {
+        let values = ["x-endpoint", "x-fallbacks"].into_iter().zip(headers);
+        let request =
+            request(values.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect());
+        for attempt in 0..=named.len() {
+            let policy = || {
+                OverrideHost::new(RoundRobin::starting_at(0))
+                    .by(Source::header("x-endpoint").unwrap())
+                    .by(Source::header("x-fallbacks").unwrap())
+            };
+            let expected = named.get(attempt).copied();
+            let pick = |policy| picked(&set, &policy, &request, attempt as u32);
+            assert_eq!(pick(policy().strict()), expected, "{headers:?}, attempt {attempt}");
+            assert_eq!(pick(policy()), expected.or(Some(0)), "{headers:?}, attempt {attempt}");
+        }
+    }
+}
+
 trait CloneStart {
     fn clone_start(&self) -> OverrideHost<RoundRobin>;
 }
