@@ -45,7 +45,7 @@ const TTL: Duration = Duration::from_secs(60);
 /// order where the subscriber has one [in flight](Subscribe::in_flight). Nothing is durable. A handler that takes longer
 /// than [`ack_wait`](Subscribe::ack_wait) is taken for dead, and the event is posted again. Dead letters wait in the
 /// outbox of the process that put them aside. Closing waits up to 5 s for what is in an outbox, unless none of its
-/// subscribers took what was posted last.
+/// subscribers took what was posted last, and as long at most until the registry has taken out its own subscribers.
 ///
 /// Records, paths and envelopes are those of go-micro's HTTP broker, so both find and reach each other.
 #[derive(Clone, Debug)]
@@ -207,12 +207,12 @@ impl Broker for Http {
             let record = self.record(&subscribe, &id, receiver.port())?;
             let arrivals = receiver.open(&id, subscribe.in_flight);
             let announced = Announce::new(self.shared.registry.clone(), record).ttl(TTL).start().await;
-            let announcement = announced.map_err(unavailable)?;
+            let announced = receiver.keep(announced.map_err(unavailable)?);
             // Publishers ask the registry again at least this often.
             tokio::time::sleep(directory::FRESH * 2).await;
             let (report, health) = Health::new();
             let stream = arrivals.map(move |incoming| {
-                let _announced = (&announcement, &report);
+                let _announced = (&announced, &report);
                 incoming
             });
             Ok(Subscription::new(stream.boxed(), subscribe, Arc::new(self.clone()), health))
@@ -236,7 +236,7 @@ impl Broker for Http {
                 outboxes.close(FAREWELL).await;
             }
             if let Some(receiver) = self.shared.receiver.get() {
-                receiver.close();
+                receiver.close().await;
             }
         }
         .boxed()

@@ -16,6 +16,7 @@ use hyper::body::Incoming as Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use micro_discover::Announcement;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -43,6 +44,8 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Receiver {
     port: u16,
     open: Mutex<HashMap<String, mpsc::Sender<Incoming>>>,
+    /// Those who are announced, and those who are leaving.
+    announced: Mutex<JoinSet<()>>,
     closed: watch::Sender<bool>,
 }
 
@@ -51,7 +54,7 @@ impl Receiver {
         let listener = TcpListener::bind(address).await?;
         let port = listener.local_addr()?.port();
         let (closed, ended) = watch::channel(false);
-        let this = Arc::new(Self { port, open: Mutex::default(), closed });
+        let this = Arc::new(Self { port, open: Mutex::default(), announced: Mutex::default(), closed });
         tokio::spawn(accept(listener, Arc::downgrade(&this), ended));
         Ok(this)
     }
@@ -67,9 +70,29 @@ impl Receiver {
         Arrivals { receiver: self.clone(), id: id.to_owned(), events }
     }
 
-    pub(super) fn close(&self) {
+    /// Holds `announcement` until what is returned is dropped or the broker is closed, and then withdraws it.
+    pub(super) fn keep(&self, announcement: Announcement) -> oneshot::Sender<()> {
+        let (stay, left) = oneshot::channel();
+        let mut closed = self.closed.subscribe();
+        let mut announced = self.announced.lock().expect("no user code runs under this lock");
+        while announced.try_join_next().is_some() {}
+        announced.spawn(async move {
+            tokio::select! {
+                _ = left => {}
+                _ = closed.wait_for(|closed| *closed) => {}
+            }
+            // A registry that is away forgets it by itself.
+            announcement.withdraw().await.ok();
+        });
+        stay
+    }
+
+    /// Resolves once nobody is announced here any more.
+    pub(super) async fn close(&self) {
         self.subscriptions().clear();
         self.closed.send_replace(true);
+        let leaving = std::mem::take(&mut *self.announced.lock().expect("no user code runs under this lock"));
+        leaving.join_all().await;
     }
 
     fn subscriptions(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::Sender<Incoming>>> {

@@ -72,6 +72,20 @@ async fn who_left_without_a_word_is_not_waited_for_and_takes_nothing_from_others
     tokio::time::timeout(Duration::from_secs(2), closing).await.unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn who_has_closed_is_announced_no_more() {
+    let registry = registry();
+    let (left, stays) = (Http::new(registry.clone()), Http::new(registry.clone()));
+    drop(left.subscribe(quick("t")).await.unwrap());
+    let _subscription = stays.subscribe(quick("t")).await.unwrap();
+    left.close().await;
+    let records = registry.list().await.unwrap();
+    assert_eq!(records.iter().map(|record| record.endpoints.len()).sum::<usize>(), 1, "{records:?}");
+    stays.close().await;
+    let records = registry.list().await.unwrap();
+    assert!(records.iter().all(|record| record.endpoints.is_empty()), "{records:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_known_group_gets_what_was_published_while_it_had_no_member() {
     let registry = registry();

@@ -52,6 +52,22 @@ fn what_is_published_is_heard_with_its_headers() {
 }
 
 #[test]
+fn a_subscriber_that_has_ended_is_registered_no_more() {
+    let place = Place::new();
+    let mut subscriber = place.start(&["subscribe", "orders.created", "--count", "1"]);
+    heard(&place, &mut subscriber, &["publish", "orders.created", "hello"]);
+    assert_eq!(place.ok(&["list", "-o", "name"]), "");
+
+    let mut subscriber = place.start(&["subscribe", "orders.created"]);
+    while place.ok(&["list", "-o", "name"]).is_empty() {
+        assert!(!subscriber.has_ended(), "it does not listen");
+    }
+    subscriber.signal(Signal::INT);
+    assert_eq!(subscriber.end().0.code(), Some(0));
+    assert_eq!(place.ok(&["list", "-o", "name"]), "");
+}
+
+#[test]
 fn for_people_an_event_is_a_line() {
     let place = Place::new();
     let mut subscriber = place.start(&["subscribe", "orders.created", "--count", "1"]);
