@@ -52,7 +52,8 @@ pub(super) fn context(settings: &Settings, insecure: bool) -> Result<Context, Fa
             context.with_connector(connector)
         }
     };
-    Ok(match settings.get("broker") {
+    // Subscribers of that one are in a registry: where no other is named, in the one that is in use.
+    Ok(match settings.get("broker").filter(|url| !matches!(*url, "http:" | "http")) {
         Some(url) => context.broker_url(url),
         None => context,
     })

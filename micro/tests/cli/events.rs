@@ -70,7 +70,7 @@ fn a_subscriber_that_has_ended_is_registered_no_more() {
 #[test]
 fn for_people_an_event_is_a_line() {
     let place = Place::new();
-    let mut subscriber = place.start(&["subscribe", "orders.created", "--count", "1"]);
+    let mut subscriber = place.start(&["subscribe", "orders.created", "--count", "1", "--broker", "http:"]);
     assert_eq!(
         heard(&place, &mut subscriber, &["publish", "orders.created", "hello", "world"]),
         "orders.created  hello world\n"
