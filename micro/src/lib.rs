@@ -21,6 +21,7 @@
 
 mod causes;
 mod codes;
+mod duration;
 mod escape;
 mod lines;
 mod near;

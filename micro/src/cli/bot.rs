@@ -11,7 +11,8 @@ use crate::bot::slack::{Api, Events, Socket};
 use crate::bot::terminal::Terminal;
 use crate::bot::webhook::Webhook;
 use crate::bot::{Audit, Bot, Input, Rights};
-use crate::command::{Command, Context, Failure, Kind, Replies, address, duration};
+use crate::command::{Command, Context, Failure, Kind, Replies, address};
+use crate::duration;
 
 /// Runs the bot until it is told to stop.
 #[derive(Args, Clone, Debug)]

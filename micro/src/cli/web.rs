@@ -8,7 +8,8 @@ use futures_core::future::BoxFuture;
 use micro_tower::Server;
 use micro_tower::server::{BoundServer, ServeError};
 
-use crate::command::{Command, Context, Failure, Kind, Listening, Replies, Reply, address, duration};
+use crate::command::{Command, Context, Failure, Kind, Listening, Replies, Reply, address};
+use crate::duration;
 use crate::web::{Login, Web};
 
 /// Serves the dashboard until it is told to stop.

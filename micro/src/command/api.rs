@@ -15,7 +15,6 @@ use micro_tower::server::ServerTls;
 use tokio::time::{interval, sleep};
 
 use super::context::Context;
-use super::duration;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
 use super::operator::Operator;
@@ -24,6 +23,7 @@ use super::reply::{Listening, Reply};
 use super::secured::server_tls;
 use super::spans::{close, spans};
 use crate::api::{AccessLog, Compressed, Cors, Gateway, Handler, LogFormat, Rules};
+use crate::duration;
 use crate::otel::Spans;
 use crate::proxy::for_many;
 

@@ -14,13 +14,13 @@ use tokio::time::Instant;
 use super::ask::Ask;
 use super::called::{Parts, failure};
 use super::context::Context;
-use super::duration;
 use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
 use super::reply::{Answered, Metadata, NodeAnswer, Reply};
 use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents, what};
 use crate::causes::chain;
+use crate::duration;
 use crate::schema::{Json, Schema};
 
 /// Calls a method of a service, whichever kind it is, with JSON in and out.

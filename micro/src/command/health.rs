@@ -15,7 +15,6 @@ use tonic_health::pb::health_client::HealthClient;
 use tower::ServiceExt;
 
 use super::context::Context;
-use super::duration;
 use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
@@ -23,6 +22,7 @@ use super::reply::{Checked, Reply, State};
 use super::words::word;
 use crate::call::{ask_one, is_go_micro};
 use crate::causes::root;
+use crate::duration;
 
 /// Asks each endpoint of a service whether it serves, by gRPC health checks (grpc.health.v1).
 #[derive(Args, Clone, Debug)]

@@ -11,7 +11,6 @@ mod local;
 mod context;
 mod handler;
 
-pub(crate) mod duration;
 mod missing;
 mod words;
 

@@ -9,11 +9,11 @@ use http::{HeaderName, HeaderValue};
 use micro_broker::{Event, Publisher};
 
 use super::context::Context;
-use super::duration;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
 use super::local::is_typed;
 use super::reply::{Published, Reply};
+use crate::duration;
 
 /// Publishes an event.
 #[derive(Args, Clone, Debug)]

@@ -7,13 +7,13 @@ use futures_core::future::BoxFuture;
 use micro_discover::{Address, Announce, Endpoint, Method, Service};
 
 use super::context::Context;
-use super::duration;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
 use super::local::is_typed;
 use super::record::{Given, read};
 use super::reply::{Done, Reply};
 use super::words::{after, word};
+use crate::duration;
 use crate::id;
 
 /// Registers an endpoint, and renews it until the command is stopped; then deregisters it.

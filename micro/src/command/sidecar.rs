@@ -11,13 +11,13 @@ use micro_tower::Server;
 
 use super::api::address;
 use super::context::Context;
-use super::duration;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
 use super::operator::Operator;
 use super::reply::{Listening, Reply};
 use super::spans::{close, spans};
 use crate::api::{Cors, Handler};
+use crate::duration;
 use crate::otel::Spans;
 use crate::proxy::for_many;
 use crate::sidecar::{App, Check, Sidecar as Face};

@@ -10,13 +10,13 @@ use micro_discover::Service;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::context::Context;
-use super::duration;
 use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
 use super::measure::measure;
 use super::reply::{Measured, Reply, State};
 use super::words::word;
+use crate::duration;
 
 /// Shows what each endpoint of a service says of itself: since when it runs, its memory, threads and requests.
 #[derive(Args, Clone, Debug)]

@@ -8,11 +8,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
 
 use super::context::Context;
-use super::duration;
 use super::failure::Failure;
 use super::handler::{Command, Replies};
 use super::reply::Reply;
 use crate::catalog::Catalog;
+use crate::duration;
 use crate::traffic::{Exchange, Feeds, Seen, Traffic};
 
 /// Shows each request that passes through a gateway or a sidecar, once it is over and it is known how it ended. Contents are

@@ -20,7 +20,6 @@
 //! Methods that are not named are 405. A page of another host is turned away, and with [`Builder::token`] whoever does not
 //! bring the token.
 
-mod duration;
 mod record;
 
 mod check;

@@ -15,11 +15,11 @@ use micro_discover::{Error, Service};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::duration;
 use super::held::Refused;
 use super::record;
 use super::state::Inner;
 use super::watching;
+use crate::duration;
 
 /// How long a registry may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ pub(super) async fn announce(State(inner): State<Arc<Inner>>, Query(query): Fiel
             }
         };
     };
-    let Some(ttl) = duration::parse(ttl).filter(|ttl| !ttl.is_zero()) else {
+    let Some(ttl) = duration::parse(ttl).ok().filter(|ttl| !ttl.is_zero()) else {
         let what = format!("ttl {ttl:?} is no duration such as 10s or 1m30s");
         return (StatusCode::BAD_REQUEST, what).into_response();
     };

@@ -172,7 +172,7 @@ fn what_breaks_a_rule_is_a_usage_error_that_says_which() {
         (&["new", "."], ". has no name of its own"),
         (&["register", "a/b", "-a", "h:1"], "service name \"a/b\""),
         (&["register", "greeter", "-a", "h:1", "-m", "x"], "a label is KEY=VALUE"),
-        (&["register", "greeter", "-a", "h:1", "--ttl", "15"], "a whole number and a unit"),
+        (&["register", "greeter", "-a", "h:1", "--ttl", "15"], "a duration is a number and a unit"),
         (&["register", "greeter", "-a", "h:1", "--ttl", "1ms"], "a TTL is 1s at least"),
         (&["register", "{\"name\":1}"], "the JSON is not a record"),
         (&["register", no_endpoint], "has no endpoint"),

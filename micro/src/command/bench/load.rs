@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::figures::Figures;
 use crate::call::{Error, Prepared, documents};
-use crate::command::duration::after;
+use crate::duration::after;
 
 /// When calls begin, and until when.
 #[derive(Clone, Copy, Debug)]

@@ -19,12 +19,12 @@ use super::ask::Ask;
 use super::call::{Call, Source};
 use super::called::{Parts, failure};
 use super::context::Context;
-use super::duration;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
 use super::reply::{Benched, Progress, Reply};
 use super::words::word;
 use crate::codes;
+use crate::duration;
 
 /// Calls a method again and again, several calls at a time, and measures how long answers take.
 #[derive(Args, Clone, Debug)]

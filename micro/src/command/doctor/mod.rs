@@ -20,12 +20,12 @@ use futures_core::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::context::Context;
-use super::duration;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
 use super::reload::check as check_file;
 use super::reply::{Finding, Outcome, Reply, Setting};
 use crate::causes::chain;
+use crate::duration::{self, after};
 
 /// Looks at everything that the configuration names: settings and their files, the registry, its clock, the broker, host
 /// names, certificates, and each endpoint.
@@ -98,7 +98,7 @@ impl Doctor {
     async fn examine(&self, context: &Context) -> Vec<Finding> {
         let limit = self.timeout;
         let within = self.within.unwrap_or(limit.saturating_mul(USUAL_TIMES));
-        let end = duration::after(Instant::now(), within);
+        let end = after(Instant::now(), within);
         let mut found: Vec<_> = self.settings.iter().map(setting).collect();
         if let Some(wrong) = &self.wrong {
             found.push(wrong.clone());
