@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use micro_discover::Registry;
+use micro_discover::{Memory, Registry, Service};
 use micro_tower::Client;
 use micro_tower::client::Builder;
 use prost_reflect::MethodDescriptor;
@@ -93,6 +93,23 @@ impl Caller {
     #[must_use]
     pub fn client(&self, target: &Target, endpoint: Option<&str>) -> Client {
         self.clients.get(target, endpoint)
+    }
+
+    /// The same for the endpoints of `service` alone, as they are now: the registry is not asked.
+    ///
+    /// # Errors
+    ///
+    /// The record breaks a rule.
+    pub async fn only(&self, service: &Service) -> Result<Self, micro_discover::Error> {
+        let registry = Memory::new();
+        registry.announce(service, Duration::ZERO).await?;
+        let Self { clients, given, through, .. } = self;
+        Ok(Self {
+            clients: clients.of(Arc::new(registry)),
+            schemas: Schemas::default(),
+            given: given.clone(),
+            through: through.clone(),
+        })
     }
 
     /// What `target` can be asked, by its own word.

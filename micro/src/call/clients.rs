@@ -36,6 +36,13 @@ impl Clients {
         self.known = Arc::default();
     }
 
+    /// Clients with the same settings of who is in `registry` and will ever be: why one is not reached is said at once.
+    pub(super) fn of(&self, registry: Arc<dyn Registry>) -> Self {
+        let settings = self.settings.clone();
+        let settings = move |client: Builder| settings(client.failfast(Duration::ZERO));
+        Self { registry, settings: Arc::new(settings), known: Arc::default() }
+    }
+
     pub(super) fn registry(&self) -> &Arc<dyn Registry> {
         &self.registry
     }

@@ -9,7 +9,10 @@ use clap::Args;
 use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use http::HeaderMap;
+use micro_balance::SentTo;
+use micro_discover::{Endpoint, Service};
 use tokio::time::Instant;
+use tonic::Status;
 
 use super::ask::Ask;
 use super::called::{Parts, failure};
@@ -18,7 +21,7 @@ use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
 use super::reply::{Answered, Metadata, NodeAnswer, Reply};
-use crate::call::{Answer, Call as Asked, Caller, Documents, Error, Target, documents, what};
+use crate::call::{Answer, Answers, Call as Asked, Caller, Documents, Error, Target, documents, what};
 use crate::causes::chain;
 use crate::duration;
 use crate::schema::{Json, Schema};
@@ -50,7 +53,7 @@ pub struct Call {
     /// Read over fields of the request that the message does not have
     #[arg(long)]
     pub allow_unknown: bool,
-    /// Show headers and trailers too, on standard error
+    /// Show who answered, headers and trailers too, on standard error
     #[arg(long, short)]
     pub verbose: bool,
 }
@@ -93,7 +96,7 @@ impl Source {
 
 pub(super) const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many endpoints are asked at a time.
-const AT_A_TIME: usize = 16;
+const AT_A_TIME: usize = 64;
 
 impl Command for Call {
     fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {
@@ -123,26 +126,51 @@ impl Call {
         // What is wrong here is said before anybody is asked anything.
         let (documents, headers) =
             (self.ask.documents(context, parts).await?, self.ask.headers(context).await?);
+        let sent_to = SentTo::default();
         let call = self.aimed(context, caller, parts, endpoint.as_deref(), headers).await?;
-        let wrong = |error: Error| failure(&error, parts, context);
-        let mut answers = caller.call(call, documents).await.map_err(wrong)?;
+        let called = caller.call(call.sent_to(sent_to.clone()), documents).await;
+        if self.verbose
+            && let Some(whom) = whom(context, &parts.target, &sent_to).await
+        {
+            replies.send(Reply::Metadata(whom)).await?;
+        }
+        let done = match called {
+            Ok(answers) => self.show(answers, replies).await?,
+            Err(error) => Err(error),
+        };
+        if let (true, Err(Error::Status(status))) = (self.verbose, &done) {
+            replies.send(Reply::Metadata(Metadata::new("trailer", status.metadata()))).await?;
+        }
+        done.map_err(|error| failure(&error, parts, context))
+    }
+
+    /// Shows answers as they come, until the last one or an error.
+    async fn show(&self, mut answers: Answers, replies: &Replies) -> Result<Result<(), Error>, Failure> {
         if self.verbose {
             replies.send(Reply::Metadata(Metadata::new("header", answers.headers()))).await?;
         }
         loop {
             let answer = tokio::select! {
                 answer = answers.next() => answer,
-                () = replies.unread() => return Ok(()),
+                () = replies.unread() => return Ok(Ok(())),
             };
-            let Some(answer) = answer else { break };
-            let answer = answer.map_err(wrong)?;
-            replies.send(Reply::Answer(Answered { answer, form: self.form() })).await?;
+            match answer {
+                None => break,
+                Some(Err(error)) => return Ok(Err(error)),
+                Some(Ok(answer)) => {
+                    replies.send(Reply::Answer(Answered { answer, form: self.form() })).await?;
+                }
+            }
         }
         if self.verbose {
-            let trailers = answers.trailers().await.map_err(wrong)?;
-            replies.send(Reply::Metadata(Metadata::new("trailer", &trailers))).await?;
+            match answers.trailers().await {
+                Err(error) => return Ok(Err(error)),
+                Ok(trailers) => {
+                    replies.send(Reply::Metadata(Metadata::new("trailer", &trailers))).await?;
+                }
+            }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     pub(super) fn asked(&self, target: Target, parts: &Parts, headers: HeaderMap) -> Asked {
@@ -164,16 +192,16 @@ impl Call {
         let found = find(context, name, "call").await?;
         let call = self.asked(parts.target.clone(), parts, headers);
         let call = call.timeout(self.timeout.unwrap_or(USUAL_TIMEOUT));
-        let endpoints = found.into_iter().flat_map(|service| service.endpoints);
-        let ask = |endpoint: micro_discover::Endpoint| {
+        let ask = |(endpoint, record): (Endpoint, Service)| {
             let (call, documents) = (call.clone().endpoint(endpoint.id.as_str()), documents(&text));
             async move {
                 let began = Instant::now();
-                let answers = gather(caller, call, documents).await;
+                let answers = gather(caller, &record, call, documents).await;
                 let latency_ms = (began.elapsed().as_secs_f64() * 1e6).round() / 1e3;
                 (endpoint, latency_ms, answers)
             }
         };
+        let endpoints = found.into_iter().flat_map(apart);
         let all: Vec<_> = stream::iter(endpoints).map(ask).buffered(AT_A_TIME).collect().await;
         let (mut rows, mut worst) = (Vec::new(), None);
         for (endpoint, latency_ms, answers) in all {
@@ -202,7 +230,33 @@ impl Call {
     }
 }
 
-async fn gather(caller: &Caller, call: Asked, documents: Documents) -> Result<Vec<Answer>, Error> {
+/// Each endpoint of `service`, with the record as it would be if there were no other.
+fn apart(mut service: Service) -> impl Iterator<Item = (Endpoint, Service)> {
+    let endpoints = std::mem::take(&mut service.endpoints);
+    endpoints.into_iter().map(move |endpoint| (endpoint.clone(), service.clone().endpoint(endpoint)))
+}
+
+/// The endpoint that a request went to, and where that is.
+async fn whom(context: &Context, target: &Target, sent_to: &SentTo) -> Option<Metadata> {
+    let (Target::Service(name), Some(id)) = (target, sent_to.id()) else { return None };
+    let records = context.registry().get(name).await.unwrap_or_default();
+    let found = records.iter().flat_map(|record| &record.endpoints).find(|endpoint| *endpoint.id == *id);
+    let address = found.map_or_else(|| "not registered any more".to_owned(), |one| one.address.to_string());
+    Some(Metadata { kind: "endpoint", entries: vec![(id.to_string(), address)] })
+}
+
+/// All answers of the one endpoint that `record` has, which nobody watches the registry for.
+async fn gather(
+    caller: &Caller,
+    record: &Service,
+    call: Asked,
+    documents: Documents,
+) -> Result<Vec<Answer>, Error> {
+    let invalid = |error: micro_discover::Error| Status::internal(error.to_string());
+    let caller = match caller.is_through() {
+        true => caller.clone(),
+        false => caller.only(record).await.map_err(invalid)?,
+    };
     let mut answers = caller.call(call, documents).await?;
     let mut all = Vec::new();
     while let Some(answer) = answers.next().await {

@@ -69,6 +69,7 @@ Examples:
   micro call greeter Greeter.Hello -d @request.json -H 'x-tenant: a' --timeout 2s
   micro call greeter Greeter.Hello --each-node          every endpoint, a row for each
   micro call greeter Greeter.Hello --endpoint greeter-1
+  micro call greeter Greeter.Hello -v                   who answered, headers and trailers too
   micro call 127.0.0.1:50051 Greeter.Hello --proto greeter.proto
   tail -f names.ndjson | micro call greeter Greeter.Chat -d -
 

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::Stdio;
 
+use serde_json::{Value, json};
+
 use crate::echo::Echo;
 use crate::peer::{PROTO, Reflection, set};
 
@@ -73,6 +75,32 @@ fn one_endpoint_is_aimed_at_and_each_is_asked() {
     let ends = |row: &[&str]| (row[0].to_owned(), row.last().unwrap().to_string());
     assert_eq!(ends(&rows[1]), ("a".into(), r#"{"text":"a"}"#.into()));
     assert_eq!(ends(&rows[2]), ("b".into(), r#"{"text":"b"}"#.into()));
+}
+
+#[test]
+fn of_each_endpoint_that_is_not_reached_it_is_said_at_once_why() {
+    let echo = Echo::new();
+    // Nobody listens on port 1.
+    echo.place.ok(&["register", "echo", "--address", "127.0.0.1:1", "--id", "gone", "--ttl", "0"]);
+    let run = echo.place.run(&["call", "echo", "Unary", "--each-node", "-o", "json"]);
+    assert_eq!(run.code, Some(78), "{run:?}");
+    let rows: Value = serde_json::from_str(&run.out).unwrap();
+    let texts: Vec<_> = rows.as_array().unwrap().iter().map(|row| &row["answers"][0]["text"]).collect();
+    assert_eq!(texts, [&json!("a"), &json!("b"), &Value::Null], "{run:?}");
+    let error = rows[2]["error"].as_str().unwrap();
+    assert!(error.contains("Connection refused") && !error.contains("became ready within"), "{error}");
+}
+
+#[test]
+fn who_answered_is_told_to_those_who_ask() {
+    let echo = Echo::new();
+    let run = echo.place.run(&["call", "echo", "Unary", "--endpoint", "a", "-v", "-o", "json"]);
+    assert_eq!(run.out, "{\"text\":\"a\"}\n");
+    assert!(run.err.starts_with(&format!("endpoint a: {}\nheader ", echo.address)), "{run:?}");
+    let run = echo.place.run(&["call", "echo", "Fail", "number:=5", "--endpoint", "a", "-v"]);
+    assert_eq!(run.code, Some(69), "{run:?}");
+    let told = run.err.split_once("error: ").unwrap().0;
+    assert!(told.starts_with("endpoint a: ") && told.contains("\ntrailer "), "{run:?}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub struct NodeAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// `header` or `trailer`.
+    /// `endpoint`, `header` or `trailer`.
     pub kind: &'static str,
     /// Names and values, in order.
     pub entries: Vec<(String, String)>,
