@@ -7,7 +7,7 @@ use futures_core::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use micro_discover::Endpoint;
 use micro_tower::transport::{Connection, Connector, HttpVersion};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -18,11 +18,11 @@ use super::context::Context;
 use super::failure::{Failure, Kind};
 use super::get::find;
 use super::handler::{Command, Replies};
-use super::reply::{Checked, Reply, State};
+use super::reply::{Checked, Progress, Reply, State};
 use super::words::word;
 use crate::call::{ask_one, is_go_micro};
 use crate::causes::root;
-use crate::duration;
+use crate::duration::{self, after};
 
 /// Asks each endpoint of a service whether it serves, by gRPC health checks (grpc.health.v1).
 #[derive(Args, Clone, Debug)]
@@ -36,15 +36,20 @@ pub struct Health {
     /// How long connecting and answering may take
     #[arg(long, default_value = "2s", value_parser = duration::parse)]
     pub timeout: Duration,
+    /// Ask again until every endpoint serves, for so long at most
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub wait: Option<Duration>,
 }
 
 /// How many endpoints are asked at a time.
 const AT_A_TIME: usize = 64;
+/// How long it is until they are asked again.
+const AGAIN: Duration = Duration::from_millis(250);
 
 impl Health {
     /// Asks the endpoints of the service `name`, for 2 s each.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), service: String::new(), timeout: Duration::from_secs(2) }
+        Self { name: name.into(), service: String::new(), timeout: Duration::from_secs(2), wait: None }
     }
 
     pub(super) async fn check(&self, context: &Context, version: String, endpoint: Endpoint) -> Checked {
@@ -138,14 +143,15 @@ fn millis(since: Instant) -> f64 {
 impl Command for Health {
     fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async {
-            let found = find(context, &self.name, "health").await?;
-            let each = found.into_iter().flat_map(|service| {
-                let version = service.version;
-                service.endpoints.into_iter().map(move |endpoint| (version.clone(), endpoint))
-            });
-            let checks = stream::iter(each).map(|(version, endpoint)| self.check(context, version, endpoint));
-            let checked: Vec<_> = checks.buffered(AT_A_TIME).collect().await;
-            let (all, well) = (checked.len(), checked.iter().filter(|c| c.state == State::Serving).count());
+            let end = after(Instant::now(), self.wait.unwrap_or_default());
+            let checked = loop {
+                let asked = self.ask_all(context).await;
+                let missing = self.missing(&asked).filter(|_| Instant::now() + AGAIN < end);
+                let Some(missing) = missing else { break asked? };
+                replies.send(Reply::Progress(Progress::new(format!("waiting: {missing}")))).await?;
+                sleep(AGAIN).await;
+            };
+            let (all, well) = (checked.len(), serving(&checked));
             replies.send(Reply::Health(checked)).await?;
             if well == all {
                 return Ok(());
@@ -156,4 +162,34 @@ impl Command for Health {
                 .hint(format!("micro get {}, or a longer --timeout", word(&self.name))))
         })
     }
+}
+
+impl Health {
+    async fn ask_all(&self, context: &Context) -> Result<Vec<Checked>, Failure> {
+        let found = find(context, &self.name, "health").await?;
+        let each = found.into_iter().flat_map(|service| {
+            let version = service.version;
+            service.endpoints.into_iter().map(move |endpoint| (version.clone(), endpoint))
+        });
+        let checks = stream::iter(each).map(|(version, endpoint)| self.check(context, version, endpoint));
+        Ok(checks.buffered(AT_A_TIME).collect().await)
+    }
+
+    /// What there is to wait for; none where asking again is no use.
+    fn missing(&self, asked: &Result<Vec<Checked>, Failure>) -> Option<String> {
+        match asked {
+            Ok(checked) => {
+                let (all, well) = (checked.len(), serving(checked));
+                (well < all).then(|| format!("{well} of {all} endpoints of {:?} serve", self.name))
+            }
+            Err(failure) => {
+                let passes = [Kind::NotFound, Kind::Unavailable, Kind::Timeout].contains(&failure.kind());
+                passes.then(|| failure.to_string())
+            }
+        }
+    }
+}
+
+fn serving(checked: &[Checked]) -> usize {
+    checked.iter().filter(|one| one.state == State::Serving).count()
 }

@@ -159,6 +159,7 @@ Examples:
   micro health greeter
   micro health greeter --service greeter.Greeter --timeout 500ms
   micro health greeter --output json
+  micro health greeter --wait 30s        until every endpoint serves: for scripts
 
 Exit code 0 says that every endpoint serves, 3 that one does not, or that nobody has that name.")]
     Health(Health),

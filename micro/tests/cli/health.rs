@@ -54,6 +54,26 @@ fn a_service_whose_endpoints_all_serve_is_well() {
 }
 
 #[test]
+fn a_script_waits_until_every_endpoint_serves() {
+    let (runtime, place) = (Runtime::new().unwrap(), Place::new());
+    let mut waiting = place.start(&["health", "greeter", "--wait", "10m", "-o", "name"]);
+    serve(&runtime, &place, "a", ServingStatus::Serving);
+    let (status, out) = waiting.end();
+    assert_eq!((status.code(), out.as_str()), (Some(0), "a\n"));
+
+    register(&place, "closed", "127.0.0.1:1");
+    let mut waiting = place.start(&["health", "greeter", "--wait", "10m", "-o", "name"]);
+    assert!(!waiting.has_ended());
+    place.ok(&["deregister", "greeter", "--id", "closed"]);
+    assert_eq!(waiting.end().0.code(), Some(0));
+
+    register(&place, "closed", "127.0.0.1:1");
+    let run = place.run(&["health", "greeter", "--wait", "1s"]);
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(run.out.contains("unreachable") && run.err.contains("error: 1 of 2 endpoints"), "{run:?}");
+}
+
+#[test]
 fn every_way_to_be_unwell_has_its_word_and_the_command_fails() {
     let (runtime, place) = (Runtime::new().unwrap(), Place::new());
     serve(&runtime, &place, "a-serving", ServingStatus::Serving);
