@@ -27,7 +27,7 @@ pub struct New {
     pub r#type: String,
 }
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("Cargo.toml", include_str!("../../templates/service/Cargo.toml.txt")),
     ("build.rs", include_str!("../../templates/service/build.rs.txt")),
     ("proto/{{file}}.proto", include_str!("../../templates/service/interface.proto.txt")),
@@ -36,6 +36,7 @@ const FILES: [(&str, &str); 8] = [
     ("Dockerfile", include_str!("../../templates/service/Dockerfile.txt")),
     ("README.md", include_str!("../../templates/service/README.md.txt")),
     (".gitignore", "/target\n"),
+    (".dockerignore", "/target\n"),
 ];
 
 /// Directories of cargo, which no program may be called.
@@ -134,7 +135,7 @@ impl Words {
             .replace("{{package}}", &self.package)
             .replace("{{module}}", &snake(&self.camel))
             .replace("{{Name}}", &self.camel);
-        for name in ["micro-tower", "micro-build"] {
+        for name in ["micro-tower", "micro-discover", "micro-build"] {
             text = text.replace(&format!("{{{{{name}}}}}"), &library(name));
         }
         text

@@ -120,6 +120,9 @@ fn a_new_service_builds_runs_and_answers() {
         answer = place.run(&["call", "order-book", "OrderBook.Call", "name=John", "-o", "json"]);
     }
     assert_eq!(answer.out, "{\"msg\":\"Hello John\"}\n", "{answer:?}");
+    let stats: serde_json::Value =
+        serde_json::from_str(&place.ok(&["stats", "order-book", "-o", "json"])).unwrap();
+    assert!(stats[0]["requests"].as_u64() >= Some(1), "{stats}");
     let counted = place.ok(&["stream", "order-book", "OrderBook.Stream", "count:=3", "-o", "json"]);
     assert_eq!(counted.lines().count(), 3);
     run.signal(Signal::INT);
