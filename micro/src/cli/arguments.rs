@@ -248,8 +248,8 @@ Examples:
   source <(micro completion bash)        in ~/.bashrc
   source <(micro completion zsh)         in ~/.zshrc
 
-Services, methods and endpoints come from the registry that the line is for, and methods that are not in it
-from the service, if they answer within half a second."
+Services, methods and endpoints come from the registry that the line is for, and methods that are
+not in it from the service, if they answer within half a second."
     )]
     Completion(Completion),
     /// Write the manual

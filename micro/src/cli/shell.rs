@@ -1,20 +1,37 @@
 //! `cli`: commands, one after the other.
 
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
+use super::arguments::Arguments;
 use super::execute::{Style, execute};
 use super::prompt::lines;
 use super::report::report;
 use super::signals;
 use super::tab::Tab;
 use crate::command::{Context, Failure, Kind, Request, read, words};
+use crate::near::closest;
 use crate::show::Format;
 
-/// A line of the shell.
+/// Commands, one a line.
 #[derive(Debug, Parser)]
-#[command(name = "micro", no_binary_name = true, disable_version_flag = true, color = clap::ColorChoice::Never)]
+#[command(
+    name = "micro",
+    no_binary_name = true,
+    disable_version_flag = true,
+    color = clap::ColorChoice::Never,
+    override_usage = "COMMAND [OPTIONS]",
+    after_help = "\
+Examples:
+  list
+  call greeter Greeter.Hello {\"name\": \"John\"} -o yaml     JSON needs no quotes
+  call greeter Greeter.Chat -d -                          documents as they are typed, until Ctrl-D
+  help call
+
+Tab completes commands, services, methods and endpoints; Ctrl-R looks for what was typed before.
+Ctrl-C ends the command that runs; quit, exit or Ctrl-D ends the shell."
+)]
 struct Typed {
     #[command(subcommand)]
     request: Request,
@@ -72,14 +89,17 @@ pub(super) async fn shell(context: &Context, style: &Style, colours: bool) -> u8
 
 /// Runs a command until it is done or a signal says stop, and gives its exit code.
 async fn one(mut words: Vec<String>, context: &Context, style: &Style) -> Result<u8, Failure> {
+    // As it stands in guides, for another shell.
+    if words[0] == "micro" && words.len() > 1 {
+        words.remove(0);
+    }
     match words[0].as_str() {
         "?" => "help".clone_into(&mut words[0]),
         "ls" => "list".clone_into(&mut words[0]),
         _ => {}
     }
     if words[0] != "help" && !Request::has(&words[0]) {
-        let failure = Failure::new(Kind::Usage, "unknown command").tried(format!("to run {:?}", words[0]));
-        return Err(failure.hint("help"));
+        return Err(unknown(&words[0]));
     }
     let Typed { request, written } = read(words)?;
     let stop = signals::word()?.shared();
@@ -95,4 +115,14 @@ async fn one(mut words: Vec<String>, context: &Context, style: &Style) -> Result
         done = work => done.map(|()| 0),
         code = stop => Ok(code),
     }
+}
+
+fn unknown(word: &str) -> Failure {
+    let here = Request::augment_subcommands(clap::Command::new("micro"));
+    let meant = || closest(word, here.get_subcommands().map(clap::Command::get_name));
+    let hint = match Arguments::command().find_subcommand(word) {
+        Some(command) => format!("micro {}, outside of this shell", command.get_name()),
+        None => meant().unwrap_or("help").to_owned(),
+    };
+    Failure::new(Kind::Usage, "unknown command").tried(format!("to run {word:?}")).hint(hint)
 }

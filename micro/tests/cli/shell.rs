@@ -32,6 +32,22 @@ fn each_line_of_a_shell_may_say_how_its_answer_is_written() {
     assert!(run.out.starts_with(said), "{run:?}");
 }
 
+#[test]
+fn a_shell_says_what_was_meant_and_takes_what_is_written_for_others() {
+    let place = Place::new();
+    for (typed, hint) in
+        [("lst", "list"), ("frobnicate", "help"), ("doctor", "micro doctor, outside of this shell")]
+    {
+        let run = place.feed(&["cli"], &format!("{typed}\n"));
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.err.contains("error: unknown command\n"), "{run:?}");
+        assert!(run.err.ends_with(&format!("try:   {hint}\n")), "{run:?}");
+    }
+    let run = place.feed(&["cli"], "micro list -o json\nhelp\n");
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.out.starts_with("[]\n") && run.out.contains("Ctrl-D ends the shell"), "{run:?}");
+}
+
 const ENTER: &str = "\r";
 const UP: &str = "\x1b[A";
 const CTRL_C: &str = "\x03";
