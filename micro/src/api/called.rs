@@ -67,8 +67,10 @@ pub(super) async fn rpc(
         .response();
     }
     if !get && !known.contains(&kind.as_str()) {
-        return Fault::new(policy.id(), StatusCode::BAD_REQUEST, format!("Unsupported Content-Type {kind}"))
-            .response();
+        let what = format!(
+            "Unsupported Content-Type {kind}: a method reads application/json or application/protobuf"
+        );
+        return Fault::new(policy.id(), StatusCode::BAD_REQUEST, what).response();
     }
     if upstream.facts().is_go_micro() {
         return go_micro(upstream, name, request, policy).await;

@@ -29,8 +29,10 @@ impl Builder {
             Handler::Meta | Handler::Http | Handler::Web => proxy_route(path),
             Handler::Api | Handler::Rpc | Handler::Event => None,
         };
+        // `/Foo.Bar` is a method of nobody, unless a rule says of whom.
+        let called_service = called.iter().map(|route| &*route.service).filter(|service| !service.is_empty());
         let mut names = Vec::new();
-        for service in called.iter().map(|route| &*route.service).chain(passed.as_deref()) {
+        for service in called_service.chain(passed.as_deref()) {
             for name in self.namespace.names(service).map(Cow::into_owned) {
                 if !names.contains(&name) {
                     names.push(name);

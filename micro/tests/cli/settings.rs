@@ -101,3 +101,21 @@ fn a_variable_that_is_no_text_is_not_read_over_and_dev_null_is_an_empty_file() {
     place.ok(&["list", "--config", "/dev/null"]);
     assert_eq!(place.run(&["list", "--config", "/"]).code, Some(8));
 }
+
+/// Whoever pastes a file from the guide has one that works.
+#[test]
+fn files_of_the_guide_are_what_they_should_be() {
+    let place = Place::new();
+    let pages = [
+        include_str!("../../../README.md"),
+        include_str!("../../../docs/gateway.md"),
+        include_str!("../../../docs/toolkit.md"),
+    ];
+    let files: Vec<_> = pages.iter().flat_map(|page| page.split("```toml\n").skip(1)).collect();
+    assert!(files.len() >= 2, "{}", files.len());
+    for file in files {
+        let toml = file.split("```").next().unwrap();
+        std::fs::write(place.path("gateway.toml"), toml).unwrap();
+        place.ok(&["config", "validate", "--config", &place.path("gateway.toml").display().to_string()]);
+    }
+}
