@@ -1,5 +1,8 @@
 //! Servers that speak go-micro's RPC, by their record.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+
 use futures_util::stream::Stream;
 use micro_discover::Method;
 use micro_tower::wire::{Requests, Router};
@@ -65,4 +68,49 @@ fn a_service_of_go_micro_is_called_checked_and_measured_by_its_record() {
         stats[0]["requests"].as_u64().unwrap() >= 3 && stats[0]["memory_bytes"].as_u64().unwrap() > 0,
         "{stats}"
     );
+}
+
+/// Answers each request on `stream` with a frame of proto-rpc that is `frame`.
+fn answer(mut stream: TcpStream, frame: &[u8]) -> std::io::Result<()> {
+    let mut requests = BufReader::new(stream.try_clone()?);
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if requests.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            if let Some((_, number)) = line.to_lowercase().split_once("content-length:") {
+                length = number.trim().parse().unwrap();
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        requests.read_exact(&mut vec![0; length])?;
+        let head = format!("content-type: application/proto-rpc\r\ncontent-length: {}", frame.len());
+        stream.write_all(&[format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n").as_bytes(), frame].concat())?;
+    }
+}
+
+/// R28 of go-micro: a length that a frame states is believed.
+#[test]
+fn a_length_that_an_answer_states_and_does_not_have_is_an_error() {
+    let place = Place::new();
+    for (at, frame) in
+        [&b"\xff\xff\xff\xff"[..], b"\0\0\0\x05abc", b"\0\0\0\0\x7f\xff\xff\xff{}"].into_iter().enumerate()
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (name, address) = (format!("liar-{at}"), listener.local_addr().unwrap().to_string());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                std::thread::spawn(move || answer(stream, frame));
+            }
+        });
+        let labels = ["-m", "protocol=mucp", "--method", "Liar.Call", "--ttl", "0"];
+        place.ok(&[&["register", &name, "--address", &address][..], &labels].concat());
+        let run = place.run(&["call", &name, "Liar.Call", "{}"]);
+        assert_eq!((run.code, run.out.as_str()), (Some(77), ""), "{run:?}");
+        assert!(run.err.contains("INTERNAL: ") && run.err.contains(" bytes "), "{run:?}");
+    }
 }
