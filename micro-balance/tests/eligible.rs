@@ -166,6 +166,8 @@ fn a_zone_of_which_none_is_left_counts_for_nothing() {
     assert_eq!(routed(&both, &both), [true, false], "nobody like this client is in its zone");
     assert_eq!(routed(&one, &both), [false, false], "all clients are in one zone");
     assert_eq!(routed(&both, &one), [false, false], "all endpoints are in one zone");
+    let alike = ZoneAware::new("a", both.clone()).route(&both).unwrap();
+    assert_eq!((alike.local, alike.residual), (10_000, vec![]), "nobody has to leave");
 }
 
 #[test]
@@ -716,6 +718,29 @@ async fn a_first_priority_that_is_connecting_is_waited_for_ten_seconds_and_not_o
         assert_eq!(balance.clone().oneshot(()).await.unwrap(), "second");
         assert!(began.elapsed() <= ms(100), "{:?}", began.elapsed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ejected_endpoint_takes_requests_while_nobody_of_a_lower_number_can_be_reached() {
+    let (hand, changes) = discovery();
+    let (first, second) = (Fake::new("first", Mood::Refuses), Fake::new("second", FAST));
+    let balance: Balance<_, (), _> = Balance::builder(changes)
+        .policy(RoundRobin::starting_at(0))
+        .ejection(Ejection::default().consecutive_failures(1))
+        .attributes(|name: &&'static str, _: &Fake| at(u32::from(*name == "second")))
+        .build();
+    hand.insert("first", &first);
+    hand.insert("second", &second);
+    assert_eq!(balance.clone().oneshot(()).await.unwrap(), "second");
+    second.set(Mood::Fails(ms(0)));
+    balance.clone().oneshot(()).await.unwrap_err();
+    settle().await;
+    assert_eq!(balance.endpoints().iter().filter(|view| view.state == State::Ejected).count(), 1);
+    second.set(FAST);
+    let began = Instant::now();
+    assert_eq!(answers(&balance, 10).await["second"], 10);
+    assert!(began.elapsed() < ms(100), "{:?}", began.elapsed());
+    assert_eq!(balance.fallbacks().panic, 10);
 }
 
 #[tokio::test(start_paused = true)]

@@ -98,14 +98,16 @@ impl Eligibility {
                 }
             }
         }
-        if eligible.groups.is_empty() && !eligible.refuses {
+        eligible.groups.retain(|group| !group.members.is_empty());
+        let gives_way = panic.percent > 0 && !eligible.refuses && !waited_for.contains(&true);
+        if eligible.groups.is_empty() && gives_way {
             // Those that were to take the requests cannot be reached: anybody who can.
             let reached = |&index: &usize| candidates[index].standing.is_reached();
             let members: Vec<_> = kept.into_iter().filter(reached).collect();
             let marks = drained.with(Marks::PRIORITY).with(Marks::PANIC);
             eligible.groups.push(Plan { members, share: 1, panic: true, marks });
+            eligible.groups.retain(|group| !group.members.is_empty());
         }
-        eligible.groups.retain(|group| !group.members.is_empty());
         eligible
     }
 
@@ -222,3 +224,6 @@ fn by_zone(candidates: &[Candidate<'_>], level: &[usize], members: &[usize]) -> 
     }
     zones
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,8 @@ impl Priority {
     /// the default. Endpoints that are [degraded](crate::Attributes::degraded) are left for when no level has a better one,
     /// or too few in its own. gRPC's priority policy,
     /// <https://github.com/grpc/proposal/blob/master/A56-priority-lb-policy.md>, but without a wait: while
-    /// the first level is still connecting, the next one serves.
+    /// the first level is still connecting, the next one serves. Where no level has anybody ready, ejected ones that can be
+    /// reached serve, whatever their number, unless [ejections always count](crate::Ejection::panic_percent).
     pub fn failover() -> Self {
         Self(Rule::Failover { patience: Duration::ZERO })
     }
