@@ -325,6 +325,15 @@ async fn where_the_delay_never_ends_attempts_come_one_after_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_amid_others_has_no_attempt_sent_sooner() {
+    let inner = Scripted::new([late(25 * MS, 503, &[]), Answer::Hang, Answer::Wait(10 * MS)]);
+    layer().attempts(3).layer(inner.clone()).oneshot(get("/")).await.unwrap();
+    let attempts = inner.attempts();
+    let starts: Vec<_> = attempts.iter().map(|attempt| attempt.at - attempts[0].at).collect();
+    assert_eq!(starts, [Duration::ZERO, 20 * MS, 40 * MS]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempts_start_one_delay_apart_up_to_their_number() {
     let inner = Scripted::new([Answer::Hang, Answer::Hang, Answer::Wait(100 * MS)]);
     layer().attempts(3).layer(inner.clone()).oneshot(get("/")).await.unwrap();

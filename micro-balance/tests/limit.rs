@@ -257,6 +257,29 @@ async fn a_limit_that_moves_is_kept_exactly() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_that_falls_and_rises_again_while_all_of_it_is_in_use_loses_no_place() {
+    let (limit, samples) = (Arc::new(AtomicU32::new(10)), Arc::default());
+    let layer = LimitLayer::adaptive(Told(limit.clone(), Arc::clone(&samples))).window(Duration::ZERO).http();
+    let inner = Scripted::new((1..=10).map(|ms| Answer::Wait(ms * MS)));
+    let service = layer.layer(inner.clone());
+    let mut under_way: Vec<_> = (0..10).map(|_| start(&service, get("/"))).collect();
+    under_way.iter_mut().for_each(|request| assert_pending!(request.poll()));
+    for (request, next) in under_way.iter_mut().zip([4, 8, 3, 10, 10, 10, 10, 10, 10, 10]) {
+        limit.store(next, Relaxed);
+        advance(MS).await;
+        drop(assert_ready_ok!(request.poll()));
+        assert_eq!(layer.limit(), next);
+    }
+    inner.forget();
+    let taken = std::iter::from_fn(|| {
+        inner.push(Answer::Hang);
+        let mut request = start(&service, get("/"));
+        request.poll().is_pending().then_some(request)
+    });
+    assert_eq!(taken.collect::<Vec<_>>().len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_and_statuses_of_overload_are_told_and_what_was_not_sent_is_not() {
     let samples: Arc<Mutex<Vec<(u32, bool)>>> = Arc::default();
     let layer = LimitLayer::adaptive(Told(Arc::new(AtomicU32::new(9)), Arc::clone(&samples)))
@@ -546,6 +569,12 @@ async fn a_stream_is_accepted_with_its_first_message_and_fails_with_its_trailers
             assert!((part - expected).abs() < 1e-3, "{part} and not {expected}: {layer:?}");
         }
     }
+    // What has nothing to tell at its end counts at once, however long it is read.
+    let layer = ThrottleLayer::envoy().http();
+    let unread =
+        http::Response::builder().status(500).body(Frames { open: true, ..Frames::default() }).unwrap();
+    let _unread = layer.layer(Scripted::new([Answer::Respond(unread)])).oneshot(get("/")).await.unwrap();
+    assert!(layer.rejection() > 0.0);
     // Whoever has read enough gives a stream up that was well.
     let layer = ThrottleLayer::envoy().http();
     drop(layer.layer(Scripted::new([grpc_trailers(&["a"], 0, &[])])).oneshot(get("/")).await.unwrap());

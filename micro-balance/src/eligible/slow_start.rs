@@ -93,5 +93,6 @@ mod tests {
         );
         assert!(SlowStart::new(LEAST_AGE).aggression(0.0).is_err());
         assert!(SlowStart::new(LEAST_AGE).aggression(f64::NAN).is_err());
+        assert!(SlowStart::new(LEAST_AGE).aggression(f64::INFINITY).is_err());
     }
 }

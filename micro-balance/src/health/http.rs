@@ -148,3 +148,53 @@ impl<B> fmt::Debug for HttpCheck<B> {
         f.debug_struct("HttpCheck").field("path", &self.path).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use bytes::Bytes;
+    use http_body::Frame;
+
+    use super::*;
+
+    /// Goes on for ever, by so much at a time, and counts how often it was asked.
+    struct Endless<'a>(&'static [u8], &'a mut usize);
+
+    impl Body for Endless<'_> {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            *self.1 += 1;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(self.0)))))
+        }
+    }
+
+    #[test]
+    fn the_header_that_says_degraded_is_the_one_that_is_wanted() {
+        let mut answer = Response::new(());
+        answer.headers_mut().insert("x-tired", HeaderValue::from_static("yes"));
+        let usual = HttpCheck::<()>::new("/healthz").unwrap();
+        assert_eq!(usual.read(&answer).unwrap(), Condition::Well);
+        let tired = usual.degraded(HeaderName::from_static("x-tired"));
+        assert_eq!(tired.read(&answer).unwrap(), Condition::Degraded);
+        assert_eq!(tired.read(&Response::new(())).unwrap(), Condition::Well);
+    }
+
+    #[tokio::test]
+    async fn of_an_answer_without_end_64_kib_are_read() {
+        for (frame, frames) in [(&[0; 1024][..], 64), (&[], 64 << 10)] {
+            let mut asked = 0;
+            drain(Endless(frame, &mut asked)).await;
+            assert_eq!(asked, frames);
+        }
+    }
+}

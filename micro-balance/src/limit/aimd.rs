@@ -104,4 +104,13 @@ mod tests {
         let ratios = [0.1, 0.7, 3.0].map(|ratio| Aimd::default().backoff_ratio(ratio).ratio);
         assert_eq!((ratios, table["defaults"]["ratio_range"].as_str()), ([0.5, 0.7, 1.0], Some("[0.5,1.0)")));
     }
+
+    #[test]
+    fn an_answer_that_takes_longer_than_is_wanted_is_a_failure() {
+        for (timeout, limit) in [(Duration::from_secs(1), 90), (Duration::from_secs(2), 101)] {
+            let mut aimd = Aimd::default().initial(100).timeout(timeout);
+            let sample = Sample { latency: Duration::from_millis(1_500), in_flight: 100, dropped: false };
+            assert_eq!(aimd.update(sample), limit, "{timeout:?}");
+        }
+    }
 }

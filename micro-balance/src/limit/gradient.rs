@@ -295,6 +295,20 @@ mod tests {
     }
 
     #[test]
+    fn a_window_is_as_long_as_is_wanted_and_the_answer_that_ends_one_counts_in_the_next() {
+        let mut run = Run::new(Gradient::default().range(7, 200).interval(300 * MS));
+        run.answers(50, 8);
+        assert_eq!([run.window(10), run.window(10), run.window(10), run.window(10)], [7, 7, 9, 9]);
+        let mut run = Run::new(Gradient::default().range(7, 200));
+        run.answers(50, 8);
+        run.answers(1, 10);
+        run.1 += 100 * MS;
+        assert_eq!(run.answers(1, 1), 9, "of the first");
+        run.1 += 100 * MS;
+        assert_eq!(run.answers(1, 10), 22, "of the one that ended it: 18 + 4.2");
+    }
+
+    #[test]
     fn the_median_of_what_was_answered_counts_and_what_failed_does_not() {
         let mut run = Run::new(Gradient::default().probe(5, MS * 60_000, 0.0).buffer(0.0));
         (1..=5).for_each(|millis| {

@@ -209,4 +209,23 @@ mod tests {
         });
         assert!((20..40).contains(&gradient.limit()));
     }
+
+    #[test]
+    fn changes_are_made_at_once_and_latency_tolerated_as_far_as_is_wanted() {
+        let limit = |gradient: Gradient2, latency| {
+            let mut gradient = gradient.initial(100);
+            (0..20).for_each(|_| {
+                gradient.update(sample(10, 10));
+            });
+            gradient.update(sample(latency, 100));
+            gradient.limit
+        };
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 0.5, "{found}, {expected}");
+        near(limit(Gradient2::default().smoothing(1.0), 10), 104.0);
+        near(limit(Gradient2::default().smoothing(0.0), 40), 100.0);
+        // Three times as long as usual is under twice as long as usual by a half of what is tolerated.
+        near(limit(Gradient2::default().smoothing(1.0).tolerance(3.0), 30), 104.0);
+        near(limit(Gradient2::default().smoothing(1.0).tolerance(2.0), 30), 100.0 * 2.0 / 3.0 + 4.0);
+        near(limit(Gradient2::default().smoothing(1.0).tolerance(0.1), 10), 104.0);
+    }
 }

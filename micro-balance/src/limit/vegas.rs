@@ -222,6 +222,27 @@ mod tests {
     }
 
     #[test]
+    fn how_many_may_wait_is_what_is_wanted() {
+        let after = |vegas: Vegas, waiting: f64| {
+            let mut vegas = vegas.initial(100);
+            let sample = |latency| Sample { latency, in_flight: 100, dropped: false };
+            vegas.update(sample(Duration::from_secs(1)));
+            vegas.update(sample(Duration::from_secs_f64(1.0 / (1.0 - waiting / 100.0))))
+        };
+        let narrow = || Vegas::default().alpha(3).beta(4);
+        assert_eq!([1.5, 2.5, 3.5, 4.5].map(|waiting| after(narrow(), waiting)), [104, 100, 100, 98]);
+    }
+
+    #[test]
+    fn the_times_at_which_clients_measure_anew_differ() {
+        let probe = |seed| Vegas::default().seed(seed).probe;
+        let all: Vec<_> = (0..100).map(probe).collect();
+        let (least, most) = all.iter().fold((PROBE, 0.0_f64), |(a, b), &it| (a.min(it), b.max(it)));
+        assert!((0.5..0.55).contains(&(least / PROBE)) && (0.95..=1.0).contains(&(most / PROBE)));
+        assert_eq!(probe(7).total_cmp(&all[7]), std::cmp::Ordering::Equal);
+    }
+
+    #[test]
     fn a_failure_lowers_the_limit_and_never_under_one() {
         let mut vegas = Vegas::default().initial(2);
         let dropped = Sample { latency: Duration::from_millis(1), in_flight: 1, dropped: true };

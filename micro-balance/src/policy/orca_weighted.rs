@@ -142,5 +142,13 @@ mod tests {
         }
         assert_eq!(table["negative_penalty"], "rejected");
         assert!(OrcaWeighted::new().penalty(-0.1).is_err());
+        assert!(OrcaWeighted::new().penalty(f64::INFINITY).is_err());
+    }
+
+    #[test]
+    fn metrics_are_those_that_are_named() {
+        let named = OrcaWeighted::new().metric("named_metrics.queue").metric("mem_utilization");
+        let metrics = named.load_reports().unwrap().metrics;
+        assert_eq!(metrics, ["named_metrics.queue", "mem_utilization"]);
     }
 }

@@ -65,6 +65,7 @@ fn a_zone_has_less_than_its_weight_where_fewer_of_it_are_well_than_it_has_to_spa
     near(parts(weights(), 4), 1.6);
     near(parts(weights(), 0), 0.0);
     near(parts(weights().overprovisioning(100), 5), 10.0 / 7.0);
+    near(parts(weights().overprovisioning(200), 4), 2.0);
     near(parts(weights().overprovisioning(0), 7), 2.0);
     assert_eq!(effective_weight(3, 0, 0, 140), 0.0);
     let unknown = Locality::Weighted(weights()).part(&zones(&[("unknown", 7, 7), ("none", 7, 7)]), false);

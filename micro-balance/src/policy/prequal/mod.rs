@@ -269,6 +269,47 @@ mod tests {
     }
 
     #[test]
+    fn where_nobody_counts_as_cold_the_least_busy_is_picked_and_where_all_do_the_fastest() {
+        for (quantile, picked) in [(0.0, 3), (0.5, 2), (1.0, 1)] {
+            let (policy, endpoints) = (Prequal::new().quantile(quantile).unwrap(), endpoints(4));
+            for (serial, busy, latency) in [(1, 9, 10), (2, 5, 20), (3, 4, 30), (4, 8, 15)] {
+                policy.probing.add(Finding::new(serial, busy, latency, serial));
+            }
+            assert_eq!(pick(&policy, &endpoints, 0), picked, "{quantile}");
+        }
+        assert!(Prequal::new().quantile(-0.1).is_err() && Prequal::new().quantile(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn as_many_endpoints_are_probed_for_a_request_as_is_wanted_and_a_finding_is_used_the_more_the_fewer_they_are()
+     {
+        let probes = |probes| Prequal::new().probes(probes).unwrap();
+        let (policy, endpoints) = (probes(5), endpoints(1));
+        pick(&policy, &endpoints, 0);
+        assert_eq!(policy.probing.take_wanted(std::task::Waker::noop()), 5);
+        // Of a hundred endpoints 16 are kept: 0.84 * 3 - 1 come in for each that goes out.
+        let reuse = |of: &Prequal, counts: [usize; 4]| counts.map(|count| of.reuse(count));
+        assert_eq!(reuse(&probes(3), [100, 1_000, 4, 1]), [2, 2, 4, u32::MAX]);
+        assert_eq!(reuse(&probes(16), [100, 1_000, 4, 2]), [1, 1, 1, u32::MAX]);
+        assert_eq!(reuse(&probes(1), [100, 1_000, 4, 1]), [u32::MAX; 4]);
+        assert!(Prequal::new().probes(0).is_err() && Prequal::new().probes(17).is_err());
+    }
+
+    #[test]
+    fn sixteen_findings_are_kept_and_the_oldest_goes() {
+        let probing = Probing::default();
+        (1..=18).for_each(|serial| probing.add(Finding::new(serial, 0, 1, serial)));
+        assert!(probing.pool().iter().map(|finding| finding.serial).eq(3..=18));
+        probing.add(Finding::new(9, 0, 1, 20));
+        assert_eq!(probing.pool().len(), SIZE);
+        let pool = probing.pool();
+        pool[0].use_once(2);
+        assert!(pool[0].is_of_use(20));
+        pool[0].use_once(2);
+        assert!(!pool[0].is_of_use(20), "it was used as often as it may be");
+    }
+
+    #[test]
     fn another_attempt_goes_anywhere_and_asks_for_no_probes() {
         let (policy, endpoints) = (Prequal::new(), endpoints(1));
         assert_eq!(pick(&policy, &endpoints, 1), 1);
@@ -285,6 +326,14 @@ mod tests {
             policy.probing.add(Finding::new(serial, 1, latency, serial));
         }
         assert_eq!(pick(&policy, &endpoints, 0), 3);
+
+        // One that has taken two seconds is only slow.
+        let (policy, endpoints) = (Prequal::new(), self::endpoints(3));
+        endpoints[0].stats().latency().record(nanos(Duration::from_secs(2)), NOW, policy.rate, false);
+        for (serial, latency) in [(1, 1), (2, 30), (3, 10)] {
+            policy.probing.add(Finding::new(serial, 1, latency, serial));
+        }
+        assert_eq!(pick(&policy, &endpoints, 0), 1);
     }
 
     #[test]

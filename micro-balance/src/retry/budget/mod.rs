@@ -198,6 +198,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_was_paid_with_earnings_that_are_forgotten_since_leaves_nothing_and_not_a_debt() {
+        let budget = Budget::new(0.5, 0, TTL).unwrap();
+        (0..10).for_each(|_| budget.deposit());
+        advance(TTL / 2).await;
+        assert_eq!((withdrawals(&budget), budget.balance()), (5, 0));
+        advance(TTL * 3 / 4).await;
+        assert_eq!((budget.balance(), budget.withdraw()), (0, false));
+        advance(TTL).await;
+        (0..10).for_each(|_| budget.deposit());
+        assert_eq!(budget.balance(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn ten_thousand_requests_earn_their_share_to_within_one_retry() {
         for row in finagle()["cases"].as_array().unwrap() {
             let number = |name: &str| row[name].as_u64();
