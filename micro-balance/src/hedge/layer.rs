@@ -85,7 +85,8 @@ impl HedgeLayer {
     /// Hedges requests that take longer than `part` of the recent ones, for example 0.95, and at least 1 ms.
     ///
     /// The budget is what remains: with 0.95, one hedge for twenty requests. Nothing is hedged before enough
-    /// requests were answered to tell.
+    /// requests were answered to tell. What fails sooner than a hedge would be sent tells nothing of how long answers take;
+    /// what fails later, or is given up, counts as an answer of that time.
     ///
     /// # Errors
     ///
