@@ -1,6 +1,6 @@
 //! Passes requests on to registered services: what the faces that stand in front of services share.
 //!
-//! [`Directory`] says which services there are, [`Upstream`] is one of them with its clients, and [`forward`] carries
+//! [`Directory`] says which services there are, [`Upstream`] is one of them with its clients, and [`forward()`] carries
 //! a request there and its answer back, nothing of them held whole. Only what a registry names can be reached.
 
 mod fault;
@@ -28,6 +28,12 @@ mod failure;
 
 mod tunnel;
 
+mod answered;
+mod forwarding;
+mod prepare;
+
+mod step;
+
 mod forward;
 
 pub use body::Forwarded;
@@ -35,7 +41,8 @@ pub(crate) use coded::refuse_coded;
 pub use directory::{Directory, DirectoryBuilder, Unreachable};
 pub use failure::answer_failure;
 pub use fault::Fault;
-pub use forward::{Forward, Forwarding, Resend, forward};
+pub use forward::{Forward, forward};
+pub use forwarding::{Forwarding, Resend};
 pub(crate) use headers::is_listed;
 pub use meter::{Active, Meter};
 pub(crate) use metered::metered;
