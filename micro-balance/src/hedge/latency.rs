@@ -157,15 +157,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_latencies_of_before_are_forgotten_within_half_a_minute() {
+    async fn many_latencies_of_before_are_forgotten_within_a_minute() {
         let latencies = Latencies::new(0.9, Duration::ZERO);
         (0..10_000).for_each(|_| latencies.record(Duration::from_millis(100)));
-        for _ in 0..30 {
-            (0..20).for_each(|_| latencies.record(Duration::from_millis(10)));
-            let _ = latencies.percentile(Instant::now());
-            advance(Duration::from_secs(1)).await;
-        }
-        for _ in 0..30 {
+        for _ in 0..60 {
             (0..20).for_each(|_| latencies.record(Duration::from_millis(10)));
             let _ = latencies.percentile(Instant::now());
             advance(Duration::from_secs(1)).await;

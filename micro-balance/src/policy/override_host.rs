@@ -13,9 +13,10 @@ use crate::{endpoint::Endpoint, setting::InvalidSetting};
 ///
 /// Sources are asked in the order in which they were added, and the first that names an endpoint that is
 /// there decides. A retry of what has been there goes to the next that is named, as with Envoy's, and then elsewhere,
-/// except with [`OverrideHost::strict`]. For sessions by cookie, [`SessionLayer`](crate::session::SessionLayer) sets it. One that is named gets its request
-/// also while it is drained: weight 0, or removed and [given time](crate::Builder::drain). gRPC's and Envoy's override
-/// host, <https://github.com/grpc/proposal/blob/master/A55-xds-stateful-session-affinity.md>.
+/// except with [`OverrideHost::strict`]. For sessions by cookie, [`SessionLayer`](crate::session::SessionLayer) sets it.
+/// One that is named gets its request also while it is drained: weight 0, or removed and
+/// [given time](crate::Builder::drain). gRPC's and Envoy's override host,
+/// <https://github.com/grpc/proposal/blob/master/A55-xds-stateful-session-affinity.md>.
 ///
 /// ```
 /// use micro_balance::policy::{Override, OverrideHost, PeakEwma, Source};

@@ -28,9 +28,9 @@ const GRACE: Duration = Duration::from_secs(5);
 )]
 pub struct TooSlow(());
 
-/// The client of a request had more than its share of the connections to a service, and others waited for one.
+/// The client of a request had more than its share of the connections or streams to a service, and others waited for one.
 #[derive(Debug, thiserror::Error)]
-#[error("this client had more than its share of the connections to the service, and others waited for one")]
+#[error("this client had more than its share of what long bodies may have of the service, and others waited")]
 pub struct OverShare(());
 
 /// Why a body has to end.

@@ -20,12 +20,15 @@ use super::rate::Rate;
 ///
 /// Over HTTP/1 a request has a connection to itself. Requests with such bodies get seven eighths of an endpoint's, so that
 /// there are always some for those that are whole. Where a request waits for one all the same, bodies that were waited for
-/// for more than 5 s in all, and of which fewer than 240 bytes a second came, end in [`TooSlow`](super::TooSlow), the slowest first and no
-/// more of them than requests wait. Where nobody waits a body may take as long as it likes.
+/// for more than 5 s in all, and of which fewer than 240 bytes a second came, end in [`TooSlow`](super::TooSlow), the slowest
+/// first and no more of them than requests wait. Where nobody waits a body may take as long as it likes.
 ///
-/// Clients share those connections. Whoever has fewest is next where one comes free; and where somebody waits who has less
-/// than an equal share, bodies of those who have more, that had theirs for more than 5 s, end in [`OverShare`](super::OverShare). A client is
-/// an IPv4 address, or the first 64 bits of an IPv6 address.
+/// Over HTTP/2 they get seven eighths of the streams that all connections to the endpoint may have, and however slow they are
+/// they end for that reason alone that follows.
+///
+/// Clients share those connections and streams. Whoever has fewest is next where one comes free; and where somebody waits who
+/// has less than an equal share, bodies of those who have more, that had theirs for more than 5 s, end in
+/// [`OverShare`](super::OverShare). A client is an IPv4 address, or the first 64 bits of an IPv6 address.
 ///
 /// Errors of the body become [`BrokenBody`], which is held against no endpoint.
 pub struct Rated<B> {

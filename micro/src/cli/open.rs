@@ -36,9 +36,9 @@ pub(super) fn context(settings: &Settings, insecure: bool) -> Result<Context, Fa
         None => Context::open(registry)?,
     };
     let tls = tls(settings, insecure)?;
+    let beyond_http = |name| settings.get(name).filter(|url| !matches!(*url, "http:" | "http"));
     // Endpoints over HTTP say so by their addresses.
-    let broker = settings.get("transport").filter(|url| !matches!(*url, "http:" | "http"));
-    let broker = broker.map(called_at).transpose()?;
+    let broker = beyond_http("transport").map(called_at).transpose()?;
     let context = match (&tls, broker) {
         (None, None) => context,
         _ => {
@@ -53,7 +53,7 @@ pub(super) fn context(settings: &Settings, insecure: bool) -> Result<Context, Fa
         }
     };
     // Subscribers of that one are in a registry: where no other is named, in the one that is in use.
-    Ok(match settings.get("broker").filter(|url| !matches!(*url, "http:" | "http")) {
+    Ok(match beyond_http("broker") {
         Some(url) => context.broker_url(url),
         None => context,
     })

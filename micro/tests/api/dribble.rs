@@ -242,7 +242,7 @@ fn a_client_who_has_all_of_the_room_for_long_bodies_gives_others_their_share() {
     assert!((1..10).contains(&ended.len()), "{}", ended.len());
     for answer in ended {
         assert_eq!(answer.status, 429, "{}", answer.text());
-        let why = "this client had more than its share of the connections to the service, and others waited for one";
+        let why = "this client had more than its share of what long bodies may have of the service, and others waited";
         assert_eq!(answer.json()["detail"], why);
     }
 }
