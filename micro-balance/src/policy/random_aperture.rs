@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use xxhash_rust::xxh64::xxh64;
 
 use super::{Context, Policy, Timing, hash_key::hash_key, least_request::is_less_busy};
-use crate::{endpoint::Endpoint, setting::InvalidSetting};
+use crate::{chance::Chance, endpoint::Endpoint, setting::InvalidSetting};
 
 /// Sends requests to a few endpoints, and to more as they get busy: those that come first in an order of
 /// this client's own.
 ///
 /// One more is used when those in use have more than 1.125 requests each, and one fewer when they have less
-/// than 0.875, on average over 15 s. Of those in use it takes the less busy of two. For clients with little to
-/// do, whose requests should find a warm connection; where clients know how many they are,
-/// [`Aperture`](super::Aperture) loads servers more evenly. Finagle's random aperture,
-/// <https://twitter.github.io/finagle/guide/ApertureLoadBalancers.html>.
+/// than 0.875, on average over 15 s. Of those in use it takes the less busy of two, where heavier ones are drawn more
+/// often and may have as many more requests in flight. For clients with little to do, whose requests should find a warm
+/// connection; where clients know how many they are, [`Aperture`](super::Aperture) loads servers more evenly. Finagle's
+/// random aperture, <https://twitter.github.io/finagle/guide/ApertureLoadBalancers.html>.
 ///
 /// ```
 /// use micro_balance::policy::RandomAperture;
@@ -106,33 +106,72 @@ impl Default for RandomAperture {
     }
 }
 
-impl Policy for RandomAperture {
-    /// The indexes in this client's order.
-    type Table = Box<[u32]>;
+/// This client's order of the endpoints.
+#[derive(Clone, Debug)]
+pub struct Order {
+    indexes: Box<[u32]>,
+    /// The weight of each with that of all before it; nothing where all weigh the same.
+    sums: Option<Box<[f64]>>,
+}
 
-    fn table(&self, endpoints: &[Endpoint]) -> Box<[u32]> {
-        let mut order: Vec<_> = (0..endpoints.len() as u32).collect();
+impl Order {
+    /// Places of two different ones of the first `width`, drawn by weight.
+    #[inline]
+    fn two_of(&self, width: usize, chance: &Chance) -> (usize, usize) {
+        match self.sums.as_ref().and_then(|sums| sums.get(..width)) {
+            None => chance.two_below(width),
+            Some(sums) => by_weight(sums, chance),
+        }
+    }
+}
+
+fn by_weight(sums: &[f64], chance: &Chance) -> (usize, usize) {
+    let total = sums.last().copied().unwrap_or_default();
+    let draw = || {
+        let at = chance.fraction() * total;
+        sums.partition_point(|&sum| sum <= at).min(sums.len() - 1)
+    };
+    let first = draw();
+    let second = (0..4).map(|_| draw()).find(|&drawn| drawn != first);
+    (first, second.unwrap_or((first + 1) % sums.len()))
+}
+
+impl Policy for RandomAperture {
+    type Table = Order;
+
+    fn table(&self, endpoints: &[Endpoint]) -> Order {
+        let mut indexes: Vec<_> = (0..endpoints.len() as u32).collect();
         let place = |&index: &u32| {
             endpoints.get(index as usize).map(|endpoint| xxh64(hash_key(endpoint).as_bytes(), self.seed))
         };
-        order.sort_by_cached_key(place);
-        order.into()
+        indexes.sort_by_cached_key(place);
+        let differ = endpoints.windows(2).any(|pair| pair[0].weight() != pair[1].weight());
+        let sums = differ.then(|| {
+            let weights = indexes.iter().filter_map(|&index| endpoints.get(index as usize));
+            let add = |sum: &mut f64, endpoint: &Endpoint| {
+                *sum += endpoint.weight();
+                Some(*sum)
+            };
+            weights.scan(0.0, add).collect()
+        });
+        Order { indexes: indexes.into(), sums }
     }
 
     #[inline]
-    fn pick(&self, order: &Box<[u32]>, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+    fn pick(&self, order: &Order, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
+        let indexes = &order.indexes;
         if self.picks.fetch_add(1, Relaxed).is_multiple_of(LOOK)
             && let Some(now) = context.now
         {
-            self.look(order, endpoints, now.get());
+            self.look(indexes, endpoints, now.get());
         }
         // One that turned the request down makes room for the next in order.
-        let width = (self.width(order.len()) + context.attempt as usize).min(order.len());
+        let width = (self.width(indexes.len()) + context.attempt as usize).min(indexes.len());
         if width < 2 {
-            return order.first().map(|&index| index as usize);
+            return indexes.first().map(|&index| index as usize);
         }
-        let (first, second) = context.chance.two_below(width);
-        let (first, second) = (*order.get(first)? as usize, *order.get(second)? as usize);
+        let (first, second) = order.two_of(width, context.chance);
+        let (first, second) = (*indexes.get(first)? as usize, *indexes.get(second)? as usize);
         let busier = is_less_busy(endpoints.get(second)?, endpoints.get(first)?);
         Some(if busier { second } else { first })
     }
@@ -147,7 +186,7 @@ impl Policy for RandomAperture {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
-    use crate::{chance::Chance, clock::Moment, policy::fixture::alike};
+    use crate::{clock::Moment, policy::fixture::alike};
 
     /// In nanoseconds.
     fn ms(ms: u64) -> u64 {
@@ -160,7 +199,7 @@ mod tests {
 
     /// How many are in use when it has looked at these times.
     fn widths(policy: &RandomAperture, endpoints: &[Endpoint], times: &[u64]) -> Vec<usize> {
-        let order = policy.table(endpoints);
+        let order = policy.table(endpoints).indexes;
         let width = |&time: &u64| {
             policy.look(&order, endpoints, ms(time));
             policy.width(order.len())
@@ -171,7 +210,7 @@ mod tests {
     #[test]
     fn one_more_is_used_as_soon_as_the_average_of_15_s_is_above_the_band() {
         let (policy, endpoints) = (RandomAperture::new().seed(1), endpoints(3));
-        let first = &endpoints[policy.table(&endpoints)[0] as usize];
+        let first = &endpoints[policy.table(&endpoints).indexes[0] as usize];
         (0..2).for_each(|_| first.stats().start());
         // 2 - exp(-t / 15 s), from the first look on.
         assert_eq!(widths(&policy, &endpoints, &[0, 1_000, 1_950, 2_050]), [1, 1, 1, 2]);
@@ -204,7 +243,7 @@ mod tests {
             for (from, each) in [(1, 1.125), (40, 0.875)] {
                 let (policy, endpoints) = (RandomAperture::new(), endpoints(40));
                 policy.width.store(from, Relaxed);
-                let first = &endpoints[policy.table(&endpoints)[0] as usize];
+                let first = &endpoints[policy.table(&endpoints).indexes[0] as usize];
                 (0..load).for_each(|_| first.stats().start());
                 let width = widths(&policy, &endpoints, &looks).pop().unwrap() as f64;
                 let expected = (f64::from(load) / each).min(40.0);
@@ -231,19 +270,19 @@ mod tests {
     fn the_less_busy_of_two_in_use_is_picked_and_one_more_is_in_use_for_each_that_turned_the_request_down() {
         let (policy, endpoints, chance) = (RandomAperture::new().least(2), endpoints(4), Chance::new(1));
         let order = policy.table(&endpoints);
-        endpoints[order[0] as usize].stats().start();
+        endpoints[order.indexes[0] as usize].stats().start();
         let picked = |attempt| -> Vec<usize> {
             let context = Context { attempt, ..Context::new(&chance) };
             let picks: Vec<_> =
                 (0..100).map(|_| policy.pick(&order, &endpoints, &context).unwrap() as u32).collect();
-            (0..4).filter(|&place| picks.contains(&order[place])).collect()
+            (0..4).filter(|&place| picks.contains(&order.indexes[place])).collect()
         };
         assert_eq!(picked(0), [1]);
         assert_eq!(picked(1), [1, 2]);
         assert_eq!(picked(2), [1, 2, 3]);
         assert_eq!(picked(9), [1, 2, 3]);
         let alone = RandomAperture::new().seed(5);
-        let first = alone.table(&endpoints)[0] as usize;
+        let first = alone.table(&endpoints).indexes[0] as usize;
         let pick = alone.pick(&alone.table(&endpoints), &endpoints, &Context::new(&chance));
         assert_eq!(pick, Some(first), "who is the only one in use, however busy");
     }
@@ -251,10 +290,10 @@ mod tests {
     #[test]
     fn a_seed_is_an_order_in_which_each_has_its_place_whoever_else_is_there() {
         let (policy, endpoints) = (RandomAperture::new().seed(7), endpoints(20));
-        let order = policy.table(&endpoints);
-        assert_eq!(order, RandomAperture::new().seed(7).table(&endpoints));
-        assert_ne!(order, RandomAperture::new().seed(8).table(&endpoints));
-        let fewer = policy.table(&endpoints[..10]);
+        let order = policy.table(&endpoints).indexes;
+        assert_eq!(order, RandomAperture::new().seed(7).table(&endpoints).indexes);
+        assert_ne!(order, RandomAperture::new().seed(8).table(&endpoints).indexes);
+        let fewer = policy.table(&endpoints[..10]).indexes;
         let left: Vec<_> = order.iter().copied().filter(|&index| index < 10).collect();
         assert_eq!(*fewer, left);
     }

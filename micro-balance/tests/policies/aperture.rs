@@ -1,6 +1,6 @@
 //! The part of the endpoints that a client sees.
 
-use micro_balance::policy::{Aperture, Policy};
+use micro_balance::policy::{Aperture, Policy, RandomAperture};
 use serde_json::Value;
 
 use crate::endpoints::{Set, numbers};
@@ -84,4 +84,42 @@ async fn an_idle_part_shares_as_the_edges_are_inside() {
     let shares = set.shares(&Aperture::new(1, 4).unwrap(), 135_000);
     assert!(shares[4].abs_diff(5_000) < 500, "{shares:?}");
     assert!(shares[5..].iter().all(|share| share.abs_diff(10_000) < 600), "{shares:?}");
+}
+
+/// Finagle's `WeightedApertureTest`: each has its part of the weight of those in use, to 12 in a hundred.
+#[tokio::test(start_paused = true)]
+async fn of_a_random_part_each_endpoint_has_what_its_weight_says() {
+    let data: Value = serde_json::from_str(FINAGLE).unwrap();
+    let weights: Vec<f64> = data["aperture"]["adjust"][0]["weights"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|weight| weight.as_f64().unwrap())
+        .collect();
+    let weigh = |weight: &f64| (weight * 1e9) as u32;
+    for (weights, in_use) in
+        [(weights.iter().map(weigh).collect(), 10), (vec![1; 10], 10), (vec![1; 20], 12), (vec![3, 1], 2)]
+    {
+        let set = Set::weighing(&weights).await;
+        let shares = set.shares(&RandomAperture::new().seed(1).least(in_use), 200_000);
+        let used = |index: &usize| shares[*index] > 0;
+        let total: u32 = (0..weights.len()).filter(used).map(|index| weights[index]).sum();
+        assert_eq!((0..weights.len()).filter(used).count(), in_use, "{shares:?}");
+        for index in (0..weights.len()).filter(used) {
+            let (has, share) =
+                (shares[index] as f64 / 200_000.0, f64::from(weights[index]) / f64::from(total));
+            assert!((has - share).abs() / has.max(share) < 0.12, "{has} and not {share}: {weights:?}");
+        }
+    }
+}
+
+/// One that weighs three times as much has three times as many under way.
+#[tokio::test(start_paused = true)]
+async fn in_a_random_part_who_weighs_more_may_be_busier() {
+    let mut set = Set::weighing(&[3, 1]).await;
+    let policy = RandomAperture::new().least(2);
+    for (index, more, then) in [(0, 2, 1), (1, 1, 0), (0, 2, 1)] {
+        set.load(index, more).await;
+        assert!(set.picks(&policy, 100).into_iter().all(|picked| picked == then), "{index} has {more} more");
+    }
 }
