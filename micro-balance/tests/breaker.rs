@@ -15,6 +15,7 @@ use micro_balance::{
     cause,
     policy::RoundRobin,
     retry::{Backoff, Jitter, RetryLayer},
+    timeout::TimeoutLayer,
 };
 use scripted::*;
 use serde_json::Value;
@@ -113,6 +114,34 @@ async fn it_opens_and_closes_as_those_of_gobreaker_failsafe_and_resilience4j() {
                 seconds => advance(seconds.parse::<u32>().unwrap() * SECOND).await,
             }
         }
+    }
+}
+
+/// `data/breakers.json`, `rates`: the same calls are too few that go well, and a call that is slow is one that a timeout within
+/// ends; but a call that goes well opens nothing.
+#[tokio::test(start_paused = true)]
+async fn the_next_failure_opens_it_after_as_many_as_open_resilience4js() {
+    let table: Value = serde_json::from_str(include_str!("data/breakers.json")).unwrap();
+    for case in table["rates"]["cases"].as_array().unwrap() {
+        let number = |name: &str| case[name].as_u64().unwrap_or(1_000);
+        let rate = Rate::exact(case["required"].as_f64().unwrap(), Duration::from_secs(number("window_s")));
+        let rate = rate.unwrap().min_requests(number("least") as u32);
+        let layer = BreakerLayer::new().consecutive_failures(0).success_rate(rate);
+        let inner = Scripted::default();
+        let slow = Duration::from_secs(number("slow_s"));
+        let service = layer.layer(TimeoutLayer::per_attempt(slow).layer(inner.clone()));
+        let steps = case["opens_with"].as_str().unwrap();
+        let next = if steps.ends_with('S') { "F" } else { "" };
+        for step in steps.split(' ').chain([next]).filter(|step| !step.is_empty()) {
+            assert_eq!(layer.state(), State::Closed, "{case}");
+            inner.push(match step {
+                "S" => status(200, &[]),
+                "W" => Answer::Wait(slow + SECOND),
+                _ => fail("broken"),
+            });
+            let _ = service.clone().oneshot(get("/")).await;
+        }
+        assert!(matches!(layer.state(), State::Open { .. }), "{case}");
     }
 }
 

@@ -208,6 +208,25 @@ mod tests {
         }
     }
 
+    /// `data/breakers.json`, `windows`: theirs forgets by seconds, ours by tenths of the window.
+    #[tokio::test(start_paused = true)]
+    async fn what_counts_in_a_window_of_time_is_what_counts_by_resilience4j() {
+        let table: Value = serde_json::from_str(include_str!("../../tests/data/breakers.json")).unwrap();
+        let table = &table["windows"];
+        let window = Duration::from_secs(table["window_s"].as_u64().unwrap());
+        for case in table["cases"].as_array().unwrap() {
+            let mut now = Instant::now();
+            let mut average = Average::new(Rate::exact(0.0, window).unwrap(), now);
+            for call in case.as_array().unwrap() {
+                now += Duration::from_millis(call[0].as_u64().unwrap());
+                average.is_too_low_after(call[1].as_bool().unwrap(), now);
+                let recent = average.recent.as_ref().unwrap();
+                let counted = (recent.sum(ALL), recent.sum(WELL));
+                assert_eq!(counted, (call[2].as_i64().unwrap(), call[3].as_i64().unwrap()), "{call}: {case}");
+            }
+        }
+    }
+
     /// Rows of Polly's tests: so many requests, how many of them fail, and whether a tenth is too many failures among at least
     /// ten. Theirs, resilience4j's and failsafe's take exactly a tenth for too many; Finagle's and linkerd's do not.
     #[tokio::test(start_paused = true)]

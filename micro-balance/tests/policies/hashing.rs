@@ -7,12 +7,14 @@ use micro_balance::{
     policy::{Maglev, Modulo, Policy, Rendezvous, RingHash, Turnover, shard_order},
 };
 use serde_json::Value;
+use xxhash_rust::xxh64::xxh64;
 
 use crate::endpoints::{Set, numbers};
 
 const ENVOY_RING: &str = include_str!("../data/envoy_ring_hash.json");
 const ENVOY_MAGLEV: &str = include_str!("../data/envoy_maglev.json");
 const GRPC_RING: &str = include_str!("../data/grpc_ringhash.json");
+const GRPC_JAVA_RING: &str = include_str!("../data/grpc_java_ring.json");
 const NGINX_KETAMA: &str = include_str!("../data/nginx_ketama.csv");
 const GO_MICRO: &str = include_str!("../data/gomicro_selectors.json");
 const XXH64: &str = include_str!("../data/xxh64_known.json");
@@ -157,6 +159,65 @@ async fn the_ring_is_as_even_as_grpc_wants_it_and_refuses_what_grpc_refuses() {
                     )
                 );
             }
+        }
+    }
+}
+
+/// What grpc-java and grpc-go test of the ring that they make both.
+#[tokio::test(start_paused = true)]
+async fn the_ring_sends_requests_where_grpc_java_sends_them() {
+    let data = data(GRPC_JAVA_RING);
+    let number = |table: &str, name: &str| data[table][name].as_u64().unwrap();
+    // Theirs has no cap of its own.
+    let policy = |table: &str| RingHash::envoy(number(table, "least"), number(table, "most")).unwrap();
+    let name = |n: u64| format!("{}{n}", data["name"].as_str().unwrap());
+    let servers = async |weights: &[u32]| {
+        let describe = |(n, &weight): (u64, &u32)| (name(n), Attributes { weight, ..Attributes::default() });
+        Set::described((0..).zip(weights).map(describe).collect()).await
+    };
+    // A request at the very point of a server.
+    let at = |n: &Value| xxh64(format!("{}_0", name(n.as_u64().unwrap())).as_bytes(), 0);
+
+    let set = servers(&numbers::<u32>(&data["shares"]["weights"])).await;
+    let (policy_of_shares, mut counts) = (policy("shares"), [0_u32; 3]);
+    let table = policy_of_shares.table(&set.endpoints);
+    for request in 0..number("shares", "requests") as u32 {
+        counts[set.pick(&policy_of_shares, &table, xxh64(&request.to_le_bytes(), 0), 0)] += 1;
+    }
+    for pair in counts.windows(2) {
+        let apart =
+            f64::from(pair[0]) / f64::from(pair[1]) - data["shares"]["each_of_the_next"].as_f64().unwrap();
+        assert!(apart.abs() <= data["shares"]["within"].as_f64().unwrap(), "{counts:?}");
+    }
+
+    let (policy_of_order, set) = (policy("order"), servers(&[1; 3]).await);
+    let table = policy_of_order.table(&set.endpoints);
+    for case in cases(&data["order"]) {
+        let order: Vec<_> =
+            (0..3).map(|failed| set.pick(&policy_of_order, &table, at(&case["of"]), failed)).collect();
+        assert_eq!(order, numbers::<usize>(&case["order"]), "{case}");
+    }
+
+    for count in numbers::<usize>(&data["kept"]["servers"]) {
+        let (policy, set) = (policy("kept"), servers(&vec![1; count]).await);
+        let kept = set.pick(&policy, &policy.table(&set.endpoints), at(&data["kept"]["of"]), 0);
+        assert_eq!(kept as u64, number("kept", "of"), "of {count}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn weights_that_add_up_to_more_than_32_bits_have_the_shares_that_grpc_go_gives_them() {
+    let table = data(GRPC_JAVA_RING)["overflow"].take();
+    let (least, most) = (table["least"].as_u64().unwrap(), table["most"].as_u64().unwrap());
+    for case in cases(&table) {
+        let set = Set::weighing(&numbers::<u32>(&case["weights"])).await;
+        let owners: Vec<_> = RingHash::grpc(least, most).unwrap().table(&set.endpoints).points().collect();
+        assert!((least..=most).contains(&(owners.len() as u64)), "{}", owners.len());
+        for (index, share) in case["shares"].as_array().unwrap().iter().enumerate() {
+            let share = share.as_f64().unwrap();
+            let has = owners.iter().filter(|(_, owner)| *owner == index).count() as f64 / owners.len() as f64;
+            let apart = (has - share).abs() / ((has + share) / 2.0);
+            assert!(apart <= case["tolerance"].as_f64().unwrap(), "{has} and not {share}: {case}");
         }
     }
 }

@@ -345,6 +345,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_throttle_follows_grpc_java() {
+        let table: Value =
+            serde_json::from_str(include_str!("../../../tests/data/grpc_java_retry.json")).unwrap();
+        let table = &table["throttle"];
+        let tokens = table["max_tokens"].as_u64().unwrap() as u32;
+        let throttle = Tokens::new(tokens, table["token_ratio"].as_f64().unwrap()).unwrap();
+        for (place, step) in table["steps"].as_str().unwrap().split(' ').enumerate() {
+            if step.starts_with('F') {
+                throttle.failed();
+            } else {
+                throttle.succeeded();
+            }
+            assert_eq!(throttle.are_enough(), step.ends_with('+'), "{place}: {step}");
+        }
+    }
+
     /// As gRPC takes a ratio: three decimals of it, whichever they are.
     #[test]
     fn a_success_earns_the_thousandths_that_are_said() {
