@@ -11,10 +11,15 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
-use micro_balance::{Balance, Http, policy::OrcaWeighted};
+use micro_balance::{Balance, Http, eligible::SlowStart, policy::OrcaWeighted};
 use serde_json::Value;
 use tokio::time::sleep;
-use tower::{Service, ServiceExt, discover::ServiceList, service_fn};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tower::{
+    Service, ServiceExt,
+    discover::{Change, ServiceList},
+    service_fn,
+};
 
 /// A report: requests a second, failures among them, and the application's utilization.
 fn report(qps: f64, failures: f64, utilization: f64) -> String {
@@ -181,5 +186,35 @@ async fn failures_count_as_much_as_the_penalty_says() {
             shares.iter().zip(expected).all(|(share, expected)| share.abs_diff(expected) <= 2),
             "{shares:?}"
         );
+    }
+}
+
+/// A fifth of a weight is a twelfth of all among three, whether it has reported for long enough or not.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_new_starts_slowly_before_its_reports_count_and_after() {
+    for reports in [true, false] {
+        let (hand, changes) = tokio::sync::mpsc::unbounded_channel();
+        let insert = |name: &'static str| {
+            let server = server(move || if reports { report(10.0, 0.0, 0.5) } else { String::new() });
+            hand.send(Ok::<_, Infallible>(Change::Insert(name, server))).ok().unwrap();
+        };
+        let balance = Balance::builder(UnboundedReceiverStream::new(changes))
+            .policy(OrcaWeighted::new())
+            .protocol(Http)
+            .slow_start(SlowStart::new(Duration::from_secs(60)))
+            .build();
+        ["a", "b"].into_iter().for_each(insert);
+        sleep(Duration::from_secs(1)).await;
+        for _ in 0..100 {
+            shares(&balance, 4).await;
+            sleep(Duration::from_secs(1)).await;
+        }
+        insert("c");
+        for (after, part) in [(8.0, 0.1333), (8.0, 0.2666), (14.0, 0.5), (32.0, 1.0)] {
+            sleep(Duration::from_secs_f64(after)).await;
+            let picked = shares(&balance, 1_000).await[2] as f64 / 1_000.0;
+            let expected = part / (2.0 + part);
+            assert!((picked - expected).abs() < 0.02, "{picked} and not {expected}, reports: {reports}");
+        }
     }
 }

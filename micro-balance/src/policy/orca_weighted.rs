@@ -90,12 +90,17 @@ impl Policy for OrcaWeighted {
     type Table = Strides;
 
     fn table(&self, endpoints: &[Endpoint]) -> Strides {
-        let weight = |endpoint: &Endpoint| {
-            let stats = endpoint.stats();
-            let weight = stats.reported(self.blackout, self.expiration);
-            weight.unwrap_or(0.0) * endpoint.warmth()
+        let reported = |endpoint: &Endpoint| {
+            let weight = endpoint.stats().reported(self.blackout, self.expiration);
+            weight.filter(|weight| weight.is_finite() && *weight > 0.0)
         };
-        Strides::new(&endpoints.iter().map(weight).collect::<Vec<_>>(), true)
+        let reports: Vec<_> = endpoints.iter().map(reported).collect();
+        let known: Vec<_> = reports.iter().copied().flatten().collect();
+        let mean = if known.is_empty() { 1.0 } else { known.iter().sum::<f64>() / known.len() as f64 };
+        // Who is new has reported nothing yet, and starts slowly all the same.
+        let weight =
+            |(report, endpoint): (&Option<f64>, &Endpoint)| report.unwrap_or(mean) * endpoint.warmth();
+        Strides::new(&reports.iter().zip(endpoints).map(weight).collect::<Vec<_>>(), true)
     }
 
     #[inline]
