@@ -484,6 +484,22 @@ async fn throttling_follows_its_formula_and_leaves_the_healthy_alone() {
     assert!(ThrottleLayer::new().k(0.5).is_err() && ThrottleLayer::new().k(f64::NAN).is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_seed_has_throttling_turn_the_same_requests_away_each_time() {
+    let turned_away = async |seed: u64| {
+        let layer = ThrottleLayer::new().http().seed(seed);
+        let service = layer.layer(Scripted::new((0..200).map(|_| status(503, &[]))));
+        let mut turned_away = Vec::new();
+        for _ in 0..100 {
+            let answer = service.clone().oneshot(get("/")).await;
+            turned_away.push(answer.is_err());
+        }
+        turned_away
+    };
+    let (first, other) = (turned_away(1).await, turned_away(2).await);
+    assert!(first == turned_away(1).await && first != other && first.contains(&false), "{first:?}");
+}
+
 /// A hundred requests at once, so many of which go well.
 async fn hundred(layer: ThrottleLayer<Http>, well: u64) -> f64 {
     let answers = (0..100).map(|n| late(MS, if n < well { 200 } else { 500 }, &[]));

@@ -325,6 +325,19 @@ mod tests {
     }
 
     #[test]
+    fn the_latency_of_a_while_is_the_one_that_so_many_were_answered_within() {
+        for (part, millis) in [(0.0, 1), (0.5, 3), (0.8, 4), (1.0, 5), (7.0, 5), (-1.0, 1)] {
+            let settings = Gradient::default().probe(5, MS * 60_000, 0.0).percentile(part);
+            let mut run = Run::new(settings);
+            (1..=5).for_each(|millis| {
+                run.answers(1, millis);
+            });
+            let Phase::Following { fastest, .. } = run.0.phase else { unreachable!("{:?}", run.0.phase) };
+            assert_eq!(fastest, MS * millis, "{part}");
+        }
+    }
+
+    #[test]
     fn the_latency_without_load_is_measured_anew_by_what_begins_then_and_the_limit_comes_back() {
         let mut run = Run::new(Gradient::default());
         run.answers(50, 10);
@@ -341,12 +354,14 @@ mod tests {
 
     #[test]
     fn times_of_probing_differ_by_their_jitter() {
-        let times = (0..100).map(|seed| {
+        let time = |seed| {
             let mut run = Run(Gradient::default().seed(seed), Instant::now());
             run.answers(50, 10);
             let Phase::Following { probe: Some(at), .. } = run.0.phase else { unreachable!() };
-            (at - run.1).as_secs()
-        });
+            at - run.1
+        };
+        assert!((0..9).all(|seed| time(seed) == time(seed)), "a seed is a time");
+        let times = (0..100).map(|seed| time(seed).as_secs());
         let (least, most) = (times.clone().min(), times.max());
         assert!(least == Some(60) && most == Some(68), "{least:?} to {most:?}");
     }
