@@ -4,10 +4,14 @@
 
 use std::time::Duration;
 
+use http::{HeaderName, StatusCode};
 use micro_balance::{
     Ejection, FailurePercentage, Reason, SuccessRate,
+    breaker::{BreakerLayer, Rate},
     config::{self, Ask, Invalid, Layers},
     health::HealthCheck,
+    hedge::HedgeLayer,
+    retry::{Backoff, Budget, RetryLayer, When},
 };
 
 fn read(text: &str) -> Result<Layers, Invalid> {
@@ -190,6 +194,65 @@ fn every_layer_is_read() {
     }
     assert_eq!(layers.limit.unwrap().limit(), 10);
     assert_eq!(read("limit.fixed.limit = 7").unwrap().limit.unwrap().limit(), 7);
+}
+
+/// A layer of a configuration is the one that code would make.
+#[tokio::test(start_paused = true)]
+async fn every_setting_of_a_layer_is_heeded() {
+    let ms = Duration::from_millis;
+    let retry = |text: &str| format!("{:?}", read(text).unwrap().retry.unwrap().seed(1));
+    let ours = RetryLayer::new().seed(1);
+    let as_written = ours.clone().attempts(9).at_most(9).keep(7).look(ms(5)).whole(6).whole_timeout(ms(900));
+    let as_written = as_written.share_time().retry_after_jitter(0.5).backoff(Backoff::constant(ms(30)));
+    let text = "retry = { attempts = 9, keep = 7, look = \"5ms\", whole = 6, whole_timeout = \"900ms\", \
+                share_time = true, retry_after_jitter = 0.5, backoff.constant.wait = \"30ms\" }";
+    assert_eq!(retry(text), format!("{as_written:?}"));
+    assert_eq!(retry("retry = {}"), format!("{ours:?}"));
+    let text = "retry = { codes = [8], statuses = [429], headers = [\"x-again\"] }";
+    let when = When::never().code(8).status(StatusCode::TOO_MANY_REQUESTS);
+    let when = when.header(HeaderName::from_static("x-again"));
+    assert_eq!(retry(text), format!("{:?}", ours.when(when)));
+
+    let hedge = |text: &str| format!("{:?}", read(text).unwrap().hedge.unwrap().budget(Budget::endless()));
+    let ours = HedgeLayer::after(ms(20)).budget(Budget::endless());
+    assert_eq!(hedge("hedge.after = \"20ms\""), format!("{ours:?}"));
+    let text =
+        "hedge = { after = \"20ms\", attempts = 4, keep = 7, non_fatal = { codes = [4], statuses = [] } }";
+    let ours = ours.attempts(4).keep(7).non_fatal(When::never().code(4));
+    assert_eq!(hedge(text), format!("{ours:?}"));
+
+    let breaker = |text: &str| format!("{:?}", read(text).unwrap().breaker.unwrap());
+    let ours = BreakerLayer::new();
+    assert_eq!(breaker("breaker = {}"), format!("{ours:?}"));
+    for (text, rate) in [
+        ("{ required = 0.5, window = \"1m\" }", Rate::within(0.5, ms(60_000)).unwrap()),
+        ("{ window = \"1m\", exact = true, min_requests = 9 }", {
+            Rate::exact(0.8, ms(60_000)).unwrap().min_requests(9)
+        }),
+        ("{ requests = 70 }", Rate::of_requests(0.8, 70).unwrap()),
+    ] {
+        let ours = ours.clone().success_rate(rate);
+        assert_eq!(breaker(&format!("breaker.success_rate = {text}")), format!("{ours:?}"));
+    }
+    let text = "breaker = { consecutive_failures = 7, backoff.constant.wait = \"9s\" }";
+    let ours = ours.consecutive_failures(7).backoff(Backoff::constant(ms(9_000)));
+    assert_eq!(breaker(text), format!("{ours:?}"));
+    for (text, budget) in [
+        ("{}", Budget::new(0.1, 5, ms(2_000))),
+        ("{ ratio = 0.3, min_per_second = 4, ttl = \"9s\" }", Budget::new(0.3, 4, ms(9_000))),
+    ] {
+        let ours = RetryLayer::new().seed(1).budget(budget.unwrap());
+        assert_eq!(retry(&format!("retry.budget.window = {text}")), format!("{ours:?}"));
+    }
+    let ours = RetryLayer::new().seed(1).budget(Budget::concurrent(30.0, 4).unwrap());
+    assert_eq!(retry("retry.budget.concurrent = { percent = 30.0, min = 4 }"), format!("{ours:?}"));
+}
+
+#[test]
+fn a_page_may_mean_well_by_any_status_there_is() {
+    let text = "health_check.ask.http = { path = \"/a\", expected = [100, 599] }";
+    let Ask::Http(page) = read(text).unwrap().health_check.unwrap().ask else { panic!("{text}") };
+    assert_eq!(page.expected, [100..=100, 599..=599]);
 }
 
 /// Only what was written can be refused.

@@ -141,3 +141,51 @@ impl fmt::Debug for Boxed {
         f.debug_tuple("Boxed").field(&self.name).finish()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+    use crate::policy::{
+        LabelOrder, LeastRequest, OrcaWeighted, OverrideHost, PeakEwma, PickFirst, Prequal, RoundRobin,
+        fixture::alike,
+    };
+
+    /// What a policy is asked beside its picks.
+    fn word(policy: &impl Policy) -> (bool, Option<Duration>, bool, bool, bool, bool) {
+        (
+            policy.turns(&alike(2, None)).is_some(),
+            policy.refresh(),
+            policy.load_reports().is_some(),
+            policy.probing().is_some(),
+            policy.is_strict(),
+            policy.timing().is_some(),
+        )
+    }
+
+    #[test]
+    fn a_policy_in_a_box_says_of_itself_what_it_says_without() {
+        fn says<P: Policy>(policy: P) -> (bool, Option<Duration>, bool, bool, bool, bool) {
+            let word_of = word(&policy);
+            assert_eq!(word(&Boxed::new(policy)), word_of, "{}", std::any::type_name::<P>());
+            word_of
+        }
+        let strict = says(OverrideHost::new(RoundRobin::new()).strict());
+        let words = [
+            says(PeakEwma::new()),
+            says(OrcaWeighted::new()),
+            says(Prequal::new()),
+            says(PickFirst::new()),
+            says(LabelOrder::new()),
+            says(LeastRequest),
+            strict,
+        ];
+        // Each of them is said by one and not by another.
+        assert!(words.iter().any(|word| word.0) && words.iter().any(|word| !word.0));
+        assert!(words.iter().any(|word| word.1.is_some()) && words.iter().any(|word| word.1.is_none()));
+        assert!(words.iter().any(|word| word.2) && words.iter().any(|word| !word.2));
+        assert!(words.iter().any(|word| word.3) && words.iter().any(|word| !word.3));
+        assert!(words.iter().any(|word| word.4) && words.iter().any(|word| !word.4));
+        assert!(words.iter().any(|word| word.5) && words.iter().any(|word| !word.5));
+    }
+}

@@ -119,35 +119,87 @@ pub(super) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LimitLa
                 _ => return Err(D::Error::custom("`queue` and `wait` go together")),
             }
         }
-        Kind::Aimd(settings) => {
-            let (min, max) = (settings.min.unwrap_or(20), settings.max.unwrap_or(200));
-            let (min, max, initial) = range(min, max, settings.initial)?;
-            let mut aimd = Aimd::default().range(min, max).initial(initial);
-            aimd = set(aimd, settings.backoff_ratio, Aimd::backoff_ratio);
-            LimitLayer::adaptive(set(aimd, settings.timeout, Aimd::timeout))
-        }
-        Kind::Vegas(settings) => {
-            let (_, max, initial) = range(1, settings.max.unwrap_or(1000), settings.initial)?;
-            match (settings.alpha, settings.beta) {
-                (Some(alpha), Some(beta)) if alpha > beta => {
-                    return Err(D::Error::custom(format_args!("alpha {alpha} is over beta {beta}")));
-                }
-                (None, None) | (Some(_), Some(_)) => {}
-                _ => return Err(D::Error::custom("`alpha` and `beta` go together")),
-            }
-            let mut vegas = Vegas::default().initial(initial).max(max);
-            vegas = set(vegas, settings.alpha, Vegas::alpha);
-            vegas = set(vegas, settings.beta, Vegas::beta);
-            LimitLayer::adaptive(set(vegas, settings.smoothing, Vegas::smoothing))
-        }
+        Kind::Aimd(settings) => LimitLayer::adaptive(aimd(&settings)?),
+        Kind::Vegas(settings) => LimitLayer::adaptive(vegas(&settings)?),
         Kind::Gradient(settings) => LimitLayer::adaptive(gradient(settings)?),
-        Kind::Gradient2(settings) => {
-            let (min, max) = (settings.min.unwrap_or(20), settings.max.unwrap_or(200));
-            let (min, max, initial) = range(min, max, settings.initial)?;
-            let mut gradient = Gradient2::default().range(min, max).initial(initial);
-            gradient = set(gradient, settings.smoothing, Gradient2::smoothing);
-            gradient = set(gradient, settings.queue, Gradient2::queue);
-            LimitLayer::adaptive(set(gradient, settings.tolerance, Gradient2::tolerance))
-        }
+        Kind::Gradient2(settings) => LimitLayer::adaptive(gradient2(&settings)?),
     }))
+}
+
+fn aimd<E: Error>(settings: &AimdSettings) -> Result<Aimd, E> {
+    let (min, max) = (settings.min.unwrap_or(20), settings.max.unwrap_or(200));
+    let (min, max, initial) = range(min, max, settings.initial)?;
+    let aimd = Aimd::default().range(min, max).initial(initial);
+    let aimd = set(aimd, settings.backoff_ratio, Aimd::backoff_ratio);
+    Ok(set(aimd, settings.timeout, Aimd::timeout))
+}
+
+fn vegas<E: Error>(settings: &VegasSettings) -> Result<Vegas, E> {
+    let (_, max, initial) = range(1, settings.max.unwrap_or(1000), settings.initial)?;
+    match (settings.alpha, settings.beta) {
+        (Some(alpha), Some(beta)) if alpha > beta => {
+            return Err(E::custom(format_args!("alpha {alpha} is over beta {beta}")));
+        }
+        (None, None) | (Some(_), Some(_)) => {}
+        _ => return Err(E::custom("`alpha` and `beta` go together")),
+    }
+    let vegas = Vegas::default().initial(initial).max(max);
+    let vegas = set(vegas, settings.alpha, Vegas::alpha);
+    let vegas = set(vegas, settings.beta, Vegas::beta);
+    Ok(set(vegas, settings.smoothing, Vegas::smoothing))
+}
+
+fn gradient2<E: Error>(settings: &Gradient2Settings) -> Result<Gradient2, E> {
+    let (min, max) = (settings.min.unwrap_or(20), settings.max.unwrap_or(200));
+    let (min, max, initial) = range(min, max, settings.initial)?;
+    let gradient = Gradient2::default().range(min, max).initial(initial);
+    let gradient = set(gradient, settings.smoothing, Gradient2::smoothing);
+    let gradient = set(gradient, settings.queue, Gradient2::queue);
+    Ok(set(gradient, settings.tolerance, Gradient2::tolerance))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use serde::de::value::Error;
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+    use crate::limit::Gradient;
+
+    fn built<S: for<'de> Deserialize<'de>, A: Debug>(
+        settings: Value,
+        build: impl Fn(S) -> Result<A, Error>,
+    ) -> String {
+        format!("{:?}", build(from_value(settings).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn every_setting_of_a_limit_that_learns_is_heeded() {
+        let ms = Duration::from_millis;
+        let ours = Aimd::default().range(5, 50).initial(9).backoff_ratio(0.7).timeout(ms(900));
+        let said = json!({ "min": 5, "max": 50, "initial": 9, "backoff_ratio": 0.7, "timeout": "900ms" });
+        assert_eq!(built(said, |settings| aimd(&settings)), format!("{ours:?}"));
+        let seeded = |settings: VegasSettings| vegas::<Error>(&settings).map(|vegas| vegas.seed(1));
+        let ours = Vegas::default().seed(1).initial(9).max(50).alpha(2).beta(4).smoothing(0.5);
+        let said = json!({ "initial": 9, "max": 50, "alpha": 2, "beta": 4, "smoothing": 0.5 });
+        assert_eq!(built(said, seeded), format!("{ours:?}"));
+        let ours = Gradient2::default().range(5, 50).initial(9).smoothing(0.5).queue(7).tolerance(1.75);
+        let said =
+            json!({ "min": 5, "max": 50, "initial": 9, "smoothing": 0.5, "queue": 7, "tolerance": 1.75 });
+        assert_eq!(built(said, |settings| gradient2(&settings)), format!("{ours:?}"));
+        // As much of alpha as of beta is a band of nothing, and no contradiction.
+        assert!(built(json!({ "alpha": 3, "beta": 3 }), |settings| vegas(&settings)).contains("3"));
+
+        let seeded = |settings| gradient::<Error>(settings).map(|gradient| gradient.seed(1));
+        let ours = Gradient::default().range(5, 50).buffer(0.5).percentile(0.9).interval(ms(50));
+        let said = json!({ "min": 5, "max": 50, "buffer": 0.5, "percentile": 0.9, "interval": "50ms" });
+        assert_eq!(built(said, seeded), format!("{:?}", ours.seed(1)));
+        let ours = Gradient::default().probe(7, ms(30_000), 0.5).seed(1);
+        let said = json!({ "probe": { "requests": 7, "every": "30s", "jitter": 0.5 } });
+        assert_eq!(built(said, seeded), format!("{ours:?}"));
+        let ours = Gradient::default().fastest(ms(5)).seed(1);
+        assert_eq!(built(json!({ "fastest": "5ms" }), seeded), format!("{ours:?}"));
+    }
 }

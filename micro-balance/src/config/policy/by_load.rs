@@ -112,3 +112,40 @@ impl Probes {
         Prequal::new().probes(self.probes.unwrap_or(3))?.quantile(self.quantile.unwrap_or(0.84))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+    use crate::policy::Policy;
+
+    #[test]
+    fn every_setting_of_a_policy_by_load_is_heeded() {
+        let second = Duration::from_secs(1);
+        let latency = |said| format!("{:?}", from_value::<Latency>(said).unwrap().build());
+        let ours = PeakEwma::new().decay(5 * second).default_latency(2 * second).penalty(3 * second);
+        let said = json!({ "decay": "5s", "default_latency": "2s", "penalty": "3s" });
+        assert_eq!(latency(said), format!("{ours:?}"));
+        assert_eq!(latency(json!({ "classic": true })), format!("{:?}", PeakEwma::new().classic()));
+        assert_eq!(latency(json!({})), format!("{:?}", PeakEwma::new()));
+
+        let part = |said| format!("{:?}", from_value::<Part>(said).unwrap().build().unwrap());
+        let ours = Aperture::new(1, 3).unwrap();
+        assert_eq!(part(json!({ "instance": 1, "peers": 3 })), format!("{ours:?}"));
+        let said = json!({ "instance": 1, "peers": 3, "least": 5 });
+        assert_eq!(part(said), format!("{:?}", ours.least(5)));
+
+        let few = |said| format!("{:?}", from_value::<Few>(said).unwrap().build().unwrap().seed(1));
+        assert_eq!(few(json!({})), format!("{:?}", RandomAperture::new().seed(1)));
+        let ours = RandomAperture::new().seed(1).least(3).band(0.5, 2.0).unwrap();
+        assert_eq!(few(json!({ "least": 3, "low": 0.5, "high": 2.0 })), format!("{ours:?}"));
+
+        let reports = |said| from_value::<Reports>(said).unwrap().build().unwrap();
+        assert_eq!(reports(json!({ "update": "7s" })).refresh(), Some(7 * second));
+        let said = json!({ "metrics": ["a", "b"], "penalty": 2.0 });
+        let ours = OrcaWeighted::new().metric("a").metric("b").penalty(2.0).unwrap();
+        assert_eq!(format!("{:?}", reports(said)), format!("{ours:?}"));
+    }
+}
