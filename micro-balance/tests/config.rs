@@ -4,14 +4,16 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use micro_balance::{
-    Balance,
+    Balance, HashKey,
     config::{self, Balancing, Invalid},
+    policy::{Modulo, RingHash},
 };
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::sleep;
 use tower::ServiceExt;
 
 #[derive(Debug, Deserialize)]
@@ -226,6 +228,55 @@ async fn an_override_host_of_which_nothing_is_said_asks_the_extension() {
         let mut request = http::Request::new(());
         request.extensions_mut().insert(micro_balance::policy::Override::new("b"));
         assert_eq!(balance.clone().oneshot(request).await.unwrap().headers()["from"], "b");
+    }
+}
+
+/// A key in what the configuration names is as good as its hash in the extensions of a request.
+#[tokio::test(start_paused = true)]
+async fn requests_are_hashed_by_what_the_configuration_names() {
+    let xx = |key: &[u8]| RingHash::new().hash(key);
+    let ketama = |key: &[u8]| RingHash::ketama().hash(key);
+    type Hash<'a> = &'a dyn Fn(&[u8]) -> HashKey;
+    for (policy, hash, named) in [
+        ("ring_hash", &xx as Hash, &["header", "cookie", "query"][..]),
+        ("maglev", &xx, &["header", "cookie", "query"]),
+        ("rendezvous", &xx, &["header", "cookie", "query"]),
+        ("modulo", &Modulo::hash, &["header"]),
+        ("ketama", &ketama, &["header"]),
+    ] {
+        for named in named {
+            let kind = if policy == "ketama" { "ring_hash" } else { policy };
+            let mode = if policy == "ketama" { "mode = \"ketama\"\n" } else { "" };
+            let config = balancing(&format!("[policy.{kind}]\n{mode}{named} = \"x-user\"")).unwrap();
+            let by_hash = balancing(&format!("[policy.{kind}]\n{mode}")).unwrap();
+            let (_fakes, _hand, changes) = support::fakes(["a", "b", "c", "d"], support::FAST);
+            let (_others, _another, hashed) = support::fakes(["a", "b", "c", "d"], support::FAST);
+            let balance = |changes, config| {
+                let builder = Balance::builder(support::pages(changes));
+                builder.protocol(micro_balance::Http).configured(config).build()
+            };
+            let (balance, by_hash) = (balance(changes, &config), balance(hashed, &by_hash));
+            sleep(Duration::from_millis(50)).await;
+            let mut served = BTreeSet::new();
+            for key in (0..40).map(|n| format!("key{n}")) {
+                let mut request = http::Request::new(());
+                match *named {
+                    "header" => drop(request.headers_mut().insert("x-user", key.parse().unwrap())),
+                    "cookie" => {
+                        let cookies = format!("a=b; x-user={key}").parse().unwrap();
+                        request.headers_mut().insert("cookie", cookies);
+                    }
+                    _ => *request.uri_mut() = format!("/?a=b&x-user={key}").parse().unwrap(),
+                }
+                let from = balance.clone().oneshot(request).await.unwrap().headers()["from"].clone();
+                let mut request = http::Request::new(());
+                request.extensions_mut().insert(hash(key.as_bytes()));
+                let answer = by_hash.clone().oneshot(request).await.unwrap();
+                assert_eq!(answer.headers()["from"], from, "{policy} by {named}: {key}");
+                served.insert(from.to_str().unwrap().to_owned());
+            }
+            assert_eq!(served.len(), 4, "{policy} by {named}");
+        }
     }
 }
 

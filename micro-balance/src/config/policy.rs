@@ -182,3 +182,20 @@ impl First {
         if self.shuffle { policy.shuffled() } else { policy }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn pick_first_is_shuffled_only_where_that_is_written() {
+        let first = |said| format!("{:?}", from_value::<First>(said).unwrap().build());
+        assert_eq!(first(json!({})), format!("{:?}", PickFirst::new()));
+        let ours = PickFirst::new().delay(Duration::from_secs(1));
+        assert_eq!(first(json!({ "delay": "1s" })), format!("{ours:?}"));
+        assert!(first(json!({ "shuffle": true })).contains("shuffle: Some"));
+    }
+}

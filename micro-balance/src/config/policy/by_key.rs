@@ -128,9 +128,12 @@ impl Ring {
 
 impl Slots {
     pub(super) fn boxed(&self) -> Result<Boxed, InvalidSetting> {
+        hashed(self.build()?, [&self.header, &self.cookie, &self.query].map(Option::as_deref))
+    }
+
+    fn build(&self) -> Result<Maglev, InvalidSetting> {
         let maglev = Maglev::with_size(self.size.unwrap_or(65_537))?;
-        let maglev = self.bound.map_or(Ok(maglev.clone()), |bound| maglev.bounded(bound))?;
-        hashed(maglev, [&self.header, &self.cookie, &self.query].map(Option::as_deref))
+        self.bound.map_or(Ok(maglev.clone()), |bound| maglev.bounded(bound))
     }
 }
 
@@ -161,4 +164,34 @@ fn hashed<P: Policy>(policy: P, by: [Option<&str>; 3]) -> Result<Boxed, InvalidS
             return Err(InvalidSetting::new("what requests are hashed by", "several", one));
         }
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn every_setting_of_a_ring_and_of_maglev_is_heeded() {
+        let ring = |said: Value| format!("{:?}", from_value::<Ring>(said).unwrap().build().unwrap());
+        for (said, ours) in [
+            (json!({}), RingHash::new()),
+            (json!({ "points": 7, "bound": 1.5 }), RingHash::with_points(7).unwrap().bounded(1.5).unwrap()),
+            (json!({ "mode": "envoy" }), RingHash::envoy(1_024, 8_388_608).unwrap()),
+            (json!({ "mode": "envoy", "least": 7, "most": 9, "hash": "murmur_hash_2" }), {
+                RingHash::envoy(7, 9).unwrap().murmur_hash_2()
+            }),
+            (json!({ "mode": "grpc" }), RingHash::grpc(1_024, 4_096).unwrap()),
+            (json!({ "mode": "grpc", "least": 7, "most": 9 }), RingHash::grpc(7, 9).unwrap()),
+            (json!({ "mode": "ketama" }), RingHash::ketama()),
+        ] {
+            assert_eq!(ring(said), format!("{ours:?}"));
+        }
+        let maglev = |said: Value| format!("{:?}", from_value::<Slots>(said).unwrap().build().unwrap());
+        assert_eq!(maglev(json!({})), format!("{:?}", Maglev::new()));
+        let ours = Maglev::with_size(251).unwrap().bounded(1.5).unwrap();
+        assert_eq!(maglev(json!({ "size": 251, "bound": 1.5 })), format!("{ours:?}"));
+    }
 }

@@ -131,3 +131,48 @@ impl Host {
         Ok(if self.strict { policy.strict() } else { policy })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+    use crate::policy::PeakEwma;
+
+    fn inner() -> Boxed {
+        Boxed::new(PeakEwma::new())
+    }
+
+    #[test]
+    fn who_names_endpoints_are_those_that_are_written() {
+        let host = |said: Value| format!("{:?}", from_value::<Host>(said).unwrap().build().unwrap());
+        let ours = || OverrideHost::new(inner());
+        for (said, ours) in [
+            (json!({}), ours().by(Source::Extension)),
+            (json!({ "extension": true }), ours().by(Source::Extension)),
+            (json!({ "header": "x-a" }), ours().by(Source::header("x-a").unwrap())),
+            (json!({ "cookie": "a", "strict": true }), ours().by(Source::cookie("a")).strict()),
+            (json!({ "extension": false, "cookie": "a" }), ours().by(Source::cookie("a"))),
+            (json!({ "extension": true, "header": "x-a", "cookie": "a" }), {
+                let both = ours().by(Source::Extension).by(Source::header("x-a").unwrap());
+                both.by(Source::cookie("a"))
+            }),
+        ] {
+            assert_eq!(host(said.clone()), format!("{ours:?}"), "{said}");
+        }
+        assert!(from_value::<Host>(json!({ "extension": false })).unwrap().build().is_err());
+    }
+
+    #[test]
+    fn subsets_are_those_that_are_written() {
+        let labels = |said: Value| format!("{:?}", from_value::<Labels>(said).unwrap().build().unwrap());
+        let ours = || LabelSubset::new(inner());
+        let said = json!({ "by": [["a"]], "redundant": true, "otherwise": "nobody" });
+        let expected = ours().otherwise(Otherwise::Nobody).redundant().by(["a"]);
+        assert_eq!(labels(said), format!("{expected:?}"));
+        let said = json!({ "by_or": [[["a", "b"], ["a"]]], "by_otherwise": [[["c"], "nobody"]] });
+        let expected = ours().by_otherwise(["c"], Otherwise::Nobody).by_or(["a", "b"], ["a"]).unwrap();
+        assert_eq!(labels(said), format!("{expected:?}"));
+    }
+}
