@@ -196,9 +196,16 @@ async fn a_request_handed_back_is_sent_elsewhere() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_everybody_hands_back_is_not_sent() {
-    let (_fakes, _hand, changes) = fakes(["a", "b"], Mood::HandsBack);
-    let error = Balance::new(changes).oneshot(()).await.unwrap_err();
-    assert!(NotSent::is(error.as_ref()));
+    let ([a, b], _hand, changes) = fakes(["a", "b"], Mood::HandsBack);
+    let balance = Balance::builder(changes).ejection(Ejection::off()).build();
+    for requests in 1..=3 {
+        let error = balance.clone().oneshot(()).await.unwrap_err();
+        assert!(NotSent::is(error.as_ref()));
+        assert_eq!(a.calls() + b.calls(), requests * 9, "it comes back eight times, and then to its caller");
+    }
+    let views = balance.endpoints();
+    assert_eq!(views.iter().map(|view| view.in_flight).sum::<u64>(), 0);
+    assert_eq!(views.iter().map(|view| view.failures).sum::<u64>(), 3, "of the last that had it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,6 +25,8 @@ use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_layer::Layer;
 use tower_service::Service;
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 type Answered = Result<Response<PeekBody<Frames>>, BoxError>;
 
 fn layer() -> RetryLayer {
@@ -515,6 +517,37 @@ async fn each_attempt_gets_what_is_left_of_the_time() {
     let timeouts: Vec<_> =
         inner.attempts().iter().map(|a| a.header("grpc-timeout").unwrap().to_owned()).collect();
     assert_eq!(timeouts, ["100m", "70000000n", "40000000n"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_else_knows_when_a_call_is_over_is_asked_before_each_retry() {
+    let soon = || Some(Instant::now() + Duration::from_secs(5));
+    for (wait, attempts) in [(4, 2), (5, 1), (6, 1)] {
+        let inner = Scripted::new([grpc(14, &[]), grpc(0, &[])]);
+        let waits = Backoff::constant(Duration::from_secs(wait));
+        let layer = layer().deadline(soon).backoff(waits);
+        send(&layer, &inner, call(&["x"])).await.unwrap();
+        assert_eq!(inner.attempts().len(), attempts, "{wait} s of 5");
+    }
+    // What was turned away unread, or never left, is not sent again either when there is no time.
+    let over = || Some(Instant::now());
+    for error in [NotSent::refused("REFUSED_STREAM"), NotSent::new("connection refused")] {
+        let inner = Scripted::new([fail(error)]);
+        send(&layer().deadline(over), &inner, call(&["x"])).await.unwrap_err();
+        assert_eq!(inner.attempts().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seed_is_the_same_waits_each_time() {
+    let waits = async |seed: u64| {
+        let inner = Scripted::new((0..5).map(|_| grpc(14, &[])));
+        let layer = layer().attempts(5).backoff(Backoff::exponential(MINUTE, 2.0, MINUTE * 60).unwrap());
+        send(&layer.budget(Budget::endless()).seed(seed), &inner, call(&["x"])).await.unwrap();
+        inner.attempts().windows(2).map(|pair| pair[1].at - pair[0].at).collect::<Vec<_>>()
+    };
+    assert_eq!(waits(1).await, waits(1).await);
+    assert_ne!(waits(1).await, waits(2).await);
 }
 
 #[tokio::test(start_paused = true)]

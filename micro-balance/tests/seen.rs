@@ -1,6 +1,7 @@
 //! What a balancer shows of itself: figures for the `metrics` facade, and spans for `tracing`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod scripted;
 mod support;
 
 use std::{
@@ -14,10 +15,15 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
-use micro_balance::{Balance, Ejection, policy::RoundRobin};
+use micro_balance::{
+    Balance, Ejection, NotSent,
+    policy::RoundRobin,
+    retry::{Budget, RetryLayer},
+};
+use scripted::*;
 use support::{FAST, Mood, fakes, settle};
 use tokio::time::sleep;
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 use tracing::{
     Subscriber,
     field::{Field, Visit},
@@ -143,6 +149,41 @@ fn figures_tell_of_every_endpoint_and_of_ejections() {
             hand.remove("b");
             sleep(Duration::from_secs(2)).await;
             assert_eq!(of("endpoint_ready service=greeter endpoint=b"), 0.0, "it is gone");
+        });
+    });
+}
+
+#[test]
+fn figures_tell_of_what_is_sent_again_why_and_what_the_budget_refused() {
+    let _alone = ALONE.lock();
+    let kept = Kept::default();
+    metrics::with_local_recorder(&kept, || {
+        paused().block_on(async {
+            let layer = RetryLayer::new()
+                .attempts(2)
+                .budget(Budget::new(0.5, 0, Duration::from_secs(60)).unwrap())
+                .metrics("greeter");
+            let send = async |answers: Vec<Answer>| {
+                let _ = layer.layer(Scripted::new(answers)).oneshot(get("/")).await;
+            };
+            let of = |name: &str| kept.of(&format!("micro_balance_{name}")).unwrap_or(0.0);
+            let (failed, refused) =
+                ("retries_total service=greeter why=failed", "retries_refused_total service=greeter");
+            let (unsent, left) =
+                ("retries_total service=greeter why=not_sent", "retry_budget_left service=greeter");
+            // Half of a retry is earned by each; the third may have one.
+            send(vec![status(503, &[])]).await;
+            assert_eq!([failed, refused, unsent].map(of), [0.0, 1.0, 0.0]);
+            for _ in 0..3 {
+                send(vec![status(200, &[])]).await;
+            }
+            send(vec![status(503, &[]), status(200, &[])]).await;
+            assert_eq!([failed, refused, unsent, left].map(of), [1.0, 1.0, 0.0, 1.0]);
+            let lost = || fail(NotSent::new("connection refused"));
+            send(vec![lost(), lost(), status(200, &[])]).await;
+            assert_eq!([failed, refused, unsent].map(of), [1.0, 1.0, 2.0]);
+            send(vec![fail(NotSent::refused("REFUSED_STREAM")), status(200, &[])]).await;
+            assert_eq!([failed, refused, unsent].map(of), [1.0, 1.0, 3.0]);
         });
     });
 }

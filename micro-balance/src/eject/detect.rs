@@ -253,6 +253,27 @@ mod tests {
     }
 
     #[test]
+    fn who_is_slow_is_told_among_as_many_as_there_have_to_be_with_as_many_requests() {
+        let window = |well, failed, latency: u32| {
+            Some(Window { well, failed, latency: Some(latency as f32), ..Window::default() })
+        };
+        let alike = [window(6, 4, 10), window(10, 0, 10), window(0, 10, 10)];
+        let slow = |rule: Latency, more: Option<Window>| rule.slow(&[&alike[..], &[more]].concat());
+        let rule = Latency::default().minimum_hosts(4);
+        assert_eq!(slow(rule, window(4, 6, 31)), [3], "failures are requests, too");
+        assert_eq!(slow(rule, window(4, 6, 30)), [0_usize; 0], "three times the median is not yet too slow");
+        assert_eq!(
+            slow(rule, window(4, 5, 31)),
+            [0_usize; 0],
+            "nine requests are too few, and three endpoints"
+        );
+        assert_eq!(slow(rule.request_volume(9), window(4, 5, 31)), [3]);
+        assert_eq!(slow(rule.minimum_hosts(5), window(4, 6, 31)), [0_usize; 0]);
+        assert_eq!(slow(Latency::default(), window(4, 6, 31)), [0_usize; 0], "five");
+        assert_eq!(rule.intervals(0).needed(), 1);
+    }
+
+    #[test]
     fn envoys_threshold_is_the_mean_less_1_9_deviations_of_the_population() {
         let row = &table()["envoy_success_rate_threshold"];
         let rates: Vec<f64> =
