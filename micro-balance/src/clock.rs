@@ -1,6 +1,9 @@
 //! The time, for the figures that every request writes.
 
-use std::{num::NonZeroU64, time};
+use std::{
+    num::NonZeroU64,
+    time::{self, Duration},
+};
 
 use tokio::time::Instant;
 
@@ -9,9 +12,22 @@ use crate::ewma::nanos;
 /// A time in nanoseconds since a balancer was built: one word, and never 0, so that none fits in it as well.
 pub(crate) type Moment = NonZeroU64;
 
-/// Counts nanoseconds from when it was made.
+/// Tells how long it is since it was made, for what every request notes: in a third of the time that the operating system
+/// takes. A clone counts from the same moment.
+///
+/// Follows Tokio's clock instead where a test has paused that before.
+///
+/// ```
+/// let clock = micro_balance::Clock::new();
+/// let began = clock.elapsed();
+/// let took = clock.elapsed() - began;
+/// # let _ = took;
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) enum Clock {
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
     /// The processor's own counter where there is one to rely on. Asking the operating system twice would
     /// take longer than all the rest of a request here.
     Counter { clock: quanta::Clock, start: u64 },
@@ -19,32 +35,43 @@ pub(crate) enum Clock {
     Tokio { start: Instant },
 }
 
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Clock {
-    pub(crate) fn new() -> Self {
+    /// One that counts from now on.
+    pub fn new() -> Self {
         let before = time::Instant::now();
         let start = Instant::now();
         // A paused clock stands still, or was sent ahead.
-        if (before..=time::Instant::now()).contains(&start.into_std()) {
+        Self(if (before..=time::Instant::now()).contains(&start.into_std()) {
             let clock = quanta::Clock::new();
-            Self::Counter { start: clock.raw(), clock }
+            Source::Counter { start: clock.raw(), clock }
         } else {
-            Self::Tokio { start }
-        }
+            Source::Tokio { start }
+        })
+    }
+
+    /// How long it is since this, or what it is a clone of, was made; never less than it was before.
+    #[inline]
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.now().get() - 1)
     }
 
     #[inline]
     pub(crate) fn now(&self) -> Moment {
-        NonZeroU64::MIN.saturating_add(match self {
-            Self::Counter { clock, start } => clock.delta_as_nanos(*start, clock.raw()),
-            Self::Tokio { start } => nanos(start.elapsed()),
+        NonZeroU64::MIN.saturating_add(match &self.0 {
+            Source::Counter { clock, start } => clock.delta_as_nanos(*start, clock.raw()),
+            Source::Tokio { start } => nanos(start.elapsed()),
         })
     }
 }
 
 #[cfg(all(test, not(micro_loom)))]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -53,12 +80,13 @@ mod tests {
         let before = clock.now().get();
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(clock.now().get() - before, 60_000_000_000);
+        assert_eq!(clock.elapsed(), Duration::from_secs(60));
     }
 
     #[tokio::test]
     async fn a_clock_that_runs_is_told_from_a_paused_one_and_never_goes_back() {
         let clock = Clock::new();
-        assert!(matches!(clock, Clock::Counter { .. }));
+        assert!(matches!(clock.0, Source::Counter { .. }));
         let times: Vec<_> = (0..1_000).map(|_| clock.now()).collect();
         assert!(times.is_sorted());
     }

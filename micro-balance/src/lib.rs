@@ -85,6 +85,7 @@ pub use broken::BrokenBody;
 pub use builder::Builder;
 pub use cause::cause;
 pub use chance::Chance;
+pub use clock::Clock;
 pub use driver::Reconnect;
 pub use eject::{Ejection, Ejections, FailurePercentage, Latency, Reason, SuccessRate};
 pub use endpoint::{Attributes, Endpoint};

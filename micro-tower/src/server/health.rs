@@ -115,32 +115,34 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         Poll::Ready(match this.answer.project() {
-            Project::Health(response) => ready!(response.poll(cx))
-                .map(|response| finish(response, this.request.take()))
-                .map_err(Into::into),
-            Project::Inner(response) => ready!(response.poll(cx))
-                .map(|response| finish(response, this.request.take()))
-                .map_err(Into::into),
+            Project::Health(response) => finish(ready!(response.poll(cx)), this.request),
+            Project::Inner(response) => finish(ready!(response.poll(cx)), this.request),
         })
     }
 }
 
 /// Gives the body the one type there is on the wire, and the [`Trailers`] of its response; `request` ends where it does,
 /// and the connection with it if it is the last.
-fn finish<B>(mut response: Response<B>, request: Option<pace::Request>) -> Response<Body>
+fn finish<B, E>(
+    answer: Result<Response<B>, E>,
+    request: &mut Option<pace::Request>,
+) -> Result<Response<Body>, BoxError>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    E: Into<BoxError>,
 {
+    let (mut head, body) = answer.map_err(Into::into)?.into_parts();
+    let request = request.take();
     // A connection that becomes another goes on as that.
-    if request.as_ref().is_some_and(pace::Request::is_last)
-        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    if request.as_ref().is_some_and(pace::Request::is_last) && head.status != StatusCode::SWITCHING_PROTOCOLS
     {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    match response.extensions_mut().remove::<Trailers>() {
-        Some(trailers) => response.map(|body| paced(TrailersBody::new(body, trailers), request)),
-        None => response.map(|body| paced(body, request)),
-    }
+    let body = match head.extensions.remove::<Trailers>() {
+        Some(trailers) => paced(TrailersBody::new(body, trailers), request),
+        None => paced(body, request),
+    };
+    Ok(Response::from_parts(head, body))
 }
 
 fn paced<B>(body: B, request: Option<pace::Request>) -> Body

@@ -12,8 +12,9 @@ use std::{
 };
 
 use http_body::{Body, Frame, SizeHint};
+use micro_balance::Clock;
 use pin_project::pin_project;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tower::BoxError;
 
 use super::settings::Limits;
@@ -24,7 +25,7 @@ pub(super) struct Pace(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    began: Instant,
+    clock: Clock,
     in_flight: AtomicUsize,
     ending: AtomicBool,
     given_up: AtomicBool,
@@ -37,7 +38,7 @@ struct Shared {
 impl Pace {
     pub(super) fn new() -> Self {
         let (in_flight, ending, given_up, handed, moved) = Default::default();
-        Self(Arc::new(Shared { began: Instant::now(), in_flight, ending, given_up, handed, moved }))
+        Self(Arc::new(Shared { clock: Clock::new(), in_flight, ending, given_up, handed, moved }))
     }
 
     /// One more request, until what this gives is dropped.
@@ -114,11 +115,11 @@ impl Pace {
 
     fn quiet(&self) -> Duration {
         let moved = Duration::from_millis(self.0.moved.load(Relaxed));
-        self.0.began.elapsed().saturating_sub(moved)
+        self.0.clock.elapsed().saturating_sub(moved)
     }
 
     fn moved(&self) {
-        let millis = self.0.began.elapsed().as_millis();
+        let millis = self.0.clock.elapsed().as_millis();
         self.0.moved.store(u64::try_from(millis).unwrap_or(u64::MAX).max(1), Relaxed);
     }
 }
@@ -170,12 +171,12 @@ impl<B: Body> Body for PacedBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.project();
+        let mut this = self.project();
         let taken = std::mem::take(this.handed);
         if taken {
             this.request.pace.0.handed.fetch_sub(1, Relaxed);
         }
-        let frame = this.inner.poll_frame(cx);
+        let frame = this.inner.as_mut().poll_frame(cx);
         let data = matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_data());
         if data {
             *this.handed = true;
@@ -184,7 +185,8 @@ impl<B: Body> Body for PacedBody<B> {
         // Once for all that happens here: the clock takes longer than the rest of it.
         if taken || frame.is_ready() {
             this.request.pace.moved();
-            this.request.over = frame.is_ready() && !data;
+            // What is told to be the last is the end: it will not be asked for more.
+            this.request.over = frame.is_ready() && (!data || this.inner.is_end_stream());
         }
         frame
     }

@@ -2,18 +2,25 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::{
+    TrySendError,
+    http1::{self, SendRequest},
+};
 use hyper_util::rt::TokioIo;
-use micro_balance::Unsent;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use micro_balance::{Clock, Unsent};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::BoxError;
 
 use super::{
@@ -28,17 +35,21 @@ use crate::error::{Error, Phase};
 
 /// Idle connections, and permission to open more.
 pub(super) struct Http1<B> {
+    settings: Arc<Connector>,
+    target: Arc<Target>,
+    /// Whether the endpoint speaks HTTP/1, and could be reached when it was last tried.
+    open: AtomicBool,
     idle: Mutex<Pool<B>>,
+    /// Counts what `since` and `swept` are.
+    clock: Clock,
     room: Room,
-    max_idle: usize,
-    idle_timeout: Duration,
 }
 
 /// Connections that are not in use, the one used last at the end.
 struct Pool<B> {
     idle: Vec<Idle<B>>,
     /// When those that are no use any more were last looked for: a request looks at no more than it takes.
-    swept: Instant,
+    swept: Duration,
 }
 
 const SWEEP_EACH: Duration = Duration::from_secs(1);
@@ -46,17 +57,28 @@ const SWEEP_EACH: Duration = Duration::from_secs(1);
 /// A connection whose last response has been handed out; it is ready again once that was read.
 struct Idle<B> {
     sender: SendRequest<B>,
-    since: Instant,
+    since: Duration,
 }
 
 impl<B: RequestBody> Http1<B> {
-    pub(super) fn new(settings: &Connector) -> Self {
+    pub(super) fn new(settings: Arc<Connector>, target: Arc<Target>) -> Self {
         Self {
-            idle: Mutex::new(Pool { idle: Vec::new(), swept: Instant::now() }),
+            open: AtomicBool::new(false),
+            idle: Mutex::new(Pool { idle: Vec::new(), swept: Duration::ZERO }),
+            clock: Clock::new(),
             room: Room::new(settings.http1_max_connections),
-            max_idle: settings.http1_max_idle,
-            idle_timeout: settings.http1_idle_timeout,
+            settings,
+            target,
         }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Relaxed)
+    }
+
+    /// Notes whether it could be reached.
+    pub(super) fn reached(&self, reached: bool) {
+        self.open.store(reached, Relaxed);
     }
 
     /// Starts to speak HTTP/1 on `io`, in a task of its own.
@@ -75,14 +97,14 @@ impl<B: RequestBody> Http1<B> {
     }
 
     pub(super) fn put(&self, sender: SendRequest<B>) {
-        let now = Instant::now();
+        let now = self.clock.elapsed();
         let mut pool = self.pool();
-        if now - pool.swept >= SWEEP_EACH || pool.idle.len() >= self.max_idle {
+        if now - pool.swept >= SWEEP_EACH || pool.idle.len() >= self.settings.http1_max_idle {
             pool.swept = now;
             pool.idle.retain(|other| self.is_of_use(other, now));
         }
-        if !sender.is_closed() && self.max_idle > 0 {
-            if pool.idle.len() >= self.max_idle {
+        if !sender.is_closed() && self.settings.http1_max_idle > 0 {
+            if pool.idle.len() >= self.settings.http1_max_idle {
                 pool.idle.remove(0);
             }
             pool.idle.push(Idle { sender, since: now });
@@ -91,15 +113,15 @@ impl<B: RequestBody> Http1<B> {
 
     /// The connection used last, of those that are ready.
     fn take(&self) -> Option<SendRequest<B>> {
-        let now = Instant::now();
+        let now = self.clock.elapsed();
         let mut pool = self.pool();
         let ready = |other: &Idle<B>| other.sender.is_ready() && self.is_of_use(other, now);
         let at = pool.idle.iter().rposition(ready)?;
         Some(pool.idle.remove(at).sender)
     }
 
-    fn is_of_use(&self, idle: &Idle<B>, now: Instant) -> bool {
-        !idle.sender.is_closed() && now - idle.since < self.idle_timeout
+    fn is_of_use(&self, idle: &Idle<B>, now: Duration) -> bool {
+        !idle.sender.is_closed() && now - idle.since < self.settings.http1_idle_timeout
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool<B>> {
@@ -108,55 +130,90 @@ impl<B: RequestBody> Http1<B> {
 
     /// Sends `request` on an idle connection, or else on a new one.
     ///
-    /// `unreachable` is called when a new one cannot be had; the error then hands the request back.
-    pub(super) async fn send(
+    /// Where one is idle the request is on its way when this returns. Where a new one cannot be had the error hands the
+    /// request back, and this is not open any more.
+    pub(super) fn send(
         self: Arc<Self>,
-        settings: Arc<Connector>,
-        target: Arc<Target>,
         mut request: Request<B>,
-        unreachable: impl FnOnce() + Send,
-    ) -> Result<Response<Incoming>, BoxError> {
+    ) -> BoxFuture<'static, Result<Response<Incoming>, BoxError>> {
         let rate = request.extensions().get::<Rate>();
-        let rate = rate.filter(|rate| !rate.is_over() && !request.body().is_end_stream());
-        let permit = self.room.place(rate.cloned()).await?;
-        let uri = std::mem::take(request.uri_mut());
-        *request.uri_mut() = Target::relative(uri);
-        *request.version_mut() = http::Version::HTTP_11;
-        target.add_host(request.headers_mut());
+        let rate = rate.filter(|rate| !rate.is_over() && !request.body().is_end_stream()).cloned();
+        self.target.direct(&mut request);
+        // Mostly there are both: then what waits for the answer is small, and the request is not moved around with it.
+        if rate.is_none()
+            && let Some(permit) = self.room.free()
+            && let Some(mut sender) = self.take()
+        {
+            let answer = sender.try_send_request(request);
+            return Box::pin(async move {
+                let failed = match answer.await {
+                    Ok(response) => return Ok(self.lend(sender, permit, response)),
+                    Err(failed) => failed,
+                };
+                let request = unsent(failed, true, &self.target)?;
+                Box::pin(self.send_by(permit, request)).await
+            });
+        }
+        Box::pin(async move {
+            let permit = self.room.place(rate).await?;
+            self.send_by(permit, request).await
+        })
+    }
+
+    /// The same for one that has its place.
+    async fn send_by(
+        self: Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        mut request: Request<B>,
+    ) -> Result<Response<Incoming>, BoxError> {
         loop {
             let idle = self.take();
             let reused = idle.is_some();
             let mut sender = match idle {
                 Some(sender) => sender,
                 // In a box of its own: it is made seldom, and takes more room than all else here.
-                None => match Box::pin(open(&settings, &target)).await {
+                None => match Box::pin(open(&self.settings, &self.target)).await {
                     Ok(sender) => sender,
                     Err(error) => {
-                        unreachable();
-                        let error = target.name().blame(Error::not_sent(Phase::Connect, error));
+                        self.reached(false);
+                        let error = self.target.name().blame(Error::not_sent(Phase::Connect, error));
                         return Err(Unsent::new(request, error).into());
                     }
                 },
             };
-            let mut failed = match sender.try_send_request(request).await {
-                Ok(response) => {
-                    return Ok(response.map(|body| Incoming {
-                        body,
-                        home: Box::new(Lent { pool: self, sender: Some(sender), _permit: permit }),
-                    }));
-                }
-                Err(failed) => failed,
-            };
-            match failed.take_message() {
-                // The peer closed the idle connection just now. There may be another; in the end a new one.
-                Some(again) if reused => request = again,
-                Some(back) => {
-                    let error = target.name().blame(Error::not_sent(Phase::Send, failed.into_error()));
-                    return Err(Unsent::new(back, error).into());
-                }
-                None => return Err(target.name().blame(unanswered(failed.into_error())).into()),
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok(self.lend(sender, permit, response)),
+                Err(failed) => request = unsent(failed, reused, &self.target)?,
             }
         }
+    }
+
+    /// Leaves the connection to the body of its answer.
+    fn lend(
+        self: Arc<Self>,
+        sender: SendRequest<B>,
+        permit: OwnedSemaphorePermit,
+        response: Response<hyper::body::Incoming>,
+    ) -> Response<Incoming> {
+        let home = Box::new(Lent { pool: self, sender: Some(sender), _permit: permit });
+        response.map(|body| Incoming { body, home })
+    }
+}
+
+/// The request that nobody took, where it may be sent once more: on a connection that was `reused`, which its peer closed
+/// just now. There may be another; in the end a new one.
+fn unsent<B: RequestBody>(
+    mut failed: TrySendError<Request<B>>,
+    reused: bool,
+    target: &Target,
+) -> Result<Request<B>, BoxError> {
+    match failed.take_message() {
+        Some(again) if reused => Ok(again),
+        Some(back) => {
+            let error = target.name().blame(Error::not_sent(Phase::Send, failed.into_error()));
+            Err(Unsent::new(back, error).into())
+        }
+        None => Err(target.name().blame(unanswered(failed.into_error())).into()),
     }
 }
 

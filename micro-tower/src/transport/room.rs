@@ -29,15 +29,17 @@ impl Room {
         Self { all: Arc::new(Semaphore::new(most)), crowd: Crowd::new(most), waiting: AtomicUsize::new(0) }
     }
 
+    /// A place for one request whose body takes no time, if there is one that nobody waits for.
+    pub(super) fn free(&self) -> Option<OwnedSemaphorePermit> {
+        self.all.clone().try_acquire_owned().ok()
+    }
+
     /// A place for one request, whose body comes at `rate` if it may take its time.
     pub(super) async fn place(&self, rate: Option<Rate>) -> Result<OwnedSemaphorePermit, AcquireError> {
-        match (rate, self.all.clone().try_acquire_owned()) {
-            (None, Ok(place)) => Ok(place),
+        match if rate.is_none() { self.free() } else { None } {
+            Some(place) => Ok(place),
             // Seldom, so it may have a box of its own.
-            (rate, place) => {
-                drop(place);
-                Box::pin(self.wait(rate)).await
-            }
+            None => Box::pin(self.wait(rate)).await,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use http::{
-    HeaderMap, HeaderValue, Uri,
+    HeaderMap, HeaderValue, Request, Uri, Version,
     header::{self, HeaderName},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -109,16 +109,25 @@ impl Target {
         Uri::from_parts(parts).unwrap_or_default()
     }
 
-    /// `uri` as HTTP/1 wants it: path and query only.
-    pub(super) fn relative(uri: Uri) -> Uri {
-        let path = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        Uri::from(path)
+    /// Makes `request` one of HTTP/1: of path and query only, and with the `host` that is demanded there, unless the caller
+    /// chose one.
+    pub(super) fn direct<B>(&self, request: &mut Request<B>) {
+        *request.version_mut() = Version::HTTP_11;
+        let uri = request.uri();
+        // Most are relative already.
+        if uri.authority().is_some() || uri.scheme().is_some() || uri.path_and_query().is_none() {
+            *request.uri_mut() = relative(std::mem::take(request.uri_mut()));
+        }
+        let headers = request.headers_mut();
+        // Not by its entry, which makes room for one that is there.
+        if !headers.contains_key(header::HOST) {
+            headers.insert(header::HOST, self.host.clone());
+        }
     }
+}
 
-    /// Adds the `host` header that HTTP/1 demands, unless the caller chose one.
-    pub(super) fn add_host(&self, headers: &mut HeaderMap) {
-        headers.entry(header::HOST).or_insert_with(|| self.host.clone());
-    }
+fn relative(uri: Uri) -> Uri {
+    Uri::from(uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")))
 }
 
 /// Removes what describes the caller's own connection, which HTTP/2 forbids, and gives back its `host`.
@@ -174,7 +183,7 @@ mod tests {
         let uri = target("http://h:81").absolute(Uri::from_static("https://greeter/x"), None);
         assert_eq!(uri, "http://h:81/x");
         assert_eq!(target("unix:/a.sock").absolute(Uri::from_static("/"), None), "http://localhost/");
-        assert_eq!(Target::relative(Uri::from_static("http://greeter/x?y")), "/x?y");
+        assert_eq!(relative(Uri::from_static("http://greeter/x?y")), "/x?y");
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use http::{Extensions, HeaderMap, StatusCode};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use micro_balance::Guard;
+use micro_balance::{Clock, Guard};
 use tonic::Code;
 
 use super::note::Note;
@@ -25,6 +25,7 @@ struct Handles {
     classes: [Counter; 5],
     seconds: Histogram,
     active: Gauge,
+    clock: Clock,
 }
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -39,6 +40,7 @@ impl Meter {
             classes: CLASSES.map(class),
             seconds: histogram!("micro_gateway_request_duration_seconds", "service" => service.clone()),
             active: gauge!("micro_gateway_streams_active", "service" => service.clone()),
+            clock: Clock::new(),
         };
         Self { handles: Arc::new(handles), recorder }
     }
@@ -49,14 +51,15 @@ impl Meter {
         self.handles.active.increment(1.0);
         let note = || Box::new(Note::new(&self.recorder, &self.handles.service, method, headers, extensions));
         let note = self.recorder.is_followed().then(note);
-        Active { handles: self.handles.clone(), began: Instant::now(), note }
+        Active { handles: self.handles.clone(), began: self.handles.clock.elapsed(), note }
     }
 }
 
 /// A request that is under way.
 pub struct Active {
     handles: Arc<Handles>,
-    began: Instant,
+    /// By the clock of the handles.
+    began: Duration,
     /// What is told of it, if anybody listens.
     note: Option<Box<Note>>,
 }
@@ -77,7 +80,8 @@ impl Active {
         }
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.handles.classes[class].increment(1);
-        self.handles.seconds.record(self.began.elapsed().as_secs_f64());
+        let took = self.handles.clock.elapsed() - self.began;
+        self.handles.seconds.record(took.as_secs_f64());
     }
 
     /// The answer ends with `trailers`, which say of gRPC how it went.

@@ -36,8 +36,11 @@ pub(super) fn prepare(parts: &mut Parts, peer: &Peer, id: &'static str) -> Resul
             "the request has come through too many proxies: does it go in a circle?",
         );
     }
-    let path = std::mem::take(&mut parts.uri).into_parts().path_and_query;
-    parts.uri = path.map_or_else(Uri::default, Uri::from);
+    // Over HTTP/1 most say no more than that.
+    if parts.uri.authority().is_some() || parts.uri.scheme().is_some() {
+        let path = std::mem::take(&mut parts.uri).into_parts().path_and_query;
+        parts.uri = path.map_or_else(Uri::default, Uri::from);
+    }
     parts.extensions.clear();
     Ok(())
 }

@@ -5,7 +5,7 @@ mod attempt;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Waker},
     time::Duration,
@@ -52,8 +52,6 @@ pub(super) struct Peer<B: RequestBody> {
     http1: Arc<Http1<B>>,
     /// Where gRPC has to be translated.
     gomicro: Option<Arc<GoMicro>>,
-    /// Whether HTTP/1 is spoken, and the last attempt to connect succeeded.
-    http1_open: AtomicBool,
     attempt: Mutex<Running>,
     /// How often the peer complained of too many PINGs.
     calm: AtomicU32,
@@ -72,15 +70,16 @@ impl<B: RequestBody> Peer<B> {
         endpoint: &Endpoint,
         dialect: Option<Dialect>,
     ) -> Self {
+        let target = Target::new(endpoint, connector.authority.clone(), connector.service.clone());
+        let (settings, target) = (Arc::new(settings), Arc::new(target));
         Self {
-            settings: Arc::new(settings),
-            target: Arc::new(Target::new(endpoint, connector.authority.clone(), connector.service.clone())),
             http2: ArcSwap::default(),
             http2_open: AtomicUsize::new(0),
             crowd: Crowd::new(usize::MAX),
-            http1: Arc::new(Http1::new(connector)),
+            http1: Arc::new(Http1::new(settings.clone(), target.clone())),
             gomicro: dialect.map(|dialect| Arc::new(GoMicro::new(dialect, connector))),
-            http1_open: AtomicBool::new(false),
+            settings,
+            target,
             attempt: Mutex::default(),
             calm: AtomicU32::new(0),
         }
@@ -91,10 +90,13 @@ impl<B: RequestBody> Peer<B> {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.http2_open.load(Ordering::Acquire) > 0 || self.http1_open.load(Ordering::Relaxed)
+        self.http2_open.load(Ordering::Acquire) > 0 || self.http1.is_open()
     }
 
     pub(super) fn send(self: &Arc<Self>, request: Request<B>) -> ResponseFuture<B> {
+        if self.http2_open.load(Ordering::Acquire) == 0 {
+            return self.send_http1(request);
+        }
         let connections = self.http2.load();
         if let Some(first) = connections.first()
             && let Some(rate) = request.extensions().get::<Rate>()
@@ -143,22 +145,20 @@ impl<B: RequestBody> Peer<B> {
     }
 
     fn send_http1(self: &Arc<Self>, request: Request<B>) -> ResponseFuture<B> {
-        if !self.http1_open.load(Ordering::Relaxed) {
+        if !self.http1.is_open() {
             let error = Error::not_sent(Phase::Send, "the connection has just been closed");
             let error = Unsent::new(request, self.target.name().blame(error));
             return ResponseFuture(State::Failed(Some(error.into())));
         }
-        let endpoint = self.clone();
-        let unreachable = move || endpoint.http1_open.store(false, Ordering::Relaxed);
+        let http1 = self.http1.clone();
         if let Some(gomicro) = self.gomicro.as_ref().filter(|_| is_grpc(request.headers())) {
             let gomicro = gomicro.clone();
             let target = Target::clone(&self.target);
+            let unreachable = move || http1.reached(false);
             let response = gomicro.send(self.settings.clone(), target, request, unreachable);
             return ResponseFuture(State::GoMicro(Box::pin(response)));
         }
-        let http1 = self.http1.clone();
-        let response = http1.send(self.settings.clone(), self.target.clone(), request, unreachable);
-        ResponseFuture(State::Http1(Box::pin(response)))
+        ResponseFuture(State::Http1(http1.send(request)))
     }
 
     /// The attempt that is being made, or else a new one.

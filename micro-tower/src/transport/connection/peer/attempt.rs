@@ -53,7 +53,7 @@ async fn make<B: RequestBody>(
     if let Some(gomicro) = endpoint.upgrade().and_then(|endpoint| endpoint.gomicro.clone()) {
         gomicro.connect(settings, target).await?;
         if let Some(endpoint) = endpoint.upgrade() {
-            endpoint.http1_open.store(true, Ordering::Relaxed);
+            endpoint.http1.reached(true);
         }
         return Ok(());
     }
@@ -63,7 +63,7 @@ async fn make<B: RequestBody>(
         let sender = Http1::<B>::handshake(io, settings).await?;
         if let Some(endpoint) = endpoint.upgrade() {
             endpoint.http1.put(sender);
-            endpoint.http1_open.store(true, Ordering::Relaxed);
+            endpoint.http1.reached(true);
         }
         return Ok(());
     }
