@@ -171,6 +171,20 @@ mod tests {
         assert_eq!(weigh(&all, &["named_metrics.queue", "utilization.disk"], 1.0), Some(0.5));
     }
 
+    #[test]
+    fn a_metric_that_every_report_has_is_named_without_its_kind() {
+        let all = LoadReport { cpu_utilization: 0.5, mem_utilization: 0.125, ..report(1.0, 0.0) };
+        let all = LoadReport { application_utilization: 0.25, ..all };
+        for (named, weight) in [
+            ("cpu_utilization", 2.0),
+            ("mem_utilization", 8.0),
+            ("application_utilization", 4.0),
+            ("utilization", 4.0),
+        ] {
+            assert_eq!(weigh(&all, &[named], 1.0), Some(weight), "{named}");
+        }
+    }
+
     fn read(row: &serde_json::Value) -> LoadReport {
         let number = |name: &str| row[name].as_f64().unwrap_or_default();
         let named = ["foo", "bar"].iter().filter(|name| row[**name].is_f64());

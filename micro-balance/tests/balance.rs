@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use micro_balance::{
-    Balance, BalanceLayer, Ejection, NoEndpoints, NotReady, NotSent, State,
+    Balance, BalanceLayer, Ejection, NoEndpoints, NotReady, NotSent, Reconnect, State,
     policy::{LeastRequest, PeakEwma, Random, RoundRobin},
 };
 use support::{FAST, Fake, Mood, count, discovery, fakes, settle};
@@ -180,6 +180,36 @@ async fn one_that_is_announced_is_waited_for_though_the_others_have_been_down_fo
     a.set(FAST);
     sleep(Duration::from_secs(5)).await;
     assert!(balance.endpoints().iter().all(|view| view.last_error.is_none()));
+}
+
+/// As gRPC: it is reset once an attempt has gone well.
+#[tokio::test(start_paused = true)]
+async fn waits_between_attempts_begin_anew_once_one_has_gone_well() {
+    let ([a, _b], _hand, changes) = fakes(["a", "b"], FAST);
+    let waits = Reconnect::new(Duration::from_secs(1), Duration::from_secs(600));
+    let balance = Balance::builder(changes).policy(RoundRobin::new()).reconnect(waits).build();
+    settle().await;
+    let lose = async || {
+        a.set(Mood::Refuses);
+        for _ in 0..2 {
+            assert_eq!(balance.clone().oneshot(()).await.unwrap(), "b");
+        }
+        settle().await;
+    };
+    let attempts = async |seconds| {
+        let before = a.asked();
+        sleep(Duration::from_secs(seconds)).await;
+        a.asked() - before
+    };
+    for _ in 0..3 {
+        lose().await;
+        assert!(attempts(1).await >= 1, "the first wait is a second at most");
+        assert!(attempts(60).await <= 8, "and each is longer than the one before");
+        a.set(FAST);
+        sleep(Duration::from_secs(60)).await;
+        let views = balance.endpoints();
+        assert!(views.iter().all(|view| view.state == State::Ready && view.last_error.is_none()));
+    }
 }
 
 #[tokio::test(start_paused = true)]

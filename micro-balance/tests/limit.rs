@@ -678,6 +678,35 @@ async fn a_short_outage_fails_nobody_and_a_long_one_fails_all_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_waited_long_enough_fails_though_the_service_was_ready_for_others_meanwhile() {
+    let door = Door::default();
+    let layer = FailfastLayer::new(Duration::from_secs(3));
+    let service = layer.layer(door.clone());
+    door.set(true);
+    let mut first = start(&service, get("/"));
+    assert_pending!(first.poll());
+    assert_eq!(layer.waiting(), 1);
+    advance(Duration::from_secs(2)).await;
+    // It opens for somebody else, and shuts before the first has come to look.
+    door.set(false);
+    assert_ready_ok!(start(&service, get("/")).poll());
+    door.set(true);
+    let mut second = start(&service, get("/"));
+    assert_pending!(second.poll());
+    assert_pending!(first.poll());
+    assert_eq!(layer.waiting(), 2);
+    advance(Duration::from_secs(1)).await;
+    assert!(first.is_woken());
+    overloaded(&assert_ready_err!(first.poll()));
+    assert_pending!(second.poll());
+    assert!(!layer.is_failing(), "it has been shut for a second");
+    advance(Duration::from_secs(2)).await;
+    overloaded(&assert_ready_err!(second.poll()));
+    drop((first, second));
+    assert_eq!(layer.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_that_nobody_has_looked_at_for_long_is_over_as_far_as_we_know() {
     let door = Door::default();
     let layer = FailfastLayer::new(Duration::from_secs(3));

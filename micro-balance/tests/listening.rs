@@ -6,7 +6,7 @@ mod support;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use micro_balance::{Balance, LoadReport, Reporter, Reports, policy::OrcaWeighted};
 use prost::Message;
 use support::{FAST, Fake, Mood, discovery, fakes, settle};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, ServiceExt};
 
 /// Notes who is asked, and hears of each once a second what it has to say, unless it is mute.
@@ -130,4 +130,48 @@ async fn what_was_reported_before_an_outage_does_not_count_until_it_has_been_rep
     assert_eq!(share().await, 55, "as much: what is known is of the time before");
     sleep(Duration::from_secs(11)).await;
     assert!(share().await.abs_diff(100) <= 2, "ten times as much again");
+}
+
+/// Says so many reports whenever it is asked, and ends.
+#[derive(Clone, Default)]
+struct Broken {
+    asked: Arc<Mutex<Vec<Instant>>>,
+    says: Arc<AtomicUsize>,
+}
+
+impl Reporter<Fake> for Broken {
+    fn reports(&self, service: Fake) -> BoxFuture<'static, Result<Reports, BoxError>> {
+        self.asked.lock().unwrap().push(Instant::now());
+        let reports = stream::iter((0..self.says.load(Relaxed)).map(move |_| Ok(report(service.name()))));
+        async move { Ok(Some(reports.boxed())) }.boxed()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_ends_its_reports_is_asked_less_and_less_until_it_reports_again() {
+    let (broken, (_fakes, _hand, changes)) = (Broken::default(), fakes(["a"], FAST));
+    let _balance: Balance<_, (), _> =
+        Balance::builder(changes).policy(OrcaWeighted::new()).load_reporter(broken.clone()).build();
+    let waits = async |seconds| {
+        broken.asked.lock().unwrap().clear();
+        sleep(Duration::from_secs(seconds)).await;
+        let asked = broken.asked.lock().unwrap();
+        asked.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect::<Vec<_>>()
+    };
+    let near = |wait: f64, expected: f64| (0.79..=1.21).contains(&(wait / expected));
+    let grow = waits(60).await;
+    assert!(grow.len() > 5 && (0..).zip(&grow).all(|(n, &wait)| near(wait, 1.6_f64.powi(n))), "{grow:?}");
+    let differ = grow.iter().zip(0..).any(|(wait, n)| (wait / 1.6_f64.powi(n) - 1.0).abs() > 0.02);
+    assert!(differ, "not to the clock: {grow:?}");
+    sleep(Duration::from_secs(600)).await;
+    let most = waits(1_000).await;
+    assert!(most.len() > 3 && most.iter().all(|&wait| near(wait, 120.0)), "{most:?}");
+    broken.says.store(1, Relaxed);
+    sleep(Duration::from_secs(300)).await;
+    let again = waits(30).await;
+    assert!(again.len() > 20 && again.iter().all(|&wait| near(wait, 1.0)), "{again:?}");
 }

@@ -67,6 +67,25 @@ async fn attempts_go_on_beside_later_ones_and_the_first_that_is_ready_is_the_one
     }
 }
 
+/// The quarter of a second is that of the attempt before, and not of one that has failed.
+#[tokio::test(start_paused = true)]
+async fn the_attempt_after_one_that_failed_has_its_own_time() {
+    let (fakes, _hand, changes) = fakes(["a", "b", "c"], Mood::Connecting);
+    let balance: First = Balance::builder(changes).policy(PickFirst::new()).build();
+    let asked = || [0, 1, 2].map(|place: usize| fakes[place].asked() > 0);
+    settle().await;
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(asked(), [true, false, false]);
+    fakes[0].set(Mood::Refuses);
+    settle().await;
+    assert_eq!(asked(), [true, true, false]);
+    sleep(Duration::from_millis(230)).await;
+    assert_eq!(asked(), [true, true, false], "a third of a second after the first");
+    sleep(Duration::from_millis(30)).await;
+    assert_eq!(asked(), [true; 3]);
+    drop(balance);
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_that_refuses_costs_nothing() {
     let ([a, b, _c], _hand, changes) = fakes(["a", "b", "c"], FAST);

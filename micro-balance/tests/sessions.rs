@@ -9,7 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::Request;
 use micro_balance::{
     Attributes, Balance, Http, State,
-    policy::{OverrideHost, RoundRobin, Source},
+    policy::{Override, OverrideHost, RoundRobin, Source},
     session::SessionLayer,
 };
 use support::{FAST, Fake, Hand, Mood, Page, discovery, pages, settle};
@@ -59,6 +59,38 @@ async fn an_endpoint_of_weight_0_goes_on_with_the_sessions_it_has_and_takes_no_o
     for _ in 0..6 {
         assert_eq!(visit(&balance, Some("drained")).await, "drained");
         assert_ne!(visit(&balance, None).await, "drained");
+    }
+}
+
+/// However a request names it, and nobody else's.
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_was_removed_goes_on_with_what_names_it_by_header_cookie_or_extension() {
+    let (hand, changes) = discovery();
+    let sources = [Source::Extension, Source::header("x-host").unwrap(), Source::cookie("session")];
+    let policy = sources.into_iter().fold(OverrideHost::new(RoundRobin::new()), OverrideHost::by);
+    let balance: Sticky =
+        Balance::builder(pages(changes)).protocol(Http).policy(policy).drain(ms(60_000)).build();
+    for name in ["a", "b", "gone"] {
+        hand.insert(name, &Fake::new(name, FAST));
+    }
+    visit(&balance, None).await;
+    settle().await;
+    hand.remove("gone");
+    settle().await;
+    let name_by: [fn(&str) -> Request<()>; 4] = [
+        |id| Request::builder().header("x-host", id).body(()).unwrap(),
+        |id| Request::builder().header("x-host", format!("{id}, b")).body(()).unwrap(),
+        |id| {
+            let cookie = format!("session={}", BASE64_STANDARD.encode(id));
+            Request::builder().header("cookie", cookie).body(()).unwrap()
+        },
+        |id| Request::builder().extension(Override::new(id)).body(()).unwrap(),
+    ];
+    for request in name_by {
+        for id in ["gone", "a", "gone", "a"] {
+            let answer = balance.clone().oneshot(request(id)).await.unwrap();
+            assert_eq!(answer.headers()["from"], id);
+        }
     }
 }
 

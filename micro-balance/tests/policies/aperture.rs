@@ -123,3 +123,12 @@ async fn in_a_random_part_who_weighs_more_may_be_busier() {
         assert!(set.picks(&policy, 100).into_iter().all(|picked| picked == then), "{index} has {more} more");
     }
 }
+
+/// They are drawn anew up to three times where both are the same: the busier of two is had by one pick in sixteen.
+#[tokio::test(start_paused = true)]
+async fn a_part_seldom_draws_one_endpoint_against_itself() {
+    let mut set = Set::weighing(&[1, 1]).await;
+    set.load(0, 1).await;
+    let shares = set.shares(&Aperture::new(0, 1).unwrap(), 10_000);
+    assert!((500..750).contains(&shares[0]), "{shares:?}");
+}
