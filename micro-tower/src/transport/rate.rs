@@ -61,6 +61,8 @@ struct Shared {
     waited: AtomicU64,
     /// Since when it is waited for, in milliseconds since the beginning and one more; 0 where it is not.
     since: AtomicU64,
+    /// When it last came, or was over, in milliseconds since the beginning.
+    moved: AtomicU64,
     over: AtomicBool,
     has_to_end: OnceLock<Why>,
     reader: AtomicWaker,
@@ -76,6 +78,7 @@ impl Rate {
             bytes: AtomicU64::new(0),
             waited: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
             over: AtomicBool::new(false),
             has_to_end: OnceLock::new(),
             reader: AtomicWaker::new(),
@@ -86,6 +89,16 @@ impl Rate {
     /// Whether the client is waited for: it has not sent all of the body, and all that it sent was taken.
     pub fn is_awaited(&self) -> bool {
         self.0.since.load(Relaxed) > 0 && !self.is_over()
+    }
+
+    /// When the last of it came: its beginning where nothing has, its end where it is over.
+    pub fn moved_at(&self) -> Instant {
+        self.0.began + Duration::from_millis(self.0.moved.load(Relaxed))
+    }
+
+    /// Whether fewer than 240 bytes came for each second that it was waited for, and there is more to come.
+    pub fn is_slow(&self) -> bool {
+        !self.is_over() && self.per_second(self.waited()) < ENOUGH
     }
 
     /// Why it had to give way, if it had: [`TooSlow`] or [`OverShare`].
@@ -128,10 +141,15 @@ impl Rate {
 
     /// Bytes a second, where they are too few and it is waited for more.
     pub(super) fn too_few(&self) -> Option<f64> {
-        let since = self.0.since.load(Relaxed).checked_sub(1).filter(|_| !self.is_ending())?;
-        let waits = self.now().saturating_sub(since);
-        let waited = Duration::from_millis(self.0.waited.load(Relaxed) + waits);
-        self.after_grace(waited).filter(|rate| *rate < ENOUGH)
+        let waits = self.0.since.load(Relaxed) > 0 && !self.is_ending();
+        self.after_grace(waits.then(|| self.waited())?).filter(|rate| *rate < ENOUGH)
+    }
+
+    /// How long it was waited for in all.
+    fn waited(&self) -> Duration {
+        let since = self.0.since.load(Relaxed).checked_sub(1);
+        let waits = since.map_or(0, |since| self.now().saturating_sub(since));
+        Duration::from_millis(self.0.waited.load(Relaxed) + waits)
     }
 
     /// Bytes a second, where it has had its place for so long that another may have it.
@@ -141,9 +159,12 @@ impl Rate {
     }
 
     fn after_grace(&self, time: Duration) -> Option<f64> {
-        #[allow(clippy::cast_precision_loss, reason = "a rate need not be exact")]
-        let rate = self.0.bytes.load(Relaxed) as f64 / time.as_secs_f64();
-        (time > GRACE).then_some(rate)
+        (time > GRACE).then(|| self.per_second(time))
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a rate need not be exact")]
+    fn per_second(&self, time: Duration) -> f64 {
+        self.0.bytes.load(Relaxed) as f64 / time.as_secs_f64()
     }
 
     /// Ends the body in an error.
@@ -166,15 +187,18 @@ impl Rate {
 
     pub(super) fn came(&self, length: usize) {
         self.0.bytes.fetch_add(length as u64, Relaxed);
-        let since = self.0.since.swap(0, Relaxed);
+        let (now, since) = (self.now(), self.0.since.swap(0, Relaxed));
+        self.0.moved.store(now, Relaxed);
         if let Some(since) = since.checked_sub(1) {
-            self.0.waited.fetch_add(self.now().saturating_sub(since), Relaxed);
+            self.0.waited.fetch_add(now.saturating_sub(since), Relaxed);
         }
     }
 
     pub(super) fn over(&self) {
         let mut kept = self.place();
-        self.0.over.store(true, Relaxed);
+        if !self.0.over.swap(true, Relaxed) {
+            self.0.moved.store(self.now(), Relaxed);
+        }
         *kept = None;
         drop(kept);
         // It would hold the memory of a connection that has ended until those that are over are looked for.
@@ -225,5 +249,51 @@ mod tests {
         assert!(take().is_pending() && rate.is_awaited());
         drop(sender);
         assert!(take().is_ready() && !rate.is_awaited());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_moves_with_each_piece_and_with_its_end_and_then_no_more() {
+        let (sender, frames) = mpsc::channel::<Result<_, BoxError>>(8);
+        let body = StreamBody::new(ReceiverStream::new(frames));
+        let mut body = Rated::body_of(Request::new(body), None).into_body();
+        let (rate, began) = (body.rate(), Instant::now());
+        let mut take = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        let second = Duration::from_secs(1);
+        tokio::time::advance(second).await;
+        assert!(take().is_pending());
+        assert_eq!(rate.moved_at(), began, "it has only been asked for");
+        sender.try_send(Ok(Frame::data(Bytes::from_static(b"x")))).unwrap();
+        assert!(take().is_ready());
+        assert_eq!(rate.moved_at(), began + second);
+        drop(sender);
+        tokio::time::advance(second).await;
+        assert!(take().is_ready());
+        tokio::time::advance(second).await;
+        drop(body);
+        assert_eq!(rate.moved_at(), began + 2 * second);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_slow_by_the_time_that_it_was_waited_for_until_it_is_over() {
+        let (sender, frames) = mpsc::channel::<Result<_, BoxError>>(8);
+        let body = StreamBody::new(ReceiverStream::new(frames));
+        let mut body = Rated::body_of(Request::new(body), None).into_body();
+        let rate = body.rate();
+        let mut take = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        let second = Duration::from_secs(1);
+        tokio::time::advance(second).await;
+        assert!(!rate.is_slow(), "nobody has asked for it");
+        assert!(take().is_pending());
+        tokio::time::advance(second).await;
+        assert!(rate.is_slow());
+        sender.try_send(Ok(Frame::data(Bytes::from(vec![0; 480])))).unwrap();
+        assert!(take().is_ready());
+        tokio::time::advance(10 * second).await;
+        assert!(!rate.is_slow(), "nobody has asked for more");
+        assert!(take().is_pending());
+        tokio::time::advance(2 * second).await;
+        assert!(rate.is_slow());
+        drop(sender);
+        assert!(take().is_ready() && !rate.is_slow());
     }
 }

@@ -44,7 +44,8 @@ impl Rules {
         Self::default()
     }
 
-    /// How long a service may take to begin its answer. gRPC calls say it themselves.
+    /// How long a service may take to begin its answer once it has the last of the request: a body may come for longer, see
+    /// [`Forwarding`](crate::proxy::Forwarding). gRPC calls say it themselves.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -158,7 +159,7 @@ impl Route {
         self
     }
 
-    /// How long each attempt may take to begin its answer.
+    /// How long each attempt may take to begin its answer, its body included.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = Some(timeout);
         self

@@ -109,7 +109,8 @@ impl Builder {
         self
     }
 
-    /// How long a service may take to begin its answer; 30 s unless set. gRPC calls say it themselves.
+    /// How long a service may take to begin its answer once it has the last of the request; 30 s unless set. gRPC calls say it
+    /// themselves.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.rules.timeout = timeout;
         self

@@ -155,8 +155,13 @@ impl Future for Forward {
                 if sleep.is_none() {
                     sleep.set(Some(time::sleep(timeout)));
                 }
-                let Some(sleep) = sleep.as_pin_mut() else { return Poll::Pending };
-                ready!(sleep.poll(cx));
+                let Some(mut sleep) = sleep.as_pin_mut() else { return Poll::Pending };
+                ready!(sleep.as_mut().poll(cx));
+                let later = step.moved_at().and_then(|moved| moved.checked_add(timeout));
+                if let Some(later) = later.filter(|later| *later > sleep.deadline()) {
+                    sleep.as_mut().reset(later);
+                    ready!(sleep.poll(cx));
+                }
                 let Some(mut active) = active.take() else { return Poll::Pending };
                 Poll::Ready(failed(step.late(&active, timeout), *grpc, &mut active, id))
             }

@@ -22,8 +22,8 @@ use super::upstream::{Upstream, Wire};
 pub struct Forwarding {
     /// The face that errors come from, such as `go.micro.api`.
     pub id: &'static str,
-    /// How long a service may take to begin its answer, and a client before that to send the beginning of its body. gRPC
-    /// calls say that themselves.
+    /// How long a service may take to begin its answer once it has the last of the body; and a client to send the beginning
+    /// of that, and then between two pieces of it, if more than 240 bytes a second come. gRPC calls say that themselves.
     pub timeout: Duration,
     /// Pages of other hosts that may open WebSockets.
     pub origins: Origins,

@@ -11,6 +11,7 @@ use http_body::Body as HttpBody;
 use micro_tower::client;
 use micro_tower::transport::Rate;
 use pin_project::pin_project;
+use tokio::time::Instant;
 use tower::BoxError;
 
 use super::ahead::{Ahead, Begun};
@@ -81,6 +82,15 @@ impl Step {
 
     pub(super) fn is_reading(&self) -> bool {
         matches!(self, Self::Read { .. })
+    }
+
+    /// Since when its service could have answered, or its client gone on: with each piece of a body that takes its time, but
+    /// is not slow, that begins again.
+    pub(super) fn moved_at(&self) -> Option<Instant> {
+        match self {
+            Self::Sent { rate, .. } => rate.as_ref().filter(|rate| !rate.is_slow()).map(Rate::moved_at),
+            Self::Read { .. } => None,
+        }
     }
 
     /// Why there is no answer of `service` after such a time.
