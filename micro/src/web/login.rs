@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use http::{HeaderMap, header};
-use micro_tower::transport::network_of;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
+
+use super::places::Places;
 
 /// For how long a browser stays logged in.
 const LASTS: Duration = Duration::from_secs(12 * 3600);
@@ -36,11 +37,8 @@ pub struct Login {
     secret: Secret,
     sessions: Arc<Mutex<HashMap<Digest, Instant>>>,
     one: Arc<Semaphore>,
-    waiting: Arc<Waiting>,
+    waiting: Places,
 }
-
-/// How many wait, by where they come from.
-type Waiting = Mutex<HashMap<Option<IpAddr>, usize>>;
 
 #[derive(Clone)]
 enum Secret {
@@ -80,7 +78,7 @@ impl Login {
 
     fn by(secret: Secret) -> Self {
         let one = Arc::new(Semaphore::new(1));
-        Self { secret, sessions: Arc::default(), one, waiting: Arc::default() }
+        Self { secret, sessions: Arc::default(), one, waiting: Places::new(WAITING, WAITING_EACH) }
     }
 
     /// Whether `headers` carry the token, or the cookie of a session that goes on.
@@ -141,7 +139,7 @@ impl Login {
     /// Whether `secret` is right, which takes its time if it is not. A task of its own takes it, so that whoever guesses has no
     /// use of hanging up.
     async fn thought_about(&self, secret: String, address: Option<IpAddr>) -> Result<bool, Refused> {
-        let waiting = Turn::new(&self.waiting, address).ok_or(Refused::Busy)?;
+        let waiting = self.waiting.take(address).map_err(|_| Refused::Busy)?;
         let login = self.clone();
         let thinking = tokio::spawn(async move {
             let _waiting = waiting;
@@ -174,36 +172,6 @@ impl Login {
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<Digest, Instant>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One who waits, until this is dropped.
-struct Turn {
-    waiting: Arc<Waiting>,
-    client: Option<IpAddr>,
-}
-
-impl Turn {
-    /// None where too many wait, of all or of those at `address`.
-    fn new(waiting: &Arc<Waiting>, address: Option<IpAddr>) -> Option<Self> {
-        let client = address.map(network_of);
-        let mut counts = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = counts.get(&client).copied().unwrap_or_default();
-        if own >= WAITING_EACH || counts.values().sum::<usize>() >= WAITING {
-            return None;
-        }
-        counts.insert(client, own + 1);
-        Some(Self { waiting: waiting.clone(), client })
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut counts = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = counts.get_mut(&self.client) {
-            *own -= 1;
-        }
-        counts.retain(|_, count| *count > 0);
     }
 }
 
@@ -272,7 +240,6 @@ mod tests {
         assert!(guessed.iter().all(|guess| *guess == Err(Refused::Wrong)));
         assert_eq!(last, Err(Refused::Busy));
         assert!(login.log_in("open sesame", from(9), false).await.is_ok());
-        assert!(login.waiting.lock().unwrap().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

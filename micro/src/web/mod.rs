@@ -16,11 +16,15 @@
 //! | `/rpc` | calls for programs, as at the gateway |
 //! | `/{app}/…` | the web app registered as `go.micro.web.{app}`, WebSockets included |
 //!
+//! Pages that are followed, as those that a browser keeps up to date, are 256 at most, and 128 of one address.
+//!
 //! Without a [`Login`] only requests to names of this machine are answered, so that no page elsewhere can reach the
 //! dashboard by a name of its own; requests that change something come from its own pages only. The pages of web apps have
 //! [an origin of their own](Builder::apps_at): they cannot use the dashboard in its user's name.
 
 mod live;
+mod places;
+
 mod login;
 
 mod apps;
@@ -31,6 +35,7 @@ mod view;
 mod assets;
 mod form;
 mod guard;
+mod streams;
 
 mod page;
 mod pass;

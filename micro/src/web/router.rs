@@ -10,7 +10,7 @@ use super::page::{call, events, login, registry, service, services, tap, termina
 use super::pass::{pass, pass_there};
 use super::settings::Builder;
 use super::view::View;
-use super::{assets, counted, guard, rpc};
+use super::{assets, counted, guard, rpc, streams};
 use crate::command::Context;
 
 /// A dashboard of a registry's services. Clones share everything.
@@ -56,29 +56,35 @@ impl Web {
     /// The pages, which name each other from the root: beside an application's own routes they are its fallback. Web apps
     /// are below their names as well, but browsers are sent on to the apps' own origin for pages.
     pub fn router(&self) -> Router {
+        let limit = from_fn_with_state(self.view.clone(), streams::limit);
+        let follow = Router::new()
+            .route("/events/stream", get(events::stream))
+            .route("/tap/stream", get(tap::stream))
+            .route("/live/services", get(services::live))
+            .route("/live/services/{name}", get(service::live))
+            .route("/live/topology", get(topology::live))
+            .route("/live/registry", get(registry::live))
+            .route("/call", post(call::post))
+            .route("/cli", post(terminal::post))
+            .route_layer(limit);
         let pages = Router::new()
             .route("/", get(services::get))
             .route("/services", get(services::get))
             .route("/services/{name}", get(service::get))
             .route("/topology", get(topology::get))
-            .route("/call", get(call::get).post(call::post))
+            .route("/call", get(call::get))
             .route("/query", get(call::get))
             .route("/events", get(events::get).post(events::post))
-            .route("/events/stream", get(events::stream))
             .route("/tap", get(tap::get))
-            .route("/tap/stream", get(tap::stream))
             .route("/registry", get(registry::get))
-            .route("/cli", get(terminal::get).post(terminal::post))
-            .route("/live/services", get(services::live))
-            .route("/live/services/{name}", get(service::live))
-            .route("/live/topology", get(topology::live))
-            .route("/live/registry", get(registry::live))
+            .route("/cli", get(terminal::get))
             .route("/rpc", any(rpc::call))
             .route("/stats", get(counted::get))
             .route("/login", get(login::get).post(login::post))
             .route("/logout", post(login::log_out))
             .route("/favicon.ico", get(assets::icon))
             .route("/assets/{stamp}/{name}", get(assets::get))
+            .merge(follow)
             .layer(from_fn(guard::policy));
         pages
             .fallback(pass)

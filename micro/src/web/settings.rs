@@ -11,6 +11,7 @@ use super::counted::Counted;
 use super::login::Login;
 use super::polls::Polls;
 use super::router::Web;
+use super::streams;
 use super::view::View;
 use crate::catalog::Catalog;
 use crate::command::Context;
@@ -121,6 +122,7 @@ impl Builder {
             traffic: self.traffic,
             broker: self.broker,
             login: self.login,
+            streams: streams::places(),
             namespace: self.namespace,
             read_only: self.read_only,
         })

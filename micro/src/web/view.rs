@@ -7,6 +7,7 @@ use micro_broker::Broker;
 use super::apps::Apps;
 use super::counted::Counted;
 use super::login::Login;
+use super::places::Places;
 use super::polls::Polls;
 use crate::call::Caller;
 use crate::catalog::Catalog;
@@ -28,6 +29,8 @@ pub(super) struct View {
     pub(super) apps: Apps,
     pub(super) counted: Counted,
     pub(super) login: Option<Login>,
+    /// For answers that go on.
+    pub(super) streams: Places,
     /// What stands before the names of web apps, without the dot.
     pub(super) namespace: Arc<str>,
     /// Nothing may be changed, called or published.

@@ -1,17 +1,16 @@
 //! Clients that dribble the bodies of their requests, thousands of them to one service.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::Response;
 use http_body_util::{BodyExt as _, Collected};
 use micro_discover::Service as Record;
-use rustix::net::{AddressFamily, SocketType};
 use tonic::body::Body;
 
-use crate::face::{Answer, Face};
+use crate::face::{Answer, Face, connect_from};
 use crate::heavy::{MIB, THREADS, crowd};
 use crate::hostile::frame;
 use crate::http2::block;
@@ -235,20 +234,10 @@ fn count(services: &Services) {
     });
 }
 
-/// A connection to `face` from another address of this machine.
-fn from(address: [u8; 4], face: &Face) -> TcpStream {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    rustix::net::bind(&socket, &SocketAddr::from((address, 0))).unwrap();
-    rustix::net::connect(&socket, &face.address).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream
-}
-
 /// Posts 100 000 bytes in chunks from `address`, as `headers` say: the answer, and how long it took.
 fn upload(face: &Face, address: [u8; 4], headers: &str) -> (Answer, Duration) {
     let began = Instant::now();
-    let mut stream = from(address, face);
+    let mut stream = connect_from(address, face.address);
     let head = format!(
         "POST /count/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n{headers}\r\n"
     );
@@ -262,7 +251,7 @@ fn upload(face: &Face, address: [u8; 4], headers: &str) -> (Answer, Duration) {
 /// Has a thousand clients at 127.0.0.2, whose requests say `headers`, send bodies fast enough for as long as they may.
 fn crowded(face: &Face, headers: &str, meanwhile: impl FnOnce()) -> Vec<Answer> {
     let head = format!("POST /count/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{headers}\r\n");
-    let mut streams: Vec<_> = (0..1_000).map(|_| from([127, 0, 0, 2], face)).collect();
+    let mut streams: Vec<_> = (0..1_000).map(|_| connect_from([127, 0, 0, 2], face.address)).collect();
     streams.iter_mut().for_each(|stream| stream.write_all(head.as_bytes()).unwrap());
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Signal;
 
 use crate::program::{Place, Running};
@@ -96,9 +97,7 @@ impl Face {
 
     /// Bytes of memory that the gateway's process has.
     pub(crate) fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+        self.running.memory()
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
@@ -120,6 +119,17 @@ impl Face {
         let (status, rest) = self.running.end();
         (status.code(), rest)
     }
+}
+
+/// A connection to `address` from `own`, another address of this machine.
+#[allow(dead_code, reason = "the tests of the sidecar have one address")]
+pub(crate) fn connect_from(own: [u8; 4], address: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((own, 0))).unwrap();
+    rustix::net::connect(&socket, &address).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
 }
 
 impl Answer {

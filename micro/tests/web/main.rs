@@ -12,6 +12,7 @@ mod peer;
 mod program;
 
 mod browser;
+mod crowd;
 mod feed;
 mod hostile;
 mod pages;

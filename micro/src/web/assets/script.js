@@ -10,19 +10,33 @@ const fragment = html => {
   return template.content;
 };
 
+// A stream of events, until what comes back is called. A browser gives one up that is refused; it is asked for again here.
+const follow = (url, events) => {
+  let source, again;
+  const open = () => {
+    source = new EventSource(url);
+    for (const [name, hear] of Object.entries(events)) source.addEventListener(name, hear);
+    source.addEventListener("error", () => {
+      if (source.readyState === EventSource.CLOSED) again = setTimeout(open, 10_000);
+    });
+  };
+  open();
+  return () => { clearTimeout(again); source.close(); };
+};
+
 // Live blocks. The server names each block by id, and says what stands before it.
 const live = $("[data-live]");
 if (live) {
   const status = $("#status");
   const say = (state, text) => {
-    if (!status || status.dataset.state === state) return;
+    if (!status || status.textContent === text) return;
     status.dataset.state = state;
     status.textContent = text;
   };
-  const source = new EventSource(live.dataset.live);
-  source.addEventListener("open", () => say("live", "Live."));
-  source.addEventListener("error", () => say("lost", "Connection lost. What is shown may be out of date; trying again."));
-  source.addEventListener("blocks", event => {
+  const lost = ({ target }) => say("lost", target.readyState === EventSource.CLOSED
+    ? "Not live: the dashboard is followed by too many pages, or asks for a login. Close some, or load this one again; trying again."
+    : "Connection lost. What is shown may be out of date; trying again.");
+  const change = event => {
     const { whole, put, gone } = JSON.parse(event.data);
     if (whole) {
       // What went while the connection was lost is nowhere said to be gone.
@@ -53,7 +67,8 @@ if (live) {
       }
     }
     filter();
-  });
+  };
+  follow(live.dataset.live, { open: () => say("live", "Live."), error: lost, blocks: change });
 }
 
 // The filter above a table.
@@ -76,16 +91,16 @@ field?.addEventListener("input", filter);
 // Streams that add lines: the tap, events.
 for (const list of document.querySelectorAll("[data-feed]")) {
   const most = 500;
-  const source = new EventSource(list.dataset.feed);
   const wanted = document.getElementById(list.dataset.wanted ?? "");
-  source.addEventListener("item", event => {
+  const add = event => {
     const item = fragment(event.data);
     const row = item.firstElementChild;
     if (wanted && !row.textContent.toLowerCase().includes(wanted.value.trim().toLowerCase())) return;
     list.prepend(item);
     while (list.childElementCount > most) list.lastElementChild.remove();
-  });
-  $("[data-pause]")?.addEventListener("click", () => source.close(), { once: true });
+  };
+  const stop = follow(list.dataset.feed, { item: add });
+  $("[data-pause]")?.addEventListener("click", stop, { once: true });
 }
 
 // Forms whose answer is a stream of text: calls, the terminal, publishing.

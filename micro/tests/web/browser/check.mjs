@@ -141,6 +141,17 @@ try {
     assert.ok(await page.locator("#services > tr").count() > 0);
     await context.close();
   });
+  await step("a page that is one too many says so, and is live once there is a place", async () => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.route("**/live/services", route => route.fulfill({ status: 429, body: "too many" }));
+    await page.goto(WEB);
+    await page.waitForSelector('#status[data-state="lost"]');
+    assert.match(await page.locator("#status").textContent(), /^Not live: /);
+    await page.unroute("**/live/services");
+    await page.waitForSelector('#status[data-state="live"]');
+    await context.close();
+  });
   await step("an event that is published is seen", async () => {
     await page.goto(`${WEB}/events?topic=orders.created`);
     await page.waitForTimeout(300);
