@@ -6,6 +6,7 @@ mod failure;
 mod redact;
 mod reply;
 
+mod library;
 mod local;
 
 mod context;

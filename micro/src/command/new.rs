@@ -10,6 +10,7 @@ use futures_core::future::BoxFuture;
 use super::context::Context;
 use super::failure::{Failure, Kind};
 use super::handler::{Command, Replies};
+use super::library;
 use super::reply::{Created, Reply};
 
 /// Writes a new service: interface, handlers, a test, a Dockerfile.
@@ -44,9 +45,6 @@ const CARGO: [&str; 4] = ["build", "deps", "examples", "incremental"];
 /// The messages of the interface, which stand beside the service, and what Rust means by it.
 const TAKEN: [&str; 7] = ["Ping", "Pong", "Request", "Response", "Self", "StreamRequest", "StreamResponse"];
 
-/// Where the library is that this program was built from.
-const CHECKOUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-
 impl Command for New {
     fn run<'a>(&'a self, context: &'a Context, replies: &'a Replies) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async {
@@ -74,9 +72,8 @@ impl Command for New {
                 write(&path, &words.fill(text))?;
                 files.push(path.display().to_string());
             }
-            // The versions that this program was built and tested with, so that nothing needs to be looked up.
-            let lock = Path::new(CHECKOUT).join("Cargo.lock");
-            if lock.is_file() {
+            // So that nothing needs to be looked up.
+            if let Some(lock) = library::lock() {
                 let path = dir.join("Cargo.lock");
                 fs::copy(&lock, &path).map_err(|error| cannot(&path, error))?;
             }
@@ -122,21 +119,16 @@ impl Words {
     }
 
     fn fill(&self, text: &str) -> String {
-        let library = |name: &str| {
-            let path = Path::new(CHECKOUT).join(name);
-            match path.canonicalize() {
-                Ok(path) => format!("path = {:?}", path.display().to_string()),
-                Err(_) => "version = \"0.1\"".to_owned(),
-            }
-        };
         let mut text = text
             .replace("{{name}}", &self.name)
             .replace("{{file}}", &self.package)
             .replace("{{package}}", &self.package)
             .replace("{{module}}", &snake(&self.camel))
-            .replace("{{Name}}", &self.camel);
+            .replace("{{Name}}", &self.camel)
+            .replace("{{context}}", &library::build_context())
+            .replace("{{library}}", &library::copies());
         for name in ["micro-tower", "micro-discover", "micro-build"] {
-            text = text.replace(&format!("{{{{{name}}}}}"), &library(name));
+            text = text.replace(&format!("{{{{{name}}}}}"), &library::dependency(name));
         }
         text
     }

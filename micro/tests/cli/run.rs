@@ -1,6 +1,7 @@
 //! Services that are run under watch, and new ones.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -76,6 +77,40 @@ fn a_new_service_is_written_once() {
     );
     let run = place.run(&["new", &dir]);
     assert!(run.code == Some(2) && run.err.contains("already exists"), "{run:?}");
+}
+
+/// As `docker build` copies it, but below a directory of the test's.
+#[test]
+fn the_image_of_a_new_service_has_all_of_the_library_that_it_is_built_from() {
+    let place = Place::new();
+    let (dir, image) = (place.path("order-book"), place.path("image"));
+    place.ok(&["new", &dir.display().to_string()]);
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap();
+    let file = std::fs::read_to_string(dir.join("Dockerfile")).unwrap();
+    let build = format!("docker build -t order-book --build-context micro={} .", checkout.display());
+    assert!(file.starts_with(&format!("# {build}\n")), "{file}");
+    assert!(std::fs::read_to_string(dir.join("README.md")).unwrap().contains(&build));
+    for copy in file.lines().filter_map(|line| line.strip_prefix("COPY --from=micro ")) {
+        let [from, to]: [PathBuf; 2] = serde_json::from_str(copy).unwrap();
+        let to = image.join(to.strip_prefix("/").unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        assert!(Command::new("cp").arg("-r").args([checkout.join(from), to]).status().unwrap().success());
+    }
+    let manifest = dir.join("Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let there = image.join(checkout.strip_prefix("/").unwrap());
+    std::fs::write(&manifest, text.replace(checkout.to_str().unwrap(), there.to_str().unwrap())).unwrap();
+    let asked = ["metadata", "--offline", "--format-version", "1", "--manifest-path"];
+    let cargo = Command::new(env!("CARGO")).args(asked).arg(&manifest).output().unwrap();
+    assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+    let all: serde_json::Value = serde_json::from_slice(&cargo.stdout).unwrap();
+    let packages = all["packages"].as_array().unwrap().iter();
+    let local = packages.filter(|package| package["source"].is_null());
+    let paths: Vec<_> = local.map(|package| package["manifest_path"].as_str().unwrap()).collect();
+    assert!(
+        paths.len() > 4 && paths.iter().all(|path| Path::new(path).starts_with(place.path(""))),
+        "{paths:?}"
+    );
 }
 
 /// What the examples have of it builds and runs with every other test.
