@@ -99,5 +99,6 @@ Calling
   --address   this server, whatever the registry says
 
 A server says by reflection (grpc.reflection v1, or else v1alpha) what it can be asked. Where it
-does not, --proto FILE -I DIR or --protoset FILE says so. A request is checked before it is sent.
+does not, --proto FILE -I DIR or --protoset FILE says so; micro describe SERVICE --protoset-out FILE
+writes down what a server says. A request is checked before it is sent.
 ";

@@ -205,6 +205,18 @@ impl Context {
         Err(Failure::new(Kind::Usage, what).hint("what is in it, as the argument itself"))
     }
 
+    /// Lets `what` be written to a file, if whoever gives the command is at this machine.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Usage`].
+    pub fn may_write_files(&self, what: &str) -> Result<(), Failure> {
+        if self.local {
+            return Ok(());
+        }
+        Err(Failure::new(Kind::Usage, format!("{what} cannot be written to a file here")))
+    }
+
     fn may_read(&self, argument: &str, what: &str) -> Result<(), Failure> {
         match local::place(argument) {
             Place::Here(_) => Ok(()),

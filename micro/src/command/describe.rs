@@ -1,5 +1,7 @@
 //! `describe`: what a service can be asked, by its own word.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use futures_core::future::BoxFuture;
 use prost_reflect::{MethodDescriptor, ServiceDescriptor};
@@ -32,6 +34,9 @@ pub struct Describe {
     /// Only the endpoint with this id or address
     #[arg(long, value_name = "ID")]
     pub endpoint: Option<String>,
+    /// Also writes all that the service says as a descriptor set, for --protoset and for other tools; replaces the file
+    #[arg(long, value_name = "FILE")]
+    pub protoset_out: Option<PathBuf>,
     #[command(flatten)]
     pub(super) source: Source,
 }
@@ -47,11 +52,20 @@ impl Command for Describe {
                     (target, self.symbol.clone())
                 }
             };
+            if self.protoset_out.is_some() {
+                context.may_write_files("a descriptor set")?;
+            }
             let schema = self.schema(context, &target, symbol.as_deref()).await?;
             let described = match &symbol {
                 Some(symbol) => vec![self.one(&schema, &target, symbol)?],
                 None => schema.services().iter().map(|service| self.service(service)).collect(),
             };
+            if let Some(path) = &self.protoset_out {
+                let cannot = |error| {
+                    Failure::new(Kind::Other, format!("cannot write {}", path.display())).source(error)
+                };
+                tokio::fs::write(path, schema.encode()).await.map_err(cannot)?;
+            }
             replies.send(Reply::Described(described)).await
         })
     }

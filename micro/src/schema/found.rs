@@ -63,6 +63,13 @@ impl Schema {
         Self::all(&pool::split(set)?)
     }
 
+    /// Writes it as a `FileDescriptorSet`, with all that its files import; [`decode`](Self::decode) reads it.
+    ///
+    /// Editions are written as the proto3 that says the same.
+    pub fn encode(&self) -> Vec<u8> {
+        self.pool.encode_to_vec()
+    }
+
     fn all(files: &[Vec<u8>]) -> Result<Self, Error> {
         let pool = pool::build(files)?;
         Ok(Self { services: pool.services().collect(), pool, fingerprint: fingerprint(files) })

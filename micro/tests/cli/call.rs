@@ -221,6 +221,22 @@ fn a_service_describes_itself_as_a_proto_would() {
 }
 
 #[test]
+fn what_a_service_says_of_itself_is_written_down_for_those_who_cannot_ask() {
+    let echo = Echo::new();
+    let file = echo.place.path("said.protoset").display().to_string();
+    let described = echo.place.ok(&["describe", "echo", "--protoset-out", &file]);
+    assert_eq!(described, echo.place.ok(&["describe", "echo"]));
+    // Nobody is asked for it.
+    let nobody = ["describe", "127.0.0.1:1", "test.v1.Echo", "--protoset", &file];
+    let again = echo.place.ok(&nobody);
+    assert!(again.contains("rpc Unary(test.v1.Words) returns (test.v1.Words);"), "{again}");
+    let call = ["call", &echo.address, "Unary", "text=hi", "--protoset", &file, "-o", "json"];
+    assert_eq!(echo.place.ok(&call), "{\"text\":\"hi\"}\n");
+    let run = echo.place.run(&["describe", "echo", "--protoset-out", "/no/such/dir/it"]);
+    assert!(run.code == Some(1) && run.err.contains("cannot write /no/such/dir/it"), "{run:?}");
+}
+
+#[test]
 fn what_a_server_says_more_of_a_failure_is_shown() {
     let echo = Echo::new();
     let run = echo.place.run(&["call", "echo", "Echo.Fail", "number:=3", "text=details"]);

@@ -32,6 +32,7 @@ fn nobody_in_a_chat_or_at_a_page_is_told_what_is_in_a_file() {
     for line in [
         format!("describe echo --proto {file}"),
         format!("describe echo --protoset {file}"),
+        format!("describe echo --protoset-out {file}"),
         format!("publish orders @{file}"),
         "publish orders -".to_owned(),
         format!("register @{file}"),
@@ -40,10 +41,11 @@ fn nobody_in_a_chat_or_at_a_page_is_told_what_is_in_a_file() {
     ] {
         let bot = place.feed(&["bot", "--changers", "*"], &format!("{line}\n")).out;
         for said in [bot, type_there(address, &line)] {
-            let refused = said.contains("from a file here") || said.contains("there is no service \"echo\"");
+            let refused = said.contains(" a file here") || said.contains("there is no service \"echo\"");
             assert!(refused && !said.contains("hunter2"), "{line}: {said}");
         }
     }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "hunter2");
 }
 
 #[test]
