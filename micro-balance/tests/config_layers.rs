@@ -142,7 +142,7 @@ fn every_layer_is_read() {
 
         [retry]
         attempts = 4
-        codes = [8, 14]
+        codes = [8, "UNAVAILABLE"]
         statuses = [503]
         headers = ["x-should-retry"]
         whole = 1024
@@ -346,6 +346,10 @@ fn what_cannot_work_is_named_by_the_path_to_its_key() {
         ("retry.share_time = \"10ms\"", "retry.share_time", "boolean"),
         ("retry.codes = [14, 17]", "retry.codes[1]", "17 is no gRPC code"),
         ("retry.codes = [0]", "retry.codes[0]", "no gRPC code"),
+        ("retry.codes = [-1]", "retry.codes[0]", "-1 is no gRPC code"),
+        ("retry.codes = [\"OK\"]", "retry.codes[0]", "\"OK\" is no gRPC code"),
+        ("retry.codes = [\"503\"]", "retry.codes[0]", "as \"UNAVAILABLE\" is"),
+        ("retry.codes = [true]", "retry.codes[0]", "14 or \"UNAVAILABLE\""),
         ("retry.statuses = [600]", "retry.statuses[0]", "600 is no HTTP status"),
         ("retry.headers = [\"a b\"]", "retry.headers[0]", "no name of a header"),
         ("retry = 3", "retry", "{ attempts = 3 }"),

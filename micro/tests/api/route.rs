@@ -67,7 +67,7 @@ fn a_route_says_what_is_sent_again() {
     });
     let toml = "[[api.route]]\npath = '/failing'\nretry = { attempts = 1 }\n\
                 [[api.route]]\npath = '/failing/again'\n\
-                retry = { attempts = 4, budget = 'endless', backoff.constant.wait = '1ms' }\n";
+                retry = { attempts = 4, codes = ['UNAVAILABLE', 10], budget = 'endless', backoff.constant.wait = '1ms' }\n";
     let (face, _) = face(&place, toml);
     assert_eq!(face.get("/failing/x").status, 503);
     assert_eq!(tries.swap(0, Relaxed), 1);

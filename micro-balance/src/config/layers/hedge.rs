@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
     budget::budget,
-    retry::{Code, Header, Status, when},
+    code::Code,
+    retry::{Header, Status, when},
 };
 use crate::{
     config::{checked, maybe_duration},

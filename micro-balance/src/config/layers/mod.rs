@@ -3,6 +3,7 @@
 mod backoff;
 mod breaker;
 mod budget;
+mod code;
 mod ejection;
 mod gradient;
 mod health;
@@ -50,6 +51,7 @@ use crate::{
 ///
 /// [retry]
 /// attempts = 3
+/// codes = ["UNAVAILABLE", "ABORTED"]
 /// budget.window = { ratio = 0.1, min_per_second = 5, ttl = "2s" }
 ///
 /// [limit.vegas]

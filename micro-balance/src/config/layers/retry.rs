@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, StatusCode};
 use serde::{Deserialize, Deserializer};
 
-use super::{backoff::backoff, budget::budget, part, some, some_time};
+use super::{backoff::backoff, budget::budget, code::Code, part, some, some_time};
 use crate::{
     config::maybe_duration,
     retry::{Backoff, Budget, RetryLayer, When},
@@ -54,10 +54,10 @@ pub(super) fn retry<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RetryLa
 
 /// What these mean together; codes and statuses have their defaults where they are not given.
 pub(super) fn when(codes: Option<Vec<Code>>, statuses: Option<Vec<Status>>, headers: Vec<Header>) -> When {
-    let codes = codes.unwrap_or_else(|| vec![Code(14)]);
+    let codes = codes.unwrap_or_else(|| vec![Code::UNAVAILABLE]);
     let unavailable = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
     let statuses = statuses.unwrap_or_else(|| unavailable.map(Status).into());
-    let when = codes.into_iter().fold(When::never(), |when, Code(code)| when.code(code));
+    let when = codes.into_iter().fold(When::never(), |when, code| when.code(code.number()));
     let when = statuses.into_iter().fold(when, |when, Status(status)| when.status(status));
     headers.into_iter().fold(when, |when, Header(name)| when.header(name))
 }
@@ -72,23 +72,6 @@ impl TryFrom<String> for Header {
 
     fn try_from(name: String) -> Result<Self, String> {
         HeaderName::try_from(&name).map(Self).map_err(|_| format!("{name:?} is no name of a header"))
-    }
-}
-
-/// gRPC's code of a failure.
-#[derive(Deserialize)]
-#[serde(try_from = "u16")]
-pub(super) struct Code(u16);
-
-impl TryFrom<u16> for Code {
-    type Error = String;
-
-    fn try_from(code: u16) -> Result<Self, String> {
-        if (1..=16).contains(&code) {
-            Ok(Self(code))
-        } else {
-            Err(format!("{code} is no gRPC code of a failure"))
-        }
     }
 }
 
