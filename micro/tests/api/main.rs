@@ -24,6 +24,7 @@ mod endless;
 mod event;
 mod grpc;
 mod handlers;
+mod handshakes;
 mod heavy;
 mod hostile;
 mod http;

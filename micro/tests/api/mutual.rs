@@ -27,7 +27,11 @@ const GATEWAY: &str = "spiffe://example.org/gateway";
 const VISITOR: &str = "spiffe://example.org/visitor";
 
 /// A certificate of this machine with `uris`, and its key, in PEM.
-fn certify(authority: &Authority, uris: &[&str], change: impl FnOnce(&mut CertificateParams)) -> [String; 2] {
+pub(crate) fn certify(
+    authority: &Authority,
+    uris: &[&str],
+    change: impl FnOnce(&mut CertificateParams),
+) -> [String; 2] {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
     params.subject_alt_names.extend(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())));
@@ -48,7 +52,7 @@ fn write<const N: usize>(place: &Place, names: [&str; N], texts: [&str; N]) -> [
 }
 
 /// A gateway over TLS that serves clients of `ours`.
-fn gateway(place: &Place, ours: &Authority, more: &[&str]) -> (Running, SocketAddr) {
+pub(crate) fn gateway(place: &Place, ours: &Authority, more: &[&str]) -> (Running, SocketAddr) {
     let [chain, key] = certify(ours, &[GATEWAY], |_| {});
     let [chain, key, roots] = write(place, ["cert", "key", "roots"], [&chain, &key, &ours.pem()]);
     let tls = ["--tls-cert-file", &chain, "--tls-key-file", &key, "--tls-client-ca-file", &roots];
@@ -59,7 +63,7 @@ fn gateway(place: &Place, ours: &Authority, more: &[&str]) -> (Running, SocketAd
     (running, address)
 }
 
-async fn get(address: SocketAddr, tls: Tls) -> Result<u16, BoxError> {
+pub(crate) async fn get(address: SocketAddr, tls: Tls) -> Result<u16, BoxError> {
     let endpoint = Endpoint::new("it", format!("https://{address}").parse().unwrap());
     let connector = Connector::new().connect_timeout(Duration::from_secs(10)).tls(tls);
     let mut connection: Connection = connector.connect(&endpoint);
