@@ -9,6 +9,10 @@ use std::{collections::BTreeSet, time::Duration};
 use micro_balance::{
     Balance, HashKey,
     config::{self, Balancing, Invalid},
+    eligible::{
+        Locality, Priority, SlowStart,
+        locality::{Prefer, ZoneAware, ZoneWeights},
+    },
     policy::{Modulo, RingHash},
 };
 use serde::Deserialize;
@@ -134,6 +138,48 @@ fn every_policy_is_named_in_a_configuration() {
         let built = format!("{:?}", balancing(text).unwrap().policy.build());
         assert!(built.starts_with(&format!("Boxed(\"{policy}")), "{text}: {built}");
     }
+}
+
+#[test]
+fn every_setting_of_levels_zones_and_slow_start_is_heeded() {
+    let second = Duration::from_secs(1);
+    let read = |text: &str| balancing(text).unwrap();
+    for (text, ours) in [
+        ("priority = \"failover\"", Priority::failover()),
+        ("[priority.failover]\npatience = \"3s\"", Priority::failover().patience(3 * second)),
+        ("priority = \"proportional\"", Priority::proportional()),
+        ("[priority.proportional]\noverprovisioning = 120", Priority::proportional().overprovisioning(120)),
+    ] {
+        assert_eq!(read(text).priority, ours, "{text}");
+    }
+    let peers = || [("a", 1), ("b", 2)].map(|(zone, count)| (zone.to_owned(), count));
+    for (text, ours) in [
+        ("prefer = { zone = \"a\" }", Locality::Prefer(Prefer::new("a"))),
+        (
+            "prefer = { zone = \"a\", while_percent = 30 }",
+            Locality::Prefer(Prefer::new("a").while_percent(30)),
+        ),
+        ("weighted = { weights = { a = 1, b = 2 } }", Locality::Weighted(ZoneWeights::new(peers()))),
+        (
+            "weighted = { weights = { a = 1, b = 2 }, overprovisioning = 120 }",
+            Locality::Weighted(ZoneWeights::new(peers()).overprovisioning(120)),
+        ),
+        (
+            "zone_aware = { zone = \"a\", peers = { a = 1, b = 2 } }",
+            Locality::ZoneAware(ZoneAware::new("a", peers().into())),
+        ),
+        (
+            "zone_aware = { zone = \"a\", peers = { a = 1, b = 2 }, least = 3, percent = 40, force_local = 2 }",
+            Locality::ZoneAware(ZoneAware::new("a", peers().into()).least(3).percent(40).force_local(2)),
+        ),
+    ] {
+        assert_eq!(format!("{:?}", read(&format!("locality.{text}")).locality), format!("{ours:?}"));
+    }
+    let slow = |text: &str| format!("{:?}", read(&format!("slow_start = {text}")).slow_start.unwrap());
+    let ours = SlowStart::new(9 * second);
+    assert_eq!(slow("{ window = \"9s\" }"), format!("{ours:?}"));
+    let ours = ours.aggression(2.0).unwrap().min_percent(30);
+    assert_eq!(slow("{ window = \"9s\", aggression = 2.0, min_percent = 30 }"), format!("{ours:?}"));
 }
 
 #[test]

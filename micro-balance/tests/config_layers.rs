@@ -249,6 +249,38 @@ async fn every_setting_of_a_layer_is_heeded() {
 }
 
 #[test]
+fn part_of_what_is_found_may_be_ejected_for_any_reason_that_is_looked_for() {
+    for (reason, on, off) in [
+        ("consecutive_failures", "consecutive_failures = 3", "consecutive_failures = 0"),
+        ("gateway_failures", "gateway_failures = 3", "gateway_failures = 0"),
+        ("local_failures", "local_failures = 3", "local_failures = 0"),
+        ("local_failures", "local_failures = 3", "base = \"1s\""),
+        ("success_rate", "success_rate = {}", "preset = \"off\""),
+        ("local_success_rate", "success_rate = {}, local_failures = 3", "success_rate = {}"),
+        (
+            "local_success_rate",
+            "success_rate = {}, local_failures = 3",
+            "preset = \"off\", local_failures = 3",
+        ),
+        ("failure_percentage", "failure_percentage = {}", "preset = \"off\""),
+        (
+            "local_failure_percentage",
+            "failure_percentage = {}, local_failures = 3",
+            "failure_percentage = {}",
+        ),
+        ("latency", "latency = {}", "base = \"1s\""),
+    ] {
+        let reads = |settings: &str| read(&format!("ejection = {{ {settings}, enforcing.{reason} = 50 }}"));
+        assert!(reads(on).is_ok(), "{reason}: {on}: {:?}", reads(on).err());
+        assert!(reads(off).is_err(), "{reason}: {off}");
+    }
+    assert_eq!(Ejection::default().max_percent(150), Ejection::default().max_percent(100));
+    assert_eq!(Ejection::default().panic_percent(150), Ejection::default().panic_percent(100));
+    let whole = Ejection::default().enforcing(Reason::Failures, 100);
+    assert_eq!(Ejection::default().enforcing(Reason::Failures, 150), whole);
+}
+
+#[test]
 fn a_page_may_mean_well_by_any_status_there_is() {
     let text = "health_check.ask.http = { path = \"/a\", expected = [100, 599] }";
     let Ask::Http(page) = read(text).unwrap().health_check.unwrap().ask else { panic!("{text}") };

@@ -189,6 +189,26 @@ async fn failures_count_as_much_as_the_penalty_says() {
     }
 }
 
+/// As where an answer is nothing but a head.
+#[tokio::test(start_paused = true)]
+async fn reports_in_the_head_of_an_answer_count_as_well() {
+    let servers = [1.0, 0.1].map(|utilization| {
+        service_fn(move |_: Request<()>| async move {
+            let response =
+                Response::builder().header("endpoint-load-metrics-bin", report(10.0, 0.0, utilization));
+            Ok::<_, Infallible>(response.body(Full::new(Bytes::new()).boxed_unsync()).unwrap())
+        })
+    });
+    let policy = OrcaWeighted::new().blackout(Duration::ZERO);
+    let servers = ServiceList::new::<Request<()>>(servers);
+    let balance = Balance::builder(servers).policy(policy).protocol(Http).build();
+    sleep(Duration::from_millis(5)).await;
+    shares(&balance, 10).await;
+    sleep(Duration::from_secs(2)).await;
+    let shares = shares(&balance, 110).await;
+    assert!(shares[0].abs_diff(10) <= 2 && shares[1].abs_diff(100) <= 2, "{shares:?}");
+}
+
 /// A fifth of a weight is a twelfth of all among three, whether it has reported for long enough or not.
 #[tokio::test(start_paused = true)]
 async fn one_that_is_new_starts_slowly_before_its_reports_count_and_after() {

@@ -9,7 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::Request;
 use micro_balance::{
     Attributes, Balance, Http, State,
-    policy::{Override, OverrideHost, RoundRobin, Source},
+    policy::{Boxed, FirstAttempts, HashBy, LabelSubset, Override, OverrideHost, RoundRobin, Source},
     session::SessionLayer,
 };
 use support::{FAST, Fake, Hand, Mood, Page, discovery, pages, settle};
@@ -68,13 +68,15 @@ async fn an_endpoint_that_was_removed_goes_on_with_what_names_it_by_header_cooki
     let (hand, changes) = discovery();
     let sources = [Source::Extension, Source::header("x-host").unwrap(), Source::cookie("session")];
     let policy = sources.into_iter().fold(OverrideHost::new(RoundRobin::new()), OverrideHost::by);
-    let balance: Sticky =
-        Balance::builder(pages(changes)).protocol(Http).policy(policy).drain(ms(60_000)).build();
+    // Through whatever policies there are around.
+    let policy = LabelSubset::new(FirstAttempts::new(Boxed::new(policy), "stage", "canary")).by(["version"]);
+    let policy = HashBy::header("x-key", policy).unwrap();
+    let balance = Balance::builder(pages(changes)).protocol(Http).policy(policy).drain(ms(60_000)).build();
     for name in ["a", "b", "gone"] {
         hand.insert(name, &Fake::new(name, FAST));
     }
-    visit(&balance, None).await;
     settle().await;
+    assert_eq!(balance.endpoints().len(), 3);
     hand.remove("gone");
     settle().await;
     let name_by: [fn(&str) -> Request<()>; 4] = [

@@ -36,6 +36,15 @@ fn with_one_avoided(policy: &PeakEwma, ms: u64) -> Vec<Endpoint> {
 }
 
 #[test]
+fn times_are_those_that_are_set() {
+    let second = Duration::from_secs(1);
+    let policy = PeakEwma::new().decay(2 * second).default_latency(3 * second).penalty(4 * second);
+    let timing = policy.timing().unwrap();
+    assert_eq!((timing.decay, timing.default_latency, timing.penalty), (2 * second, 3 * second, 4 * second));
+    assert!(timing.recovers && !policy.classic().timing().unwrap().recovers);
+}
+
+#[test]
 fn fewer_than_one_request_in_a_hundred_looks_after_one_that_has_been_silent_for_a_tenth_of_a_second() {
     let policy = PeakEwma::new();
     assert_eq!(shares(&policy, &with_one_avoided(&policy, 95), 95, 0)[2], 0, "it may still be asked");
