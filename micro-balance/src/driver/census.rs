@@ -51,3 +51,45 @@ impl Census {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+
+    fn place(standing: Standing, priority: u32, drained: bool) -> Option<Place> {
+        Some(Place { standing, priority, drained })
+    }
+
+    #[test]
+    fn whoever_comes_goes_and_changes_is_counted_once_as_what_it_is() {
+        let mut census = Census::default();
+        assert!(census.level().is_none(), "nobody is no level");
+        let (well, new) = (place(Standing::Well, 3, false), place(Standing::New, 3, false));
+        (0..3).for_each(|_| census.replace(None, well));
+        census.replace(None, new);
+        census.replace(well, place(Standing::Degraded, 3, false));
+        let level = Level { hosts: 4, healthy: 2, degraded: 1, excluded: 1 };
+        assert_eq!(census.level(), Some(level));
+        census.replace(new, well);
+        assert_eq!(census.level(), Some(Level { healthy: 3, excluded: 0, ..level }));
+    }
+
+    #[test]
+    fn there_is_one_level_again_once_the_last_of_another_and_the_last_that_is_drained_have_gone() {
+        let mut census = Census::default();
+        let (well, later) = (place(Standing::Well, 0, false), place(Standing::Well, 1, false));
+        let drained = place(Standing::Well, 0, true);
+        for other in [later, drained] {
+            census.replace(None, well);
+            assert!(census.level().is_some());
+            (0..2).for_each(|_| census.replace(None, other));
+            assert!(census.level().is_none());
+            census.replace(other, None);
+            assert!(census.level().is_none(), "one of two");
+            census.replace(other, well);
+            assert_eq!(census.level().unwrap().hosts, 2);
+            (0..2).for_each(|_| census.replace(well, None));
+        }
+    }
+}
