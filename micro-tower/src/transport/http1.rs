@@ -60,6 +60,14 @@ struct Idle<B> {
     since: Duration,
 }
 
+impl<B> Idle<B> {
+    /// For how long it has been idle; not at all where it came back after somebody looked at the clock, and before he had the
+    /// pool.
+    fn idle_for(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.since)
+    }
+}
+
 impl<B: RequestBody> Http1<B> {
     pub(super) fn new(settings: Arc<Connector>, target: Arc<Target>) -> Self {
         Self {
@@ -99,7 +107,7 @@ impl<B: RequestBody> Http1<B> {
     pub(super) fn put(&self, sender: SendRequest<B>) {
         let now = self.clock.elapsed();
         let mut pool = self.pool();
-        if now - pool.swept >= SWEEP_EACH || pool.idle.len() >= self.settings.http1_max_idle {
+        if now.saturating_sub(pool.swept) >= SWEEP_EACH || pool.idle.len() >= self.settings.http1_max_idle {
             pool.swept = now;
             pool.idle.retain(|other| self.is_of_use(other, now));
         }
@@ -121,7 +129,7 @@ impl<B: RequestBody> Http1<B> {
     }
 
     fn is_of_use(&self, idle: &Idle<B>, now: Duration) -> bool {
-        !idle.sender.is_closed() && now - idle.since < self.settings.http1_idle_timeout
+        !idle.sender.is_closed() && idle.idle_for(now) < self.settings.http1_idle_timeout
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool<B>> {
@@ -290,5 +298,19 @@ impl Incoming {
 
     pub(super) fn finish(self) {
         drop(self.home);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_may_come_back_after_somebody_has_looked_at_the_clock() {
+        let (io, _far) = tokio::io::duplex(64);
+        let (sender, _connection) = http1::handshake::<_, String>(TokioIo::new(io)).await.unwrap();
+        let idle = Idle { sender, since: Duration::from_secs(2) };
+        assert_eq!(idle.idle_for(Duration::from_secs(1)), Duration::ZERO);
+        assert_eq!(idle.idle_for(Duration::from_secs(5)), Duration::from_secs(3));
     }
 }

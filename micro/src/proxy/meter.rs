@@ -80,7 +80,7 @@ impl Active {
         }
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.handles.classes[class].increment(1);
-        let took = self.handles.clock.elapsed() - self.began;
+        let took = self.handles.clock.elapsed().saturating_sub(self.began);
         self.handles.seconds.record(took.as_secs_f64());
     }
 
