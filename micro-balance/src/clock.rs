@@ -13,14 +13,14 @@ use crate::ewma::nanos;
 pub(crate) type Moment = NonZeroU64;
 
 /// Tells how long it is since it was made, for what every request notes: in a third of the time that the operating system
-/// takes. A clone counts from the same moment.
+/// takes. A clone counts from the same moment. What another thread has read in between is later: subtract with saturation.
 ///
 /// Follows Tokio's clock instead where a test has paused that before.
 ///
 /// ```
 /// let clock = micro_balance::Clock::new();
 /// let began = clock.elapsed();
-/// let took = clock.elapsed() - began;
+/// let took = clock.elapsed().saturating_sub(began);
 /// # let _ = took;
 /// ```
 #[derive(Clone, Debug)]

@@ -94,6 +94,7 @@ impl<B: RequestBody> Peer<B> {
     }
 
     pub(super) fn send(self: &Arc<Self>, request: Request<B>) -> ResponseFuture<B> {
+        // Where HTTP/1 is spoken there is no list to look at.
         if self.http2_open.load(Ordering::Acquire) == 0 {
             return self.send_http1(request);
         }
