@@ -22,6 +22,7 @@ use peer::{call, echo, endpoint, listen, request, serve, serve_on, text};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::yield_now,
     time::timeout,
 };
@@ -63,6 +64,20 @@ async fn http1_keeps_its_connections() {
     });
     assert!(join_all(calls).await.iter().all(|text| text == "at once"));
     assert_eq!(accepted.load(SeqCst), 8);
+}
+
+#[tokio::test]
+async fn http1_sends_a_request_before_its_answer_is_waited_for_where_a_connection_is_idle() {
+    let (asked, mut heard) = mpsc::unbounded_channel();
+    let address = serve(move |request| {
+        asked.send(()).unwrap();
+        echo(request)
+    })
+    .await;
+    let mut connection = Connector::http1().connect(&endpoint(address));
+    let answer = connection.ready().await.unwrap().call(request("/", "x"));
+    timeout(Duration::from_secs(5), heard.recv()).await.unwrap().unwrap();
+    assert_eq!(text(answer.await.unwrap()).await, "x");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
