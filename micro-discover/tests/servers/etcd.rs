@@ -39,35 +39,48 @@ impl Etcd {
 
     fn with<const N: usize>(scheme: &str, arguments: &[&str]) -> Option<Self> {
         has("etcd").then(|| {
-            let directory = directory();
-            let (clients, peers, health) = (free_ports::<N>(), free_ports::<N>(), free_ports::<N>());
-            let url = |port: u16| format!("http://127.0.0.1:{port}");
-            let cluster: Vec<_> =
-                peers.iter().enumerate().map(|(n, peer)| format!("m{n}={}", url(*peer))).collect();
-            let members = (0..N).map(|n| {
-                let mut command = Command::new("etcd");
-                let data = directory.path().join(format!("m{n}"));
-                command.args(["--name", &format!("m{n}"), "--data-dir"]).arg(data);
-                let (client, peer) = (format!("{scheme}://127.0.0.1:{}", clients[n]), url(peers[n]));
-                command.args(["--listen-metrics-urls", &url(health[n])]).args(arguments);
-                command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
-                command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-                command.args(["--initial-cluster", &cluster.join(",")]);
-                command.args(["--heartbeat-interval", "100", "--election-timeout", "500"]);
-                command.args(["--unsafe-no-fsync", "--log-level", "error"]);
-                Process::start(command)
-            });
-            let members = members.collect();
-            let (ports, health) = (clients.to_vec(), health.to_vec());
-            let server = Self { members, ports, health, directory };
-            server.wait_for_health();
-            server
+            // A port that was free may be another's by the time a member asks for it, which ends then.
+            let mut servers = (0..5).map(|_| Self::on_free_ports::<N>(scheme, arguments));
+            servers.find_map(|mut server| server.comes_up().then_some(server)).unwrap()
         })
+    }
+
+    fn on_free_ports<const N: usize>(scheme: &str, arguments: &[&str]) -> Self {
+        let directory = directory();
+        let (clients, peers, health) = (free_ports::<N>(), free_ports::<N>(), free_ports::<N>());
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let cluster: Vec<_> =
+            peers.iter().enumerate().map(|(n, peer)| format!("m{n}={}", url(*peer))).collect();
+        let members = (0..N).map(|n| {
+            let mut command = Command::new("etcd");
+            let data = directory.path().join(format!("m{n}"));
+            command.args(["--name", &format!("m{n}"), "--data-dir"]).arg(data);
+            let (client, peer) = (format!("{scheme}://127.0.0.1:{}", clients[n]), url(peers[n]));
+            command.args(["--listen-metrics-urls", &url(health[n])]).args(arguments);
+            command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+            command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+            command.args(["--initial-cluster", &cluster.join(",")]);
+            command.args(["--heartbeat-interval", "100", "--election-timeout", "500"]);
+            command.args(["--unsafe-no-fsync", "--log-level", "error"]);
+            Process::start(command)
+        });
+        let members = members.collect();
+        Self { members, ports: clients.to_vec(), health: health.to_vec(), directory }
+    }
+
+    /// Whether all members are well in time; not where one has ended.
+    fn comes_up(&mut self) -> bool {
+        let mut ended = false;
+        wait_until("etcd is healthy, or ends", || {
+            ended = self.members.iter_mut().any(Process::has_ended);
+            ended || self.health.iter().all(|port| is_healthy(*port))
+        });
+        !ended
     }
 
     pub(crate) fn wait_for_health(&self) {
         for port in &self.health {
-            wait_until("etcd is healthy", || answers(*port, "/health", "\"health\":\"true\""));
+            wait_until("etcd is healthy", || is_healthy(*port));
         }
     }
 
@@ -109,4 +122,8 @@ impl Etcd {
         let members: Vec<_> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         format!("etcd://{}", members.join(","))
     }
+}
+
+fn is_healthy(port: u16) -> bool {
+    answers(port, "/health", "\"health\":\"true\"")
 }
