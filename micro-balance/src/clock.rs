@@ -12,8 +12,8 @@ use crate::ewma::nanos;
 /// A time in nanoseconds since a balancer was built: one word, and never 0, so that none fits in it as well.
 pub(crate) type Moment = NonZeroU64;
 
-/// Tells how long it is since it was made, for what every request notes: in a third of the time that the operating system
-/// takes. A clone counts from the same moment. What another thread has read in between is later: subtract with saturation.
+/// Tells how long it is since it was made, for what every request notes: in less than half of the time that the operating
+/// system takes. A clone counts from the same moment. What another thread has read in between is later: subtract with saturation.
 ///
 /// Follows Tokio's clock instead where a test has paused that before.
 ///

@@ -59,13 +59,13 @@ impl Policy for LeastRequest {
 
 fn by_weight(alias: &Alias, endpoints: &[Endpoint], chance: &Chance) -> Option<usize> {
     let first = alias.draw(chance);
-    let second = another(alias, endpoints.len(), first, chance);
+    let second = another(first, endpoints.len(), || alias.draw(chance));
     Some(if is_less_busy(endpoints.get(second)?, endpoints.get(first)?) { second } else { first })
 }
 
-/// Draws until it is not `first`, within reason.
-fn another(alias: &Alias, count: usize, first: usize, chance: &Chance) -> usize {
-    let mut draws = (0..4).map(|_| alias.draw(chance));
+/// Draws one of `count` until it is not `first`, within reason.
+pub(super) fn another(first: usize, count: usize, draw: impl Fn() -> usize) -> usize {
+    let mut draws = (0..4).map(|_| draw());
     draws.find(|&drawn| drawn != first).unwrap_or((first + 1) % count)
 }
 

@@ -4,7 +4,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use xxhash_rust::xxh64::xxh64;
 
-use super::{Context, Policy, Timing, hash_key::hash_key, least_request::is_less_busy};
+use super::{
+    Context, Policy, Timing,
+    hash_key::hash_key,
+    least_request::{another, is_less_busy},
+};
 use crate::{chance::Chance, endpoint::Endpoint, setting::InvalidSetting};
 
 /// Sends requests to a few endpoints, and to more as they get busy: those that come first in an order of
@@ -132,8 +136,7 @@ fn by_weight(sums: &[f64], chance: &Chance) -> (usize, usize) {
         sums.partition_point(|&sum| sum <= at).min(sums.len() - 1)
     };
     let first = draw();
-    let second = (0..4).map(|_| draw()).find(|&drawn| drawn != first);
-    (first, second.unwrap_or((first + 1) % sums.len()))
+    (first, another(first, sums.len(), draw))
 }
 
 impl Policy for RandomAperture {

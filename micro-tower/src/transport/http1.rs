@@ -147,24 +147,23 @@ impl<B: RequestBody> Http1<B> {
         let rate = request.extensions().get::<Rate>();
         let rate = rate.filter(|rate| !rate.is_over() && !request.body().is_end_stream()).cloned();
         self.target.direct(&mut request);
-        // Mostly there are both: then what waits for the answer is small, and the request is not moved around with it.
-        if rate.is_none()
-            && let Some(permit) = self.room.free()
-            && let Some(mut sender) = self.take()
-        {
-            let answer = sender.try_send_request(request);
+        let free = if rate.is_none() { self.room.free() } else { None };
+        let Some(permit) = free else {
             return Box::pin(async move {
-                let failed = match answer.await {
-                    Ok(response) => return Ok(self.lend(sender, permit, response)),
-                    Err(failed) => failed,
-                };
-                let request = unsent(failed, true, &self.target)?;
-                Box::pin(self.send_by(permit, request)).await
+                let permit = self.room.place(rate).await?;
+                self.send_by(permit, request).await
             });
-        }
+        };
+        let Some(mut sender) = self.take() else { return Box::pin(self.send_by(permit, request)) };
+        // Mostly there are both: then what waits for the answer is small, and the request is not moved around with it.
+        let answer = sender.try_send_request(request);
         Box::pin(async move {
-            let permit = self.room.place(rate).await?;
-            self.send_by(permit, request).await
+            let failed = match answer.await {
+                Ok(response) => return Ok(self.lend(sender, permit, response)),
+                Err(failed) => failed,
+            };
+            let request = unsent(failed, true, &self.target)?;
+            Box::pin(self.send_by(permit, request)).await
         })
     }
 

@@ -36,11 +36,13 @@ impl Room {
 
     /// A place for one request, whose body comes at `rate` if it may take its time.
     pub(super) async fn place(&self, rate: Option<Rate>) -> Result<OwnedSemaphorePermit, AcquireError> {
-        match if rate.is_none() { self.free() } else { None } {
-            Some(place) => Ok(place),
-            // Seldom, so it may have a box of its own.
-            None => Box::pin(self.wait(rate)).await,
+        if rate.is_none()
+            && let Some(place) = self.free()
+        {
+            return Ok(place);
         }
+        // Seldom, so it may have a box of its own.
+        Box::pin(self.wait(rate)).await
     }
 
     /// Waits for a place, and has bodies make room meanwhile.

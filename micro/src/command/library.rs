@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_path_is_one_word_of_a_shell() {
         let written = |path: &str| quoted(Path::new(path));
-        assert_eq!((written("/work/main").as_str(), written("/a b").as_str()), ("/work/main", "'/a b'"));
+        assert_eq!((written("/src/micro").as_str(), written("/a b").as_str()), ("/src/micro", "'/a b'"));
         assert_eq!(written("/it's"), r"'/it'\''s'");
     }
 }
