@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, StreamBody};
-use micro_balance::timeout::{Elapsed, IdleBody, IdleTimeoutLayer, Phase, TimeoutLayer};
+use micro_balance::timeout::{Elapsed, IdleBody, IdleTimeoutLayer, Phase, Progress, TimeoutLayer};
 use scripted::*;
 use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
@@ -46,6 +46,32 @@ async fn an_answer_that_is_there_needs_no_timer_and_a_limit_may_be_endless() {
         assert!(!answer.is_woken());
     }
     TimeoutLayer::per_call(Duration::MAX).layer(inner).oneshot(get("/")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_has_its_limit_after_its_request_came_on_last() {
+    let began = Instant::now();
+    let after = async |came: Option<Duration>| {
+        let mut request = get("/");
+        request
+            .extensions_mut()
+            .insert(Progress::new(move || Some(began + came?).filter(|at| *at <= Instant::now())));
+        let inner = Scripted::new([Answer::Wait(400 * MS)]);
+        let error =
+            TimeoutLayer::per_attempt(100 * MS).shared().layer(inner).oneshot(request).await.unwrap_err();
+        assert!(error.is::<Elapsed>(), "{error}");
+        Instant::now()
+    };
+    assert_eq!(after(None).await, began + 100 * MS);
+    // This attempt began after that.
+    assert_eq!(after(Some(50 * MS)).await, began + 200 * MS);
+    assert_eq!(after(Some(250 * MS)).await, began + 350 * MS);
+    // Whoever goes on has no end, but where there is an answer.
+    let mut request = get("/");
+    request.extensions_mut().insert(Progress::new(|| Some(Instant::now())));
+    let inner = Scripted::new([Answer::Wait(400 * MS)]);
+    TimeoutLayer::per_attempt(100 * MS).shared().layer(inner).oneshot(request).await.unwrap();
+    assert_eq!(Instant::now(), began + 750 * MS);
 }
 
 #[tokio::test(start_paused = true)]

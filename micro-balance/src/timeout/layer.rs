@@ -8,15 +8,17 @@ use std::{
 };
 
 use pin_project::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tower::BoxError;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::elapsed::{Elapsed, Phase};
+use super::{
+    elapsed::{Elapsed, Phase},
+    progress::{Lapse, Progress},
+};
 use crate::{
     last_words::{Words, hear},
-    saturating::end,
     sent::NotSent,
 };
 
@@ -84,24 +86,29 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        self.call_within(Duration::MAX, request)
+        self.call_within(Duration::MAX, request, |_| None)
     }
 }
 
 impl<S> Timeout<S> {
-    /// Calls the service, and waits for `limit` at most, if that is less than usual.
-    pub(super) fn call_within<Req>(&mut self, limit: Duration, request: Req) -> ResponseFuture<S::Future>
+    /// Calls the service, and waits for `limit` at most, if that is less than usual; from when the request came on last, where
+    /// `progress` says that.
+    pub(super) fn call_within<Req>(
+        &mut self,
+        limit: Duration,
+        request: Req,
+        progress: impl FnOnce(&Req) -> Option<Progress>,
+    ) -> ResponseFuture<S::Future>
     where
         S: Service<Req>,
     {
         let settings = TimeoutLayer { limit: limit.min(self.settings.limit), ..self.settings };
-        ResponseFuture {
-            inner: Some(self.inner.call(request)),
-            // Where there is no limit, nobody looks at the clock.
-            began: (settings.limit < Duration::MAX).then(Instant::now),
-            sleep: None,
-            settings,
-        }
+        // Where there is no limit, nobody looks at the clock.
+        let began = (settings.limit < Duration::MAX).then(Instant::now);
+        let progress = began.and_then(|began| Some((began, progress(&request)?)));
+        let lapse =
+            progress.map(|(began, progress)| Box::pin(Lapse::new(began, settings.limit, Some(progress))));
+        ResponseFuture { inner: Some(self.inner.call(request)), began, lapse, settings }
     }
 }
 
@@ -115,7 +122,7 @@ pub struct ResponseFuture<F> {
     began: Option<Instant>,
     /// Starts when there is something to wait for: an answer that is there at once costs no timer. In a box, as most have
     /// none, and this is moved through each layer above.
-    sleep: Option<Pin<Box<Sleep>>>,
+    lapse: Option<Pin<Box<Lapse>>>,
     settings: TimeoutLayer,
 }
 
@@ -134,8 +141,8 @@ where
             return Poll::Ready(result.map_err(Into::into));
         }
         let Some(began) = *this.began else { return Poll::Pending };
-        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(end(began, limit))));
-        ready!(sleep.as_mut().poll(cx));
+        let lapse = this.lapse.get_or_insert_with(|| Box::pin(Lapse::new(began, limit, None)));
+        ready!(lapse.as_mut().poll(cx));
         let words = hear(|| this.inner.set(None));
         Poll::Ready(Err(elapsed(this.settings.phase, limit, words)))
     }

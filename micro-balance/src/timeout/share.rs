@@ -58,7 +58,8 @@ impl<S> Layer<S> for SharedTimeoutLayer {
     }
 }
 
-/// Answers [`Elapsed`](super::Elapsed) when an attempt has used up its limit, or its share of the call's time.
+/// Answers [`Elapsed`](super::Elapsed) when an attempt has used up its limit, or its share of the call's time; after the last
+/// [`Progress`](super::Progress) of its request, where that has any.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedTimeout<S>(Timeout<S>);
 
@@ -77,6 +78,6 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let share = request.extensions().get().map_or(Duration::MAX, |TimeShare(share)| *share);
-        self.0.call_within(share, request)
+        self.0.call_within(share, request, |request| request.extensions().get().cloned())
     }
 }

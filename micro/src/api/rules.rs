@@ -159,7 +159,8 @@ impl Route {
         self
     }
 
-    /// How long each attempt may take to begin its answer, its body included.
+    /// How long each attempt may take to begin its answer once it has the last of the body that is there: an upload that goes on
+    /// may take longer.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = Some(timeout);
         self

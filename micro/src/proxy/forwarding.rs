@@ -6,9 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body::Body as HttpBody;
+use micro_balance::classify::is_grpc;
 use micro_balance::retry::RetryLayer;
+use micro_balance::timeout::Progress;
 use micro_tower::transport::{Rate, Rated};
 use micro_tower::{Client, client};
+use tokio::time::Instant;
 use tonic::body::Body;
 use tower::{BoxError, Service as _};
 
@@ -38,7 +41,8 @@ pub struct Forwarding {
 pub struct Resend {
     /// How long a gRPC call may take with all its attempts; as long as it says itself if there is nothing here.
     pub call: Option<Duration>,
-    /// How long each attempt may take to begin its answer.
+    /// How long each attempt may take to begin its answer once it has the last of the body that is there; a client that is
+    /// waited for has [`timeout`](Forwarding::timeout).
     pub attempt: Option<Duration>,
     /// What is sent again.
     pub retry: RetryLayer,
@@ -86,8 +90,22 @@ impl Way {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
         let client = self.peer.client(request.headers());
-        let request = Rated::body_of(request, client);
+        let mut request = Rated::body_of(request, client);
         let rate = request.body().rate();
+        if self.own.is_some() {
+            let progress = progress(rate.clone(), is_grpc(request.headers()));
+            request.extensions_mut().insert(progress);
+        }
         (self.send(request.map(Body::new)), rate)
     }
+}
+
+/// By which the time of an attempt goes: no endpoint can help it if the client does not send the rest of a body. A client of
+/// gRPC may do so for an answer to what it said, so that it has only the time between two messages.
+fn progress(rate: Rate, grpc: bool) -> Progress {
+    Progress::new(move || match grpc {
+        true => (!rate.is_slow()).then(|| rate.moved_at()),
+        false if rate.is_awaited() => Some(Instant::now()),
+        false => Some(rate.moved_at()),
+    })
 }

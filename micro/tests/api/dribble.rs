@@ -145,69 +145,6 @@ fn a_service_has_all_of_its_time_after_a_body_that_took_long() {
     assert_eq!(Answer::of(&answer).status, 200);
 }
 
-/// Posts so many `pieces` to `path`, one each 200 ms: the answer, and how long that took.
-fn in_pieces(
-    face: &Face,
-    path: &str,
-    length: Option<usize>,
-    pieces: usize,
-    piece: &[u8],
-) -> (Answer, Duration) {
-    let began = Instant::now();
-    let mut stream = face.connect();
-    let framing = match length {
-        Some(length) => format!("Content-Length: {length}"),
-        None => "Transfer-Encoding: chunked".to_owned(),
-    };
-    let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{framing}\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    for _ in 0..pieces {
-        std::thread::sleep(Duration::from_millis(200));
-        let sent = match length {
-            Some(_) => stream.write_all(piece),
-            None => {
-                let size = format!("{:x}\r\n", piece.len());
-                stream.write_all(&[size.as_bytes(), piece, b"\r\n"].concat())
-            }
-        };
-        if sent.is_err() {
-            break; // it has been answered
-        }
-    }
-    if length.is_none() {
-        let _ = stream.write_all(b"0\r\n\r\n");
-    }
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    (Answer::of(&answer), began.elapsed())
-}
-
-#[test]
-fn an_upload_may_last_longer_than_the_timeout_as_long_as_it_goes_on() {
-    let place = Place::new();
-    let services = Services::new(&place);
-    count(&services);
-    services.serve(Record::new("silent"), |request| async move {
-        let _read = request.into_body().collect().await;
-        std::future::pending().await
-    });
-    let face = Face::start(&place, &["--timeout", "1s"]);
-    let piece = [b'x'; 20_000];
-    for length in [Some(300_000), None] {
-        let (answer, took) = in_pieces(&face, "/count/x", length, 15, &piece);
-        assert_eq!((answer.status, answer.text().as_str()), (200, "300000"));
-        assert!(took > Duration::from_secs(3), "{took:?}");
-    }
-    // Its service has all of the time after that, and no more.
-    let (answer, took) = in_pieces(&face, "/silent/x", Some(200_000), 10, &piece);
-    assert_eq!(answer.status, 504, "{}", answer.text());
-    assert!((Duration::from_secs(3)..Duration::from_secs(5)).contains(&took), "{took:?}");
-    // What dribbles has a timeout for all of it.
-    let (answer, took) = in_pieces(&face, "/count/x", None, 30, b"x");
-    assert_eq!(answer.status, 408, "{}", answer.text());
-    assert!(took < Duration::from_secs(3), "{took:?}");
-}
-
 #[test]
 fn whoever_asks_first_is_told_to_go_on_before_a_service_has_the_request() {
     let place = Place::new();
@@ -227,7 +164,7 @@ fn whoever_asks_first_is_told_to_go_on_before_a_service_has_the_request() {
 }
 
 /// A service that answers how long a body was, once it is over.
-fn count(services: &Services) {
+pub(crate) fn count(services: &Services) {
     services.serve(Record::new("count"), |request| async move {
         let body = request.into_body().collect().await.map(Collected::to_bytes);
         Response::new(Body::new(body.map_or_else(|error| error.to_string(), |body| body.len().to_string())))

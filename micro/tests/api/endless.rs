@@ -28,7 +28,7 @@ const SOON: Duration = Duration::from_secs(4);
 const MESSAGE: Bytes = Bytes::from_static(&[0, 0, 0, 0, 1, 7]);
 
 /// A service that takes ten calls on a connection, answers some, and sends back what others say as they say it.
-fn talk(services: &Services) {
+pub(crate) fn talk(services: &Services) {
     let server = Server::new().health(false).max_concurrent_streams(10);
     services.start(server, Record::new("talk.v1"), |request| async move {
         let body = match request.uri().path() {
@@ -42,7 +42,7 @@ fn talk(services: &Services) {
     });
 }
 
-fn request(method: &str, client: &str, body: Body) -> Request<Body> {
+pub(crate) fn request(method: &str, client: &str, body: Body) -> Request<Body> {
     let request = Request::post(format!("/talk.v1.Talk/{method}")).header("content-type", "application/grpc");
     request.header("te", "trailers").header("x-forwarded-for", client).body(body).unwrap()
 }
@@ -79,7 +79,7 @@ impl Call {
     }
 }
 
-async fn connect(face: &Face) -> Connection {
+pub(crate) async fn connect(face: &Face) -> Connection {
     let endpoint = Endpoint::new("it", face.address.to_string().parse().unwrap());
     let connection: Connection = Connector::http2().connect(&endpoint);
     tower::ServiceExt::<Request<Body>>::ready_oneshot(connection).await.unwrap()

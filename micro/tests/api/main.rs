@@ -41,4 +41,5 @@ mod route;
 mod rpc;
 mod streams;
 mod transcode;
+mod upload;
 mod websocket;
