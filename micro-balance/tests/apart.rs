@@ -9,7 +9,9 @@ use http::Request;
 use micro_balance::{
     Attributes, Balance, Ejection, Http, State, Tried,
     eligible::{Locality, locality::ZoneWeights},
-    policy::{Boxed, LabelSubset, Override, OverrideHost, Policy, RoundRobin, Source, Wanted},
+    policy::{
+        Boxed, FirstAttempts, HashBy, LabelSubset, Override, OverrideHost, Policy, RoundRobin, Source, Wanted,
+    },
 };
 use support::{FAST, Fake, Hand, Mood, Page, count, discovery, pages, settle};
 use tokio::time::sleep;
@@ -108,4 +110,38 @@ async fn a_label_that_one_zone_has_alone_is_found_there_and_one_that_all_have_is
     }
     half_open(&balance, &near1).await;
     assert_eq!(visits(&balance, version("3")).await, [("far3".to_owned(), 100)].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_is_found_in_its_zone_through_policies_around_the_one_that_looks_for_it() {
+    let by_version = || LabelSubset::new(RoundRobin::starting_at(0)).by(["version"]);
+    let around = [
+        Boxed::new(HashBy::header("x-user", by_version()).unwrap()),
+        Boxed::new(FirstAttempts::new(by_version(), "version", "4")),
+    ];
+    for policy in around {
+        let ([near1, ..], _hand, balance) = apart(["near1", "near2", "far1", "far3"], policy);
+        settle().await;
+        let version = |version: &'static str| move || with(Wanted::new([("version", version)]));
+        assert_eq!(visits(&balance, version("2")).await, [("near2".to_owned(), 100)].into());
+        assert_eq!(visits(&balance, version("3")).await, [("far3".to_owned(), 100)].into());
+        half_open(&balance, &near1).await;
+        assert_eq!(visits(&balance, version("3")).await, [("far3".to_owned(), 100)].into());
+        let found_out = visits(&balance, version("1")).await;
+        assert!(found_out.contains_key("near1"), "{found_out:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_elsewhere_leaves_a_zone_of_canaries_while_there_is_anybody_else() {
+    let policy = FirstAttempts::new(RoundRobin::starting_at(0), "version", "9");
+    let (_fakes, hand, balance) = apart(["near9", "far1", "far9"], policy);
+    settle().await;
+    let tried = Tried::default();
+    assert_eq!(visits(&balance, || with(Tried::default())).await.len(), 3);
+    visits(&balance, || with(tried.clone())).await;
+    assert_eq!(visits(&balance, || with(tried.clone())).await, [("far1".to_owned(), 100)].into());
+    hand.remove("far1");
+    settle().await;
+    assert_eq!(visits(&balance, || with(tried.clone())).await.len(), 2);
 }

@@ -167,6 +167,29 @@ async fn a_canary_is_not_sent_what_failed_elsewhere_while_there_is_anybody_else(
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_attempt_tries_an_ejected_endpoint_only_if_that_is_no_canary_and_has_its_labels() {
+    let policy = LabelSubset::new(RoundRobin::starting_at(0)).by(["version"]);
+    let policy = FirstAttempts::new(policy, "version", "3");
+    let ([_a, b, c], _hand, balance) = versions(["a1", "b2", "c3"], policy);
+    settle().await;
+    // What has been to the first already.
+    let tried = Tried::default();
+    let again = |version: &str| {
+        let mut request = wanting(version);
+        request.extensions_mut().insert(tried.clone());
+        request
+    };
+    assert_eq!(visit(&balance, again("1")).await, "a1");
+    eject(&balance, &b, wanting("2")).await;
+    assert_eq!(visit(&balance, again("1")).await, "a1");
+    assert_eq!(visit(&balance, again("2")).await, "b2");
+    settle().await;
+    eject(&balance, &c, wanting("3")).await;
+    assert_ne!(visit(&balance, again("3")).await, "c3");
+    assert_eq!(visit(&balance, wanting("3")).await, "c3");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_is_not_readmitted_while_it_keeps_the_request_waiting_that_tries_it() {
     let ([a, b], _hand, changes) = fakes(["a", "b"], Mood::Fails(ms(0)));
     let balance: Balance<_, (), _> =

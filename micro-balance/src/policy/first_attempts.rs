@@ -4,7 +4,8 @@ use super::{Context, Policy, Turns, of_inner::of_inner, part::Part};
 use crate::{endpoint::Endpoint, tried::Tried};
 
 /// Sends endpoints with a label, canaries for one, first attempts only: a request that has been to one endpoint in vain, or that
-/// is hedged, goes to one without that label while there is any. Envoy's `omit_host_metadata` and `omit_canary_hosts`,
+/// is hedged, goes to one without that label while there is any, in whichever zone. Envoy's `omit_host_metadata` and
+/// `omit_canary_hosts`,
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/http/http_connection_management#retry-plugin-configuration>.
 ///
 /// A request is known to have been somewhere by its [`Tried`], which retries and hedges of [`retry`](crate::retry) and
@@ -46,14 +47,20 @@ pub struct Attempts<T> {
     all: T,
     /// Those without the label, if that is not all or none.
     others: Option<Part<T>>,
+    /// Whether anybody is without the label.
+    spares: bool,
 }
 
 impl<T> Attempts<T> {
     /// Those that the request may go to, unless it is all.
     fn others(&self, context: &Context<'_>) -> Option<&Part<T>> {
-        let others = self.others.as_ref()?;
-        context.extension::<Tried>().is_some_and(|tried| !tried.is_empty()).then_some(others)
+        self.others.as_ref().filter(|_| is_another(context))
     }
+}
+
+/// Whether the request has been somewhere before.
+fn is_another(context: &Context<'_>) -> bool {
+    context.extension::<Tried>().is_some_and(|tried| !tried.is_empty())
 }
 
 impl<P: Policy> Policy for FirstAttempts<P> {
@@ -61,9 +68,10 @@ impl<P: Policy> Policy for FirstAttempts<P> {
 
     fn table(&self, endpoints: &[Endpoint]) -> Self::Table {
         let indexes: Vec<_> = (0..endpoints.len()).filter(|&index| !self.spares(&endpoints[index])).collect();
-        let some = !indexes.is_empty() && indexes.len() < endpoints.len();
+        let spares = !indexes.is_empty();
+        let some = spares && indexes.len() < endpoints.len();
         let others = some.then(|| Part::new(&self.policy, endpoints, indexes));
-        Attempts { all: self.policy.table(endpoints), others }
+        Attempts { all: self.policy.table(endpoints), others, spares }
     }
 
     fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
@@ -74,15 +82,14 @@ impl<P: Policy> Policy for FirstAttempts<P> {
     }
 
     fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
-        let table = table.others(context).map_or(&table.all, Part::table);
-        self.policy.claims(table, context)
+        let within = table.others(context).map_or(&table.all, Part::table);
+        table.spares && is_another(context) || self.policy.claims(within, context)
     }
 
     fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
-        match table.others(context) {
-            Some(others) => !self.spares(endpoint) && self.policy.admits(others.table(), endpoint, context),
-            None => self.policy.admits(&table.all, endpoint, context),
-        }
+        let within = table.others(context).map_or(&table.all, Part::table);
+        let spared = table.spares && is_another(context) && self.spares(endpoint);
+        !spared && self.policy.admits(within, endpoint, context)
     }
 
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
