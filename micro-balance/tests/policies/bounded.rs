@@ -95,3 +95,16 @@ async fn a_request_that_was_turned_down_goes_on_to_its_next_slot_however_busy() 
     };
     assert!(differ(0) && !differ(1) && !differ(2));
 }
+
+/// A ring of one point, which is what gRPC makes where no more are allowed: its owner has all keys.
+#[tokio::test(start_paused = true)]
+async fn who_stands_alone_on_a_ring_keeps_its_keys_however_many_requests_it_has() {
+    let mut set = Set::named(sorted(2)).await;
+    let policy = RingHash::grpc(1, 1).unwrap().bounded(1.0).unwrap();
+    let table = policy.table(&set.endpoints);
+    let owner = set.pick(&policy, &table, 7, 0);
+    for _ in 0..5 {
+        set.load(owner, 1).await;
+        assert_eq!(set.pick(&policy, &table, 7, 0), owner);
+    }
+}
