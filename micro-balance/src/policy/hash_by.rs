@@ -124,6 +124,12 @@ impl<P> HashBy<P> {
         self
     }
 
+    /// What the policy inside is to know.
+    #[inline]
+    fn hashed<'a>(&self, context: &Context<'a>) -> Context<'a> {
+        Context { hash: self.hash(context), ..*context }
+    }
+
     fn hash(&self, context: &Context<'_>) -> Option<u64> {
         let mut hash: Option<u64> = None;
         for key in &self.keys {
@@ -172,20 +178,19 @@ impl<P: Policy> Policy for HashBy<P> {
 
     #[inline]
     fn pick(&self, table: &P::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
-        let context = Context { hash: self.hash(context), ..*context };
-        self.policy.pick(table, endpoints, &context)
+        self.policy.pick(table, endpoints, &self.hashed(context))
     }
 
     fn claims(&self, table: &P::Table, context: &Context<'_>) -> bool {
-        self.policy.claims(table, context)
+        self.policy.claims(table, &self.hashed(context))
     }
 
     fn admits(&self, table: &P::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
-        self.policy.admits(table, endpoint, context)
+        self.policy.admits(table, endpoint, &self.hashed(context))
     }
 
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
-        self.policy.keeps(draining, context)
+        self.policy.keeps(draining, &self.hashed(context))
     }
 
     fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {

@@ -168,12 +168,47 @@ async fn a_header_is_hashed_as_grpc_hashes_it() {
 #[derive(Clone, Default)]
 struct Noted(Arc<Mutex<Option<u64>>>);
 
+impl Noted {
+    fn note(&self, context: &Context<'_>) {
+        *self.0.lock().unwrap() = context.hash;
+    }
+}
+
 impl Policy for Noted {
     type Table = ();
     fn table(&self, _: &[micro_balance::Endpoint]) {}
     fn pick(&self, (): &(), _: &[micro_balance::Endpoint], context: &Context<'_>) -> Option<usize> {
-        *self.0.lock().unwrap() = context.hash;
+        self.note(context);
         Some(0)
+    }
+    fn claims(&self, (): &(), context: &Context<'_>) -> bool {
+        self.note(context);
+        true
+    }
+    fn admits(&self, (): &(), _: &micro_balance::Endpoint, context: &Context<'_>) -> bool {
+        self.note(context);
+        true
+    }
+    fn keeps(&self, _: &[micro_balance::Endpoint], context: &Context<'_>) -> Option<usize> {
+        self.note(context);
+        Some(0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_policy_inside_knows_the_hash_of_the_key_whatever_it_is_asked() {
+    let (set, noted, chance) = (Set::named(["a"]).await, Noted::default(), Chance::new(1));
+    let policy = HashBy::new(|_| Some(5), noted.clone());
+    let context = Context::new(&chance);
+    let asks: [&dyn Fn(); 4] = [
+        &|| assert!(policy.pick(&(), &set.endpoints, &context).is_some()),
+        &|| assert!(policy.claims(&(), &context)),
+        &|| assert!(policy.admits(&(), &set.endpoints[0], &context)),
+        &|| assert!(policy.keeps(&set.endpoints, &context).is_some()),
+    ];
+    for ask in asks {
+        ask();
+        assert_eq!(noted.0.lock().unwrap().take(), Some(5));
     }
 }
 
