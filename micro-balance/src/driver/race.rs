@@ -3,11 +3,13 @@
 
 use std::{fmt, hash::Hash, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     Event, State,
     slot::{Slot, Stay},
 };
-use crate::policy::Policy;
+use crate::{policy::Policy, saturating::end};
 
 /// Endpoints by serial number, in the order in which they are tried.
 #[derive(Debug)]
@@ -16,12 +18,14 @@ pub(super) struct Race {
     /// How many have been tried.
     tried: usize,
     delay: Duration,
+    /// When the one that was tried last has had its time.
+    due: Instant,
     turn: u64,
 }
 
 impl Race {
     pub(super) fn new(order: Vec<u64>, delay: Duration) -> Self {
-        Self { order, tried: 0, delay, turn: 0 }
+        Self { order, tried: 0, delay, due: Instant::now(), turn: 0 }
     }
 }
 
@@ -34,8 +38,8 @@ where
 {
     /// Takes a new order. Who is connected stays, if it is in there; else all begin anew.
     pub(super) fn take_turns(&mut self, race: Race) {
-        let connected = |slot: &Slot<K, S>| slot.is_wanted() && slot.is_connected();
-        let holder = race.order.iter().copied().find(|serial| self.slots.get(*serial).is_some_and(connected));
+        let connected = |serial: &u64| self.slots.get(*serial).is_some_and(Slot::is_connected);
+        let holder = race.order.iter().copied().find(connected);
         // Attempts of those that are still to be tried go on: a change elsewhere is no reason to begin anew.
         let keep = |serial: &u64| match holder {
             Some(holder) => *serial == holder,
@@ -47,12 +51,13 @@ where
                 slot.let_go();
             }
         }
-        let turn = self.race.as_ref().map_or(0, |race| race.turn) + 1;
-        let (delay, under_way) = (race.delay, self.slots.values().any(Slot::is_wanted));
-        self.race = Some(Race { turn, ..race });
+        let (turn, due) = self.race.as_ref().map_or((0, race.due), |race| (race.turn + 1, race.due));
+        let under_way = self.slots.values().any(Slot::is_wanted);
+        self.race = Some(Race { turn, due, ..race });
         match (holder, under_way) {
             (Some(_), _) => {}
-            (None, true) => self.after(delay, Event::Slow(turn)),
+            // Nor does their time: where there is a change all the time, nobody else would ever be tried.
+            (None, true) => self.after(due.saturating_duration_since(Instant::now()), Event::Slow(turn)),
             (None, false) => self.try_next(),
         }
     }
@@ -61,19 +66,24 @@ where
     fn try_next(&mut self) {
         let Some(race) = &mut self.race else { return };
         let idle = |serial: &u64| self.slots.get(*serial).is_some_and(|slot| !slot.is_wanted());
-        let Some(skipped) = race.order.iter().skip(race.tried).position(idle) else {
-            race.tried = race.order.len();
-            return;
-        };
+        let Some(skipped) = race.order.iter().skip(race.tried).position(idle) else { return };
         race.tried += skipped + 1;
-        race.turn += 1;
-        let (serial, delay, turn) = (race.order[race.tried - 1], race.delay, race.turn);
+        let serial = race.order[race.tried - 1];
         if let Some(slot) = self.slots.get_mut(serial) {
             slot.stay = Stay::Wanted;
         }
         // It is idle no more.
         self.touch(serial);
         self.start(serial, Duration::ZERO);
+        self.give_time();
+    }
+
+    /// A while later, if nothing has become of it, the next one is tried.
+    fn give_time(&mut self) {
+        let Some(race) = &mut self.race else { return };
+        race.turn += 1;
+        race.due = end(Instant::now(), race.delay);
+        let (delay, turn) = (race.delay, race.turn);
         self.after(delay, Event::Slow(turn));
     }
 
@@ -106,8 +116,6 @@ where
     pub(super) fn on_lost(&mut self) {
         let Some(race) = &mut self.race else { return };
         race.tried = 0;
-        race.turn += 1;
-        let (delay, turn) = (race.delay, race.turn);
-        self.after(delay, Event::Slow(turn));
+        self.give_time();
     }
 }

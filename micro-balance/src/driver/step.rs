@@ -94,12 +94,10 @@ where
     fn on_report(&mut self, report: Report) {
         match report {
             Report::Lost(serial) => {
-                if self
-                    .slots
-                    .get(serial)
-                    .is_some_and(|slot| slot.is_wanted() && slot.affairs().dialing.is_none())
-                {
-                    self.start(serial, Duration::ZERO);
+                if let Some(slot) = self.slots.get(serial).filter(|slot| slot.is_wanted()) {
+                    if slot.affairs().dialing.is_none() {
+                        self.start(serial, Duration::ZERO);
+                    }
                     self.on_lost();
                 }
                 self.touch(serial);
