@@ -57,8 +57,33 @@ impl Affairs {
     /// Whether there is nothing to remember.
     pub(super) fn are_none(&self) -> bool {
         let tasks = self.dialing.is_some() || self.checker.is_some() || self.listener.is_some();
-        let attempts = self.failures > 0 || self.last_error.is_some();
-        let ejected = self.turn > 0 || self.slow > 0 || self.health != Health::Well;
+        // Who failed has an error, and who is not well was ejected once.
+        let attempts = self.last_error.is_some();
+        let ejected = self.turn > 0 || self.slow > 0;
         !(tasks || attempts || ejected || self.since.is_some())
+    }
+}
+
+#[cfg(all(test, not(micro_loom)))]
+mod tests {
+    use super::*;
+
+    fn task() -> Option<AbortOnDrop> {
+        Some(AbortOnDrop(tokio::spawn(async {}).abort_handle()))
+    }
+
+    #[tokio::test]
+    async fn whatever_there_is_to_remember_is_remembered_and_nothing_else() {
+        assert!(Affairs::NONE.are_none());
+        let some = [
+            Affairs { dialing: Some(AbortHandle::new_pair().0), ..Affairs::NONE },
+            Affairs { checker: task(), ..Affairs::NONE },
+            Affairs { listener: task(), ..Affairs::NONE },
+            Affairs { last_error: Some("refused".into()), ..Affairs::NONE },
+            Affairs { turn: 1, ..Affairs::NONE },
+            Affairs { slow: 1, ..Affairs::NONE },
+            Affairs { since: Some(Instant::now()), ..Affairs::NONE },
+        ];
+        assert!(some.iter().all(|affairs| !affairs.are_none()));
     }
 }

@@ -51,7 +51,7 @@ where
                 slot.let_go();
             }
         }
-        let (turn, due) = self.race.as_ref().map_or((0, race.due), |race| (race.turn + 1, race.due));
+        let (turn, due) = self.race.as_ref().map_or((0, race.due), |race| (race.turn, race.due));
         let under_way = self.slots.values().any(Slot::is_wanted);
         self.race = Some(Race { turn, due, ..race });
         match (holder, under_way) {
