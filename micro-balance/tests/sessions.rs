@@ -129,6 +129,26 @@ async fn an_endpoint_that_was_removed_goes_on_with_its_sessions_for_the_time_it_
 }
 
 #[tokio::test(start_paused = true)]
+async fn endpoints_that_were_removed_go_on_with_their_sessions_whoever_else_comes() {
+    let (hand, balance) = sticky(ms(1_000));
+    let fakes = ["a", "b", "c"].map(|name| Fake::new(name, FAST));
+    ["a", "b", "c"].into_iter().zip(&fakes).for_each(|(name, fake)| hand.insert(name, fake));
+    visit(&balance, None).await;
+    settle().await;
+    hand.remove("b");
+    hand.remove("c");
+    settle().await;
+    hand.insert("d", &Fake::new("d", FAST));
+    hand.insert("c", &fakes[2]);
+    settle().await;
+    assert_eq!(visit(&balance, Some("b")).await, "b");
+    assert_eq!(balance.endpoints().iter().filter(|view| *view.id == *"c").count(), 1);
+    sleep(ms(1_000)).await;
+    assert_ne!(visit(&balance, Some("b")).await, "b");
+    assert_eq!(fakes[1].clones(), 0, "nothing of it is left");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_that_nobody_has_reached_has_no_sessions_to_go_on_with() {
     let (hand, balance) = sticky(ms(1_000));
     hand.insert("a", &Fake::new("a", FAST));

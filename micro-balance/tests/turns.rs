@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use micro_balance::{
     Balance, Endpoint, Reconnect, State,
@@ -12,7 +15,7 @@ use micro_balance::{
 };
 use support::{FAST, Fake, Mood, fakes, settle};
 use tokio::time::{Instant, sleep};
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 type First = Balance<Fake, (), PickFirst>;
 
@@ -101,8 +104,11 @@ async fn one_that_is_lost_while_it_is_connected_anew_is_replaced_as_any_other() 
     assert_eq!(anew.asked(), 1, "its attempt was not begun anew");
 }
 
-/// Nobody but the one that was found last.
-struct Newest;
+/// Nobody but the one that was found last. Something may happen while it says so.
+#[derive(Clone, Default)]
+struct Newest(Arc<Mutex<Option<Meanwhile>>>);
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 impl Policy for Newest {
     type Table = ();
@@ -114,6 +120,11 @@ impl Policy for Newest {
     }
 
     fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {
+        if !endpoints.is_empty()
+            && let Some(meanwhile) = self.0.lock().unwrap().take()
+        {
+            meanwhile();
+        }
         let order = endpoints.len().checked_sub(1).into_iter().collect();
         Some(Turns { order, delay: ms(250) })
     }
@@ -123,7 +134,7 @@ impl Policy for Newest {
 async fn of_one_that_was_let_go_nothing_is_kept_and_its_attempt_comes_to_nothing() {
     for mood in [FAST, Mood::Connecting] {
         let ([a], hand, changes) = fakes(["a"], mood);
-        let balance: Balance<_, (), _> = Balance::builder(changes).policy(Newest).build();
+        let balance: Balance<_, (), _> = Balance::builder(changes).policy(Newest::default()).build();
         settle().await;
         assert!(a.clones() > 1, "it is connected, or is to be");
         let b = Fake::new("b", Mood::Connecting);
@@ -137,4 +148,25 @@ async fn of_one_that_was_let_go_nothing_is_kept_and_its_attempt_comes_to_nothing
         settle().await;
         assert_eq!((states(&balance), a.clones()), (vec![Idle, Ready], 1));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_lost_at_the_moment_it_is_let_go_of_is_not_connected_again() {
+    let ([a], hand, changes) = fakes(["a"], FAST);
+    let newest = Newest::default();
+    let balance: Balance<_, (), _> = Balance::builder(changes).policy(newest.clone()).build();
+    settle().await;
+    a.set(Mood::Connecting);
+    let request = Mutex::new(balance.clone());
+    *newest.0.lock().unwrap() = Some(Box::new(move || {
+        // It is not ready, which the request tells the driver.
+        drop(request.lock().unwrap().call(()));
+    }));
+    let b = Fake::new("b", Mood::Connecting);
+    hand.insert("b", &b);
+    settle().await;
+    assert!(newest.0.lock().unwrap().is_none(), "it happened");
+    a.set(FAST);
+    settle().await;
+    assert_eq!((states(&balance), a.clones()), (vec![Idle, Connecting], 1));
 }
