@@ -118,19 +118,14 @@ where
         let table = policy.update(&group.table, &turnover);
         let table = table.unwrap_or_else(|| policy.table(&amended.members.endpoints));
         let noted = || self.roster.noted().filter_map(|serial| self.slots.get(serial));
+        let degraded = noted().filter(|slot| slot.standing() == Standing::Degraded);
+        let draining: Members<S> = degraded.filter_map(member).collect();
+        let group = Group { members: amended.members, table, mask: CALM, marks: Marks::default() };
         Some(Snapshot {
-            groups: Groups::Plain(Group {
-                members: amended.members,
-                table,
-                mask: CALM,
-                marks: Marks::default(),
-            }),
+            groups: Groups::new(vec![group], !draining.endpoints.is_empty()),
             shares: Shares::new([1].into_iter()),
             half_open: noted().filter_map(half_open).collect(),
-            draining: noted()
-                .filter(|slot| slot.standing() == Standing::Degraded)
-                .filter_map(member)
-                .collect(),
+            draining,
             noted: noted().map(Slot::listed).collect(),
             known: self.slots.len(),
             resolved: true,
@@ -155,7 +150,7 @@ where
             ([before], [_]) => Some(before),
             _ => None,
         };
-        let groups: Groups<S, P> = eligible
+        let groups: Vec<Group<S, P>> = eligible
             .groups
             .iter()
             .map(|plan| {
@@ -184,7 +179,8 @@ where
         let drained =
             slots.iter().copied().filter(|slot| is_drained(slot) || slot.standing() == Standing::Degraded);
         let leaving = self.leaving.values().filter(|slot| slot.is_connected() && slot.is_well());
-        let draining = drained.chain(leaving).filter_map(member).collect();
+        let draining: Members<S> = drained.chain(leaving).filter_map(member).collect();
+        let groups = Groups::new(groups, !draining.endpoints.is_empty());
         let plain = matches!(&*eligible.groups, [only] if !only.panic && only.marks.is_empty());
         self.roster.count(&mut self.slots, &groups, plain && eligibility.is_plain());
         Snapshot {

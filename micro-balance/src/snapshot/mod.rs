@@ -70,20 +70,30 @@ impl<S, P: Policy> Snapshot<S, P> {
         chance: &Chance,
         fallbacks: &Counters,
     ) -> Option<Member<'_, S>> {
-        if !self.draining.endpoints.is_empty()
-            && let Some(member) = self.kept(policy, *wish, chance)
-        {
-            return Some(member);
+        match &self.groups {
+            Groups::Plain(group) => group.pick(policy, wish, chance),
+            Groups::Apart(_) => self.pick_apart(policy, *wish, chance, fallbacks),
         }
-        let Groups::Plain(group) = &self.groups else {
-            return self.pick_group(policy, *wish, chance, fallbacks);
-        };
-        group.pick(policy, wish, chance)
+    }
+
+    /// The one of those that are drained that the request belongs to, or else one of a group.
+    #[cold]
+    fn pick_apart(
+        &self,
+        policy: &P,
+        wish: Wish<'_>,
+        chance: &Chance,
+        fallbacks: &Counters,
+    ) -> Option<Member<'_, S>> {
+        let kept = self.kept(policy, wish, chance);
+        kept.or_else(|| self.pick_group(policy, wish, chance, fallbacks))
     }
 
     /// The one of those that are drained that the request belongs to.
-    #[cold]
     fn kept(&self, policy: &P, wish: Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
+        if self.draining.endpoints.is_empty() {
+            return None;
+        }
         let index = policy.keeps(&self.draining.endpoints, &wish.context(chance))?;
         let endpoint = self.draining.endpoints.get(index)?;
         let stats = endpoint.stats();
@@ -93,7 +103,6 @@ impl<S, P: Policy> Snapshot<S, P> {
 
     /// Picks from the group that the request falls to, or from the next one with somebody it has not been to; from one it
     /// belongs to first, if there is such a one. Counts what gave way for a group.
-    #[cold]
     fn pick_group(
         &self,
         policy: &P,
@@ -173,7 +182,7 @@ impl<S, P: Policy> Snapshot<S, P> {
     /// Takes the permit of a half-open endpoint that the request may go to, if there is one to be had.
     pub(crate) fn probe(&self, policy: &P, wish: Wish<'_>, chance: &Chance) -> Option<Member<'_, S>> {
         let admits = |endpoint: &Endpoint| self.admits(policy, endpoint, &wish.context(chance));
-        if !self.draining.endpoints.is_empty() && self.kept(policy, wish, chance).is_some() {
+        if self.kept(policy, wish, chance).is_some() {
             return None;
         }
         let (endpoint, service) = self.half_open.iter().find(|(endpoint, _)| {
