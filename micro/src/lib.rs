@@ -25,6 +25,7 @@ mod duration;
 mod escape;
 mod lines;
 mod near;
+mod places;
 mod this_machine;
 mod time_limit;
 

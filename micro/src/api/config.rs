@@ -71,6 +71,7 @@ struct RouteTable {
     limit: Option<toml::Value>,
     throttle: Option<toml::Value>,
     most_bytes: Option<usize>,
+    most_per_client: Option<usize>,
 }
 
 impl Rules {
@@ -141,7 +142,8 @@ impl RouteTable {
         route = set(route, layers.retry, Route::retry);
         route = set(route, layers.limit, Route::limit);
         route = set(route, layers.throttle, Route::throttle);
-        Ok(set(route, self.most_bytes, Route::most_bytes))
+        route = set(route, self.most_bytes, Route::most_bytes);
+        Ok(set(route, self.most_per_client, Route::most_per_client))
     }
 }
 

@@ -13,6 +13,7 @@ use micro_tower::Client;
 use super::event::EventForm;
 use super::handler::Handler;
 use super::rules::{Route, Rules};
+use crate::places::Places;
 use crate::proxy::{Forwarding, Origins, Resend, Tunnels, Upstream, Wire};
 use crate::transcode::Transcoding;
 
@@ -32,6 +33,8 @@ pub(super) struct Policy {
     most_bytes: usize,
     pub(super) limit: Option<LimitLayer<Http>>,
     pub(super) throttle: Option<ThrottleLayer<Http>>,
+    /// What each client may have of it.
+    pub(super) clients: Option<Places>,
 }
 
 impl Policy {
@@ -48,6 +51,7 @@ impl Policy {
             most_bytes: Transcoding::default().most_bytes,
             limit: None,
             throttle: None,
+            clients: None,
         }
     }
 
@@ -72,7 +76,13 @@ impl Policy {
             most_bytes: route.most_bytes.unwrap_or(self.most_bytes),
             limit: route.limit.clone().map(LimitLayer::http),
             throttle: route.throttle.clone().map(ThrottleLayer::http),
+            clients: route.most_per_client.map(Places::of_each),
         }
+    }
+
+    /// Whether there may be any number of requests.
+    pub(super) fn is_unlimited(&self) -> bool {
+        self.limit.is_none() && self.throttle.is_none() && self.clients.is_none()
     }
 
     /// What errors come from.

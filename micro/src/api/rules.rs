@@ -88,6 +88,7 @@ pub struct Route {
     pub(super) limit: Option<LimitLayer>,
     pub(super) throttle: Option<ThrottleLayer>,
     pub(super) most_bytes: Option<usize>,
+    pub(super) most_per_client: Option<usize>,
 }
 
 impl Route {
@@ -108,6 +109,7 @@ impl Route {
             limit: None,
             throttle: None,
             most_bytes: None,
+            most_per_client: None,
         }
     }
 
@@ -187,6 +189,16 @@ impl Route {
     /// How long a body may be that becomes a message or an event, in bytes; 4 MiB unless set.
     pub fn most_bytes(mut self, bytes: usize) -> Self {
         self.most_bytes = Some(bytes);
+        self
+    }
+
+    /// How many requests one client may have under way, to the ends of their answers and WebSockets; others are 429. A client
+    /// is an IPv4 address, or the first 64 bits of one of IPv6; behind a proxy that is trusted, the last that it names. Costs
+    /// each request an allocation and a lock.
+    ///
+    /// Answers need have no end, and who asks for many keeps others from the connections and streams that a service takes.
+    pub fn most_per_client(mut self, requests: usize) -> Self {
+        self.most_per_client = Some(requests);
         self
     }
 

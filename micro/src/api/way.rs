@@ -9,7 +9,6 @@ use futures_util::{FutureExt as _, TryStreamExt as _};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use micro_balance::classify::is_grpc;
 use tonic::body::Body;
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -46,7 +45,7 @@ impl Inner {
             true => policies.usual(),
             false => policies.find(request.method(), host(&request), request.uri().path()),
         };
-        if policy.limit.is_none() && policy.throttle.is_none() {
+        if policy.is_unlimited() {
             return self.route(policy, request, peer);
         }
         let (gateway, rules) = (self.clone(), policy.clone());
@@ -54,8 +53,7 @@ impl Inner {
             let (gateway, policy) = (gateway.clone(), rules.clone());
             async move { gateway.route(&policy, request, peer).into_response().await }
         };
-        let grpc = is_grpc(request.headers());
-        Answer::Boxed(limited(policy, grpc, request, answer))
+        Answer::Boxed(limited(policy, &peer, request, answer))
     }
 
     /// Finds out what `request` means.

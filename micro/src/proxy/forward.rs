@@ -77,7 +77,7 @@ async fn open(
     upstream: Arc<Upstream>,
     mut request: Request<Body>,
     peer: Peer,
-    client: hyper::upgrade::OnUpgrade,
+    client: tunnel::Client,
     how: Forwarding,
 ) -> Response<Body> {
     let refuse = |status, detail| Fault::new(how.id, status, detail).response();

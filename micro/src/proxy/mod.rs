@@ -49,6 +49,7 @@ pub(crate) use metered::metered;
 pub use origin::Origins;
 pub use path::check as check_path;
 pub use peer::{Peer, REQUEST_ID, request_id};
+pub(crate) use tunnel::Kept;
 pub use tunnel::Tunnels;
 pub(crate) use upstream::for_many;
 pub use upstream::{Facts, Upstream, Wire};

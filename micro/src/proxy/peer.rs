@@ -40,13 +40,22 @@ impl Peer {
 
     /// Who sent a request whose `headers` name the peer already: the peer, or the last whom it names itself and is believed.
     pub(super) fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let own = self.address.map(|address| address.ip());
-        let said = headers.get(FORWARDED_FOR).filter(|_| self.trusted);
+        self.named(headers, usize::from(self.address.is_some()))
+    }
+
+    /// The same for `headers` as they came.
+    pub(crate) fn sender(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        self.named(headers, 0)
+    }
+
+    /// The last whom a peer names that is believed, but for so many of us; or else the peer.
+    fn named(&self, headers: &HeaderMap, ours: usize) -> Option<IpAddr> {
+        let said = headers.get_all(FORWARDED_FOR).into_iter().next_back().filter(|_| self.trusted);
         let mut named =
             said.and_then(|list| list.to_str().ok()).unwrap_or_default().rsplit(',').map(str::trim);
-        let last = named.nth(usize::from(own.is_some())).unwrap_or_default();
+        let last = named.nth(ours).unwrap_or_default();
         let address = last.parse().or_else(|_| last.parse().map(|address: SocketAddr| address.ip()));
-        address.ok().or(own)
+        address.ok().or_else(|| self.address.map(|address| address.ip()))
     }
 
     /// Tells the next server: adds the peer to `x-forwarded-for`, and sets the others unless a trusted peer has. False
@@ -219,6 +228,7 @@ mod tests {
             if !said.is_empty() {
                 headers.insert("x-forwarded-for", HeaderValue::from_static(said));
             }
+            assert_eq!(trusted.sender(&headers), Some(client.parse().unwrap()), "{said}");
             introduce(trusted, &mut headers);
             assert_eq!(trusted.client(&headers), Some(client.parse().unwrap()), "{said}");
             assert_eq!(peer().client(&headers), Some("192.0.2.9".parse().unwrap()), "{said}");

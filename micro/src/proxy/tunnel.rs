@@ -1,5 +1,6 @@
 //! WebSockets: the bytes of an upgraded connection, both ways.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,18 @@ use tonic::body::Body;
 
 use super::headers::lists;
 use super::meter::Active;
+
+/// What is kept, as an extension of the request, until the tunnel that comes of it has ended. Clones keep the same.
+#[derive(Clone)]
+pub(crate) struct Kept(
+    #[allow(dead_code, reason = "it is kept, and not looked at")] Arc<dyn Any + Send + Sync>,
+);
+
+impl Kept {
+    pub(crate) fn new(what: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(what))
+    }
+}
 
 /// The tunnels of a face. They end with its last clone.
 #[derive(Clone, Debug)]
@@ -61,19 +74,19 @@ impl Tunnels {
     }
 
     /// Copies between the two sides of `permit`'s tunnel once both have been upgraded, until one has said all it had
-    /// to say and the other has heard it. So long the request counts as `active`.
+    /// to say and the other has heard it. So long the request counts as `active`, and what is to be kept is.
     pub(super) fn open(
         &self,
         permit: OwnedSemaphorePermit,
-        client: OnUpgrade,
+        client: Client,
         service: OnUpgrade,
         active: Active,
     ) {
         let stop = self.inner.stop.clone();
         self.inner.tasks.spawn(async move {
-            let _held = (permit, active);
+            let _held = (permit, active, client.kept);
             let copying = async {
-                let (client, service) = tokio::try_join!(client, service)?;
+                let (client, service) = tokio::try_join!(client.upgrade, service)?;
                 let (mut client, mut service) = (TokioIo::new(client), TokioIo::new(service));
                 copy_bidirectional(&mut client, &mut service).await?;
                 Ok::<_, tower::BoxError>(())
@@ -94,14 +107,21 @@ impl Drop for Inner {
     }
 }
 
-/// Takes the upgrade out of a request that asks to become a WebSocket.
-pub(super) fn asked(request: &mut Request<Body>) -> Option<OnUpgrade> {
+/// The client's side of a tunnel.
+pub(super) struct Client {
+    upgrade: OnUpgrade,
+    kept: Option<Kept>,
+}
+
+/// Takes the client's side out of a request that asks to become a WebSocket.
+pub(super) fn asked(request: &mut Request<Body>) -> Option<Client> {
     let websocket = request.version() == Version::HTTP_11
         && request.method() == Method::GET
         && lists(request.headers(), &header::CONNECTION, "upgrade")
         // h2c among others would take what follows out of our sight, and out of the routes.
         && request.headers().get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if websocket { request.extensions_mut().remove() } else { None }
+    let extensions = request.extensions_mut();
+    if websocket { Some(Client { upgrade: extensions.remove()?, kept: extensions.remove() }) } else { None }
 }
 
 /// Asks the next server for the same upgrade.

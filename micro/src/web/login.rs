@@ -13,7 +13,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use super::places::Places;
+use crate::places::Places;
 
 /// For how long a browser stays logged in.
 const LASTS: Duration = Duration::from_secs(12 * 3600);

@@ -23,7 +23,6 @@
 //! [an origin of their own](Builder::apps_at): they cannot use the dashboard in its user's name.
 
 mod live;
-mod places;
 
 mod login;
 

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
 
-use super::places::{Full, Places};
 use super::view::View;
+use crate::places::{Full, Places};
 use crate::proxy::Peer;
 
 /// How many there may be at a time: each has its page made anew each second.

@@ -7,11 +7,11 @@ use micro_broker::Broker;
 use super::apps::Apps;
 use super::counted::Counted;
 use super::login::Login;
-use super::places::Places;
 use super::polls::Polls;
 use crate::call::Caller;
 use crate::catalog::Catalog;
 use crate::command::Context;
+use crate::places::Places;
 use crate::rpc::Rpc;
 use crate::traffic::{Feeds, Traffic};
 

@@ -48,15 +48,15 @@ pub(crate) fn request(method: &str, client: &str, body: Body) -> Request<Body> {
 }
 
 /// A call that has said something and goes on until this is dropped.
-struct Call {
+pub(crate) struct Call {
     _goes_on: mpsc::Sender<Result<Frame<Bytes>, Infallible>>,
     /// What it was told at its end.
-    end: JoinHandle<Option<String>>,
-    heard: mpsc::Receiver<()>,
+    pub(crate) end: JoinHandle<Option<String>>,
+    pub(crate) heard: mpsc::Receiver<()>,
 }
 
 impl Call {
-    async fn begin(connection: &Connection, client: &str) -> Self {
+    pub(crate) async fn begin(connection: &Connection, client: &str) -> Self {
         let (goes_on, said) = mpsc::channel(1);
         goes_on.send(Ok(Frame::data(MESSAGE))).await.unwrap();
         let request = request("Chat", client, Body::new(StreamBody::new(ReceiverStream::new(said))));
@@ -86,7 +86,7 @@ pub(crate) async fn connect(face: &Face) -> Connection {
 }
 
 /// Answers how long it took.
-async fn say(connection: &Connection, client: &str) -> Duration {
+pub(crate) async fn say(connection: &Connection, client: &str) -> Duration {
     let began = Instant::now();
     let request = request("Say", client, Body::new(Full::new(MESSAGE)));
     let answer = timeout(SOON, connection.clone().oneshot(request)).await.expect("an answer soon").unwrap();

@@ -17,6 +17,7 @@ mod shop;
 mod answers;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod backends;
+mod clients;
 mod compress;
 mod deploy;
 mod dribble;

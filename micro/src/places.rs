@@ -8,22 +8,28 @@ use micro_tower::transport::network_of;
 
 /// Places for so many at a time. Clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
-    taken: Arc<Mutex<HashMap<Option<IpAddr>, usize>>>,
+pub(crate) struct Places {
+    taken: Arc<Mutex<Taken>>,
     most: usize,
     each: usize,
 }
 
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by: HashMap<Option<IpAddr>, usize>,
+}
+
 /// One of them, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     places: Places,
     client: Option<IpAddr>,
 }
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
+pub(crate) enum Full {
     /// The client has all that it may have.
     Own,
     /// All are taken.
@@ -31,27 +37,33 @@ pub(super) enum Full {
 }
 
 impl Places {
+    /// As many as anybody wants, of which `each` may be of one client.
+    pub(crate) fn of_each(each: usize) -> Self {
+        Self::new(usize::MAX, each)
+    }
+
     /// Room for `most`, of which `each` may be of one client: an IPv4 address, or the first 64 bits of one of IPv6.
-    pub(super) fn new(most: usize, each: usize) -> Self {
+    pub(crate) fn new(most: usize, each: usize) -> Self {
         Self { taken: Arc::default(), most, each }
     }
 
     /// One for who asks from `address`. All those of whom none is known are one.
-    pub(super) fn take(&self, address: Option<IpAddr>) -> Result<Place, Full> {
+    pub(crate) fn take(&self, address: Option<IpAddr>) -> Result<Place, Full> {
         let client = address.map(network_of);
         let mut taken = self.taken();
-        let own = taken.get(&client).copied().unwrap_or_default();
+        let own = taken.by.get(&client).copied().unwrap_or_default();
         if own >= self.each {
             return Err(Full::Own);
         }
-        if taken.values().sum::<usize>() >= self.most {
+        if taken.all >= self.most {
             return Err(Full::All);
         }
-        taken.insert(client, own + 1);
+        taken.by.insert(client, own + 1);
+        taken.all += 1;
         Ok(Place { places: self.clone(), client })
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<Option<IpAddr>, usize>> {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -59,10 +71,11 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
-        if let Some(own) = taken.get_mut(&self.client) {
-            *own -= 1;
+        taken.all -= 1;
+        match taken.by.get_mut(&self.client) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(taken.by.remove(&self.client)),
         }
-        taken.retain(|_, count| *count > 0);
     }
 }
 
@@ -82,6 +95,8 @@ mod tests {
         drop(first);
         drop(third);
         let _again = (from("2001:db8::3").unwrap(), places.take(None).unwrap());
-        assert_eq!(places.taken().len(), 2, "who has none is forgotten");
+        let taken = places.taken();
+        assert_eq!((taken.by.len(), taken.all), (2, 3), "who has none is forgotten");
+        drop(taken);
     }
 }
