@@ -23,6 +23,7 @@ mod deploy;
 mod dribble;
 mod endless;
 mod event;
+mod frames;
 mod grpc;
 mod handlers;
 mod handshakes;
