@@ -63,7 +63,8 @@ Formatting
   --output yaml       for programs
   --output name       names or ids alone, one per line
   --output original   as go-micro's micro writes it
-  --fields a,b.c      only these fields of each row, in this order
+  --fields a,b.c      only these fields of each row, in this order; a dot leads into what is inside,
+                      and into each of a list, as in micro get greeter --fields endpoints.address
 
 Data goes to standard output; progress, warnings and errors go to standard error. Who types a request
 at a terminal, or talks to the bot, sees no progress: it would be written over what is typed.

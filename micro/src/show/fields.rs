@@ -24,7 +24,7 @@ impl Serialize for Row<'_> {
     }
 }
 
-/// The rows of `value`, a list or one, with `fields` of each; dots lead into objects.
+/// The rows of `value`, a list or one, with `fields` of each; dots lead into objects, and into each one of a list.
 pub(super) fn pick<'a>(value: &Value, fields: &'a [String]) -> Result<Vec<Row<'a>>, Failure> {
     let rows = match value {
         Value::Array(rows) => rows.as_slice(),
@@ -36,7 +36,7 @@ pub(super) fn pick<'a>(value: &Value, fields: &'a [String]) -> Result<Vec<Row<'a
         }
     }
     let row = |row: &Value| {
-        Row(fields.iter().map(|name| (name.as_str(), find(row, name).cloned().unwrap_or_default())).collect())
+        Row(fields.iter().map(|name| (name.as_str(), find(row, name).unwrap_or_default())).collect())
     };
     Ok(rows.iter().map(row).collect())
 }
@@ -92,9 +92,20 @@ pub(super) fn cell(value: &Value) -> String {
     }
 }
 
-fn find<'a>(row: &'a Value, field: &str) -> Option<&'a Value> {
+fn find(row: &Value, field: &str) -> Option<Value> {
     // A key may have dots itself.
-    row.get(field).or_else(|| field.split('.').try_fold(row, |row, part| row.get(part)))
+    row.get(field).cloned().or_else(|| follow(row, &field.split('.').collect::<Vec<_>>()))
+}
+
+fn follow(value: &Value, way: &[&str]) -> Option<Value> {
+    match (way, value) {
+        ([], _) => Some(value.clone()),
+        (_, Value::Array(each)) => {
+            let found: Vec<_> = each.iter().filter_map(|one| follow(one, way)).collect();
+            (!found.is_empty()).then_some(Value::Array(found))
+        }
+        ([part, rest @ ..], _) => follow(value.get(part)?, rest),
+    }
 }
 
 fn has_keys(rows: &[Value]) -> bool {
@@ -126,6 +137,11 @@ mod tests {
         let rows = pick(&value, &fields).unwrap();
         let text = serde_json::to_string(&rows).unwrap();
         assert_eq!(text, r#"[{"at.zone":"eu","name":"a"},{"at.zone":null,"name":"b"}]"#);
+        let lists = json!([{"to": [{"at": "h:1"}, {"at": "h:2"}, {}]}, {"to": []}]);
+        let fields = ["to.at".to_owned()];
+        let text = serde_json::to_string(&pick(&lists, &fields).unwrap()).unwrap();
+        assert_eq!(text, r#"[{"to.at":["h:1","h:2"]},{"to.at":null}]"#);
+        assert!(pick(&lists, &["to.it".to_owned()]).is_err());
         let failure = pick(&value, &["nme".to_owned()]).unwrap_err();
         assert_eq!(failure.what_to_try(), Some("--fields name"));
         assert!(pick(&json!([]), &["x".to_owned()]).unwrap().is_empty());
