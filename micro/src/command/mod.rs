@@ -17,6 +17,8 @@ mod words;
 
 mod record;
 
+mod tables;
+
 mod reload;
 
 mod secured;
@@ -87,5 +89,6 @@ pub(crate) use secured::spiffe_ids;
 pub use sidecar::Sidecar;
 pub use stats::{Stats, Top};
 pub use subscribe::Subscribe;
+pub(crate) use tables::check_tables;
 pub use tap::Tap;
 pub use watch::Watch;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::failure::{Failure, Kind};
+use super::tables::check_tables;
 use crate::api::{Cors, Rules};
 use crate::causes::chain;
 
@@ -108,8 +109,11 @@ impl Reloaded {
 
     fn rules(&self) -> Result<Rules, String> {
         let text = self.text.as_ref().map_or("", |(text, _)| text);
-        let rules = Rules::new().read(text);
-        rules.map(|rules| self.flags.over(rules)).map_err(|error| chain(&error))
+        let rules = Rules::new().read(text).map_err(|error| chain(&error))?;
+        toml::from_str(text)
+            .map_err(|error| chain(&error))
+            .and_then(|file| check_tables(&file).map_err(|unread| unread.to_string()))?;
+        Ok(self.flags.over(rules))
     }
 
     /// What is in the first file that is there, up to the one that was read before.

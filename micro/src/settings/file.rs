@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::key::{KEYS, Key};
-use crate::command::{Failure, Kind};
+use crate::command::{Failure, Kind, check_tables};
 use crate::near::closest;
 
 /// What one place sets.
@@ -39,6 +39,7 @@ impl Layer {
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let table: toml::Table =
             toml::from_str(text).map_err(|error| Failure::new(Kind::Config, "not TOML").source(error))?;
+        check_tables(&table).map_err(|unread| Failure::new(Kind::Config, unread.to_string()))?;
         let mut layer = Self::default();
         for (name, value) in table {
             match value {
@@ -113,6 +114,8 @@ mod tests {
             ),
             ("output = 1", "not a text", None),
             ("output", "not TOML", None),
+            ("[apo]", "no table [apo]: the gateway's are [api] and [[api.route]]", None),
+            ("[[route]]", "no table [[route]]: ", None),
         ] {
             let failure = Layer::parse(text).unwrap_err();
             assert_eq!((failure.kind(), failure.what_to_try()), (Kind::Config, hint), "{text}");

@@ -136,10 +136,13 @@ fn a_changed_file_holds_at_once_and_costs_no_call_and_a_bad_one_changes_nothing(
         std::fs::rename(&next, &file).unwrap();
         wait_until("the new route does not hold", || face.get("/here").text().starts_with("two: "));
 
-        std::fs::write(&file, "[[api.route]]\npath = 'here'\n").unwrap();
-        let refused = "micro_gateway_reloads_total{outcome=\"refused\"} 1";
-        wait_until("nobody says that it is bad", || face.get("/metrics").text().contains(refused));
-        assert!(face.get("/here").text().starts_with("two: "));
+        // A path that is none, and a table that nobody reads.
+        for (at, bad) in [(1, "[[api.route]]\npath = 'here'\n"), (2, "[[route]]\npath = '/here'\n")] {
+            std::fs::write(&file, bad).unwrap();
+            let refused = format!("micro_gateway_reloads_total{{outcome=\"refused\"}} {at}");
+            wait_until("nobody says that it is bad", || face.get("/metrics").text().contains(&refused));
+            assert!(face.get("/here").text().starts_with("two: "));
+        }
 
         std::fs::write(&file, toml("one")).unwrap();
         wait_until("a good file does not help", || face.get("/here").text().starts_with("one: "));

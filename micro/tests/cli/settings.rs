@@ -86,6 +86,11 @@ fn a_file_that_the_gateway_could_not_use_is_not_valid() {
     assert_eq!((run.code, run.out.as_str()), (Some(8), ""), "{run:?}");
     assert!(run.err.contains("[api] timeuot: unknown field `timeuot`"), "{run:?}");
     assert_eq!(place.run(&["config", "show", "--config", &file]).code, Some(0));
+    // Nothing of it would hold.
+    std::fs::write(&file, "[[route]]\npath = '/x'\n").unwrap();
+    let run = place.run(&["config", "validate", "--config", &file]);
+    let said = "there is no table [[route]]: the gateway's are [api] and [[api.route]]";
+    assert!(run.code == Some(8) && run.err.contains(said), "{run:?}");
 }
 
 #[test]
