@@ -76,21 +76,28 @@ async fn one_that_is_ejected_takes_no_request_though_the_next_snapshot_is_yet_to
 
 #[tokio::test(start_paused = true)]
 async fn who_is_gone_does_not_count_as_well_where_it_is_a_question_of_panic() {
-    let (fakes, hand, changes) = fakes(["a", "b", "c", "d", "e", "f"], FAST);
-    let ejection = Ejection::default().consecutive_failures(1).max_percent(100).panic_percent(60);
-    let balance: Balance<_, (), _> =
-        Balance::builder(changes).policy(RoundRobin::starting_at(0)).ejection(ejection).build();
-    settle().await;
-    for gone in ["c", "d", "e", "f"] {
-        hand.remove(gone);
+    for anew in [0, 10] {
+        let (fakes, hand, changes) = fakes(["a", "b", "c", "d", "e", "f"], FAST);
+        let ejection = Ejection::default().consecutive_failures(1).max_percent(100).panic_percent(60);
+        let balance: Balance<_, (), _> =
+            Balance::builder(changes).policy(RoundRobin::starting_at(0)).ejection(ejection).build();
         settle().await;
+        for gone in ["c", "d", "e", "f"] {
+            hand.remove(gone);
+            settle().await;
+        }
+        // So many changes at once have everything worked out anew.
+        for _ in 0..anew {
+            (0..100).for_each(|_| hand.insert("a", &fakes[0]));
+            settle().await;
+        }
+        fakes[0].set(Mood::Fails(ms(0)));
+        while balance.clone().oneshot(()).await.is_ok() {}
+        fakes[0].set(FAST);
+        settle().await;
+        assert_eq!(view(&balance, "a").state, State::Ejected);
+        assert_eq!(share(&balance, "a", 10).await, 5, "one of two is too few");
     }
-    fakes[0].set(Mood::Fails(ms(0)));
-    while balance.clone().oneshot(()).await.is_ok() {}
-    fakes[0].set(FAST);
-    settle().await;
-    assert_eq!(view(&balance, "a").state, State::Ejected);
-    assert_eq!(share(&balance, "a", 10).await, 5, "one of two is too few");
 }
 
 #[tokio::test(start_paused = true)]

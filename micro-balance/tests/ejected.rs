@@ -12,7 +12,7 @@ use std::{
 };
 
 use micro_balance::{
-    Balance, Ejection, Latency, Reason, State,
+    Balance, Ejection, FailurePercentage, Latency, Reason, State,
     State::{Ejected, HalfOpen, Ready},
     health::HealthCheck,
     policy::{Policy, RoundRobin},
@@ -26,7 +26,7 @@ fn ms(n: u64) -> Duration {
 }
 
 fn ejection() -> Ejection {
-    Ejection::off().consecutive_failures(1).base(ms(1_000)).max(ms(8_000))
+    Ejection::off().consecutive_failures(1).base(ms(1_000)).max(ms(8_000)).max_percent(100)
 }
 
 fn first<P: Policy>(balance: &Balance<Fake, (), P>) -> (State, Option<Reason>, u64) {
@@ -217,4 +217,26 @@ async fn who_is_compared_with_others_goes_on_being_checked() {
     well.store(false, Relaxed);
     sleep(ms(1_500)).await;
     assert_eq!(first(&balance).0, State::Unhealthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_fails_and_is_too_slow_in_one_interval_is_ejected_once() {
+    let (fakes, _hand, changes) = fakes(["a", "b", "c", "d", "e"], Mood::Answers(ms(10)));
+    let failing = FailurePercentage::default().threshold(40.0).minimum_hosts(1).request_volume(1);
+    let slow = Latency::default().request_volume(1).intervals(1);
+    let ejection =
+        Ejection::off().failure_percentage(failing).latency(slow).interval(ms(1_000)).max_percent(100);
+    let balance: Balance<_, (), _> = Balance::builder(changes)
+        .policy(RoundRobin::starting_at(0))
+        .ejection(ejection.base(ms(9_000)).max(ms(90_000)))
+        .build();
+    settle().await;
+    for round in 0..4 {
+        fakes[0].set(if round % 2 == 0 { Mood::Fails(ms(40)) } else { Mood::Answers(ms(40)) });
+        for _ in 0..5 {
+            let _ = balance.clone().oneshot(()).await;
+        }
+    }
+    sleep(ms(1_000)).await;
+    assert_eq!(first(&balance), (Ejected, Some(Reason::FailurePercentage), 1));
 }

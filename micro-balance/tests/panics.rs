@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -21,15 +21,15 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use micro_balance::{
-    Attributes, Balance, Ejection, Reconnect, State,
+    Attributes, Balance, Ejection, Endpoint, Reconnect, State,
     failfast::FailfastLayer,
     health::{Check, Condition, HealthCheck},
     hedge::HedgeLayer,
     limit::{Algorithm, LimitLayer, Sample},
-    policy::{Load, Policy, Prequal, RoundRobin},
+    policy::{Context as Pick, Load, Policy, Prequal, RoundRobin},
     retry::{Budget, RetryLayer},
 };
-use support::{FAST, Fake, Mood, fakes, settle};
+use support::{FAST, Fake, Mood, count, fakes, settle};
 use tokio::time::{sleep, timeout};
 use tower::{BoxError, Layer, Service, ServiceExt, discover::Change, service_fn};
 
@@ -202,6 +202,41 @@ async fn who_would_never_hedge_need_not() {
     let hedge = HedgeLayer::after(Duration::MAX).layer(inner);
     assert!(timeout(HOUR, hedge.oneshot(http::Request::new(String::new()))).await.is_err(), "it still waits");
     assert_eq!(calls.load(Relaxed), 1);
+}
+
+/// Picks anybody, and panics over its table once it is told to.
+#[derive(Clone, Default)]
+struct Touchy(Arc<AtomicBool>);
+
+impl Policy for Touchy {
+    type Table = ();
+
+    fn table(&self, _: &[Endpoint]) {
+        assert!(!self.0.swap(false, Relaxed), "the test wants a panic here");
+    }
+
+    fn pick(&self, (): &(), endpoints: &[Endpoint], context: &Pick<'_>) -> Option<usize> {
+        Some(context.chance.below(endpoints.len()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_came_when_the_policy_panicked_is_there_after_the_next_change() {
+    let (_fakes, hand, changes) = fakes(["b", "d"], FAST);
+    let policy = Touchy::default();
+    let balance: Balance<_, (), _> = Balance::builder(changes).policy(policy.clone()).build();
+    settle().await;
+    policy.0.store(true, Relaxed);
+    hand.insert("a", &Fake::new("a", FAST));
+    settle().await;
+    assert!(!policy.0.load(Relaxed), "it has panicked");
+    hand.insert("c", &Fake::new("c", FAST));
+    settle().await;
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        answers.push(balance.clone().oneshot(()).await.unwrap());
+    }
+    assert_eq!(count(answers).into_keys().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
 }
 
 /// Panics where it is told to.

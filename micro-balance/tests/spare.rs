@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -11,12 +12,13 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use micro_balance::{
-    Balance, State,
+    Balance, Reporter, Reports, State,
     State::{Connecting, Idle, Ready},
     eligible::{SlowStart, Subset},
     health::HealthCheck,
-    policy::{PickFirst, Policy, RoundRobin, WeightedRoundRobin},
+    policy::{OrcaWeighted, PickFirst, Policy, RoundRobin, WeightedRoundRobin},
 };
 use support::{FAST, Fake, count, discovery, fakes, settle};
 use tokio::time::sleep;
@@ -143,4 +145,36 @@ async fn within_a_subset_one_at_a_time_is_tried_in_the_order_of_discovery() {
         let expected = order.into_iter().find(|&id| id != out).unwrap();
         assert_eq!(balance.oneshot(()).await.unwrap(), expected, "{order:?}");
     }
+}
+
+/// Listens for ever, and is told nothing.
+struct Listens;
+
+impl Reporter<Fake> for Listens {
+    fn reports(&self, service: Fake) -> BoxFuture<'static, Result<Reports, BoxError>> {
+        let nothing = stream::once(async move {
+            let _listened_to = service;
+            pending().await
+        });
+        async move { Ok(Some(nothing.boxed())) }.boxed()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::MAX
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_left_out_again_is_not_listened_to_any_more() {
+    let ids = trio();
+    let ([a, _b, c], hand, changes) = fakes(ids, FAST);
+    let balance: Balance<_, (), _> =
+        Balance::builder(changes).policy(OrcaWeighted::new()).subset(two()).load_reporter(Listens).build();
+    settle().await;
+    hand.remove(ids[0]);
+    sleep(secs(1)).await;
+    assert_eq!(state(&balance, ids[2]), Ready);
+    hand.insert(ids[0], &a);
+    sleep(secs(1)).await;
+    assert_eq!((state(&balance, ids[2]), c.clones()), (Idle, 1), "what discovery gave");
 }
