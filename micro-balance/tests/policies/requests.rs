@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue, header};
 use micro_balance::{
     Attributes, Chance, Parts,
     policy::{
-        Boxed, Context, HashBy, LabelSubset, LeastRequest, Otherwise, Override, OverrideHost, PickFirst,
-        Policy, RequestBias, RingHash, RoundRobin, Shard, ShardKeys, Source, Wanted, interleaved,
+        Boxed, Context, FirstAttempts, HashBy, LabelSubset, LeastRequest, Otherwise, Override, OverrideHost,
+        PickFirst, Policy, RequestBias, RingHash, RoundRobin, Shard, ShardKeys, Source, Wanted, interleaved,
         shard_order,
     },
 };
@@ -209,6 +209,25 @@ async fn the_policy_inside_knows_the_hash_of_the_key_whatever_it_is_asked() {
     for ask in asks {
         ask();
         assert_eq!(noted.0.lock().unwrap().take(), Some(5));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn around_one_at_a_time_or_a_strict_policy_it_is_one_at_a_time_or_strict() {
+    let set = Set::named(["a", "b"]).await;
+    let order = |policy: Boxed| policy.turns(&set.endpoints).map(|turns| turns.order);
+    let around = |policy: fn() -> Boxed| {
+        [
+            Boxed::new(HashBy::new(|_| None, policy())),
+            Boxed::new(FirstAttempts::new(policy(), "stage", "canary")),
+        ]
+    };
+    let strict = || Boxed::new(OverrideHost::new(RoundRobin::new()).strict());
+    assert!(around(strict).iter().all(|policy| policy.is_strict()));
+    let any = || Boxed::new(RoundRobin::new());
+    assert!(around(any).iter().all(|policy| !policy.is_strict() && policy.turns(&[]).is_none()));
+    for policy in around(|| Boxed::new(PickFirst::new())) {
+        assert_eq!(order(policy), Some(vec![0, 1]));
     }
 }
 
