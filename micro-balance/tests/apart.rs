@@ -10,7 +10,8 @@ use micro_balance::{
     Attributes, Balance, Ejection, Http, State, Tried,
     eligible::{Locality, locality::ZoneWeights},
     policy::{
-        Boxed, FirstAttempts, HashBy, LabelSubset, Override, OverrideHost, Policy, RoundRobin, Source, Wanted,
+        Boxed, FirstAttempts, HashBy, LabelSubset, Maglev, Override, OverrideHost, Policy, RoundRobin,
+        Source, Wanted,
     },
 };
 use support::{FAST, Fake, Hand, Mood, Page, count, discovery, pages, settle};
@@ -78,6 +79,28 @@ async fn a_session_stays_with_its_endpoint_whichever_zone_the_others_go_to() {
     }
     half_open(&balance, &near1).await;
     assert_eq!(visits(&balance, || with(Override::new("far2"))).await, [("far2".to_owned(), 100)].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_stays_with_its_endpoint_where_zones_share_requests() {
+    let by_user = || HashBy::header("user", Maglev::new()).unwrap();
+    key_stays(by_user()).await;
+    key_stays(Boxed::new(by_user())).await;
+    key_stays(FirstAttempts::new(by_user(), "version", "3")).await;
+    key_stays(OverrideHost::new(by_user()).by(Source::Extension)).await;
+    key_stays(LabelSubset::new(by_user()).by(["version"])).await;
+}
+
+async fn key_stays<P: Policy>(policy: P) {
+    let (_fakes, _hand, balance) = apart(["near1", "near2", "far1", "far2"], policy);
+    settle().await;
+    let mut all = BTreeMap::new();
+    for user in 0..20 {
+        let visited = visits(&balance, || Request::get("/").header("user", user).body(()).unwrap()).await;
+        assert_eq!(visited.len(), 1, "{visited:?} of user {user}");
+        all.extend(visited);
+    }
+    assert_eq!(all.len(), 4, "others have others");
 }
 
 /// Has an endpoint ejected, and waits until a request may try it.

@@ -27,6 +27,7 @@ trait AnyPolicy: Send + Sync {
     fn table(&self, endpoints: &[Endpoint]) -> AnyTable;
     fn update(&self, before: &AnyTable, turnover: &Turnover<'_>) -> Option<AnyTable>;
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
+    fn hash(&self, context: &Context<'_>) -> Option<u64>;
     fn claims(&self, table: &AnyTable, context: &Context<'_>) -> bool;
     fn admits(&self, table: &AnyTable, endpoint: &Endpoint, context: &Context<'_>) -> bool;
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize>;
@@ -49,6 +50,10 @@ impl<P: Policy> AnyPolicy for P {
 
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         Policy::pick(self, (**table).downcast_ref()?, endpoints, context)
+    }
+
+    fn hash(&self, context: &Context<'_>) -> Option<u64> {
+        Policy::hash(self, context)
     }
 
     fn claims(&self, table: &AnyTable, context: &Context<'_>) -> bool {
@@ -111,6 +116,10 @@ impl Policy for Boxed {
     #[inline]
     fn pick(&self, table: &AnyTable, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         self.policy.pick(table, endpoints, context)
+    }
+
+    fn hash(&self, context: &Context<'_>) -> Option<u64> {
+        self.policy.hash(context)
     }
 
     fn claims(&self, table: &AnyTable, context: &Context<'_>) -> bool {

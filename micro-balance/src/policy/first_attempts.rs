@@ -81,6 +81,10 @@ impl<P: Policy> Policy for FirstAttempts<P> {
         }
     }
 
+    fn hash(&self, context: &Context<'_>) -> Option<u64> {
+        self.policy.hash(context)
+    }
+
     fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
         let within = table.others(context).map_or(&table.all, Part::table);
         table.spares && is_another(context) || self.policy.claims(within, context)

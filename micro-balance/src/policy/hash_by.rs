@@ -127,10 +127,10 @@ impl<P> HashBy<P> {
     /// What the policy inside is to know.
     #[inline]
     fn hashed<'a>(&self, context: &Context<'a>) -> Context<'a> {
-        Context { hash: self.hash(context), ..*context }
+        Context { hash: self.hash_of_keys(context).or(context.hash), ..*context }
     }
 
-    fn hash(&self, context: &Context<'_>) -> Option<u64> {
+    fn hash_of_keys(&self, context: &Context<'_>) -> Option<u64> {
         let mut hash: Option<u64> = None;
         for key in &self.keys {
             if let Some(part) = (key.read)(context) {
@@ -140,7 +140,7 @@ impl<P> HashBy<P> {
                 break;
             }
         }
-        hash.or(context.hash)
+        hash
     }
 }
 
@@ -179,6 +179,10 @@ impl<P: Policy> Policy for HashBy<P> {
     #[inline]
     fn pick(&self, table: &P::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         self.policy.pick(table, endpoints, &self.hashed(context))
+    }
+
+    fn hash(&self, context: &Context<'_>) -> Option<u64> {
+        self.policy.hash(&self.hashed(context))
     }
 
     fn claims(&self, table: &P::Table, context: &Context<'_>) -> bool {

@@ -122,6 +122,12 @@ pub trait Policy: Send + Sync + 'static {
     /// the request has been to is asked for again, with `context.attempt` one higher.
     fn pick(&self, table: &Self::Table, endpoints: &[Endpoint], context: &Context<'_>) -> Option<usize>;
 
+    /// The hash of what keeps a request with others like it: they go to one zone where zones share requests, and to one priority
+    /// where priorities do. The request's own unless given.
+    fn hash(&self, context: &Context<'_>) -> Option<u64> {
+        context.hash
+    }
+
     /// Whether a request belongs with the endpoints of `table`, where others stand apart from them, by zone or by priority:
     /// then it goes to these first, whichever its turn is. None does unless given.
     fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {

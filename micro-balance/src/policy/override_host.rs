@@ -185,6 +185,10 @@ impl<P: Policy> Policy for OverrideHost<P> {
         }
     }
 
+    fn hash(&self, context: &Context<'_>) -> Option<u64> {
+        self.policy.hash(context)
+    }
+
     fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
         table.named(&self.sources, context).next().is_some() || self.policy.claims(&table.table, context)
     }

@@ -115,7 +115,8 @@ impl<S, P: Policy> Snapshot<S, P> {
             return only.pick(policy, &wish, chance);
         }
         // A key stays in its group as well, but not by the bits that choose within it.
-        let draw = wish.hash.map_or_else(|| chance.next(), |hash| Chance::new(hash).next());
+        let hash = policy.hash(&wish.context(chance));
+        let draw = hash.map_or_else(|| chance.next(), |hash| Chance::new(hash).next());
         let first = self.shares.at(draw);
         let again = Context { attempt: REPICKS, ..wish.context(chance) };
         let claims = |group: &&Group<S, P>| policy.claims(&group.table, &wish.context(chance));

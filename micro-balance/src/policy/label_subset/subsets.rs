@@ -121,6 +121,10 @@ impl<P: Policy> Policy for LabelSubset<P> {
         self.asked(table, context.extension::<Wanted>())?.pick(&self.policy, context)
     }
 
+    fn hash(&self, context: &Context<'_>) -> Option<u64> {
+        self.policy.hash(context)
+    }
+
     fn claims(&self, table: &Self::Table, context: &Context<'_>) -> bool {
         let wanted = context.extension::<Wanted>();
         let labels = |place| wanted.map(|wanted| digest(self.labels(place, wanted)));
