@@ -11,30 +11,13 @@ use std::{
     time::Duration,
 };
 
-use micro_balance::{
-    Attributes, Balance, Reconnect, State, View,
-    eligible::SlowStart,
-    policy::{Policy, WeightedRoundRobin},
-};
-use support::{FAST, Fake, Mood, count, fakes, settle};
+use micro_balance::{Attributes, Balance, Reconnect, State, eligible::SlowStart, policy::WeightedRoundRobin};
+use support::{FAST, Fake, Mood, fakes, settle, share, view};
 use tokio::time::sleep;
 use tower::ServiceExt;
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
-}
-
-fn view<P: Policy>(balance: &Balance<Fake, (), P>, id: &str) -> View {
-    balance.endpoints().into_iter().find(|view| *view.id == *id).unwrap()
-}
-
-/// How many of so many requests an endpoint answers.
-async fn share<P: Policy>(balance: &Balance<Fake, (), P>, id: &str, requests: usize) -> usize {
-    let mut answers = Vec::new();
-    for _ in 0..requests {
-        answers.push(balance.clone().oneshot(()).await.unwrap());
-    }
-    count(answers).get(id).copied().unwrap_or(0)
 }
 
 #[tokio::test(start_paused = true)]

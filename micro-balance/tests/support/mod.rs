@@ -18,10 +18,10 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::{Request, Response};
 use http_body_util::Empty;
-use micro_balance::Unsent;
+use micro_balance::{Balance, Unsent, View, policy::Policy};
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tower::{BoxError, Service, discover::Change};
+use tower::{BoxError, Service, ServiceExt, discover::Change};
 
 /// How a fake endpoint behaves just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,6 +237,20 @@ pub fn count<'a>(answers: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str
         *counts.entry(answer).or_default() += 1;
     }
     counts
+}
+
+/// What is to be seen of an endpoint.
+pub fn view<P: Policy>(balance: &Balance<Fake, (), P>, id: &str) -> View {
+    balance.endpoints().into_iter().find(|view| *view.id == *id).unwrap()
+}
+
+/// How many of so many requests an endpoint answers.
+pub async fn share<P: Policy>(balance: &Balance<Fake, (), P>, id: &str, requests: usize) -> usize {
+    let mut answers = Vec::new();
+    for _ in 0..requests {
+        answers.push(balance.clone().oneshot(()).await.unwrap());
+    }
+    count(answers).get(id).copied().unwrap_or(0)
 }
 
 /// Lets the balancer's own task see to what has happened, and its millisecond of batching pass.
