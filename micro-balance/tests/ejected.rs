@@ -42,11 +42,16 @@ async fn eject<P: Policy>(balance: &Balance<Fake, (), P>, fake: &Fake) {
     settle().await;
 }
 
+type Two = ([Fake; 2], support::Hand, Balance<Fake, (), RoundRobin>);
+
+fn two(ejection: Ejection) -> Two {
+    let (fakes, hand, changes) = fakes(["a", "b"], FAST);
+    (fakes, hand, Balance::builder(changes).policy(RoundRobin::starting_at(0)).ejection(ejection).build())
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_that_were_under_way_when_it_was_ejected_do_not_have_it_ejected_once_more() {
-    let ([a, _b], _hand, changes) = fakes(["a", "b"], FAST);
-    let balance: Balance<_, (), _> =
-        Balance::builder(changes).policy(RoundRobin::starting_at(0)).ejection(ejection()).build();
+    let ([a, _b], _hand, balance) = two(ejection());
     settle().await;
     let mut calls = Vec::new();
     // Two at once, and some later.
@@ -66,9 +71,7 @@ async fn requests_that_were_under_way_when_it_was_ejected_do_not_have_it_ejected
 
 #[tokio::test(start_paused = true)]
 async fn one_that_nobody_comes_to_try_is_well_after_as_long_as_a_first_ejection_lasts() {
-    let ([a, _b], _hand, changes) = fakes(["a", "b"], FAST);
-    let balance: Balance<_, (), _> =
-        Balance::builder(changes).policy(RoundRobin::starting_at(0)).ejection(ejection()).build();
+    let ([a, _b], _hand, balance) = two(ejection());
     settle().await;
     eject(&balance, &a).await;
     sleep(ms(1_000)).await;
@@ -81,9 +84,7 @@ async fn one_that_nobody_comes_to_try_is_well_after_as_long_as_a_first_ejection_
 
 #[tokio::test(start_paused = true)]
 async fn while_a_request_tries_one_it_is_not_well_and_a_while_after_that_was_given_up_it_is() {
-    let ([a, _b], _hand, changes) = fakes(["a", "b"], FAST);
-    let balance: Balance<_, (), _> =
-        Balance::builder(changes).policy(RoundRobin::starting_at(0)).ejection(ejection()).build();
+    let ([a, _b], _hand, balance) = two(ejection());
     settle().await;
     eject(&balance, &a).await;
     sleep(ms(1_000)).await;
@@ -100,7 +101,7 @@ async fn while_a_request_tries_one_it_is_not_well_and_a_while_after_that_was_giv
 }
 
 /// Two whose ejections end with a probe that takes its time, and then says no.
-fn probed(wait: Duration, ejection: Ejection) -> ([Fake; 2], support::Hand, Balance<Fake, (), RoundRobin>) {
+fn probed(wait: Duration, ejection: Ejection) -> Two {
     let (fakes, hand, changes) = fakes(["a", "b"], FAST);
     let balance = Balance::builder(changes)
         .policy(RoundRobin::starting_at(0))

@@ -5,10 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use micro_balance::{
-    Attributes, Balance, Endpoint, State,
-    policy::{Context, PickFirst, Policy, Turns},
-};
+use micro_balance::{Attributes, Balance, State, policy::PickFirst};
 use support::{FAST, Fake, Hand, Mood, fakes, settle};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
@@ -206,42 +203,4 @@ async fn when_all_have_failed_they_are_tried_again_until_one_is_ready() {
     sleep(Duration::from_secs(5)).await;
     assert_eq!(balance.clone().oneshot(()).await.unwrap(), "b");
     assert_eq!(ready(&balance), ["b"]);
-}
-
-/// Nobody but the one that was found last.
-struct Newest;
-
-impl Policy for Newest {
-    type Table = ();
-
-    fn table(&self, _: &[Endpoint]) {}
-
-    fn pick(&self, (): &(), _: &[Endpoint], _: &Context<'_>) -> Option<usize> {
-        Some(0)
-    }
-
-    fn turns(&self, endpoints: &[Endpoint]) -> Option<Turns> {
-        let order = endpoints.len().checked_sub(1).into_iter().collect();
-        Some(Turns { order, delay: Duration::from_millis(250) })
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_is_not_in_the_order_any_more_is_let_go_of_whether_it_was_connected_or_being_tried() {
-    for mood in [FAST, Mood::Connecting] {
-        let ([_a], hand, changes) = fakes(["a"], mood);
-        let balance: Balance<_, (), _> = Balance::builder(changes).policy(Newest).build();
-        settle().await;
-        let states = || -> Vec<State> { balance.endpoints().into_iter().map(|view| view.state).collect() };
-        let tried = if mood == FAST { State::Ready } else { State::Connecting };
-        assert_eq!(states(), [tried]);
-        let b = Fake::new("b", Mood::Connecting);
-        hand.insert("b", &b);
-        settle().await;
-        assert_eq!(states(), [State::Idle, State::Connecting]);
-        b.set(FAST);
-        settle().await;
-        assert_eq!(states(), [State::Idle, State::Ready]);
-        assert_eq!(balance.clone().oneshot(()).await.unwrap(), "b");
-    }
 }

@@ -147,6 +147,7 @@ async fn of_one_that_was_let_go_nothing_is_kept_and_its_attempt_comes_to_nothing
         b.set(FAST);
         settle().await;
         assert_eq!((states(&balance), a.clones()), (vec![Idle, Ready], 1));
+        assert_eq!(balance.clone().oneshot(()).await.unwrap(), "b");
     }
 }
 

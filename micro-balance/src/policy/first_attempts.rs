@@ -5,8 +5,7 @@ use crate::{endpoint::Endpoint, tried::Tried};
 
 /// Sends endpoints with a label, canaries for one, first attempts only: a request that has been to one endpoint in vain, or that
 /// is hedged, goes to one without that label while there is any, in whichever zone. Envoy's `omit_host_metadata` and
-/// `omit_canary_hosts`,
-/// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/http/http_connection_management#retry-plugin-configuration>.
+/// `omit_canary_hosts`, <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/http/http_connection_management#retry-plugin-configuration>.
 ///
 /// A request is known to have been somewhere by its [`Tried`], which retries and hedges of [`retry`](crate::retry) and
 /// [`hedge`](crate::hedge) keep.

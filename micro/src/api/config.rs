@@ -1,5 +1,6 @@
 //! Rules from a file.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use http::Method;
@@ -71,7 +72,7 @@ struct RouteTable {
     limit: Option<toml::Value>,
     throttle: Option<toml::Value>,
     most_bytes: Option<usize>,
-    most_per_client: Option<usize>,
+    most_per_client: Option<NonZeroUsize>,
 }
 
 impl Rules {
@@ -143,7 +144,7 @@ impl RouteTable {
         route = set(route, layers.limit, Route::limit);
         route = set(route, layers.throttle, Route::throttle);
         route = set(route, self.most_bytes, Route::most_bytes);
-        Ok(set(route, self.most_per_client, Route::most_per_client))
+        Ok(set(route, self.most_per_client.map(NonZeroUsize::get), Route::most_per_client))
     }
 }
 
@@ -196,6 +197,10 @@ mod tests {
                 "[api] route[0].handler: no handler is called \"grcp\"",
             ),
             ("[[api.route]]\npath = '/a'\nlimit.fixed.limit = 0", "[api] the route for /a: limit"),
+            (
+                "[[api.route]]\npath = '/a'\nmost_per_client = 0",
+                "[api] route[0].most_per_client: invalid value: integer `0`",
+            ),
             ("[[api.route]]\npath = '/a'\nejection = {}", "[api] route[0].ejection: unknown field"),
         ] {
             let error = Rules::new().read(toml).unwrap_err().to_string();
