@@ -86,13 +86,16 @@ async fn no_setting_is_too_long_or_too_short() {
         .flat_map(|wait| [HttpVersion::Http1, HttpVersion::Http2].map(|version| (wait, version)))
     {
         let registry = Memory::default();
+        let (announce, announced) = oneshot::channel();
         let server = server(wait)
             .listen("http://127.0.0.1:0")
-            .announce(Arc::new(registry.clone()), Service::new("it"));
+            .announce(Arc::new(registry.clone()), Service::new("it"))
+            .after_start(async || announce.send(()).map_err(|()| "nobody waits".into()));
         let bound = server.bind().await.unwrap();
         let (stop, told) = oneshot::channel::<()>();
         let answer = service_fn(async |_| Ok::<_, Infallible>(Response::new(Body::empty())));
         let running = tokio::spawn(bound.serve_until(answer, async { drop(told.await) }));
+        timeout(Duration::from_secs(10), announced).await.expect("a server starts").unwrap();
         let client = client(wait, &registry, version);
         for _ in 0..5 {
             let answered = timeout(Duration::from_secs(10), client.send(request("/", "x"))).await;
