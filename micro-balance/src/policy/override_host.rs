@@ -212,6 +212,6 @@ impl<P: Policy> Policy for OverrideHost<P> {
     of_inner!();
 
     fn is_strict(&self) -> bool {
-        self.strict
+        self.strict || self.policy.is_strict()
     }
 }

@@ -76,7 +76,8 @@ impl<S, P: Policy> Snapshot<S, P> {
         }
     }
 
-    /// The one of those that are drained that the request belongs to, or else one of a group.
+    /// The one of those that are drained that the request belongs to, or else one of a group; that one again only where
+    /// nobody else will do.
     #[cold]
     fn pick_apart(
         &self,
@@ -86,7 +87,8 @@ impl<S, P: Policy> Snapshot<S, P> {
         fallbacks: &Counters,
     ) -> Option<Member<'_, S>> {
         let kept = self.kept(policy, wish, chance);
-        kept.or_else(|| self.pick_group(policy, wish, chance, fallbacks))
+        let first = kept.filter(|(endpoint, _)| wish.is_new(endpoint));
+        first.or_else(|| self.pick_group(policy, wish, chance, fallbacks)).or(kept)
     }
 
     /// The one of those that are drained that the request belongs to.

@@ -164,5 +164,6 @@ impl<P: Policy> Policy for LabelSubset<P> {
     fn is_strict(&self) -> bool {
         let others = self.selectors.iter().filter_map(|selector| selector.otherwise.as_ref());
         others.chain([&self.otherwise]).any(|otherwise| *otherwise != Otherwise::Anybody)
+            || self.policy.is_strict()
     }
 }

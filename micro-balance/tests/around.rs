@@ -1,0 +1,101 @@
+//! What a policy refuses or leaves out, where others are around it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use http::Request;
+use micro_balance::{
+    Attributes, Balance, Http, NoMatch, Tried,
+    policy::{
+        Boxed, FirstAttempts, HashBy, LabelSubset, Otherwise, Override, OverrideHost, RoundRobin, Source,
+        Wanted,
+    },
+};
+use support::{FAST, Fake, Hand, Page, discovery, pages, settle};
+use tower::{BoxError, ServiceExt};
+
+type Pages = Balance<Page, Request<()>, Boxed, Http>;
+
+/// Endpoints such as `a1`: names that end in their version. Those that are removed are given a minute.
+async fn versions<const N: usize>(names: [&'static str; N], policy: Boxed) -> (Hand, Pages) {
+    let (hand, changes) = discovery();
+    for name in names {
+        hand.insert(name, &Fake::new(name, FAST));
+    }
+    let balance = Balance::builder(pages(changes))
+        .protocol(Http)
+        .policy(policy)
+        .drain(Duration::from_secs(60))
+        .attributes(|name: &&'static str, _: &Page| {
+            let metadata = Arc::new([("version".to_owned(), name[name.len() - 1..].to_owned())].into());
+            Attributes { metadata, ..Attributes::default() }
+        })
+        .seed(1)
+        .build();
+    settle().await;
+    (hand, balance)
+}
+
+/// A request for a version that names an endpoint.
+fn request(version: &str, name: &str) -> Request<()> {
+    let wanted = Wanted::new([("version", version)]);
+    Request::builder().extension(wanted).extension(Override::new(name)).body(()).unwrap()
+}
+
+async fn visit(balance: &Pages, request: Request<()>) -> Result<String, BoxError> {
+    let answer = balance.clone().oneshot(request).await?;
+    Ok(answer.headers()["from"].to_str().unwrap().to_owned())
+}
+
+fn sessions() -> OverrideHost<RoundRobin> {
+    OverrideHost::new(RoundRobin::starting_at(0)).by(Source::Extension)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_policy_refuses_is_refused_whatever_is_around_it() {
+    let by_version =
+        || LabelSubset::new(RoundRobin::starting_at(0)).by(["version"]).otherwise(Otherwise::Nobody);
+    let policies = [
+        Boxed::new(by_version()),
+        Boxed::new(OverrideHost::new(by_version()).by(Source::Extension)),
+        Boxed::new(HashBy::new(|_| None, OverrideHost::new(by_version()))),
+        Boxed::new(FirstAttempts::new(by_version(), "version", "9")),
+        Boxed::new(LabelSubset::new(sessions().strict()).by(["stage"])),
+        Boxed::new(OverrideHost::new(sessions().strict())),
+    ];
+    for policy in policies {
+        let (hand, balance) = versions(["a1", "b1"], policy).await;
+        for who in [&["a1", "b1"][..], &["a1"]] {
+            let visited = visit(&balance, request("1", "a1")).await.unwrap();
+            assert!(who.contains(&&*visited));
+            let refused = visit(&balance, request("2", "c2")).await.unwrap_err();
+            assert!(refused.source().unwrap().is::<NoMatch>(), "{refused:?}");
+            hand.remove("b1");
+            settle().await;
+        }
+    }
+}
+
+/// A policy that must not be overruled stands within: what may go elsewhere goes there all the same.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_failed_with_who_was_removed_goes_elsewhere_unless_it_may_go_nowhere_else() {
+    let by_version =
+        || LabelSubset::new(RoundRobin::starting_at(0)).by(["version"]).otherwise(Otherwise::Nobody);
+    let policies = [
+        (OverrideHost::new(by_version()).by(Source::Extension), "b1"),
+        (OverrideHost::new(by_version()).by(Source::Extension).strict(), "a1"),
+    ];
+    for (policy, again) in policies {
+        let (hand, balance) = versions(["a1", "b1", "c2"], Boxed::new(policy)).await;
+        hand.remove("a1");
+        settle().await;
+        let tried = Tried::default();
+        for visited in ["a1", again] {
+            let mut request = request("1", "a1");
+            request.extensions_mut().insert(tried.clone());
+            assert_eq!(visit(&balance, request).await.unwrap(), visited);
+        }
+    }
+}
