@@ -78,6 +78,39 @@ async fn what_a_policy_refuses_is_refused_whatever_is_around_it() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_session_with_who_was_removed_goes_elsewhere_where_it_asks_for_other_labels() {
+    let policy = LabelSubset::new(sessions()).by(["version"]);
+    let (hand, balance) = versions(["a1", "b2", "c1"], Boxed::new(policy)).await;
+    for _ in ["all are there", "a1 is given time"] {
+        for (version, visited) in [("1", "a1"), ("2", "b2"), ("3", "a1")] {
+            assert_eq!(visit(&balance, request(version, "a1")).await.unwrap(), visited);
+        }
+        hand.remove("a1");
+        settle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_with_a_canary_that_was_removed_goes_elsewhere_once_it_has_failed_somewhere() {
+    let policy = FirstAttempts::new(sessions(), "version", "9");
+    let (hand, balance) = versions(["a1", "b1", "c9"], Boxed::new(policy)).await;
+    for _ in ["all are there", "c9 is given time"] {
+        let tried = Tried::default();
+        let visits = ["a1", "c9"].map(|name| {
+            let mut request = request("1", name);
+            request.extensions_mut().insert(tried.clone());
+            request
+        });
+        let [first, second] = visits;
+        assert_eq!(visit(&balance, request("1", "c9")).await.unwrap(), "c9");
+        assert_eq!(visit(&balance, first).await.unwrap(), "a1");
+        assert_eq!(visit(&balance, second).await.unwrap(), "b1");
+        hand.remove("c9");
+        settle().await;
+    }
+}
+
 /// A policy that must not be overruled stands within: what may go elsewhere goes there all the same.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_failed_with_who_was_removed_goes_elsewhere_unless_it_may_go_nowhere_else() {
@@ -97,5 +130,17 @@ async fn a_session_that_failed_with_who_was_removed_goes_elsewhere_unless_it_may
             request.extensions_mut().insert(tried.clone());
             assert_eq!(visit(&balance, request).await.unwrap(), visited);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_removed_is_kept_by_sessions_of_a_policy_inside_another_unless_that_one_is_strict() {
+    let by_cookie = || OverrideHost::new(sessions()).by(Source::cookie("session"));
+    for (policy, is_kept) in [(by_cookie(), true), (by_cookie().strict(), false)] {
+        let (hand, balance) = versions(["a1", "b1"], Boxed::new(policy)).await;
+        hand.remove("a1");
+        settle().await;
+        let visited = visit(&balance, request("1", "a1")).await;
+        assert_eq!(visited.is_ok_and(|name| name == "a1"), is_kept);
     }
 }

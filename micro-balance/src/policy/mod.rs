@@ -136,7 +136,8 @@ pub trait Policy: Send + Sync + 'static {
     }
 
     /// Whether a request may go to `endpoint` though it was not picked: as it is to find out whether that one, which is not
-    /// among those of `table`, is well again, or as those that were picked are not ready. Any may unless given.
+    /// among those of `table`, is well again, as those that were picked are not ready, or as it [keeps](Policy::keeps) to it.
+    /// Any may unless given.
     fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
         let _ = (table, endpoint, context);
         true

@@ -206,7 +206,8 @@ impl<P: Policy> Policy for OverrideHost<P> {
     fn keeps(&self, draining: &[Endpoint], context: &Context<'_>) -> Option<usize> {
         let names =
             |source: &Source| draining.iter().position(|endpoint| source.names(endpoint.id(), context));
-        self.sources.iter().find_map(names)
+        let within = || self.policy.keeps(draining, context).filter(|_| !self.strict);
+        self.sources.iter().find_map(names).or_else(within)
     }
 
     of_inner!();

@@ -99,7 +99,9 @@ impl<S, P: Policy> Snapshot<S, P> {
         let index = policy.keeps(&self.draining.endpoints, &wish.context(chance))?;
         let endpoint = self.draining.endpoints.get(index)?;
         let stats = endpoint.stats();
-        let takes = stats.is_open(LOST | EJECTED | UNWELL) && (policy.is_strict() || wish.is_new(endpoint));
+        let takes = stats.is_open(LOST | EJECTED | UNWELL)
+            && (policy.is_strict() || wish.is_new(endpoint))
+            && self.admits(policy, endpoint, &wish.context(chance));
         Some((endpoint, self.draining.services.get(index)?)).filter(|_| takes)
     }
 
