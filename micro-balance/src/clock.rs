@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZeroU64,
+    sync::LazyLock,
     time::{self, Duration},
 };
 
@@ -11,6 +12,10 @@ use crate::ewma::nanos;
 
 /// A time in nanoseconds since a balancer was built: one word, and never 0, so that none fits in it as well.
 pub(crate) type Moment = NonZeroU64;
+
+/// The processor's counter. To ask the processor whether it has one takes a virtual machine as long as to answer a request, and
+/// each connection has a clock.
+static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 
 /// Tells how long it is since it was made, for what every request notes: in less than half of the time that the operating
 /// system takes. A clone counts from the same moment. What another thread has read in between is later: subtract with saturation.
@@ -48,7 +53,7 @@ impl Clock {
         let start = Instant::now();
         // A paused clock stands still, or was sent ahead.
         Self(if (before..=time::Instant::now()).contains(&start.into_std()) {
-            let clock = quanta::Clock::new();
+            let clock = COUNTER.clone();
             Source::Counter { start: clock.raw(), clock }
         } else {
             Source::Tokio { start }

@@ -68,8 +68,9 @@ where
                 Ok((permit, accepted)) => {
                     let seat = accepted.client().map(|client| seats.take(client));
                     let service = seat.as_ref().map(Seat::service);
-                    let task =
-                        tasks.spawn(self.clone().connection(accepted, (permit, seat), closing.clone()));
+                    // In a box, as what is spawned is moved again and again.
+                    let connection = self.clone().connection(accepted, (permit, seat), closing.clone());
+                    let task = tasks.spawn(Box::pin(connection));
                     if let Some(service) = service {
                         service(task);
                     }
@@ -85,7 +86,7 @@ where
         let (last, closed) = listener.close();
         for accepted in last {
             let Ok(permit) = permits.clone().try_acquire_owned() else { break };
-            tasks.spawn(self.clone().connection(accepted, (permit, None), closing.clone()));
+            tasks.spawn(Box::pin(self.clone().connection(accepted, (permit, None), closing.clone())));
         }
         while tasks.join_next().await.is_some() {}
         closed.flush().await;

@@ -14,6 +14,7 @@ mod state;
 use std::{
     future::poll_fn,
     io,
+    mem::{self, MaybeUninit},
     pin::Pin,
     task::{Context, Poll, Waker, ready},
 };
@@ -101,7 +102,7 @@ impl<I> Guard<I> {
         if !self.ready.is_empty() || self.held.is_empty() {
             return;
         }
-        let bytes = std::mem::take(&mut self.held).freeze();
+        let bytes = mem::take(&mut self.held).freeze();
         match self.state.judge(&bytes, self.longest_head) {
             Verdict::Pass(length) => {
                 self.held = BytesMut::from(&bytes[length..]);
@@ -258,8 +259,8 @@ impl<I: AsyncRead + Unpin> Guard<I> {
 
     /// Reads more of what is held in part, or has no room to be read into.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut space = [0; 4096];
-        let mut part = ReadBuf::new(&mut space);
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut part = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
         self.held.extend_from_slice(part.filled());
         Poll::Ready(Ok(part.filled().len()))
