@@ -1,16 +1,22 @@
-//! What a policy refuses or leaves out, where others are around it.
+//! What a policy refuses, leaves out or keeps, where others are around it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::Request;
 use micro_balance::{
-    Attributes, Balance, Http, NoMatch, Tried,
+    Attributes, Balance, Endpoint, Http, NoMatch, Tried,
     policy::{
-        Boxed, FirstAttempts, HashBy, LabelSubset, Otherwise, Override, OverrideHost, RoundRobin, Source,
-        Wanted,
+        Boxed, Context, FirstAttempts, HashBy, LabelSubset, Otherwise, Override, OverrideHost, Policy,
+        RoundRobin, Source, Turnover, Wanted,
     },
 };
 use support::{FAST, Fake, Hand, Page, discovery, pages, settle};
@@ -142,5 +148,45 @@ async fn who_was_removed_is_kept_by_sessions_of_a_policy_inside_another_unless_t
         settle().await;
         let visited = visit(&balance, request("1", "a1")).await;
         assert_eq!(visited.is_ok_and(|name| name == "a1"), is_kept);
+    }
+}
+
+/// Counts how often its table was made of the last one.
+#[derive(Clone, Debug, Default)]
+struct Updated(Arc<AtomicUsize>);
+
+impl Policy for Updated {
+    type Table = ();
+
+    fn table(&self, _: &[Endpoint]) {}
+
+    fn update(&self, (): &(), _: &Turnover<'_>) -> Option<()> {
+        self.0.fetch_add(1, Relaxed);
+        Some(())
+    }
+
+    fn pick(&self, (): &(), _: &[Endpoint], _: &Context<'_>) -> Option<usize> {
+        Some(0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_is_made_of_the_last_one_through_policies_around_its_own() {
+    let around: [fn(Updated) -> Boxed; 3] = [
+        Boxed::new,
+        |policy| Boxed::new(HashBy::new(|_| None, policy)),
+        |policy| Boxed::new(OverrideHost::new(policy).by(Source::Extension)),
+    ];
+    for (around, is_sticky) in around.into_iter().zip([false, false, true]) {
+        let updated = Updated::default();
+        let (hand, balance) = versions(["b1", "c1"], around(updated.clone())).await;
+        let before = updated.0.load(Relaxed);
+        hand.insert("a1", &Fake::new("a1", FAST));
+        settle().await;
+        assert!(updated.0.load(Relaxed) > before);
+        for name in ["a1", "b1", "c1"] {
+            let visited = visit(&balance, request("1", name)).await.unwrap();
+            assert_eq!(visited, if is_sticky { name } else { "a1" });
+        }
     }
 }

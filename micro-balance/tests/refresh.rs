@@ -1,0 +1,79 @@
+//! When a snapshot is made though nothing has happened.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use micro_balance::{
+    Balance, Endpoint,
+    eligible::SlowStart,
+    policy::{Context, Policy},
+};
+use support::{FAST, fakes};
+use tokio::time::{Instant, sleep};
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// Notes when its table was made.
+#[derive(Clone, Debug, Default)]
+struct Anew {
+    made: Arc<Mutex<Vec<Instant>>>,
+    every: Option<Duration>,
+}
+
+impl Policy for Anew {
+    type Table = ();
+
+    fn table(&self, _: &[Endpoint]) {
+        self.made.lock().unwrap().push(Instant::now());
+    }
+
+    fn pick(&self, (): &(), _: &[Endpoint], _: &Context<'_>) -> Option<usize> {
+        Some(0)
+    }
+
+    fn refresh(&self) -> Option<Duration> {
+        self.every
+    }
+}
+
+/// So that clients that learnt of a change at the same moment do not look at loads in step.
+#[tokio::test(start_paused = true)]
+async fn a_table_is_made_anew_after_its_time_a_quarter_more_or_less() {
+    let (_fakes, _hand, changes) = fakes(["a", "b"], FAST);
+    let policy = Anew { every: Some(secs(1)), ..Anew::default() };
+    let balance: Balance<_, (), _> = Balance::builder(changes).policy(policy.clone()).seed(1).build();
+    sleep(secs(200)).await;
+    let made = policy.made.lock().unwrap().clone();
+    let waits: Vec<_> = made.windows(2).skip(3).map(|two| (two[1] - two[0]).as_millis()).collect();
+    assert!(waits.iter().all(|wait| (749..=1_252).contains(wait)), "{waits:?}");
+    assert!(waits.iter().any(|&wait| wait < 800) && waits.iter().any(|&wait| wait > 1_200), "{waits:?}");
+    drop(balance);
+}
+
+#[tokio::test(start_paused = true)]
+async fn weights_are_worked_out_while_somebody_is_new_and_no_longer() {
+    let ([a, _b], hand, changes) = fakes(["a", "b"], FAST);
+    hand.remove("a");
+    let policy = Anew::default();
+    let made = || policy.made.lock().unwrap().len();
+    let balance: Balance<_, (), _> =
+        Balance::builder(changes).policy(policy.clone()).slow_start(SlowStart::new(secs(10))).build();
+    for _ in ["alone", "beside who is new no more"] {
+        let before = made();
+        sleep(secs(9)).await;
+        assert!(made() >= before + 5, "{} after {before}", made());
+        sleep(secs(11)).await;
+        let warm = made();
+        sleep(secs(100)).await;
+        assert_eq!(made(), warm);
+        hand.insert("a", &a);
+    }
+    drop(balance);
+}

@@ -1,0 +1,50 @@
+//! Requests that found nobody ready, and wait.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::time::Duration;
+
+use http::Request;
+use micro_balance::{Balance, Http, Tried, policy::RoundRobin};
+use support::{FAST, Fake, Mood, discovery, fakes, pages, settle};
+use tokio::time::sleep;
+use tower::ServiceExt;
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waited_and_goes_where_it_has_been_counts_as_one_that_had_to() {
+    let (hand, changes) = discovery();
+    let a = Fake::new("a", FAST);
+    hand.insert("a", &a);
+    let balance = Balance::builder(pages(changes)).protocol(Http).policy(RoundRobin::new()).build();
+    settle().await;
+    let tried = Tried::default();
+    for (tried, counted) in [(&tried, 0), (&tried, 1), (&Tried::default(), 1)] {
+        a.set(Mood::Connecting);
+        let mut request = Request::new(());
+        request.extensions_mut().insert(tried.clone());
+        let waiting = tokio::spawn(balance.clone().oneshot(request));
+        settle().await;
+        assert!(!waiting.is_finished());
+        a.set(FAST);
+        waiting.await.unwrap().unwrap();
+        assert_eq!(balance.fallbacks().tried, counted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_has_the_failfast_limit_from_its_own_beginning_however_long_all_has_been_well() {
+    let ([a], _hand, changes) = fakes(["a"], FAST);
+    let limit = Duration::from_secs(3);
+    let balance: Balance<_, (), _> =
+        Balance::builder(changes).policy(RoundRobin::new()).failfast(limit).build();
+    for _ in 0..2 {
+        sleep(Duration::from_secs(60)).await;
+        a.set(Mood::Connecting);
+        let waiting = tokio::spawn(balance.clone().oneshot(()));
+        sleep(limit - Duration::from_millis(100)).await;
+        assert!(!waiting.is_finished());
+        a.set(FAST);
+        assert_eq!(waiting.await.unwrap().unwrap(), "a");
+    }
+}
