@@ -82,6 +82,44 @@ async fn a_session_stays_with_its_endpoint_whichever_zone_the_others_go_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_stays_with_its_endpoint_through_labels_that_more_than_one_zone_has() {
+    let sessions = || OverrideHost::new(RoundRobin::starting_at(0)).by(Source::Extension);
+    let by_version = LabelSubset::new(RoundRobin::starting_at(0)).by(["version"]);
+    let policies = [
+        Boxed::new(LabelSubset::new(sessions()).by(["version"])),
+        Boxed::new(OverrideHost::new(by_version).by(Source::Extension)),
+        Boxed::new(FirstAttempts::new(LabelSubset::new(sessions()).by(["version"]), "version", "9")),
+    ];
+    for policy in policies {
+        let (_fakes, _hand, balance) = apart(["near1", "near2", "far1", "far2"], policy);
+        settle().await;
+        for id in ["near1", "far2", "far1"] {
+            let named = || with(Override::new(id));
+            let wanted = || {
+                let mut request = named();
+                request.extensions_mut().insert(Wanted::new([("version", &id[id.len() - 1..])]));
+                request
+            };
+            assert_eq!(visits(&balance, named).await, [(id.to_owned(), 100)].into());
+            assert_eq!(visits(&balance, wanted).await, [(id.to_owned(), 100)].into());
+            // Another attempt goes elsewhere, and first where it is wanted.
+            let tried = Tried::default();
+            let again = || {
+                let mut request = wanted();
+                request.extensions_mut().insert(tried.clone());
+                request
+            };
+            let (mut first, mut second) = (String::new(), String::new());
+            for visited in [&mut first, &mut second] {
+                let answer = balance.clone().oneshot(again()).await.unwrap();
+                answer.headers()["from"].to_str().unwrap().clone_into(visited);
+            }
+            assert_eq!((&*first, second.strip_suffix(&id[id.len() - 1..]).is_some()), (id, true), "{second}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_stays_with_its_endpoint_where_zones_share_requests() {
     let by_user = || HashBy::header("user", Maglev::new()).unwrap();
     key_stays(by_user()).await;

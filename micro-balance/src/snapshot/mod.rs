@@ -106,7 +106,7 @@ impl<S, P: Policy> Snapshot<S, P> {
     }
 
     /// Picks from the group that the request falls to, or from the next one with somebody it has not been to; from one it
-    /// belongs to first, if there is such a one. Counts what gave way for a group.
+    /// belongs to first, if there is such a one, and of several whom all of them would have. Counts what gave way for a group.
     fn pick_group(
         &self,
         policy: &P,
@@ -125,17 +125,25 @@ impl<S, P: Policy> Snapshot<S, P> {
         let again = Context { attempt: REPICKS, ..wish.context(chance) };
         let claims = |group: &&Group<S, P>| policy.claims(&group.table, &wish.context(chance));
         let admits = |(endpoint, _): &Member<'_, S>| self.admits(policy, endpoint, &again);
+        let belongs = |endpoint: &Endpoint| self.admits(policy, endpoint, &wish.context(chance));
         let around = || self.groups.iter().cycle().skip(first).take(self.groups.len());
-        let mut tried = None;
-        for group in around().filter(claims).chain(around().filter(|group| !claims(group))) {
+        let claimants = around().filter(claims).map(|group| (group, true));
+        let others = around().filter(|group| !claims(group)).map(|group| (group, false));
+        let (mut new, mut tried) = (None, None);
+        for (group, is_claimed) in claimants.chain(others) {
+            if new.is_some() && !is_claimed {
+                break;
+            }
             fallbacks.count(group.marks);
             let picked = group.pick(policy, &wish, chance).filter(admits);
             match picked {
-                Some((endpoint, _)) if wish.is_new(endpoint) => return picked,
-                _ => tried = tried.or(picked),
+                Some((endpoint, _)) if !wish.is_new(endpoint) => tried = tried.or(picked),
+                Some((endpoint, _)) if is_claimed && !belongs(endpoint) => new = new.or(picked),
+                Some(_) => return picked,
+                None => {}
             }
         }
-        tried
+        new.or(tried)
     }
 
     /// Whether the request may go to an endpoint that was not picked: as those say that it belongs to, or else any.

@@ -130,6 +130,7 @@ impl<P: Policy> Policy for LabelSubset<P> {
         let labels = |place| wanted.map(|wanted| digest(self.labels(place, wanted)));
         let first = self.steps(wanted).next().and_then(labels);
         first.is_some_and(|labels| table.by_labels.contains_key(&labels))
+            || self.asked(table, wanted).is_some_and(|part| self.policy.claims(part.table(), context))
     }
 
     fn admits(&self, table: &Self::Table, endpoint: &Endpoint, context: &Context<'_>) -> bool {
