@@ -8,6 +8,7 @@ mod bounded;
 mod derived;
 mod endpoints;
 mod hashing;
+mod inside;
 mod least;
 mod published;
 mod requests;
