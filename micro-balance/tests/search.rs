@@ -6,8 +6,11 @@ mod support;
 use std::time::Duration;
 
 use http::Request;
-use micro_balance::{Balance, Http, Tried, policy::RoundRobin};
-use support::{FAST, Fake, Mood, discovery, fakes, pages, settle};
+use micro_balance::{
+    Balance, Ejection, Http, Tried,
+    policy::{Random, RoundRobin},
+};
+use support::{FAST, Fake, Mood, discovery, fakes, pages, settle, view};
 use tokio::time::sleep;
 use tower::ServiceExt;
 
@@ -46,5 +49,22 @@ async fn an_outage_has_the_failfast_limit_from_its_own_beginning_however_long_al
         assert!(!waiting.is_finished());
         a.set(FAST);
         assert_eq!(waiting.await.unwrap().unwrap(), "a");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_endpoint_hands_back_is_spread_over_the_others() {
+    let ([a, ..], _hand, changes) = fakes(["a", "b", "c", "d", "e"], FAST);
+    let balance: Balance<_, (), _> =
+        Balance::builder(changes).policy(Random).ejection(Ejection::off()).seed(1).build();
+    settle().await;
+    a.set(Mood::HandsBack);
+    for _ in 0..4_000 {
+        balance.clone().oneshot(()).await.unwrap();
+    }
+    assert!(view(&balance, "a").picks > 700);
+    for id in ["b", "c", "d", "e"] {
+        let picks = view(&balance, id).picks;
+        assert!(picks.abs_diff(1_000) < 100, "{picks} of {id}");
     }
 }
