@@ -18,7 +18,7 @@ use micro_balance::{
     policy::{Policy, RoundRobin},
 };
 use support::{FAST, Fake, Mood, fakes, settle};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tower::{BoxError, ServiceExt};
 
 fn ms(n: u64) -> Duration {
@@ -67,6 +67,29 @@ async fn requests_that_were_under_way_when_it_was_ejected_do_not_have_it_ejected
     assert_eq!(first(&balance), (Ejected, Some(Reason::Failures), 1));
     sleep(ms(900)).await;
     assert_eq!(first(&balance).0, HalfOpen, "a second after the first failure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_ejected_is_left_alone_though_the_snapshot_from_before_still_has_it() {
+    let ([a, _b], hand, balance) = two(ejection());
+    let now = async || {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        Instant::now()
+    };
+    settle().await;
+    // What is published now keeps the next snapshot back for a millisecond.
+    hand.insert("c", &Fake::new("c", FAST));
+    let began = now().await;
+    a.set(Mood::Fails(ms(0)));
+    while balance.clone().oneshot(()).await.is_ok() {}
+    now().await;
+    let calls = a.calls();
+    for _ in 0..12 {
+        balance.clone().oneshot(()).await.unwrap();
+    }
+    assert_eq!((a.calls(), now().await), (calls, began));
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,6 +53,21 @@ async fn an_outage_has_the_failfast_limit_from_its_own_beginning_however_long_al
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_waits_already_waits_for_who_is_announced_meanwhile() {
+    let (_fakes, hand, changes) = fakes(["a"], Mood::Connecting);
+    let balance: Balance<_, (), _> =
+        Balance::builder(changes).policy(RoundRobin::new()).failfast(Duration::from_secs(3)).build();
+    let waiting = tokio::spawn(balance.clone().oneshot(()));
+    sleep(Duration::from_secs(2)).await;
+    let b = Fake::new("b", Mood::Connecting);
+    hand.insert("b", &b);
+    sleep(Duration::from_secs(2)).await;
+    assert!(!waiting.is_finished());
+    b.set(FAST);
+    assert_eq!(waiting.await.unwrap().unwrap(), "b");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_one_endpoint_hands_back_is_spread_over_the_others() {
     let ([a, ..], _hand, changes) = fakes(["a", "b", "c", "d", "e"], FAST);
     let balance: Balance<_, (), _> =

@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, header};
 use micro_balance::{
-    Attributes, Chance, Parts,
+    Attributes, Chance, HashKey, Parts,
     policy::{
         Boxed, Context, FirstAttempts, HashBy, LabelSubset, LeastRequest, Otherwise, Override, OverrideHost,
         PickFirst, Policy, RequestBias, RingHash, RoundRobin, Shard, ShardKeys, Source, Wanted, interleaved,
@@ -210,6 +210,21 @@ async fn the_policy_inside_knows_the_hash_of_the_key_whatever_it_is_asked() {
         ask();
         assert_eq!(noted.0.lock().unwrap().take(), Some(5));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_hashed_in_another_way_counts_by_its_first_value_and_not_where_that_is_empty() {
+    let (set, noted) = (Set::named(["a", "b"]).await, Noted::default());
+    let by_length = |name| HashBy::header_with(name, |value| HashKey(value.len() as u64), noted.clone());
+    let policy = by_length("x-user").unwrap();
+    for (values, hash) in
+        [(&["abc"][..], Some(3)), (&["ab", "abc"], Some(2)), (&["", "abc"], None), (&[""], None), (&[], None)]
+    {
+        let headers = values.iter().map(|value| ("x-user".parse().unwrap(), value.parse().unwrap()));
+        picked(&set, &policy, &request(headers.collect()), 0);
+        assert_eq!(*noted.0.lock().unwrap(), hash, "{values:?}");
+    }
+    assert!(by_length("x-user-bin").is_err() && by_length("no name").is_err());
 }
 
 #[tokio::test(start_paused = true)]
