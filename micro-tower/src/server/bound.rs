@@ -1,6 +1,6 @@
 //! A server's life: announced, serving, told to stop, withdrawn, drained.
 
-use std::{fmt, future::Future, mem, net::SocketAddr, pin::pin};
+use std::{fmt, future::Future, mem, net::SocketAddr, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -104,7 +104,7 @@ impl BoundServer {
         let (close, closing) = watch::channel(false);
         let connections = Connections {
             service: Served::new(service, server.health.then(|| health.clone()), closing.clone()),
-            limits: server.limits,
+            limits: Arc::new(server.limits),
             #[cfg(feature = "tls")]
             tls: server.tls.clone(),
         };

@@ -4,9 +4,11 @@
 use std::net::SocketAddr;
 use std::{io, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::{
+    net::TcpStream,
     sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
@@ -32,10 +34,9 @@ use super::{
 /// How long to wait when there is no room for one more connection, here or in the system.
 const NO_ROOM: Duration = Duration::from_millis(100);
 
-#[derive(Clone)]
 pub(super) struct Connections<S> {
     pub(super) service: Served<S>,
-    pub(super) limits: Limits,
+    pub(super) limits: Arc<Limits>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ServerTls>,
 }
@@ -68,9 +69,8 @@ where
                 Ok((permit, accepted)) => {
                     let seat = accepted.client().map(|client| seats.take(client));
                     let service = seat.as_ref().map(Seat::service);
-                    // In a box, as what is spawned is moved again and again.
-                    let connection = self.clone().connection(accepted, (permit, seat), closing.clone());
-                    let task = tasks.spawn(Box::pin(connection));
+                    let place = Place { _permit: permit, seat };
+                    let task = tasks.spawn(self.connection(accepted, place, closing.clone()));
                     if let Some(service) = service {
                         service(task);
                     }
@@ -86,56 +86,61 @@ where
         let (last, closed) = listener.close();
         for accepted in last {
             let Ok(permit) = permits.clone().try_acquire_owned() else { break };
-            tasks.spawn(Box::pin(self.clone().connection(accepted, (permit, None), closing.clone())));
+            let place = Place { _permit: permit, seat: None };
+            tasks.spawn(self.connection(accepted, place, closing.clone()));
         }
         while tasks.join_next().await.is_some() {}
         closed.flush().await;
     }
 
-    async fn connection(
-        self,
+    /// One connection, which keeps `place` as long.
+    fn connection(
+        &self,
         accepted: Accepted,
-        (_permit, seat): (OwnedSemaphorePermit, Option<Seat>),
+        place: Place,
         closing: watch::Receiver<bool>,
-    ) {
+    ) -> BoxFuture<'static, ()> {
+        let (service, limits) = (self.service.clone(), self.limits.clone());
         match accepted {
             Accepted::Tcp(stream, remote) => {
                 // Latency only: what fails here, fails in the next read.
                 let _ = stream.set_nodelay(true);
-                let service = self.service.on(stream.local_addr().ok(), remote);
+                let service = service.on(stream.local_addr().ok(), remote);
                 #[cfg(feature = "tls")]
-                if let Some(tls) = self.tls {
-                    // Who needs no TLS needs no room for it either, nor who has not said a word.
-                    let spoken = timeout(self.limits.header_timeout, stream.readable());
-                    if !matches!(spoken.await, Ok(Ok(()))) {
-                        tracing::debug!(%remote, "a client said nothing");
-                        return;
-                    }
-                    let (session, tls) = (Session::from(service), tls.acceptor());
-                    if let Some(seat) = &seat {
-                        seat.speaks(&session.pace);
-                    }
-                    let stream = Tcp { stream, pace: session.pace.clone() };
-                    return Box::pin(secure(stream, remote, tls, session, self.limits, closing)).await;
+                if let Some(tls) = self.tls.clone() {
+                    return Box::pin(secure((stream, remote), tls, service, limits, closing, place));
                 }
-                let session = Session::from(service);
-                if let Some(seat) = &seat {
-                    seat.speaks(&session.pace);
-                }
-                let stream = Tcp { stream, pace: session.pace.clone() };
-                serve(stream, session, self.limits, closing).await;
+                let (stream, session) = place.speaks(stream, service);
+                serve(stream, session, limits, closing, place)
             }
-            Accepted::Unix(stream) => serve(stream, self.service.into(), self.limits, closing).await,
-            Accepted::Memory(stream) => serve(stream, self.service.into(), self.limits, closing).await,
+            Accepted::Unix(stream) => serve(stream, service.into(), limits, closing, place),
+            Accepted::Memory(stream) => serve(stream, service.into(), limits, closing, place),
             #[cfg(any(feature = "nats", feature = "rabbitmq"))]
             Accepted::Broker(mut pipe) => {
-                let mut session = Session::from(self.service);
-                let (calls, listener) = Calls::new(pipe.asides(), session.service.clone(), &self.limits);
+                let mut session = Session::from(service);
+                let (calls, listener) = Calls::new(pipe.asides(), session.service.clone(), &limits);
                 pipe.attend(listener);
                 session.calls = Some(calls);
-                Box::pin(serve(pipe, session, self.limits, closing)).await;
+                serve(pipe, session, limits, closing, place)
             }
         }
+    }
+}
+
+/// What a connection takes of what there is, until it ends.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    seat: Option<Seat>,
+}
+
+impl Place {
+    /// A client has this place who is served by `service`.
+    fn speaks<S>(&self, stream: TcpStream, service: Served<S>) -> (Tcp, Session<S>) {
+        let session = Session::from(service);
+        if let Some(seat) = &self.seat {
+            seat.speaks(&session.pace);
+        }
+        (Tcp { stream, pace: session.pace.clone() }, session)
     }
 }
 
@@ -156,22 +161,30 @@ async fn permit(
     }
 }
 
-/// Serves what is said on `stream` over TLS.
+/// Serves what a client says over TLS.
 #[cfg(feature = "tls")]
 async fn secure<S>(
-    stream: Tcp,
-    remote: SocketAddr,
-    tls: tokio_rustls::TlsAcceptor,
-    session: Session<S>,
-    limits: Limits,
+    (stream, remote): (TcpStream, SocketAddr),
+    tls: ServerTls,
+    service: Served<S>,
+    limits: Arc<Limits>,
     closing: watch::Receiver<bool>,
+    place: Place,
 ) where
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
     Served<S>: Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>,
     S: Clone + Send + 'static,
 {
-    match timeout(limits.header_timeout, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, session, limits, closing).await,
+    // Who has not said a word needs no room for TLS.
+    let spoken = timeout(limits.header_timeout, stream.readable());
+    if !matches!(spoken.await, Ok(Ok(()))) {
+        tracing::debug!(%remote, "a client said nothing");
+        return;
+    }
+    let (stream, session) = place.speaks(stream, service);
+    let shaken = Box::pin(timeout(limits.header_timeout, tls.acceptor().accept(stream)));
+    match shaken.await {
+        Ok(Ok(stream)) => serve(stream, session, limits, closing, place).await,
         Ok(Err(error)) => tracing::debug!(%remote, %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!(%remote, "a TLS handshake took too long"),
     }

@@ -7,6 +7,7 @@ use std::{
     future::{pending, ready},
     io,
     pin::{Pin, pin},
+    sync::Arc,
     time::Duration,
 };
 
@@ -62,46 +63,72 @@ impl<S> From<Served<S>> for Session<S> {
     }
 }
 
-/// Serves what is said on `io`: go-micro's RPC where that is wanted, and HTTP.
-pub(super) async fn serve<I, S>(io: I, session: Session<S>, limits: Limits, closing: watch::Receiver<bool>)
+/// Serves what is said on `io`: go-micro's RPC where that is wanted, and HTTP. Keeps `place` as long.
+pub(super) fn serve<I, S, P>(
+    io: I,
+    session: Session<S>,
+    limits: Arc<Limits>,
+    closing: watch::Receiver<bool>,
+    place: P,
+) -> BoxFuture<'static, ()>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
     Served<S>: Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>,
     S: Clone + Send + 'static,
+    P: Send + 'static,
 {
     if !limits.wire {
-        return http(io, session, limits, closing).await;
+        return http(io, session, limits, closing, place);
     }
-    let service = session.service.clone();
-    let taken = Box::pin(front::take(io, service, limits.header_timeout, closing.clone()));
-    if let Some(io) = taken.await {
-        http(io, session, limits, closing).await;
-    }
+    Box::pin(async move {
+        let taken = front::take(io, session.service.clone(), limits.header_timeout, closing.clone());
+        if let Some(io) = Box::pin(taken).await {
+            http(io, session, limits, closing, place).await;
+        }
+    })
 }
 
-async fn http<I, S>(io: I, session: Session<S>, limits: Limits, closing: watch::Receiver<bool>)
+/// What a connection takes is put where it stays before it is served: an `async` function moves it from one to the next, and
+/// keeps room for it in each.
+fn http<I, S, P>(
+    io: I,
+    session: Session<S>,
+    limits: Arc<Limits>,
+    closing: watch::Receiver<bool>,
+    place: P,
+) -> BoxFuture<'static, ()>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
     S: Clone + Send + 'static,
+    P: Send + 'static,
 {
     let Session { service, pace, calls } = session;
-    let service = Prompt::new(Fetching::new(service, calls.clone()));
-    let mut guard = Guard::new(io, &limits, pace.clone());
-    let mut ending = pin!(Seldom::new(over(&pace, calls.as_ref(), &limits, closing)));
-    let spoken = tokio::select! {
-        biased;
-        spoken = guard.spoken() => spoken,
-        grace = ending.as_mut() => {
-            // A request may cross the end here too.
-            let first = Box::pin(timeout(CROSSING, guard.spoken())).await.unwrap_or(Ok(None));
-            let course = Course { over: pin!(ready(grace)), pace: &pace, limits: &limits };
-            return told(converse(guard, first, service, course).await);
-        }
-    };
-    let course = Course { over: ending, pace: &pace, limits: &limits };
-    told(converse(guard, spoken, service, course).await);
+    let service = Box::new(Prompt::new(Fetching::new(service, calls.clone())));
+    let mut guard = Box::new(Guard::new(io, &limits, pace.clone()));
+    Box::pin(async move {
+        let mut ending = pin!(Seldom::new(over(&pace, calls.as_ref(), &limits, closing)));
+        let spoken = tokio::select! {
+            biased;
+            spoken = guard.spoken() => Ok(spoken),
+            grace = ending.as_mut() => Err(grace),
+        };
+        let result = match spoken {
+            Ok(spoken) => {
+                let course = Course { over: ending, pace: &pace, limits: &limits };
+                converse(guard, spoken, service, course).await
+            }
+            Err(grace) => {
+                // A request may cross the end here too.
+                let first = Box::pin(timeout(CROSSING, guard.spoken())).await.unwrap_or(Ok(None));
+                let course = Course { over: pin!(ready(grace)), pace: &pace, limits: &limits };
+                converse(guard, first, service, course).await
+            }
+        };
+        told(result);
+        drop(place);
+    })
 }
 
 fn told(result: Result<(), BoxError>) {
@@ -112,9 +139,9 @@ fn told(result: Result<(), BoxError>) {
 
 /// Serves what begins as `spoken`, if it does: in boxes of the size of its protocol, and of no other.
 fn converse<'a, I, S>(
-    guard: Guard<I>,
+    guard: Box<Guard<I>>,
     spoken: io::Result<Option<Spoken>>,
-    service: Prompt<Fetching<Served<S>>>,
+    service: Box<Prompt<Fetching<Served<S>>>>,
     course: Course<'a>,
 ) -> BoxFuture<'a, Result<(), BoxError>>
 where
@@ -132,8 +159,8 @@ where
 }
 
 fn http1<I, S>(
-    io: TokioIo<Guard<I>>,
-    service: Prompt<Fetching<Served<S>>>,
+    io: TokioIo<Box<Guard<I>>>,
+    service: Box<Prompt<Fetching<Served<S>>>>,
     course: Course<'_>,
 ) -> BoxFuture<'_, Result<(), BoxError>>
 where
@@ -150,8 +177,8 @@ where
 }
 
 fn http2<I, S>(
-    io: TokioIo<Guard<I>>,
-    service: Prompt<Fetching<Served<S>>>,
+    io: TokioIo<Box<Guard<I>>>,
+    service: Box<Prompt<Fetching<Served<S>>>>,
     course: Course<'_>,
 ) -> BoxFuture<'_, Result<(), BoxError>>
 where
