@@ -90,6 +90,51 @@ async fn an_ejected_endpoint_is_tried_by_a_request_that_asks_for_its_labels_and_
     assert_eq!(visit(&balance, wanting("3")).await, "v2");
 }
 
+/// By all of its labels, by fewer, or because nobody has them.
+#[tokio::test(start_paused = true)]
+async fn an_ejected_endpoint_is_tried_by_what_falls_back_to_it_and_by_nothing_else() {
+    let labels = || LabelSubset::new(RoundRobin::starting_at(0));
+    let by_version = || labels().by(["version"]);
+    let those = |version: &str| Otherwise::Those([("version".to_owned(), version.to_owned())].into());
+    let fewer = || labels().by_or(["stage", "version"], ["version"]).unwrap();
+    let staged = |version: &str| {
+        let mut request = Request::new(());
+        request.extensions_mut().insert(Wanted::new([("version", version), ("stage", "prod")]));
+        request
+    };
+    for (policy, request, visited) in [
+        (by_version().otherwise(Otherwise::Anybody), wanting("3"), Some("v2")),
+        (by_version().otherwise(Otherwise::Nobody), wanting("3"), None),
+        (by_version().otherwise(those("1")), wanting("3"), Some("v1")),
+        (by_version().otherwise(those("2")), wanting("3"), Some("v2")),
+        (by_version().otherwise(those("2")), Request::new(()), Some("v2")),
+        (labels().by_otherwise(["version"], Otherwise::Nobody), wanting("3"), None),
+        (labels().by_otherwise(["version"], Otherwise::Nobody), Request::new(()), Some("v2")),
+        (labels().by_otherwise(["version"], those("1")), wanting("3"), Some("v1")),
+        (
+            labels().by_otherwise(["version"], those("2")).otherwise(Otherwise::Nobody),
+            wanting("3"),
+            Some("v2"),
+        ),
+        (labels().by_otherwise(["version"], those("2")).otherwise(Otherwise::Nobody), Request::new(()), None),
+        (fewer(), staged("1"), Some("v1")),
+        (fewer(), staged("2"), Some("v2")),
+        (fewer(), staged("3"), Some("v2")),
+        (fewer().otherwise(Otherwise::Nobody), staged("3"), None),
+    ] {
+        let what = format!("{policy:?}, {request:?}");
+        let ([_v1, v2], _hand, balance) = versions(["v1", "v2"], policy);
+        settle().await;
+        eject(&balance, &v2, wanting("2")).await;
+        let answer = balance.clone().oneshot(request).await;
+        let from = answer.ok().map(|answer| answer.headers()["from"].to_str().unwrap().to_owned());
+        assert_eq!(from.as_deref(), visited, "{what}");
+        settle().await;
+        let found_out = visited == Some("v2");
+        assert_eq!(states(&balance)[1] == State::Ready, found_out, "{what}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_is_not_taken_away_to_try_another_endpoint() {
     for strict in [false, true] {
