@@ -1,4 +1,4 @@
-//! When a snapshot is made though nothing has happened.
+//! How often snapshots are made.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use micro_balance::{
     Balance, Endpoint,
     eligible::SlowStart,
     policy::{Context, Policy},
 };
 use support::{FAST, fakes};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance, sleep};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -25,6 +26,8 @@ fn secs(n: u64) -> Duration {
 struct Anew {
     made: Arc<Mutex<Vec<Instant>>>,
     every: Option<Duration>,
+    /// How long it takes.
+    takes: Duration,
 }
 
 impl Policy for Anew {
@@ -32,6 +35,8 @@ impl Policy for Anew {
 
     fn table(&self, _: &[Endpoint]) {
         self.made.lock().unwrap().push(Instant::now());
+        // It moves the clock when it is first polled.
+        advance(self.takes).now_or_never();
     }
 
     fn pick(&self, (): &(), _: &[Endpoint], _: &Context<'_>) -> Option<usize> {
@@ -75,5 +80,22 @@ async fn weights_are_worked_out_while_somebody_is_new_and_no_longer() {
         assert_eq!(made(), warm);
         hand.insert("a", &a);
     }
+    drop(balance);
+}
+
+#[tokio::test(start_paused = true)]
+async fn snapshots_that_take_long_are_made_a_fifth_of_the_time_however_much_changes() {
+    let ([_a, b], hand, changes) = fakes(["a", "b"], FAST);
+    let policy = Anew { takes: Duration::from_millis(10), ..Anew::default() };
+    let balance: Balance<_, (), _> = Balance::builder(changes).policy(policy.clone()).build();
+    for _ in 0..500 {
+        hand.remove("b");
+        sleep(Duration::from_millis(1)).await;
+        hand.insert("b", &b);
+        sleep(Duration::from_millis(1)).await;
+    }
+    let made = policy.made.lock().unwrap().clone();
+    let waits: Vec<_> = made.windows(2).skip(3).map(|two| (two[1] - two[0]).as_millis()).collect();
+    assert!(waits.len() > 10 && waits.iter().all(|wait| (50..=53).contains(wait)), "{waits:?}");
     drop(balance);
 }
