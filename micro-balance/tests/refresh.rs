@@ -1,10 +1,16 @@
-//! How often snapshots are made.
+//! How often snapshots are made, and at what cost.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
 use std::{
-    sync::{Arc, Mutex},
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{self, Poll},
     time::Duration,
 };
 
@@ -12,10 +18,15 @@ use futures_util::FutureExt;
 use micro_balance::{
     Balance, Endpoint,
     eligible::SlowStart,
-    policy::{Context, Policy},
+    policy::{Context, Policy, RoundRobin},
 };
 use support::{FAST, fakes};
-use tokio::time::{Instant, advance, sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, advance, sleep},
+};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tower::{Service, discover::Change};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -97,5 +108,55 @@ async fn snapshots_that_take_long_are_made_a_fifth_of_the_time_however_much_chan
     let made = policy.made.lock().unwrap().clone();
     let waits: Vec<_> = made.windows(2).skip(3).map(|two| (two[1] - two[0]).as_millis()).collect();
     assert!(waits.len() > 10 && waits.iter().all(|wait| (50..=53).contains(wait)), "{waits:?}");
+    drop(balance);
+}
+
+/// Counts how often it is copied, whichever it is.
+#[derive(Debug)]
+struct Copied(Arc<AtomicUsize>);
+
+impl Clone for Copied {
+    fn clone(&self) -> Self {
+        self.0.fetch_add(1, Relaxed);
+        Self(self.0.clone())
+    }
+}
+
+impl Service<()> for Copied {
+    type Response = ();
+    type Error = Infallible;
+    type Future = Ready<Result<(), Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_costs_what_has_changed_and_not_what_there_is() {
+    let copies = Arc::new(AtomicUsize::new(0));
+    let (hand, changes) = mpsc::unbounded_channel();
+    let balance: Balance<_, (), _> =
+        Balance::builder(UnboundedReceiverStream::new(changes)).policy(RoundRobin::new()).build();
+    let change = async |change| {
+        let before = copies.load(Relaxed);
+        hand.send(Ok::<_, Infallible>(change)).unwrap();
+        sleep(Duration::from_millis(50)).await;
+        copies.load(Relaxed) - before
+    };
+    for id in 0..500 {
+        hand.send(Ok(Change::Insert(id, Copied(copies.clone())))).unwrap();
+    }
+    // The first two changes are to get arrays of their own.
+    for id in 500..502 {
+        change(Change::Insert(id, Copied(copies.clone()))).await;
+    }
+    let came = change(Change::Insert(502, Copied(copies.clone()))).await;
+    let went = change(Change::Remove(250)).await;
+    assert!(came < 20 && went < 20, "{came} and {went} of 500 copied");
     drop(balance);
 }
