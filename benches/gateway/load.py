@@ -62,13 +62,25 @@ def last_percent(millis):
     return millis[len(millis) * 99 // 100] if millis else float("inf")
 
 
+def wrk(port, seconds, *options):
+    """Runs wrk with 64 connections, and gives what it says and how many requests it sent."""
+    said = subprocess.run(["wrk", "-t1", "-c64", f"-d{seconds}s", *options, f"http://127.0.0.1:{port}/foo/x"],
+                          capture_output=True, text=True).stdout
+    return said, int(re.search(r"(\d+) requests in", said).group(1))
+
+
+def anew(process, port, seconds):
+    """Microseconds of CPU for a request on a connection of its own."""
+    before = cpu_nanos(process.pid)
+    _, done = wrk(port, seconds, "-H", "Connection: close")
+    return (cpu_nanos(process.pid) - before) / 1000 / max(done, 1)
+
+
 def flat_out(case, process, port, seconds, directory):
     """As much as goes through: microseconds of CPU for a request, requests a second, p99 in milliseconds, and how many failed."""
     before, began = cpu_nanos(process.pid), time.time()
     if case == "http1":
-        said = subprocess.run(["wrk", "-t1", "-c64", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{port}/foo/x"],
-                              capture_output=True, text=True).stdout
-        done = int(re.search(r"(\d+) requests in", said).group(1))
+        said, done = wrk(port, seconds, "--latency")
         bad = sum(int(number) for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", said))
         number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", said).groups()
         p99 = float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]

@@ -12,9 +12,9 @@ Each proxy runs with one worker, in front of the same nginx and the same tonic s
 h2load gRPC with 8 connections of 8 streams. Proxies take turns in every round, and CPU is what the kernel counts for their
 threads, so a noisy machine is noisy for all of them. p99 is told twice: of that load, and of 2048 requests a second, which
 each of them can answer. It varies between rounds by more than the proxies differ, so those that may be the best have three
-times as many rounds as the others, and each ratio is told with how far the middle half of its rounds reaches. Idle memory is
-what 10 000 connections add, each of which had a request answered. Exits with 1 when a
-bar does not hold.
+times as many rounds as the others, and each ratio is told with how far the middle half of its rounds reaches. CPU is told
+twice as well: of wrk's load, and anew, where each request has a connection of its own. Idle memory is what 10 000 connections
+add, each of which had a request answered. Exits with 1 when a bar does not hold.
 """
 
 import argparse
@@ -36,6 +36,7 @@ NEAR = 1.6
 BARS = [  # case, figure, beside, at most
     ("http1", "cpu_us", "nginx", 1.15),
     ("http1", "cpu_us", "envoy", 0.55),
+    ("http1", "anew_us", "nginx", 1.35),
     ("http1", "p99", BEST, 1.0),
     ("http1", "steady", BEST, 1.0),
     ("grpc", "cpu_us", "nginx", 0.35),
@@ -48,6 +49,7 @@ BARS = [  # case, figure, beside, at most
 ]
 FIGURES = {  # name, how it is told, digits
     "cpu_us": ("CPU us", 1), "rate": ("requests/s", 0), "p99": ("p99 ms", 2), "steady": ("p99 ms at 2048/s", 2),
+    "anew_us": ("CPU us anew", 1),
     "failed": ("failed", 0), "bytes": ("bytes a connection", 0),
 }
 
@@ -126,7 +128,10 @@ def measure(bench, case, name, options):
         return {"bytes": asyncio.run(load.idle(process, http1))}
     port = http1 if case == "http1" else grpc
     figures = load.flat_out(case, process, port, options.seconds, bench.dir)
-    return {**figures, "steady": load.steady(case, port, options.seconds, bench.dir)}
+    figures["steady"] = load.steady(case, port, options.seconds, bench.dir)
+    if case == "http1":
+        figures["anew_us"] = load.anew(process, port, options.seconds)
+    return figures
 
 
 def run(bench, case, options):
