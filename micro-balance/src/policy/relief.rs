@@ -135,4 +135,11 @@ mod tests {
         let mut twister = Twister::new(5489);
         assert_eq!((0..10_000).map(|_| twister.next()).last(), Some(4_123_659_995));
     }
+
+    #[test]
+    fn a_number_is_below_its_limit_where_that_does_not_divide_all_there_are() {
+        let mut twister = Twister::new(5489);
+        // One in 64 000 would be the limit.
+        assert!((0..1_000_000).all(|_| twister.below(100_000) < 100_000));
+    }
 }
