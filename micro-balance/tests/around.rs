@@ -190,3 +190,15 @@ async fn a_table_is_made_of_the_last_one_through_policies_around_its_own() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_all_are_canaries_the_policy_inside_chooses_among_them_for_another_attempt_too() {
+    let policy = FirstAttempts::new(sessions().strict(), "version", "9");
+    let (_hand, balance) = versions(["a9", "b9"], Boxed::new(policy)).await;
+    let tried = Tried::default();
+    for name in ["a9", "b9"] {
+        let mut request = request("9", name);
+        request.extensions_mut().insert(tried.clone());
+        assert_eq!(visit(&balance, request).await.unwrap(), name);
+    }
+}
