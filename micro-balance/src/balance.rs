@@ -73,6 +73,14 @@ enum Seen<S, P: Policy> {
     Version(u64, Arc<Snapshot<S, P>>),
 }
 
+impl<S, P: Policy> Seen<S, P> {
+    /// Keeps the current snapshot.
+    #[cold]
+    fn renew<T>(&mut self, version: u64, shared: &Shared<S, P, T>) {
+        *self = Self::Version(version, shared.snapshot.load_full());
+    }
+}
+
 impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
     pub(crate) fn from_parts(shared: Arc<Shared<S, P, T>>, chance: Chance) -> Self {
         Self { shared, seen: Seen::Nothing, chance, request: PhantomData }
@@ -109,7 +117,7 @@ impl<S, Req, P: Policy, T> Balance<S, Req, P, T> {
         let Self { shared, seen, chance, .. } = self;
         let version = shared.version.load(Acquire);
         if !matches!(seen, Seen::Version(known, _) if *known == version) {
-            *seen = Seen::Version(version, shared.snapshot.load_full());
+            seen.renew(version, shared);
         }
         let Seen::Version(_, snapshot) = seen else { return None };
         let hash = key.map(|key| key.0);

@@ -60,7 +60,7 @@ impl<S, P: Policy> Group<S, P> {
             return if fresh { Some(member) } else { self.pick_strictly(policy, *wish, chance, member) };
         }
         if self.len() <= 1 {
-            return self.member(0).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask));
+            return self.only();
         }
         // Nearly always the first pick will do: the context of that one is never written to memory.
         let index = policy.pick(&self.table, &self.members.endpoints, &wish.context(chance));
@@ -69,6 +69,12 @@ impl<S, P: Policy> Group<S, P> {
             Some(_) => self.pick_again(policy, *wish, chance),
             None => self.any(policy, *wish, chance),
         }
+    }
+
+    /// The one that there is. Out of the way, as nobody chooses there: so a pick among several jumps over nothing.
+    #[cold]
+    fn only(&self) -> Option<Member<'_, S>> {
+        self.member(0).filter(|(endpoint, _)| endpoint.stats().is_open(self.mask))
     }
 
     /// Picks once more, as the first pick was turned down.
