@@ -26,7 +26,7 @@ use super::{
     listener::{Accepted, Listener},
     refusals::Refusals,
     seats::{Seat, Seats},
-    session::{Session, serve},
+    session::{Session, Terms, serve},
     settings::Limits,
     tcp::Tcp,
 };
@@ -69,8 +69,8 @@ where
                 Ok((permit, accepted)) => {
                     let seat = accepted.client().map(|client| seats.take(client));
                     let service = seat.as_ref().map(Seat::service);
-                    let place = Place { _permit: permit, seat };
-                    let task = tasks.spawn(self.connection(accepted, place, closing.clone()));
+                    let terms = self.terms(permit, seat, &closing);
+                    let task = tasks.spawn(self.connection(accepted, terms));
                     if let Some(service) = service {
                         service(task);
                     }
@@ -86,21 +86,25 @@ where
         let (last, closed) = listener.close();
         for accepted in last {
             let Ok(permit) = permits.clone().try_acquire_owned() else { break };
-            let place = Place { _permit: permit, seat: None };
-            tasks.spawn(self.connection(accepted, place, closing.clone()));
+            tasks.spawn(self.connection(accepted, self.terms(permit, None, &closing)));
         }
         while tasks.join_next().await.is_some() {}
         closed.flush().await;
     }
 
-    /// One connection, which keeps `place` as long.
-    fn connection(
+    fn terms(
         &self,
-        accepted: Accepted,
-        place: Place,
-        closing: watch::Receiver<bool>,
-    ) -> BoxFuture<'static, ()> {
-        let (service, limits) = (self.service.clone(), self.limits.clone());
+        permit: OwnedSemaphorePermit,
+        seat: Option<Seat>,
+        closing: &watch::Receiver<bool>,
+    ) -> Terms<Place> {
+        let place = Place { _permit: permit, seat };
+        Terms { limits: self.limits.clone(), closing: closing.clone(), place }
+    }
+
+    /// The life of one connection.
+    fn connection(&self, accepted: Accepted, terms: Terms<Place>) -> BoxFuture<'static, ()> {
+        let service = self.service.clone();
         match accepted {
             Accepted::Tcp(stream, remote) => {
                 // Latency only: what fails here, fails in the next read.
@@ -108,20 +112,20 @@ where
                 let service = service.on(stream.local_addr().ok(), remote);
                 #[cfg(feature = "tls")]
                 if let Some(tls) = self.tls.clone() {
-                    return Box::pin(secure((stream, remote), tls, service, limits, closing, place));
+                    return Box::pin(secure((stream, remote), tls, service, terms));
                 }
-                let (stream, session) = place.speaks(stream, service);
-                serve(stream, session, limits, closing, place)
+                let (stream, session) = terms.place.speaks(stream, service);
+                serve(stream, session, terms)
             }
-            Accepted::Unix(stream) => serve(stream, service.into(), limits, closing, place),
-            Accepted::Memory(stream) => serve(stream, service.into(), limits, closing, place),
+            Accepted::Unix(stream) => serve(stream, service.into(), terms),
+            Accepted::Memory(stream) => serve(stream, service.into(), terms),
             #[cfg(any(feature = "nats", feature = "rabbitmq"))]
             Accepted::Broker(mut pipe) => {
                 let mut session = Session::from(service);
-                let (calls, listener) = Calls::new(pipe.asides(), session.service.clone(), &limits);
+                let (calls, listener) = Calls::new(pipe.asides(), session.service.clone(), &terms.limits);
                 pipe.attend(listener);
                 session.calls = Some(calls);
-                serve(pipe, session, limits, closing, place)
+                serve(pipe, session, terms)
             }
         }
     }
@@ -167,24 +171,23 @@ async fn secure<S>(
     (stream, remote): (TcpStream, SocketAddr),
     tls: ServerTls,
     service: Served<S>,
-    limits: Arc<Limits>,
-    closing: watch::Receiver<bool>,
-    place: Place,
+    terms: Terms<Place>,
 ) where
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
     Served<S>: Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>,
     S: Clone + Send + 'static,
 {
     // Who has not said a word needs no room for TLS.
-    let spoken = timeout(limits.header_timeout, stream.readable());
+    let patience = terms.limits.header_timeout;
+    let spoken = timeout(patience, stream.readable());
     if !matches!(spoken.await, Ok(Ok(()))) {
         tracing::debug!(%remote, "a client said nothing");
         return;
     }
-    let (stream, session) = place.speaks(stream, service);
-    let shaken = Box::pin(timeout(limits.header_timeout, tls.acceptor().accept(stream)));
+    let (stream, session) = terms.place.speaks(stream, service);
+    let shaken = Box::pin(timeout(patience, tls.acceptor().accept(stream)));
     match shaken.await {
-        Ok(Ok(stream)) => serve(stream, session, limits, closing, place).await,
+        Ok(Ok(stream)) => serve(stream, session, terms).await,
         Ok(Err(error)) => tracing::debug!(%remote, %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!(%remote, "a TLS handshake took too long"),
     }

@@ -63,14 +63,17 @@ impl<S> From<Served<S>> for Session<S> {
     }
 }
 
-/// Serves what is said on `io`: go-micro's RPC where that is wanted, and HTTP. Keeps `place` as long.
-pub(super) fn serve<I, S, P>(
-    io: I,
-    session: Session<S>,
-    limits: Arc<Limits>,
-    closing: watch::Receiver<bool>,
-    place: P,
-) -> BoxFuture<'static, ()>
+/// What a connection is served under.
+pub(super) struct Terms<P> {
+    pub(super) limits: Arc<Limits>,
+    /// Becomes true when the server ends.
+    pub(super) closing: watch::Receiver<bool>,
+    /// Kept until the connection has ended.
+    pub(super) place: P,
+}
+
+/// Serves what is said on `io`: go-micro's RPC where that is wanted, and HTTP.
+pub(super) fn serve<I, S, P>(io: I, session: Session<S>, terms: Terms<P>) -> BoxFuture<'static, ()>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
@@ -78,26 +81,21 @@ where
     S: Clone + Send + 'static,
     P: Send + 'static,
 {
-    if !limits.wire {
-        return http(io, session, limits, closing, place);
+    if !terms.limits.wire {
+        return http(io, session, terms);
     }
     Box::pin(async move {
-        let taken = front::take(io, session.service.clone(), limits.header_timeout, closing.clone());
-        if let Some(io) = Box::pin(taken).await {
-            http(io, session, limits, closing, place).await;
+        let (service, patience) = (session.service.clone(), terms.limits.header_timeout);
+        let taken = Box::pin(front::take(io, service, patience, terms.closing.clone()));
+        if let Some(io) = taken.await {
+            http(io, session, terms).await;
         }
     })
 }
 
 /// What a connection takes is put where it stays before it is served: an `async` function moves it from one to the next, and
 /// keeps room for it in each.
-fn http<I, S, P>(
-    io: I,
-    session: Session<S>,
-    limits: Arc<Limits>,
-    closing: watch::Receiver<bool>,
-    place: P,
-) -> BoxFuture<'static, ()>
+fn http<I, S, P>(io: I, session: Session<S>, terms: Terms<P>) -> BoxFuture<'static, ()>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     Served<S>: Service<Request<Incoming>, Response = Response<Body>, Error = BoxError, Future: Send>,
@@ -105,6 +103,7 @@ where
     P: Send + 'static,
 {
     let Session { service, pace, calls } = session;
+    let Terms { limits, closing, place } = terms;
     let service = Box::new(Prompt::new(Fetching::new(service, calls.clone())));
     let mut guard = Box::new(Guard::new(io, &limits, pace.clone()));
     Box::pin(async move {
