@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Buf as _;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
@@ -16,16 +17,19 @@ pub(crate) type Polled<R> = Option<Result<Frame<<R as Body>::Data>, <R as Body>:
 /// A response body, from the start: the frames that were looked at stand in front again.
 #[pin_project]
 pub struct PeekBody<R: Body> {
-    first: First<Polled<R>>,
+    first: First<R>,
     #[pin]
     inner: R,
 }
 
-enum First<T> {
+/// An answer is moved through each layer: what is large and seldom is in a box.
+enum First<R: Body> {
     /// Put back in front.
-    Back(T),
+    Data(R::Data),
+    /// Put back in front as well: trailers, or an error.
+    Last(Box<Result<Frame<R::Data>, R::Error>>),
     /// Several that were put back, one at least.
-    Several(VecDeque<T>),
+    Several(Box<VecDeque<Polled<R>>>),
     /// Nothing is in front of the inner body.
     Gone,
     /// What was put back was the end.
@@ -40,12 +44,18 @@ impl<R: Body> PeekBody<R> {
 
     /// Puts back what the first poll of `inner` gave.
     pub(crate) fn put_back(first: Polled<R>, inner: R) -> Self {
-        Self { first: First::Back(first), inner }
+        let first = match first.map(|first| first.map(Frame::into_data)) {
+            Some(Ok(Ok(data))) => First::Data(data),
+            Some(Ok(Err(frame))) => First::Last(Box::new(Ok(frame))),
+            Some(Err(error)) => First::Last(Box::new(Err(error))),
+            None => First::Over,
+        };
+        Self { first, inner }
     }
 
     /// Puts back what several polls of `inner` gave, in their order.
     pub(crate) fn put_all_back(kept: VecDeque<Polled<R>>, inner: R) -> Self {
-        Self { first: if kept.is_empty() { First::Gone } else { First::Several(kept) }, inner }
+        Self { first: if kept.is_empty() { First::Gone } else { First::Several(Box::new(kept)) }, inner }
     }
 }
 
@@ -57,7 +67,8 @@ impl<R: Body> Body for PeekBody<R> {
         let this = self.project();
         let next = match std::mem::replace(this.first, First::Gone) {
             First::Gone => return Poll::Ready(ready!(this.inner.poll_frame(cx))),
-            First::Back(first) => first,
+            First::Data(data) => Some(Ok(Frame::data(data))),
+            First::Last(last) => Some(*last),
             First::Several(mut kept) => {
                 let next = kept.pop_front().flatten();
                 if !kept.is_empty() {
@@ -76,8 +87,8 @@ impl<R: Body> Body for PeekBody<R> {
     fn is_end_stream(&self) -> bool {
         match &self.first {
             First::Gone => self.inner.is_end_stream(),
-            First::Back(None) | First::Over => true,
-            First::Back(Some(_)) => false,
+            First::Over => true,
+            First::Data(_) | First::Last(_) => false,
             First::Several(kept) => matches!(kept.front(), None | Some(None)),
         }
     }
@@ -85,12 +96,12 @@ impl<R: Body> Body for PeekBody<R> {
     fn size_hint(&self) -> SizeHint {
         let (kept, over) = match &self.first {
             First::Gone => return self.inner.size_hint(),
-            First::Back(first) => (data::<R>(first), data::<R>(first).is_none()),
+            First::Data(data) => (Some(data.remaining() as u64), false),
+            First::Last(_) | First::Over => (None, true),
             First::Several(kept) => {
                 let length = kept.iter().filter_map(data::<R>).sum();
                 (Some(length), kept.back().is_some_and(|last| data::<R>(last).is_none()))
             }
-            First::Over => (None, true),
         };
         let kept = kept.unwrap_or(0);
         if over {
@@ -109,7 +120,7 @@ impl<R: Body> Body for PeekBody<R> {
 /// How many bytes a frame is, unless it is none of data, or the end.
 fn data<R: Body>(polled: &Polled<R>) -> Option<u64> {
     let frame = polled.as_ref()?.as_ref().ok()?;
-    frame.data_ref().map(|data| bytes::Buf::remaining(data) as u64)
+    frame.data_ref().map(|data| data.remaining() as u64)
 }
 
 impl<R: Body + Default> Default for PeekBody<R> {

@@ -107,21 +107,21 @@ where
     let service = Box::new(Prompt::new(Fetching::new(service, calls.clone())));
     let mut guard = Box::new(Guard::new(io, &limits, pace.clone()));
     Box::pin(async move {
-        let mut ending = pin!(Seldom::new(over(&pace, calls.as_ref(), &limits, closing)));
+        let mut ending = pin!(Seldom::new(end(&pace, calls.as_ref(), &limits, closing)));
         let spoken = tokio::select! {
             biased;
             spoken = guard.spoken() => Ok(spoken),
-            grace = ending.as_mut() => Err(grace),
+            end = ending.as_mut() => Err(end),
         };
         let result = match spoken {
             Ok(spoken) => {
-                let course = Course { over: ending, pace: &pace, limits: &limits };
+                let course = Course { end: ending, pace: &pace, limits: &limits };
                 converse(guard, spoken, service, course).await
             }
-            Err(grace) => {
+            Err(end) => {
                 // A request may cross the end here too.
                 let first = Box::pin(timeout(CROSSING, guard.spoken())).await.unwrap_or(Ok(None));
-                let course = Course { over: pin!(ready(grace)), pace: &pace, limits: &limits };
+                let course = Course { end: pin!(ready(end)), pace: &pace, limits: &limits };
                 converse(guard, first, service, course).await
             }
         };
@@ -203,30 +203,39 @@ where
 }
 
 /// What a connection ends by, besides its client.
+#[derive(Clone, Copy)]
+enum End {
+    /// It is over, and has so long to finish what it does.
+    Over(Duration),
+    /// The client takes nothing.
+    Stuck,
+}
+
+/// How a connection goes.
 struct Course<'a> {
-    over: Pin<&'a mut (dyn Future<Output = Duration> + Send + 'a)>,
+    end: Pin<&'a mut (dyn Future<Output = End> + Send + 'a)>,
     pace: &'a Pace,
     limits: &'a Limits,
 }
 
 impl Course<'_> {
-    /// Serves `connection` to its end, which `end` tells it of when it is over, and for so long at most from then on.
+    /// Serves `connection` to its end, which `shut` tells it of when it is over, and for so long at most from then on.
     /// Before that it answers what may be `crossing` its end.
     async fn run<C>(
         self,
         mut connection: Pin<Box<C>>,
         crossing: bool,
-        end: fn(Pin<&mut C>),
+        shut: fn(Pin<&mut C>),
     ) -> Result<(), BoxError>
     where
         C: Future<Output = hyper::Result<()>>,
     {
-        let mut stuck = pin!(Seldom::new(self.pace.stuck(self.limits)));
-        let grace = tokio::select! {
+        let end = tokio::select! {
+            biased;
             result = connection.as_mut() => return result.map_err(Into::into),
-            () = stuck.as_mut() => return Err(self.pace.takes_nothing()),
-            grace = self.over => grace,
+            end = self.end => end,
         };
+        let End::Over(grace) = end else { return Err(self.pace.takes_nothing()) };
         // What comes only then takes no room before.
         Box::pin(async move {
             if crossing {
@@ -235,15 +244,24 @@ impl Course<'_> {
                     return result.map_err(Into::into);
                 }
             }
-            end(connection.as_mut());
+            shut(connection.as_mut());
             tokio::select! {
                 result = connection => result.map_err(Into::into),
-                () = stuck => Err(self.pace.takes_nothing()),
+                () = self.pace.stuck(self.limits) => Err(self.pace.takes_nothing()),
                 () = self.pace.silent(LAST_WORD) => Err("the client has never said anything".into()),
                 () = after(grace) => Err("it was old, and is still in use".into()),
             }
         })
         .await
+    }
+}
+
+/// Ends when one of the two comes. They are one, as a connection asks with each request whether they have.
+async fn end(pace: &Pace, calls: Option<&Calls>, limits: &Limits, closing: watch::Receiver<bool>) -> End {
+    tokio::select! {
+        biased;
+        grace = over(pace, calls, limits, closing) => End::Over(grace),
+        () = pace.stuck(limits) => End::Stuck,
     }
 }
 

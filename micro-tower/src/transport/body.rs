@@ -22,14 +22,15 @@ pub struct Body {
     ended: bool,
 }
 
+/// Each in a box of its own: a response is moved through each layer.
 #[derive(Default)]
 enum Kind {
     #[default]
     Empty,
-    Http2(http2::Incoming),
+    Http2(Box<http2::Incoming>),
     Http1(http1::Incoming),
     /// Translated. Never locked: the mutex is what makes it `Sync`.
-    Frames(Mutex<Frames>),
+    Frames(Box<Mutex<Frames>>),
 }
 
 type Frames = BoxStream<'static, Result<Frame<Bytes>, BoxError>>;
@@ -42,7 +43,7 @@ impl Body {
             Some(whole) => whole.is_end_stream(),
             None => true,
         };
-        Self { kind: incoming.map_or(Kind::Empty, Kind::Http2), ended }
+        Self { kind: incoming.map_or(Kind::Empty, |incoming| Kind::Http2(Box::new(incoming))), ended }
     }
 
     pub(super) fn http1(incoming: http1::Incoming) -> Self {
@@ -51,7 +52,7 @@ impl Body {
     }
 
     pub(super) fn frames(frames: Frames) -> Self {
-        Self { kind: Kind::Frames(Mutex::new(frames)), ended: false }
+        Self { kind: Kind::Frames(Box::new(Mutex::new(frames))), ended: false }
     }
 }
 

@@ -202,8 +202,8 @@ impl<B: RequestBody> Http1<B> {
         permit: OwnedSemaphorePermit,
         response: Response<hyper::body::Incoming>,
     ) -> Response<Incoming> {
-        let home = Box::new(Lent { pool: self, sender: Some(sender), _permit: permit });
-        response.map(|body| Incoming { body, home })
+        let lent = |body| Lent { body, pool: self, sender: Some(sender), _permit: permit };
+        response.map(|body| Incoming(Box::new(lent(body))))
     }
 }
 
@@ -254,21 +254,30 @@ async fn open<B: RequestBody>(settings: &Connector, target: &Target) -> Result<S
 }
 
 /// The body of a response, and the connection it comes from.
-pub(super) struct Incoming {
-    body: hyper::body::Incoming,
-    home: Box<dyn Home>,
+pub(super) struct Incoming(Box<dyn Borrowed>);
+
+/// What a connection was lent for: it is given back when the response has ended or is not wanted, and this is dropped.
+trait Borrowed: Send + Sync {
+    fn body(&self) -> &hyper::body::Incoming;
+    fn body_mut(&mut self) -> &mut hyper::body::Incoming;
 }
 
-/// Gives a connection back when its response has ended or is not wanted: when this is dropped.
-trait Home: Send + Sync {}
-
 struct Lent<B: RequestBody> {
+    body: hyper::body::Incoming,
     pool: Arc<Http1<B>>,
     sender: Option<SendRequest<B>>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl<B: RequestBody> Home for Lent<B> {}
+impl<B: RequestBody> Borrowed for Lent<B> {
+    fn body(&self) -> &hyper::body::Incoming {
+        &self.body
+    }
+
+    fn body_mut(&mut self) -> &mut hyper::body::Incoming {
+        &mut self.body
+    }
+}
 
 impl<B: RequestBody> Drop for Lent<B> {
     fn drop(&mut self) {
@@ -284,19 +293,19 @@ impl Incoming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let failed = |error| Error::new(Phase::Read, error).into();
-        Pin::new(&mut self.body).poll_frame(cx).map(|frame| Some(frame?.map_err(failed)))
+        Pin::new(self.0.body_mut()).poll_frame(cx).map(|frame| Some(frame?.map_err(failed)))
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.0.body().is_end_stream()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.0.body().size_hint()
     }
 
     pub(super) fn finish(self) {
-        drop(self.home);
+        drop(self.0);
     }
 }
 

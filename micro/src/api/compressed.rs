@@ -1,11 +1,12 @@
 //! A gateway whose answers are compressed, but for calls of gRPC, which compress their own messages: they are let past
 //! instead of being asked.
 
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_util::TryFutureExt as _;
 use futures_util::future::{Either, MapOk};
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body::Body;
 use http_body_util::Either as EitherBody;
 use micro_balance::classify::is_grpc;
@@ -27,7 +28,8 @@ impl<S: Clone> Compressed<S> {
     }
 }
 
-type Answer<C> = Response<EitherBody<C, CompressionBody<C>>>;
+/// What is compressed is in a box: an answer is moved half a dozen times, and most are what they were.
+type Answer<C> = Response<EitherBody<C, Pin<Box<CompressionBody<C>>>>>;
 type Past<F, C> = MapOk<F, fn(Response<C>) -> Answer<C>>;
 type Through<F, C> = MapOk<F, fn(Response<CompressionBody<C>>) -> Answer<C>>;
 
@@ -59,7 +61,11 @@ fn past<C: Body>(answer: Response<C>) -> Answer<C> {
 }
 
 fn through<C: Body>(answer: Response<CompressionBody<C>>) -> Answer<C> {
-    answer.map(EitherBody::Right)
+    if answer.headers().contains_key(header::CONTENT_ENCODING) {
+        answer.map(|body| EitherBody::Right(Box::pin(body)))
+    } else {
+        answer.map(|body| EitherBody::Left(body.into_inner()))
+    }
 }
 
 #[cfg(test)]
