@@ -22,14 +22,14 @@ pub struct PeekBody<R: Body> {
     inner: R,
 }
 
-/// An answer is moved through each layer: what is large and seldom is in a box.
+/// An answer is moved through each layer: what is large and seldom is in a box of its own.
 enum First<R: Body> {
     /// Put back in front.
     Data(R::Data),
     /// Put back in front as well: trailers, or an error.
     Last(Box<Result<Frame<R::Data>, R::Error>>),
     /// Several that were put back, one at least.
-    Several(Box<VecDeque<Polled<R>>>),
+    Several(VecDeque<Polled<R>>),
     /// Nothing is in front of the inner body.
     Gone,
     /// What was put back was the end.
@@ -55,7 +55,7 @@ impl<R: Body> PeekBody<R> {
 
     /// Puts back what several polls of `inner` gave, in their order.
     pub(crate) fn put_all_back(kept: VecDeque<Polled<R>>, inner: R) -> Self {
-        Self { first: if kept.is_empty() { First::Gone } else { First::Several(Box::new(kept)) }, inner }
+        Self { first: if kept.is_empty() { First::Gone } else { First::Several(kept) }, inner }
     }
 }
 
