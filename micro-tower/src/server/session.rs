@@ -256,7 +256,7 @@ impl Course<'_> {
     }
 }
 
-/// Ends when one of the two comes. They are one, as a connection asks with each request whether they have.
+/// Ends when the connection is over, or its client stuck: one future for both, as each request asks whether it has ended.
 async fn end(pace: &Pace, calls: Option<&Calls>, limits: &Limits, closing: watch::Receiver<bool>) -> End {
     tokio::select! {
         biased;

@@ -256,7 +256,7 @@ async fn open<B: RequestBody>(settings: &Connector, target: &Target) -> Result<S
 /// The body of a response, and the connection it comes from.
 pub(super) struct Incoming(Box<dyn Borrowed>);
 
-/// What a connection was lent for: it is given back when the response has ended or is not wanted, and this is dropped.
+/// A body with the connection that it was lent, which it gives back when it has ended or is not wanted, and is dropped.
 trait Borrowed: Send + Sync {
     fn body(&self) -> &hyper::body::Incoming;
     fn body_mut(&mut self) -> &mut hyper::body::Incoming;

@@ -73,7 +73,7 @@ mod tests {
     use std::convert::Infallible;
     use std::future::ready;
 
-    use http_body_util::Full;
+    use http_body_util::{BodyExt as _, Full};
     use tower::{ServiceExt as _, service_fn};
 
     use super::*;
@@ -88,6 +88,8 @@ mod tests {
             let request = Request::builder().header("accept-encoding", "gzip").header("content-type", kind);
             let answer = Compressed::new(text).oneshot(request.body(()).unwrap()).await.unwrap();
             assert_eq!(answer.headers().contains_key("content-encoding"), compressed, "{kind}");
+            let length = answer.into_body().collect().await.unwrap().to_bytes().len();
+            assert_eq!(length < 4096, compressed, "{kind}: {length} bytes");
         }
     }
 }
