@@ -19,6 +19,7 @@ use crate::{
         json_rpc, proto_rpc,
     },
     server::guard,
+    transport,
 };
 
 /// A decoder.
@@ -29,6 +30,7 @@ pub const ALL: &[(&str, Probe)] = &[
     ("frames", frames),
     ("gzip", gzip),
     ("http1", http1),
+    ("answers", answers),
     ("messages", messages),
     ("json_rpc", json_rpc),
     ("proto_rpc", proto_rpc),
@@ -178,6 +180,17 @@ pub fn guard(bytes: &[u8]) {
         assert!(http2 || *through == passed[0], "cut otherwise, something else came through");
         let whole = through.strip_suffix(b"\0\r\n\r\n").filter(|_| !bytes.starts_with(through));
         assert!(bytes.starts_with(whole.unwrap_or(through)), "something came through that was not said");
+    }
+}
+
+/// What a server answers over HTTP/1: the same is read however it is cut, and no more than was said.
+pub fn answers(bytes: &[u8]) {
+    // What is longer than any head may be refused here or there.
+    let bytes = &bytes[..bytes.len().min(8 << 10)];
+    let read = [1, 7, 4 << 10].map(|piece| transport::http1_answer(bytes, piece));
+    for one in &read {
+        assert_eq!(*one, read[0], "cut otherwise, something else was read");
+        assert!(one.as_ref().is_none_or(|(_, body)| body.len() <= bytes.len()));
     }
 }
 

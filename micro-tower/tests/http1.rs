@@ -301,6 +301,58 @@ async fn a_connection_that_its_peer_closes_is_let_go_though_nothing_is_asked() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_too_old_is_let_go_though_nothing_is_asked() {
+    let (listener, address) = listen().await;
+    let connector = Connector::http1().http1_idle_timeout(Duration::from_millis(1));
+    let mut connection = connector.connect(&endpoint(address));
+    connection.ready().await.unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let closed = timeout(Duration::from_secs(20), stream.read(&mut [0; 9])).await;
+    assert_eq!(closed.expect("it is let go").unwrap(), 0);
+}
+
+#[tokio::test]
+async fn no_more_connections_are_kept_than_may_be() {
+    // Where none may be, the one that it became ready by is not either.
+    for (most, opened) in [(2, [4, 6]), (0, [5, 9])] {
+        let (accepted, address) = echoes().await;
+        let connection = Connector::http1().http1_connections(4, most).connect(&endpoint(address));
+        connection.clone().ready_oneshot().await.unwrap();
+        for opened in opened {
+            let calls = (0..4).map(|_| connection.clone().oneshot(get("/")));
+            for answer in join_all(calls).await {
+                assert_eq!(text(answer.unwrap()).await, "");
+            }
+            assert_eq!(accepted.load(SeqCst), opened, "of {most}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_connection_that_was_used_last_is_used_next() {
+    const NOTHING: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+    let (listener, address) = listen().await;
+    let mut connection = Connector::http1().connect(&endpoint(address));
+    let first = connection.ready().await.unwrap().call(get("/first"));
+    let (mut one, _) = asked(&listener).await;
+    let both = async {
+        let (mut other, _) = asked(&listener).await;
+        other.write_all(NOTHING).await.unwrap();
+        other
+    };
+    let (answer, mut other) = tokio::join!(connection.call(get("/second")), both);
+    assert_eq!(answer.unwrap().status(), 204);
+    one.write_all(NOTHING).await.unwrap();
+    assert_eq!(first.await.unwrap().status(), 204);
+
+    let third = connection.call(get("/third"));
+    assert!(head(&mut one).await.starts_with("GET /third "));
+    let fourth = connection.call(get("/fourth"));
+    assert!(head(&mut other).await.starts_with("GET /fourth "));
+    drop((third, fourth));
+}
+
+#[tokio::test]
 async fn an_answer_that_cannot_be_read_is_said_to_be_that() {
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: x\r\n".repeat(101));

@@ -22,7 +22,7 @@ pub struct Body {
     ended: bool,
 }
 
-/// Each in a box of its own: a response is moved through each layer.
+/// Small, or in a box of its own: a response is moved through each layer.
 #[derive(Default)]
 enum Kind {
     #[default]
@@ -111,9 +111,8 @@ impl Body {
         match std::mem::take(&mut self.kind) {
             Kind::Empty => {}
             Kind::Http2(incoming) => incoming.finish(),
-            Kind::Http1(incoming) => incoming.finish(),
-            // Dropped with what it holds.
-            Kind::Frames(_) => {}
+            // Dropped with what they hold.
+            Kind::Http1(_) | Kind::Frames(_) => {}
         }
     }
 }

@@ -194,6 +194,11 @@ impl Connector {
         self
     }
 
+    /// The longest head of an answer in HTTP/1.
+    pub(super) fn most_head(&self) -> usize {
+        (self.max_header_bytes as usize).max(8 << 10)
+    }
+
     /// How many HTTP/2 connections an endpoint may get that allows so many `streams` on each.
     pub(super) fn most_http2(&self, streams: usize) -> usize {
         self.max_connections.max(self.http2_requests.div_ceil(streams.max(1)))

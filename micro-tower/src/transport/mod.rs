@@ -37,6 +37,8 @@ mod target;
 mod tls;
 mod upload;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::http1::probe as http1_answer;
 pub use self::{
     body::Body,
     channel::{ChannelEndpoint, ChannelFuture},

@@ -10,21 +10,11 @@ use crate::command::{Context, Failure, Kind};
 use crate::remote::Sidecar;
 use crate::settings::Settings;
 
-/// How many events one thread takes at a time. It reads what all of them have before anything is sent on, which is late where
-/// many requests come at once: others are woken late, and then for one request at a time. Fewer take more system calls.
-const EVENTS: usize = 16;
-
 /// A runtime of so many threads; 0 is one per processor.
 pub(super) fn runtime(workers: usize) -> Result<Runtime, Failure> {
     let mut builder = if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    match workers {
-        0 => {}
-        1 => {
-            builder.max_io_events_per_tick(EVENTS);
-        }
-        workers => {
-            builder.worker_threads(workers);
-        }
+    if workers > 1 {
+        builder.worker_threads(workers);
     }
     let built = builder.enable_all().build();
     built.map_err(|error| Failure::new(Kind::Other, "cannot start").source(error))

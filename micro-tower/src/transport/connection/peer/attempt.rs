@@ -16,7 +16,6 @@ use crate::{
     transport::{
         connect::{Connector, HttpVersion},
         foreign::Foreign,
-        http1::Http1,
         http2::{Driver, Http2},
         request::RequestBody,
         target::Target,
@@ -60,10 +59,8 @@ async fn make<B: RequestBody>(
     let (io, version) = settings.dial(target).await?;
     let calm = endpoint.upgrade().map_or(0, |endpoint| endpoint.calm.load(Ordering::Relaxed));
     if version == HttpVersion::Http1 {
-        let sender = Http1::<B>::handshake(io, settings).await?;
         if let Some(endpoint) = endpoint.upgrade() {
-            endpoint.http1.put(sender);
-            endpoint.http1.reached(true);
+            endpoint.http1.insert(io);
         }
         return Ok(());
     }

@@ -1,0 +1,105 @@
+//! A connection that has a task: a body goes to the peer in it while the answer comes, whoever reads that.
+//!
+//! It is hyper's.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use http::{Request, Response};
+use hyper::client::conn::{
+    TrySendError,
+    http1::{Builder, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use micro_balance::Unsent;
+use tokio::sync::OwnedSemaphorePermit;
+use tower::BoxError;
+
+use super::{
+    Http1,
+    head::{Unreadable, unanswered},
+    incoming::{Borrowed, Incoming},
+    pool::Connection,
+};
+use crate::{
+    error::{Error, Phase},
+    transport::{connect::Connector, io::Io, request::RequestBody, target::Target},
+};
+
+/// Gives `io` a task.
+pub(super) fn start<B: RequestBody>(io: Io, settings: &Connector) -> Result<SendRequest<B>, BoxError> {
+    let mut builder = Builder::new();
+    builder.max_buf_size(settings.most_head());
+    // There is nothing in HTTP/1 that it could wait for.
+    let made = builder.handshake(TokioIo::new(io)).now_or_never();
+    let (sender, connection) = made.ok_or("hyper waits for something")??;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "an HTTP/1 connection was closed");
+        }
+    });
+    Ok(sender)
+}
+
+/// The request that nobody took, where it may be sent once more: on a connection that was `reused`, which its peer closed
+/// just now. There may be another; in the end a new one.
+pub(super) fn unsent<B: RequestBody>(
+    mut failed: TrySendError<Request<B>>,
+    reused: bool,
+    target: &Target,
+) -> Result<Request<B>, BoxError> {
+    match failed.take_message() {
+        Some(again) if reused => Ok(again),
+        Some(back) => {
+            let error = target.name().blame(Error::not_sent(Phase::Send, failed.into_error()));
+            Err(Unsent::new(back, error).into())
+        }
+        None => Err(target.name().blame(no_answer(failed.into_error())).into()),
+    }
+}
+
+fn no_answer(error: hyper::Error) -> Error {
+    match error {
+        error if error.is_parse_too_large() => unanswered(Unreadable::TooLong(error.into())),
+        error if error.is_parse() => unanswered(Unreadable::invalid(error)),
+        error => unanswered(error),
+    }
+}
+
+/// The body of an answer, which the connection is left to.
+pub(super) struct Lent<B: RequestBody> {
+    body: hyper::body::Incoming,
+    home: Arc<Http1<B>>,
+    sender: Option<SendRequest<B>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<B: RequestBody> Lent<B> {
+    pub(super) fn to(
+        home: Arc<Http1<B>>,
+        sender: SendRequest<B>,
+        permit: OwnedSemaphorePermit,
+        response: Response<hyper::body::Incoming>,
+    ) -> Response<Incoming> {
+        let lent = |body| Self { body, home, sender: Some(sender), _permit: permit };
+        response.map(|body| Incoming::Lent(Box::new(lent(body))))
+    }
+}
+
+impl<B: RequestBody> Borrowed for Lent<B> {
+    fn body(&self) -> &hyper::body::Incoming {
+        &self.body
+    }
+
+    fn body_mut(&mut self) -> &mut hyper::body::Incoming {
+        &mut self.body
+    }
+}
+
+impl<B: RequestBody> Drop for Lent<B> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take().filter(|sender| !sender.is_closed()) {
+            self.home.pool.put(Connection::Tasked(sender));
+        }
+    }
+}
