@@ -329,6 +329,15 @@ async fn no_more_connections_are_kept_than_may_be() {
 }
 
 #[tokio::test]
+async fn a_request_may_be_begun_by_a_thread_that_has_no_runtime() {
+    let (_, address) = echoes().await;
+    let mut connection = Connector::http1().connect(&endpoint(address));
+    connection.ready().await.unwrap();
+    let begun = std::thread::spawn(move || connection.call(request("/", "x")));
+    assert_eq!(text(begun.join().unwrap().await.unwrap()).await, "x");
+}
+
+#[tokio::test]
 async fn the_connection_that_was_used_last_is_used_next() {
     const NOTHING: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
     let (listener, address) = listen().await;

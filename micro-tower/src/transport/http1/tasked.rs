@@ -12,7 +12,7 @@ use hyper::client::conn::{
 };
 use hyper_util::rt::TokioIo;
 use micro_balance::Unsent;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit};
 use tower::BoxError;
 
 use super::{
@@ -26,14 +26,15 @@ use crate::{
     transport::{connect::Connector, io::Io, request::RequestBody, target::Target},
 };
 
-/// Gives `io` a task.
+/// Gives `io` a task. An error where there is no runtime that could run it: a request is asked for outside of one.
 pub(super) fn start<B: RequestBody>(io: Io, settings: &Connector) -> Result<SendRequest<B>, BoxError> {
+    let runtime = Handle::try_current()?;
     let mut builder = Builder::new();
     builder.max_buf_size(settings.most_head());
     // There is nothing in HTTP/1 that it could wait for.
     let made = builder.handshake(TokioIo::new(io)).now_or_never();
     let (sender, connection) = made.ok_or("hyper waits for something")??;
-    tokio::spawn(async move {
+    runtime.spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "an HTTP/1 connection was closed");
         }
