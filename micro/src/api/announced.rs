@@ -72,9 +72,15 @@ impl Announced {
         self.ways.is_empty()
     }
 
-    /// The method that a request of `method` for `path` at `host` is for.
-    pub(super) fn find(&self, method: &Method, host: &str, path: &str) -> Option<&Way> {
-        self.ways.iter().find(|way| way.matches(method, host, path))
+    /// The method that a request of `method` for `path` at `host` is for, of the services that `may` answer it.
+    pub(super) fn find(
+        &self,
+        method: &Method,
+        host: &str,
+        path: &str,
+        may: impl Fn(&str) -> bool,
+    ) -> Option<&Way> {
+        self.ways.iter().find(|way| may(&way.service) && way.matches(method, host, path))
     }
 }
 
@@ -158,7 +164,7 @@ mod tests {
             (Method::PUT, "shop.example", "/hello/john", false),
             (Method::GET, "other.example", "/hello/john", false),
         ] {
-            let found = announced.find(&method, host, path);
+            let found = announced.find(&method, host, path, |_| true);
             assert_eq!(
                 found.map(|way| (way.method.as_str(), way.handler)),
                 is.then_some(("Greeter.Hello", Some(Handler::Rpc))),
@@ -177,6 +183,7 @@ mod tests {
         ];
         let announced = Announced::of([&bad[..], &[said("/a", "", "", "")]].concat());
         assert_eq!(announced.ways.len(), 1);
-        assert!(announced.find(&Method::DELETE, "", "/a").is_some());
+        assert!(announced.find(&Method::DELETE, "", "/a", |service| service == "greeter").is_some());
+        assert!(announced.find(&Method::DELETE, "", "/a", |service| service == "other").is_none());
     }
 }

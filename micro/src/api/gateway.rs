@@ -120,7 +120,7 @@ impl Gateway {
     pub(crate) async fn method(&self, path: &str) -> Option<(Arc<Upstream>, String, Option<bool>)> {
         check_path(path).ok()?;
         let settings = &self.inner.settings;
-        let (names, method) = settings.names(settings.handler, path);
+        let (names, method) = settings.names(settings.handler, "", path);
         let method = method?;
         let directory = &self.inner.parts.directory;
         let upstream = match directory.first_known(&names) {

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use http::{Request, header};
 
-use super::settings::Namespace;
+use super::resolver::{Resolver, host};
+use super::route::is_service;
 
 /// What a gRPC request comes as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,41 +32,23 @@ impl Kind {
     }
 }
 
-/// The names in the registry that the service of `/package.Service/Method` may have, the likeliest first.
-pub(super) fn names<B>(namespace: &Namespace, request: &Request<B>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for candidate in candidates(request) {
-        for name in namespace.names(&candidate) {
-            if !names.iter().any(|other| *other == name) {
-                names.push(name.into_owned());
-            }
-        }
-    }
-    names
-}
-
-/// What `find` has for the first of these names for which it has something.
-pub(super) fn find<B, T>(
-    namespace: &Namespace,
-    request: &Request<B>,
-    find: impl Fn(&str) -> Option<T>,
-) -> Option<T> {
-    candidates(request).find_map(|candidate| namespace.names(&candidate).find_map(|name| find(&name)))
-}
-
-/// What the service may be called: by its package, its whole name, its own in small letters, its package with the hyphens
-/// that a package cannot have, or else the host that the request is for. Each is worked out when those before it are not
-/// enough.
-fn candidates<B>(request: &Request<B>) -> impl Iterator<Item = Cow<'_, str>> {
+/// What the service of a gRPC call may be called, as `resolver` has it: by its package, its whole name, its own in small
+/// letters, its package with the hyphens that a package cannot have, or else the host that the request is for. Each is worked
+/// out when those before it are not enough.
+pub(super) fn candidates<B>(resolver: Resolver, request: &Request<B>) -> impl Iterator<Item = Cow<'_, str>> {
     let full = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
     let (package, own) = full.rsplit_once('.').unwrap_or(("", full));
-    let host = || request.uri().authority().map(|authority| authority.host()).unwrap_or_default();
-    [Cow::Borrowed(package), Cow::Borrowed(full)]
-        .into_iter()
-        .chain(std::iter::once_with(|| Cow::Owned(own.to_ascii_lowercase())))
-        .chain(std::iter::once_with(move || Cow::Owned(package.replace('_', "-"))))
-        .chain(std::iter::once_with(move || Cow::Borrowed(host())))
-        .filter(|name| is_name(name))
+    let lenient = !matches!(resolver, Resolver::Host | Resolver::Grpc);
+    let others = || {
+        [Cow::Borrowed(full)]
+            .into_iter()
+            .chain(std::iter::once_with(|| Cow::Owned(own.to_ascii_lowercase())))
+            .chain(std::iter::once_with(|| Cow::Owned(package.replace('_', "-"))))
+    };
+    let by_package = (resolver != Resolver::Host).then_some(Cow::Borrowed(package));
+    let by_host = (resolver != Resolver::Grpc).then(|| std::iter::once_with(|| Cow::Borrowed(host(request))));
+    let others = lenient.then(others).into_iter().flatten();
+    by_package.into_iter().chain(others).chain(by_host.into_iter().flatten()).filter(|name| is_name(name))
 }
 
 /// Whether `path` is that of a gRPC method, `/package.Service/Method`.
@@ -82,15 +65,9 @@ pub(super) fn is_method(path: &str) -> bool {
     }
 }
 
+/// Whether a service may be called `name`. An address of an IP network is where the caller found us, and no service.
 fn is_name(name: &str) -> bool {
-    // A dot, or the end, behind nothing: no part between dots is empty.
-    let mut before = b'.';
-    let clean = name.bytes().all(|byte| {
-        let after_dot = std::mem::replace(&mut before, byte) == b'.';
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && !after_dot)
-    });
-    // An address of an IP network is where the caller found us, and no service.
-    clean && before != b'.' && !name.as_bytes()[0].is_ascii_digit()
+    is_service(name) && !name.as_bytes()[0].is_ascii_digit()
 }
 
 #[cfg(test)]
@@ -99,13 +76,18 @@ mod tests {
 
     #[test]
     fn a_service_is_found_by_what_its_package_says() {
-        let names = |path: &str| {
+        let names = |resolver: Resolver, path: &str| {
             let request = Request::post(format!("http://gateway{path}")).body(()).unwrap();
-            candidates(&request).map(Cow::into_owned).collect::<Vec<_>>()
+            candidates(resolver, &request).map(Cow::into_owned).collect::<Vec<_>>()
         };
-        assert_eq!(names("/shop.v1.Shop/Get"), ["shop.v1", "shop.v1.Shop", "shop", "shop.v1", "gateway"]);
+        let path = "/shop.v1.Shop/Get";
+        for resolver in [Resolver::Micro, Resolver::Path, Resolver::VersionedPath] {
+            assert_eq!(names(resolver, path), ["shop.v1", "shop.v1.Shop", "shop", "shop.v1", "gateway"]);
+        }
+        assert_eq!(names(Resolver::Grpc, path), ["shop.v1"]);
+        assert_eq!(names(Resolver::Host, path), ["gateway"]);
         // As `micro new order-book` writes it.
-        let written = names("/order_book.OrderBook/Call");
+        let written = names(Resolver::Micro, "/order_book.OrderBook/Call");
         assert_eq!(written, ["order_book", "order_book.OrderBook", "orderbook", "order-book", "gateway"]);
     }
 }

@@ -1,7 +1,8 @@
 //! The API gateway: HTTP and gRPC from outside to the services of a registry.
 //!
 //! A [`Gateway`] is a tower service; [`Gateway::router`] makes it an axum router to be mounted in an application, and
-//! `micro api` serves it. Requests are routed by path, as go-micro does ([`route`]), or by what a method announces:
+//! `micro api` serves it. Requests are routed by path, as go-micro does ([`route`]), by another [`Resolver`], or by
+//! what a method announces:
 //!
 //! | label of a method | what it says |
 //! |---|---|
@@ -27,6 +28,7 @@
 //! nobody is ready 503, one that takes too long 504. Only what the registry names can be reached.
 
 pub mod route;
+mod resolver;
 
 mod settings;
 
@@ -61,6 +63,8 @@ mod gateway;
 mod limited;
 mod names;
 mod response;
+mod hand;
+mod meant;
 mod way;
 
 pub use access::{AccessLog, LogFormat};
@@ -70,10 +74,11 @@ pub use config::InvalidRules;
 pub use cors::{Cors, InvalidCors};
 pub use event::EventForm;
 pub use gateway::Gateway;
-pub use handler::Handler;
+pub use handler::{Handler, UnknownHandler};
 pub(crate) use observe::watched;
 pub use observe::{Observed, Observer};
 pub(crate) use own::answer_stats;
+pub use resolver::{Resolver, UnknownResolver};
 pub use response::ResponseFuture;
 pub use rules::{Route, Rules};
 pub use settings::Builder;

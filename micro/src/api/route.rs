@@ -4,7 +4,13 @@
 //! |---|---|---|---|
 //! | [`api_route`] | `foo`, `Foo.Bar` | `v1.foo`, `Foo.Bar` | `foo.bar`, `Baz.Cat` |
 //! | [`proxy_route`] | `foo` | `v1.foo` | `foo` |
+//! | [`path_route`] | `foo` | `v1` | `foo` |
+//! | [`versioned_path_route`] | `foo` | `foo` | `foo` |
+//! | [`method_route`] | `Foo.Bar` | `Foo.Bar` | `Baz.Cat` |
 //! | [`event_route`] | `foo`, `bar` | `v1.foo`, `foo.bar` | `foo`, `bar.baz.cat` |
+//!
+//! [`grpc_route`] is for the paths of gRPC: `foo` of `/foo.Bar/Baz`. Which of them hold is the gateway's
+//! [`Resolver`](super::Resolver).
 
 use std::borrow::Cow;
 
@@ -29,20 +35,23 @@ pub struct EventRoute {
 /// Which service and method `path` means to the handlers that call methods. None where it names no service.
 pub fn api_route(path: &str) -> Option<ApiRoute> {
     let parts = parts(path);
-    let (service, method) = match parts.as_slice() {
+    let service = match parts.as_slice() {
         [] => return None,
         // As go-micro's gateway has it since v5: `/foo/Foo.Bar`.
-        [service @ .., method] if method.contains('.') => (service.to_vec(), vec![*method]),
-        [one] => (vec![*one], vec![*one]),
-        [first, _] => (vec![*first], parts.clone()),
-        [version, name, last] if is_version(version) => (vec![*version, *name], vec![*name, *last]),
-        [service @ .., name, last] => (service.to_vec(), vec![*name, *last]),
+        [service @ .., method] if method.contains('.') => service,
+        [_] | [_, _] => &parts[..1],
+        [version, _, _] if is_version(version) => &parts[..2],
+        [service @ .., _, _] => service,
     };
     if !service.iter().all(|part| is_name(part)) {
         return None;
     }
-    let method: Vec<_> = method.into_iter().map(camel).collect();
-    Some(ApiRoute { service: service.join("."), method: method.join(".") })
+    Some(ApiRoute { service: service.join("."), method: method(&parts)? })
+}
+
+/// Which method `path` means where it names no service, or only by its first part.
+pub fn method_route(path: &str) -> Option<String> {
+    method(&parts(path))
 }
 
 /// Which service `path` means to the handlers that pass requests on. None where it names no service.
@@ -53,6 +62,25 @@ pub fn proxy_route(path: &str) -> Option<Cow<'_, str>> {
         Some(name) => is_alias(name).then(|| format!("{first}.{name}").into()),
         None => is_alias(first).then_some(first.into()),
     }
+}
+
+/// Which service the first part of `path` means: any name, with dots or without.
+pub fn path_route(path: &str) -> Option<&str> {
+    each(path).next().filter(|part| is_service(part))
+}
+
+/// The same behind a version, which is nobody's name: `/v1/foo/bar` is `foo`'s, as `/foo/bar` is.
+pub fn versioned_path_route(path: &str) -> Option<&str> {
+    let mut parts = each(path);
+    let first = parts.next()?;
+    let named = is_version(first).then(|| parts.next()).flatten().unwrap_or(first);
+    is_service(named).then_some(named)
+}
+
+/// Which service the path of a gRPC method means: `/foo.Bar/Baz` is `foo`'s.
+pub fn grpc_route(path: &str) -> Option<&str> {
+    let (package, _) = each(path).next()?.rsplit_once('.')?;
+    is_service(package).then_some(package)
 }
 
 /// Which topic and action `path` means to the handler that publishes events.
@@ -98,6 +126,21 @@ fn is_version(part: &str) -> bool {
 /// Letters, digits, and `-` between them.
 fn is_alias(part: &str) -> bool {
     part.split('-').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+/// The last two of `parts`, or the last alone where that is a whole name: `Bar.Baz` of `/foo/bar/baz` and `/foo/Bar.Baz`.
+fn method(parts: &[&str]) -> Option<String> {
+    let last = match parts {
+        [.., method] if method.contains('.') => std::slice::from_ref(method),
+        _ => &parts[parts.len().saturating_sub(2)..],
+    };
+    let words: Vec<_> = last.iter().map(|part| camel(part)).collect();
+    (!words.is_empty()).then(|| words.join("."))
+}
+
+/// Whether a service may be called `name`: words of letters, digits, `-` and `_`, with dots between them.
+pub(super) fn is_service(name: &str) -> bool {
+    name.split('.').all(|part| !part.is_empty() && is_name(part))
 }
 
 /// What may stand between the dots of a service's name. Dots in a path's part could reach out of the namespace's tree.

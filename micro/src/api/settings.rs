@@ -16,6 +16,7 @@ use super::gateway::{Gateway, ID, Parts};
 use super::handler::Handler;
 use super::observe::Observer;
 use super::own::Own;
+use super::resolver::Resolver;
 use super::route::join;
 use super::rules::Rules;
 use crate::proxy::{Directory, DirectoryBuilder, Tunnels};
@@ -34,6 +35,7 @@ pub struct Builder {
     directory: DirectoryBuilder,
     pub(super) namespace: Namespace,
     pub(super) handler: Handler,
+    pub(super) resolver: Resolver,
     rules: Rules,
     broker: Option<Arc<dyn Broker>>,
     pub(super) observer: Option<Arc<dyn Observer>>,
@@ -73,6 +75,7 @@ impl Builder {
             directory: Directory::builder(registry),
             namespace: Namespace { name: NAMESPACE.to_owned(), bare: true },
             handler: Handler::Meta,
+            resolver: Resolver::Micro,
             rules: Rules::default(),
             broker: None,
             observer: None,
@@ -100,6 +103,12 @@ impl Builder {
     /// Sends every request this way; what services announce unless set.
     pub fn handler(mut self, handler: Handler) -> Self {
         self.handler = handler;
+        self
+    }
+
+    /// Finds the service of a request by this; by its path, as go-micro does, unless set.
+    pub fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
         self
     }
 
@@ -201,6 +210,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("namespace", &self.namespace)
             .field("handler", &self.handler)
+            .field("resolver", &self.resolver)
             .field("rules", &self.rules)
             .finish_non_exhaustive()
     }

@@ -22,7 +22,7 @@ use super::reload::{Flags, Reloaded};
 use super::reply::{Listening, Reply};
 use super::secured::server_tls;
 use super::spans::{close, spans};
-use crate::api::{AccessLog, Compressed, Cors, Gateway, Handler, LogFormat, Rules};
+use crate::api::{AccessLog, Compressed, Cors, Gateway, Handler, LogFormat, Resolver, Rules};
 use crate::duration;
 use crate::otel::Spans;
 use crate::proxy::for_many;
@@ -43,6 +43,9 @@ pub struct Api {
     /// How requests go to services: meta, api, rpc, http, web or event
     #[arg(long, env = "MICRO_API_HANDLER", default_value = "meta")]
     pub handler: Handler,
+    /// What names the service of a request: micro (the path, as go-micro has it), host, path, vpath or grpc
+    #[arg(long, env = "MICRO_API_RESOLVER", default_value = "micro")]
+    pub resolver: Resolver,
     /// Pages of other hosts that may use the gateway: origins with commas between them, or *
     #[arg(long, env = "MICRO_API_CORS", value_delimiter = ',')]
     pub cors: Vec<String>,
@@ -122,6 +125,7 @@ impl Api {
     ) -> Result<Gateway, Failure> {
         let mut gateway = Gateway::builder(context.registry().clone())
             .handler(self.handler)
+            .resolver(self.resolver)
             .rules(rules)
             .broker(context.broker().await?.clone())
             .upstreams(|services| services.connector(for_many(context.connector().clone())))

@@ -1,7 +1,6 @@
 //! Which method a request means.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use http::Method;
@@ -62,27 +61,28 @@ impl<T> Default for Routes<T> {
 }
 
 impl<T: Clone + std::fmt::Display> Routes<T> {
-    /// The ways that the methods of `schemas` name; each belongs to its owner. Of two that are the same the first stays.
+    /// The ways that the methods of `schemas` name; each belongs to its owner. Of two that are the same the first counts, of
+    /// the owners that are asked for.
     pub fn new<'a>(schemas: impl IntoIterator<Item = (T, &'a Schema)>) -> Self {
         let mut routes: Vec<Arc<Route<T>>> = Vec::new();
-        let mut places = HashMap::<_, usize>::new();
+        let mut known = HashMap::<_, String>::new();
         for (owner, schema) in schemas {
+            let mut own = HashSet::new();
             for method in schema.services().iter().flat_map(|service| service.methods()) {
                 let (good, bad) = bindings(&method);
                 for invalid in bad {
                     tracing::warn!(service = %owner, method = method.full_name(), %invalid, "a route was left out");
                 }
                 for binding in good {
-                    match places.entry((binding.verb.clone(), binding.template.clone())) {
-                        Entry::Occupied(place) => {
-                            let other = routes[*place.get()].method.full_name();
-                            tracing::warn!(service = %owner, method = method.full_name(), other, "two methods have one route");
-                        }
-                        Entry::Vacant(place) => {
-                            place.insert(routes.len());
-                            let (owner, method) = (owner.clone(), method.clone());
-                            routes.push(Arc::new(Route { owner, method, binding }));
-                        }
+                    let way = (binding.verb.clone(), binding.template.clone());
+                    if let Some(other) = known.get(&way) {
+                        tracing::warn!(service = %owner, method = method.full_name(), other, "two methods have one route");
+                    } else {
+                        known.insert(way.clone(), method.full_name().to_owned());
+                    }
+                    if own.insert(way) {
+                        let (owner, method) = (owner.clone(), method.clone());
+                        routes.push(Arc::new(Route { owner, method, binding }));
                     }
                 }
             }
@@ -114,9 +114,9 @@ impl<T: Clone + std::fmt::Display> Routes<T> {
         places.into_iter().map(|at| &self.routes[at])
     }
 
-    /// The method that `verb` and `path` mean, and whose it is.
-    pub fn find(&self, verb: &Method, path: &str) -> Option<(T, Found)> {
-        self.likely(path).find_map(|route| {
+    /// The method that `verb` and `path` mean, and whose it is, of the owners that `may` have it.
+    pub fn find(&self, verb: &Method, path: &str, may: impl Fn(&T) -> bool) -> Option<(T, Found)> {
+        self.likely(path).filter(|route| may(&route.owner)).find_map(|route| {
             if route.binding.verb.as_ref().is_some_and(|known| known != verb) {
                 return None;
             }
@@ -127,9 +127,10 @@ impl<T: Clone + std::fmt::Display> Routes<T> {
         })
     }
 
-    /// The verbs with which `path` means a method, in order.
-    pub fn verbs(&self, path: &str) -> Vec<&str> {
-        let there = self.likely(path).filter(|route| route.binding.template.matches(path).is_some());
+    /// The verbs with which `path` means a method of those owners, in order.
+    pub fn verbs(&self, path: &str, may: impl Fn(&T) -> bool) -> Vec<&str> {
+        let theirs = self.likely(path).filter(|route| may(&route.owner));
+        let there = theirs.filter(|route| route.binding.template.matches(path).is_some());
         let mut verbs: Vec<_> =
             there.filter_map(|route| Some(route.binding.verb.as_ref()?.as_str())).collect();
         verbs.sort_unstable();
@@ -190,10 +191,23 @@ mod tests {
             ("/v1/things", "Any"),
             ("/", "Any"),
         ] {
-            let (_, found) = routes.find(&Method::GET, path).expect(path);
+            let (_, found) = routes.find(&Method::GET, path, |_| true).expect(path);
             assert_eq!(found.method().name(), method, "{path}");
-            assert_eq!(routes.verbs(path), ["GET"], "{path}");
+            assert_eq!(routes.verbs(path, |_| true), ["GET"], "{path}");
         }
-        assert!(routes.find(&Method::POST, "/v1/things/7").is_none());
+        assert!(routes.find(&Method::POST, "/v1/things/7", |_| true).is_none());
+    }
+
+    #[test]
+    fn a_path_that_two_have_is_the_firsts_or_his_who_is_asked() {
+        let schema = schema();
+        let routes = Routes::new([("a", &schema), ("b", &schema)]);
+        let whose = |may: fn(&&str) -> bool| {
+            let found = routes.find(&Method::GET, "/v1/things/7", may);
+            (found.map(|(owner, _)| owner), routes.verbs("/v1/things/7", may))
+        };
+        assert_eq!(whose(|_| true), (Some("a"), vec!["GET"]));
+        assert_eq!(whose(|owner| *owner == "b"), (Some("b"), vec!["GET"]));
+        assert_eq!(whose(|_| false), (None, vec![]));
     }
 }

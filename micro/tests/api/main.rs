@@ -37,6 +37,7 @@ mod otel;
 mod own;
 mod peers;
 mod reach;
+mod resolver;
 mod rolling;
 mod rotation;
 mod route;

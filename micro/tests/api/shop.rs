@@ -125,11 +125,16 @@ pub(crate) fn behind_a_gateway() -> (Place, Services, Face) {
 ///
 /// `x-fail: N` ends a call with the status of that number; for a stream, after its answers.
 pub(crate) fn open(services: &Services) -> SocketAddr {
+    open_as(services, "shop")
+}
+
+/// The same by another name, which is the header `x-backend` of its answers.
+pub(crate) fn open_as(services: &Services, name: &'static str) -> SocketAddr {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(set().leak())
         .build_v1()
         .unwrap();
-    services.serve_raw(Record::new("shop"), move |request| {
+    services.serve_raw(Record::new(name), move |request| {
         let reflection = reflection.clone();
         async move {
             if request.uri().path().starts_with("/grpc.reflection") {
@@ -138,7 +143,9 @@ pub(crate) fn open(services: &Services) -> SocketAddr {
                     Err(never) => match never {},
                 };
             }
-            echo(request).await
+            let mut answer = echo(request).await;
+            answer.headers_mut().insert("x-backend", http::HeaderValue::from_static(name));
+            answer
         }
     })
 }
