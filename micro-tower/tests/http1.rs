@@ -5,16 +5,20 @@ mod peer;
 
 use std::{
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream};
 use http::{Request, Response};
-use http_body_util::BodyExt as _;
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper_util::rt::TokioIo;
 use micro_balance::{NotSent, Unsent};
 use micro_tower::transport::Connector;
@@ -28,6 +32,12 @@ use tokio::{
 };
 use tonic::body::Body;
 use tower::{Service as _, ServiceExt as _};
+
+/// More than a request may have to be sent without a task.
+const LONG: &str = match str::from_utf8(&[b'x'; 100_000]) {
+    Ok(long) => long,
+    Err(_) => "",
+};
 
 /// A server that says what it was asked, and how many connections it has had.
 async fn echoes() -> (Arc<AtomicUsize>, SocketAddr) {
@@ -333,8 +343,79 @@ async fn a_request_may_be_begun_by_a_thread_that_has_no_runtime() {
     let (_, address) = echoes().await;
     let mut connection = Connector::http1().connect(&endpoint(address));
     connection.ready().await.unwrap();
-    let begun = std::thread::spawn(move || connection.call(request("/", "x")));
-    assert_eq!(text(begun.join().unwrap().await.unwrap()).await, "x");
+    let begun = std::thread::spawn(move || connection.call(request("/", LONG)));
+    assert_eq!(text(begun.join().unwrap().await.unwrap()).await, LONG);
+}
+
+/// A body of so many bytes as it says, in pieces; what is broken off ends early.
+fn pieces(length: u64, pieces: Vec<&'static str>, broken: bool) -> Request<Body> {
+    let pieces = pieces.into_iter().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
+    let end = broken.then(|| Err(tonic::Status::cancelled("broken off")));
+    let body = StreamBody::new(stream::iter(pieces.chain(end)).then(|piece| async {
+        yield_now().await;
+        piece
+    }));
+    Request::post("/").body(Body::new(Sized { body, length })).unwrap()
+}
+
+#[pin_project::pin_project]
+struct Sized<B> {
+    #[pin]
+    body: B,
+    length: u64,
+}
+
+impl<B: http_body::Body> http_body::Body for Sized<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}
+
+#[tokio::test]
+async fn a_body_arrives_whole_whether_it_is_there_or_comes_in_pieces() {
+    let (_, address) = echoes().await;
+    let mut connection = Connector::http1().connect(&endpoint(address));
+    for _ in 0..3 {
+        for (sent, said) in [
+            (request("/", ""), ""),
+            (request("/", "at once"), "at once"),
+            (pieces(7, vec!["one", " two"], false), "one two"),
+            (pieces(0, vec![], false), ""),
+            (request("/", LONG), LONG),
+        ] {
+            let answer = call(&mut connection, sent).await.unwrap();
+            assert_eq!(answer.headers()["x-version"], "HTTP/1.1");
+            assert_eq!(text(answer).await, said);
+        }
+    }
+    let broken = call(&mut connection, pieces(7, vec!["one"], true)).await;
+    assert!(broken.is_err() || broken.unwrap().into_body().collect().await.is_err());
+    assert_eq!(text(call(&mut connection, request("/", "after")).await.unwrap()).await, "after");
+}
+
+#[tokio::test]
+async fn a_short_body_needs_no_task_and_so_no_runtime_to_be_sent() {
+    let (asked, mut heard) = mpsc::unbounded_channel();
+    let address = serve(move |request| {
+        asked.send(()).unwrap();
+        echo(request)
+    })
+    .await;
+    let mut connection = Connector::http1().connect(&endpoint(address));
+    connection.ready().await.unwrap();
+    let begun = std::thread::spawn(move || connection.call(request("/", "x"))).join().unwrap();
+    timeout(Duration::from_secs(5), heard.recv()).await.unwrap().unwrap();
+    assert_eq!(text(begun.await.unwrap()).await, "x");
 }
 
 #[tokio::test]

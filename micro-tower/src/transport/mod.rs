@@ -2,6 +2,7 @@
 //!
 //! Which of them is told by the scheme of the endpoint's address, so one client balances over all of them.
 
+mod begun;
 mod body;
 mod brokers;
 #[cfg_attr(

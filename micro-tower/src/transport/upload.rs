@@ -2,8 +2,7 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -12,40 +11,16 @@ use http_body::Frame;
 use tokio::task::AbortHandle;
 use tower::BoxError;
 
-use super::request::RequestBody;
+use super::{
+    begun::{Begun, Next, poll_frame},
+    request::RequestBody,
+};
 
 /// The task that sends what remains of a body; dropping this ends it, and so the call.
 #[derive(Debug, Default)]
 pub(super) struct Upload(Option<AbortHandle>);
 
-/// A body of which the first frame has been taken, and a look at what follows: for most requests that is all there is.
-pub(super) struct Begun<B: RequestBody> {
-    body: B,
-    first: Option<Frame<Bytes>>,
-    next: Poll<Next<B>>,
-}
-
 impl<B: RequestBody> Begun<B> {
-    pub(super) fn new(mut body: B) -> Self {
-        // Nobody is woken by these polls. Where they find nothing, the task polls again, as itself.
-        let mut cx = Context::from_waker(Waker::noop());
-        match poll_frame(&mut body, &mut cx) {
-            Poll::Ready(Some(Ok(first))) => {
-                let next = match body.is_end_stream() {
-                    true => Poll::Ready(None),
-                    false => poll_frame(&mut body, &mut cx),
-                };
-                Self { body, first: Some(first), next }
-            }
-            next => Self { body, first: None, next },
-        }
-    }
-
-    /// The data, if there is nothing else. `None` where there is, or may be, more.
-    pub(super) fn whole(&self) -> Option<&Bytes> {
-        self.first.as_ref()?.data_ref().filter(|_| matches!(self.next, Poll::Ready(None)))
-    }
-
     /// Sends it into `stream`: at once what was taken, by a task what follows or comes later. An error is the body's own.
     pub(super) fn send(self, mut stream: SendStream<Bytes>) -> Result<Upload, BoxError> {
         let Self { body, first, next } = self;
@@ -69,7 +44,7 @@ impl<B: RequestBody> Begun<B> {
             }
             Poll::Ready(Some(Err(error))) => {
                 stream.send_reset(Reason::CANCEL);
-                return Err(error.into());
+                return Err(error);
             }
         }
         Ok(Upload::default())
@@ -107,9 +82,6 @@ impl Drop for Upload {
     }
 }
 
-/// What a body yields.
-type Next<B> = Option<Result<Frame<Bytes>, <B as http_body::Body>::Error>>;
-
 struct Pipe<B> {
     body: B,
     stream: SendStream<Bytes>,
@@ -130,7 +102,7 @@ impl<B: RequestBody> Pipe<B> {
             let frame = match self.next.take() {
                 Some(frame) => frame,
                 None => match poll_fn(|cx| self.poll_next(cx)).await? {
-                    Some(frame) => frame.map_err(Into::into)?,
+                    Some(frame) => frame?,
                     None => return Ok(self.stream.send_data(Bytes::new(), true)?),
                 },
             };
@@ -146,7 +118,7 @@ impl<B: RequestBody> Pipe<B> {
     }
 
     /// The body's next frame, unless the peer resets the stream first.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next<B>, h2::Error>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, h2::Error>> {
         if let Poll::Ready(reason) = self.stream.poll_reset(cx) {
             return Poll::Ready(Err(reason?.into()));
         }
@@ -167,10 +139,6 @@ impl<B: RequestBody> Pipe<B> {
     }
 }
 
-fn poll_frame<B: RequestBody>(body: &mut B, cx: &mut Context<'_>) -> Poll<Next<B>> {
-    Pin::new(body).poll_frame(cx)
-}
-
 /// Sends one frame, and says whether it ended the stream as trailers do.
 fn send(stream: &mut SendStream<Bytes>, frame: Frame<Bytes>, last: bool) -> Result<bool, h2::Error> {
     match frame.into_data() {
@@ -184,7 +152,7 @@ fn send(stream: &mut SendStream<Bytes>, frame: Frame<Bytes>, last: bool) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future as _;
+    use std::{future::Future as _, task::Waker};
 
     use http::{Request, Response};
 

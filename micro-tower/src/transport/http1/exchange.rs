@@ -1,4 +1,4 @@
-//! A request without a body and its answer, on a connection that whoever waits for the answer reads himself.
+//! A request that is all there and its answer, on a connection that whoever waits for the answer reads himself.
 //!
 //! There is no task and no channel between the two: a connection that has one is woken, and wakes the request in turn.
 
@@ -162,7 +162,10 @@ mod tests {
 
     use super::*;
     use crate::transport::{
-        http1::{probe::Kept, request::write},
+        http1::{
+            probe::Kept,
+            request::{fits, write},
+        },
         io::{Io, Stream},
     };
 
@@ -173,7 +176,7 @@ mod tests {
         let (near, far) = duplex(room);
         let request = Request::get("/a-path-that-is-longer-than-that").body(Empty::<Bytes>::new()).unwrap();
         let io = Box::new(Io::new(Stream::Memory(near)));
-        let sending = Sending::begin(io, write(&request).unwrap()).unwrap();
+        let sending = Sending::begin(io, write(&request, fits(&request).unwrap(), b"")).unwrap();
         let (kept, place) = Kept::place();
         (Answer::to(Exchange::new(sending, request, most, place)), kept, far)
     }

@@ -1,8 +1,8 @@
 //! The HTTP/1 connections of one endpoint, one request at a time on each.
 //!
-//! A request without a body, as most are, is written and its answer read by whoever waits for it (`exchange.rs`). A body may
-//! have to go on while nobody reads the answer, so it goes over a connection that has a task, which is hyper's (`tasked.rs`);
-//! so does what may become another protocol.
+//! A request that is short and all there, as most are, is written and its answer read by whoever waits for it (`exchange.rs`).
+//! A longer body may have to go on while nobody reads the answer, so it goes over a connection that has a task, which is
+//! hyper's (`tasked.rs`); so does what may become another protocol.
 
 mod chunked;
 mod exchange;
@@ -24,8 +24,8 @@ use std::sync::{
 
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
+use http_body::Body as _;
 use hyper::client::conn::http1::SendRequest;
-use micro_balance::Unsent;
 use tokio::sync::OwnedSemaphorePermit;
 use tower::BoxError;
 
@@ -36,11 +36,12 @@ use self::{
     exchange::{Answer, Exchange},
     incoming::{Home, Place},
     pool::{Connection, Pool},
-    request::{Written, write},
+    request::{fits, write},
     sending::Sending,
-    tasked::{Lent, start, unsent},
+    tasked::{Lent, hand_back, start, unsent},
 };
 use super::{
+    begun::Begun,
     connect::{Connector, HttpVersion},
     io::Io,
     rate::Rate,
@@ -48,7 +49,7 @@ use super::{
     room::Room,
     target::{Name, Target},
 };
-use crate::error::{Error, Phase};
+use crate::error::Phase;
 
 /// Idle connections, and permission to open more.
 pub(super) struct Http1<B> {
@@ -82,7 +83,7 @@ impl<B: RequestBody> Http1<B> {
 
     /// Keeps a connection that was made.
     pub(super) fn insert(&self, io: Io) {
-        self.pool.put(Connection::Bare(Box::new(io)));
+        self.pool.put(Connection::Bare(Box::new(io)), true);
         self.reached(true);
     }
 
@@ -97,6 +98,7 @@ impl<B: RequestBody> Http1<B> {
         let rate = request.extensions().get::<Rate>();
         let rate = rate.filter(|rate| !rate.is_over() && !request.body().is_end_stream()).cloned();
         self.target.direct(&mut request);
+        let mut request = request.map(Begun::untouched);
         let free = if rate.is_none() { self.room.free() } else { None };
         let Some(permit) = free else {
             return Box::pin(async move {
@@ -105,15 +107,17 @@ impl<B: RequestBody> Http1<B> {
             });
         };
         // Mostly there is a connection: then what waits for the answer is small, and the request is not moved around with it.
-        let written = write(&request);
-        let idle = self.pool.take(written.is_none());
-        match idle.map(|idle| self.way(idle, written)) {
+        let fits = fits(&request);
+        let idle = self.pool.take(fits.is_none());
+        match idle.map(|idle| self.way(idle, &mut request, fits)) {
             Some(Ok(Way::Bare(sending))) => Box::pin(self.answer(sending, request, permit)),
-            Some(Ok(Way::Tasked(mut sender))) => {
+            Some(Ok(Way::Tasked(mut sender, needed))) => {
                 let answer = sender.try_send_request(request);
                 Box::pin(async move {
                     let failed = match answer.await {
-                        Ok(response) => return Ok(Lent::to(self, sender, permit, response)),
+                        Ok(response) => {
+                            return Ok(Lent::to(self, (sender, needed), permit, response));
+                        }
                         Err(failed) => failed,
                     };
                     let request = unsent(failed, true, &self.target)?;
@@ -129,11 +133,11 @@ impl<B: RequestBody> Http1<B> {
     async fn send_by(
         self: Arc<Self>,
         permit: OwnedSemaphorePermit,
-        mut request: Request<B>,
+        mut request: Request<Begun<B>>,
     ) -> Result<Response<Incoming>, BoxError> {
         loop {
-            let written = write(&request);
-            let idle = self.pool.take(written.is_none());
+            let fits = fits(&request);
+            let idle = self.pool.take(fits.is_none());
             let reused = idle.is_some();
             let connection = match idle {
                 Some(idle) => Ok(idle),
@@ -141,53 +145,65 @@ impl<B: RequestBody> Http1<B> {
                 None => Box::pin(open(&self.settings, &self.target)).await,
             };
             let way = match connection {
-                Ok(connection) => self.way(connection, written),
+                Ok(connection) => self.way(connection, &mut request, fits),
                 Err(error) => {
                     self.reached(false);
-                    return Err(self.hand_back(request, Phase::Connect, error));
+                    return Err(hand_back(request, Phase::Connect, error, &self.target));
                 }
             };
             match way {
                 Ok(Way::Bare(sending)) => return self.answer(sending, request, permit).await,
-                Ok(Way::Tasked(mut sender)) => match sender.try_send_request(request).await {
-                    Ok(response) => return Ok(Lent::to(self, sender, permit, response)),
+                Ok(Way::Tasked(mut sender, needed)) => match sender.try_send_request(request).await {
+                    Ok(response) => return Ok(Lent::to(self, (sender, needed), permit, response)),
                     Err(failed) => request = unsent(failed, reused, &self.target)?,
                 },
                 Err(_closed) if reused => {}
-                Err(error) => return Err(self.hand_back(request, Phase::Send, error)),
+                Err(error) => return Err(hand_back(request, Phase::Send, error, &self.target)),
             }
         }
     }
 
-    /// How a request takes `connection`: it is on its way there where it was `written`, and else in need of a task.
-    fn way(&self, connection: Connection<B>, written: Option<Written>) -> Result<Way<B>, BoxError> {
-        Ok(match (connection, written) {
-            (Connection::Bare(io), Some(written)) => Way::Bare(Sending::begin(io, written)?),
-            (Connection::Bare(io), None) => Way::Tasked(start(*io, &self.settings)?),
-            (Connection::Tasked(sender), _) => Way::Tasked(sender),
+    /// How `request` takes `connection`: it is on its way there where it `fits` and its body is there, and else in need of a
+    /// task.
+    fn way(
+        &self,
+        connection: Connection<B>,
+        request: &mut Request<Begun<B>>,
+        fits: Option<usize>,
+    ) -> Result<Way<B>, BoxError> {
+        let io = match connection {
+            Connection::Bare(io) => io,
+            Connection::Tasked(sender) => return Ok(Way::Tasked(sender, fits.is_none())),
+        };
+        let written = fits.and_then(|length| {
+            if request.body().is_end_stream() {
+                return Some(write(request, length, b""));
+            }
+            request.body_mut().begin();
+            request.body().whole().map(|body| write(request, length, body))
+        });
+        Ok(match written {
+            Some(written) => Way::Bare(Sending::begin(io, written)?),
+            None => Way::Tasked(start(*io, &self.settings)?, true),
         })
     }
 
     fn answer(
         self: Arc<Self>,
         sending: Sending,
-        request: Request<B>,
+        request: Request<Begun<B>>,
         permit: OwnedSemaphorePermit,
     ) -> Answer {
         let most = self.settings.most_head();
         Answer::to(Exchange::new(sending, request, most, Place { home: self, _permit: permit }))
-    }
-
-    /// Says that `request` was not sent.
-    fn hand_back(&self, request: Request<B>, phase: Phase, error: BoxError) -> BoxError {
-        Unsent::new(request, self.target.name().blame(Error::not_sent(phase, error))).into()
     }
 }
 
 /// How a request goes over its connection.
 enum Way<B> {
     Bare(Sending),
-    Tasked(SendRequest<B>),
+    /// Of a connection with a task; and whether the request has need of that.
+    Tasked(SendRequest<Begun<B>>, bool),
 }
 
 async fn open<B>(settings: &Connector, target: &Target) -> Result<Connection<B>, BoxError> {
@@ -203,7 +219,7 @@ async fn open<B>(settings: &Connector, target: &Target) -> Result<Connection<B>,
 
 impl<B: RequestBody> Home for Http1<B> {
     fn put(&self, io: Box<Io>) {
-        self.pool.put(Connection::Bare(io));
+        self.pool.put(Connection::Bare(io), true);
     }
 
     fn name(&self) -> &Name {

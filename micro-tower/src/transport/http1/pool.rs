@@ -16,13 +16,13 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::transport::{connect::Connector, io::Io, request::RequestBody};
+use crate::transport::{begun::Begun, connect::Connector, io::Io, request::RequestBody};
 
 /// A connection, with or without a task that reads and writes it.
 pub(super) enum Connection<B> {
     /// Whoever has it reads and writes it.
     Bare(Box<Io>),
-    Tasked(SendRequest<B>),
+    Tasked(SendRequest<Begun<B>>),
 }
 
 impl<B> Connection<B> {
@@ -40,12 +40,18 @@ pub(super) struct Pool<B> {
     timeout: Duration,
 }
 
+/// Each kind for itself: a request that needs no task leaves those that have one to others, or all would have one in the end.
 struct Shelf<B> {
-    /// The one used last at the end.
-    idle: VecDeque<Idle<B>>,
+    bare: Stack<B>,
+    tasked: Stack<B>,
+    /// When one with a task was last let go because nobody had need of that.
+    thinned: Option<Duration>,
     /// Who looks for those that are of no use any more.
     sweeper: Option<AbortHandle>,
 }
+
+/// Idle connections, the one used last at the end.
+struct Stack<B>(VecDeque<Idle<B>>);
 
 /// A connection whose last response has been handed out; one with a task is ready again once that was read.
 struct Idle<B> {
@@ -63,28 +69,35 @@ enum Use {
 }
 
 const SWEEP_EACH: Duration = Duration::from_secs(1);
+/// No more than one is let go each so often, so that few are made anew.
+const THIN_EACH: Duration = Duration::from_secs(1);
 
 impl<B: RequestBody> Pool<B> {
     pub(super) fn new(settings: &Connector) -> Self {
         Self {
-            shelf: Arc::new(Mutex::new(Shelf { idle: VecDeque::new(), sweeper: None })),
+            shelf: Arc::new(Mutex::new(Shelf::new())),
             clock: Clock::new(),
             most: settings.http1_max_idle,
             timeout: settings.http1_idle_timeout,
         }
     }
 
-    /// Keeps `connection` for the next request.
-    pub(super) fn put(&self, connection: Connection<B>) {
+    /// Keeps `connection` for the next request. One with a task that its last request had no need of makes place in time for one
+    /// without: else a burst of long bodies would leave tasks to all requests after it.
+    pub(super) fn put(&self, connection: Connection<B>, needed: bool) {
         if self.most == 0 {
             return;
         }
         let since = self.clock.elapsed();
         let mut shelf = lock(&self.shelf);
-        if shelf.idle.len() >= self.most {
-            shelf.idle.pop_front();
+        if !needed && shelf.thinned.is_none_or(|last| since >= last + THIN_EACH) {
+            shelf.thinned = Some(since);
+            return;
         }
-        shelf.idle.push_back(Idle { connection, since });
+        if shelf.len() >= self.most {
+            shelf.drop_oldest();
+        }
+        shelf.of_kind(connection.is_tasked()).0.push_back(Idle { connection, since });
         if shelf.sweeper.as_ref().is_none_or(AbortHandle::is_finished)
             && let Ok(runtime) = Handle::try_current()
         {
@@ -93,11 +106,11 @@ impl<B: RequestBody> Pool<B> {
         }
     }
 
-    /// The connection used last, of those that are ready; one with a task where that is wanted, if there is one.
+    /// The connection used last, of those that are ready: one with a task or without, as is wanted, or else of the other kind.
     pub(super) fn take(&self, tasked: bool) -> Option<Connection<B>> {
         let (now, mut shelf) = (self.clock.elapsed(), lock(&self.shelf));
-        let found = if tasked { shelf.take(now, self.timeout, Connection::is_tasked) } else { None };
-        found.or_else(|| shelf.take(now, self.timeout, |_| true))
+        let found = shelf.of_kind(tasked).take(now, self.timeout);
+        found.or_else(|| shelf.of_kind(!tasked).take(now, self.timeout))
     }
 }
 
@@ -120,7 +133,7 @@ async fn sweep<B>(shelf: Weak<Mutex<Shelf<B>>>, clock: Clock, timeout: Duration)
         let Some(shelf) = shelf.upgrade() else { return };
         let mut shelf = lock(&shelf);
         shelf.sweep(clock.elapsed(), timeout);
-        if shelf.idle.is_empty() {
+        if shelf.len() == 0 {
             shelf.sweeper = None;
             return;
         }
@@ -128,25 +141,44 @@ async fn sweep<B>(shelf: Weak<Mutex<Shelf<B>>>, clock: Clock, timeout: Duration)
 }
 
 impl<B> Shelf<B> {
-    fn take(
-        &mut self,
-        now: Duration,
-        timeout: Duration,
-        fits: impl Fn(&Connection<B>) -> bool,
-    ) -> Option<Connection<B>> {
-        for at in (0..self.idle.len()).rev() {
-            let idle = self.idle.get_mut(at).filter(|idle| fits(&idle.connection));
-            match idle.map(|idle| idle.of_use(now, timeout)) {
-                Some(Use::Ready) => return self.idle.remove(at).map(|idle| idle.connection),
-                Some(Use::None) => drop(self.idle.remove(at)),
+    fn new() -> Self {
+        Self { bare: Stack(VecDeque::new()), tasked: Stack(VecDeque::new()), thinned: None, sweeper: None }
+    }
+
+    fn len(&self) -> usize {
+        self.bare.0.len() + self.tasked.0.len()
+    }
+
+    fn of_kind(&mut self, tasked: bool) -> &mut Stack<B> {
+        if tasked { &mut self.tasked } else { &mut self.bare }
+    }
+
+    fn drop_oldest(&mut self) {
+        let since = |stack: &Stack<B>| stack.0.front().map(|idle| idle.since);
+        let tasked = match (since(&self.bare), since(&self.tasked)) {
+            (Some(bare), Some(tasked)) => tasked < bare,
+            (bare, _) => bare.is_none(),
+        };
+        self.of_kind(tasked).0.pop_front();
+    }
+
+    fn sweep(&mut self, now: Duration, timeout: Duration) {
+        for stack in [&mut self.bare, &mut self.tasked] {
+            stack.0.retain_mut(|idle| idle.of_use(now, timeout) != Use::None);
+        }
+    }
+}
+
+impl<B> Stack<B> {
+    fn take(&mut self, now: Duration, timeout: Duration) -> Option<Connection<B>> {
+        for at in (0..self.0.len()).rev() {
+            match self.0.get_mut(at).map(|idle| idle.of_use(now, timeout)) {
+                Some(Use::Ready) => return self.0.remove(at).map(|idle| idle.connection),
+                Some(Use::None) => drop(self.0.remove(at)),
                 Some(Use::Soon) | None => {}
             }
         }
         None
-    }
-
-    fn sweep(&mut self, now: Duration, timeout: Duration) {
-        self.idle.retain_mut(|idle| idle.of_use(now, timeout) != Use::None);
     }
 }
 
@@ -186,14 +218,87 @@ fn is_quiet(io: &mut Io) -> bool {
 mod tests {
     use hyper::client::conn::http1;
     use hyper_util::rt::TokioIo;
+    use tokio::io::{DuplexStream, duplex};
 
     use super::*;
+    use crate::transport::io::Stream;
+
+    type Kept = Connection<String>;
+
+    /// A connection, and its far end.
+    async fn connection(tasked: bool) -> (Kept, DuplexStream) {
+        let (near, far) = duplex(64);
+        if !tasked {
+            return (Connection::Bare(Box::new(Io::new(Stream::Memory(near)))), far);
+        }
+        let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
+        tokio::spawn(connection);
+        sender.ready().await.unwrap();
+        (Connection::Tasked(sender), far)
+    }
+
+    fn pool(most: usize) -> Pool<String> {
+        let mut settings = Connector::new();
+        settings.http1_max_idle = most;
+        Pool::new(&settings)
+    }
+
+    #[tokio::test]
+    async fn who_needs_a_task_takes_a_connection_that_has_one_and_others_leave_it_to_him() {
+        let pool = pool(8);
+        let mut far = Vec::new();
+        for tasked in [false, true, false, true] {
+            let (connection, end) = connection(tasked).await;
+            pool.put(connection, true);
+            far.push(end);
+        }
+        let mut take = |wanted: bool| pool.take(wanted).map(|taken| taken.is_tasked());
+        assert_eq!([false, false, false].map(&mut take), [Some(false), Some(false), Some(true)]);
+        let (bare, _end) = connection(false).await;
+        pool.put(bare, true);
+        let mut take = |wanted: bool| pool.take(wanted).map(|taken| taken.is_tasked());
+        assert_eq!([true, true, true].map(&mut take), [Some(true), Some(false), None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_are_too_many_the_one_that_was_idle_longest_goes_whichever_it_is() {
+        for first in [false, true] {
+            let pool = pool(2);
+            let mut far = Vec::new();
+            for tasked in [first, !first, first] {
+                let (connection, end) = connection(tasked).await;
+                pool.put(connection, true);
+                far.push(end);
+                tokio::time::advance(Duration::from_millis(10)).await;
+            }
+            let left = [true, false].map(|tasked| lock(&pool.shelf).of_kind(tasked).0.len());
+            assert_eq!(left, [1, 1], "{first}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_is_not_needed_is_let_go_one_each_second() {
+        let (pool, began) = (pool(8), tokio::time::Instant::now());
+        let mut far = Vec::new();
+        for needed in [true, true, false, false] {
+            let (connection, end) = connection(true).await;
+            pool.put(connection, needed);
+            far.push(end);
+        }
+        let mut left = Vec::new();
+        while let Some(taken) = pool.take(false) {
+            left.push(lock(&pool.shelf).len());
+            tokio::time::advance(THIN_EACH / 2).await;
+            pool.put(taken, false);
+        }
+        assert_eq!(left, [2, 2, 1, 1, 0, 0]);
+        assert_eq!(began.elapsed(), 3 * THIN_EACH);
+    }
 
     #[tokio::test]
     async fn a_connection_may_come_back_after_somebody_has_looked_at_the_clock() {
-        let (io, _far) = tokio::io::duplex(64);
-        let (sender, _connection) = http1::handshake::<_, String>(TokioIo::new(io)).await.unwrap();
-        let idle = Idle { connection: Connection::Tasked(sender), since: Duration::from_secs(2) };
+        let (connection, _far) = connection(true).await;
+        let idle = Idle { connection, since: Duration::from_secs(2) };
         assert_eq!(idle.idle_for(Duration::from_secs(1)), Duration::ZERO);
         assert_eq!(idle.idle_for(Duration::from_secs(5)), Duration::from_secs(3));
     }

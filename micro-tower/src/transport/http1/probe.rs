@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     exchange::{Answer, Exchange},
     incoming::{Home, Place},
-    request::write,
+    request::{fits, write},
     sending::Sending,
 };
 use crate::transport::{
@@ -35,7 +35,7 @@ use crate::transport::{
 pub(crate) fn probe(said: &[u8], piece: usize) -> Option<(String, Vec<u8>)> {
     let (near, mut far) = duplex(1 << 16);
     let request = Request::get("/").body(Empty::<Bytes>::new()).ok()?;
-    let written = write(&request)?;
+    let written = write(&request, fits(&request)?, b"");
     let sending = Sending::begin(Box::new(Io::new(Stream::Memory(near))), written).ok()?;
     let (_kept, place) = Kept::place();
     let mut answer = pin!(Answer::to(Exchange::new(sending, request, 8 << 10, place)));

@@ -1,4 +1,4 @@
-//! Sends a request without a body.
+//! Sends a request that is all there.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use tokio::io::AsyncWrite as _;
 use super::request::Written;
 use crate::transport::io::Io;
 
-/// The head of a request, and how much of it is on its way.
+/// A request, and how much of it is on its way.
 pub(super) struct Sending {
     pub(super) io: Box<Io>,
     written: Written,
@@ -32,7 +32,7 @@ impl Sending {
 
     /// Sends the rest.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.written.head.get(self.sent..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self.written.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut *self.io).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.sent += sent,
@@ -42,7 +42,7 @@ impl Sending {
             ready!(Pin::new(&mut *self.io).poll_flush(cx))?;
             self.flushed = true;
             // Its room is for the next one already while this waits for its answer.
-            self.written.head = Vec::new();
+            self.written.bytes = Vec::new();
         }
         Poll::Ready(Ok(()))
     }
@@ -66,7 +66,7 @@ mod tests {
             let (near, far) = duplex(1 << 10);
             let _far = open.then_some(far);
             let io = Box::new(Io::new(Stream::Memory(near)));
-            let written = Written { head: b"GET / HTTP/1.1\r\n\r\n".to_vec(), keeps: true };
+            let written = Written { bytes: b"GET / HTTP/1.1\r\n\r\n".to_vec(), keeps: true };
             assert_eq!(Sending::begin(io, written).is_ok(), open);
         }
     }

@@ -1,4 +1,4 @@
-//! A connection that has a task: a body goes to the peer in it while the answer comes, whoever reads that.
+//! A connection that has a task: a long body goes to the peer in it while the answer comes, whoever reads that.
 //!
 //! It is hyper's.
 
@@ -23,11 +23,11 @@ use super::{
 };
 use crate::{
     error::{Error, Phase},
-    transport::{connect::Connector, io::Io, request::RequestBody, target::Target},
+    transport::{begun::Begun, connect::Connector, io::Io, request::RequestBody, target::Target},
 };
 
 /// Gives `io` a task. An error where there is no runtime that could run it: a request is asked for outside of one.
-pub(super) fn start<B: RequestBody>(io: Io, settings: &Connector) -> Result<SendRequest<B>, BoxError> {
+pub(super) fn start<B: RequestBody>(io: Io, settings: &Connector) -> Result<SendRequest<Begun<B>>, BoxError> {
     let runtime = Handle::try_current()?;
     let mut builder = Builder::new();
     builder.max_buf_size(settings.most_head());
@@ -45,17 +45,29 @@ pub(super) fn start<B: RequestBody>(io: Io, settings: &Connector) -> Result<Send
 /// The request that nobody took, where it may be sent once more: on a connection that was `reused`, which its peer closed
 /// just now. There may be another; in the end a new one.
 pub(super) fn unsent<B: RequestBody>(
-    mut failed: TrySendError<Request<B>>,
+    mut failed: TrySendError<Request<Begun<B>>>,
     reused: bool,
     target: &Target,
-) -> Result<Request<B>, BoxError> {
+) -> Result<Request<Begun<B>>, BoxError> {
     match failed.take_message() {
         Some(again) if reused => Ok(again),
-        Some(back) => {
-            let error = target.name().blame(Error::not_sent(Phase::Send, failed.into_error()));
-            Err(Unsent::new(back, error).into())
-        }
+        Some(back) => Err(hand_back(back, Phase::Send, failed.into_error(), target)),
         None => Err(target.name().blame(no_answer(failed.into_error())).into()),
+    }
+}
+
+/// Says that `request` was not sent, and gives it back if all of it is here.
+pub(super) fn hand_back<B: RequestBody>(
+    request: Request<Begun<B>>,
+    phase: Phase,
+    error: impl Into<BoxError>,
+    target: &Target,
+) -> BoxError {
+    let error = target.name().blame(Error::not_sent(phase, error));
+    let (head, body) = request.into_parts();
+    match body.back() {
+        Some(body) => Unsent::new(Request::from_parts(head, body), error).into(),
+        None => error.into(),
     }
 }
 
@@ -71,18 +83,20 @@ fn no_answer(error: hyper::Error) -> Error {
 pub(super) struct Lent<B: RequestBody> {
     body: hyper::body::Incoming,
     home: Arc<Http1<B>>,
-    sender: Option<SendRequest<B>>,
+    sender: Option<SendRequest<Begun<B>>>,
+    /// Whether the request had need of a task.
+    needed: bool,
     _permit: OwnedSemaphorePermit,
 }
 
 impl<B: RequestBody> Lent<B> {
     pub(super) fn to(
         home: Arc<Http1<B>>,
-        sender: SendRequest<B>,
+        (sender, needed): (SendRequest<Begun<B>>, bool),
         permit: OwnedSemaphorePermit,
         response: Response<hyper::body::Incoming>,
     ) -> Response<Incoming> {
-        let lent = |body| Self { body, home, sender: Some(sender), _permit: permit };
+        let lent = |body| Self { body, home, sender: Some(sender), needed, _permit: permit };
         response.map(|body| Incoming::Lent(Box::new(lent(body))))
     }
 }
@@ -100,7 +114,7 @@ impl<B: RequestBody> Borrowed for Lent<B> {
 impl<B: RequestBody> Drop for Lent<B> {
     fn drop(&mut self) {
         if let Some(sender) = self.sender.take().filter(|sender| !sender.is_closed()) {
-            self.home.pool.put(Connection::Tasked(sender));
+            self.home.pool.put(Connection::Tasked(sender), self.needed);
         }
     }
 }

@@ -13,10 +13,11 @@ use super::{Http2, InFlight};
 use crate::{
     error::{Error, Phase},
     transport::{
+        begun::Begun,
         calls::{Heard, Waiting},
         request::RequestBody,
         target::{Target, remove_hop_by_hop},
-        upload::{Begun, Upload},
+        upload::Upload,
     },
 };
 
