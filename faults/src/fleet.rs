@@ -1,12 +1,20 @@
 //! Nodes, the registry that knows them, and a client that calls them.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use micro_balance::State;
 use micro_discover::{Endpoint, Registry, Service};
-use micro_tower::Client;
+use micro_tower::{
+    Client,
+    client::Builder,
+    transport::{Connector, HttpVersion},
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -90,6 +98,20 @@ impl Fleet {
     }
 }
 
+/// What the clients of this run speak, where that is said.
+static SPOKEN: OnceLock<HttpVersion> = OnceLock::new();
+
+/// From now on clients speak `version`.
+pub(crate) fn speak(version: HttpVersion) {
+    let _ = SPOKEN.set(version);
+}
+
+/// A client with the defaults.
+pub(crate) fn usual(registry: Arc<dyn Registry>) -> Builder {
+    let spoken = SPOKEN.get().copied().unwrap_or_default();
+    Client::builder(SERVICE, registry).connector(Connector::new().http_version(spoken))
+}
+
 fn record(number: usize, address: SocketAddr) -> anyhow::Result<Service> {
     let endpoint = Endpoint::new(format!("node-{number}"), address.to_string().parse()?);
     Ok(Service::new(SERVICE).endpoint(endpoint))
@@ -101,7 +123,7 @@ pub(crate) async fn client(registry: Arc<dyn Registry>, ready: usize) -> anyhow:
 }
 
 async fn connected(registry: Arc<dyn Registry>, ready: usize, patience: u32) -> anyhow::Result<Client> {
-    let client = Client::builder(SERVICE, registry)
+    let client = usual(registry)
         .timeout(Duration::from_secs(5) * patience)
         .attempt_timeout(Duration::from_secs(1) * patience)
         .build();

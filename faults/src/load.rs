@@ -125,7 +125,8 @@ impl Noticed {
 
 /// Sends one request, and wants its own number back.
 async fn ask(client: Client, method: Method, number: u64) -> Result<(), BoxError> {
-    let request = Request::builder().method(method).uri("/").header("x-call", number).body(Body::empty())?;
+    let body = if method == Method::POST { Body::new(number.to_string()) } else { Body::empty() };
+    let request = Request::builder().method(method).uri("/").header("x-call", number).body(body)?;
     let response = client.send(request).await?;
     let status = response.status();
     if !status.is_success() {

@@ -23,6 +23,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use micro_tower::transport::HttpVersion;
 
 use crate::{
     matrix::{MATRIX, Proof, Row},
@@ -70,6 +71,9 @@ struct Run {
     /// Only what this program does itself; no tests of other packages.
     #[arg(long)]
     here: bool,
+    /// Clients speak HTTP/1.1; otherwise HTTP/2.
+    #[arg(long)]
+    http1: bool,
     /// Takes minutes where a row has a long form.
     #[arg(long)]
     long: bool,
@@ -110,6 +114,9 @@ async fn play(run: &Run) -> anyhow::Result<ExitCode> {
     let unknown = run.rows.iter().find(|number| MATRIX.iter().all(|row| !row.numbers.contains(number)));
     if let Some(number) = unknown {
         anyhow::bail!("the matrix has no row {number}: `faults list` shows those there are");
+    }
+    if run.http1 {
+        fleet::speak(HttpVersion::Http1);
     }
     let mut lines = Vec::new();
     for row in MATRIX

@@ -13,9 +13,8 @@ use tokio::{
 
 use super::{calm, nothing};
 use crate::{
-    fleet::Fleet,
+    fleet::{Fleet, usual},
     load::Load,
-    node::SERVICE,
     outcome::Outcome,
     process::Process,
     proxy::{Proxy, Way},
@@ -125,7 +124,7 @@ pub(crate) async fn reconnects() -> anyhow::Result<Outcome> {
     let proxy = Proxy::start(node.address).await?;
     let fleet = Fleet { nodes: Vec::new(), proxies: Vec::new(), registry: crate::registry::Switch::new() };
     fleet.list(0, proxy.address).await?;
-    let clients = (0..CLIENTS).map(|_| Client::builder(SERVICE, Arc::new(fleet.registry.clone())).build());
+    let clients = (0..CLIENTS).map(|_| usual(Arc::new(fleet.registry.clone())).build());
     let clients: Vec<Client> = clients.collect();
     let ready = || {
         clients
