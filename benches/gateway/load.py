@@ -76,6 +76,14 @@ def anew(process, port, seconds):
     return (cpu_nanos(process.pid) - before) / 1000 / max(done, 1)
 
 
+def posts(process, port, seconds, directory):
+    """Microseconds of CPU for a request with a short body."""
+    (pathlib.Path(directory) / "form").write_bytes(b"x" * 200)
+    before = cpu_nanos(process.pid)
+    _, millis = h2load("http1", port, directory, f"-D{seconds}", "-d", f"{directory}/form")
+    return (cpu_nanos(process.pid) - before) / 1000 / max(len(millis), 1)
+
+
 def flat_out(case, process, port, seconds, directory):
     """As much as goes through: microseconds of CPU for a request, requests a second, p99 in milliseconds, and how many failed."""
     before, began = cpu_nanos(process.pid), time.time()

@@ -13,7 +13,7 @@ h2load gRPC with 8 connections of 8 streams. Proxies take turns in every round, 
 threads, so a noisy machine is noisy for all of them. p99 is told twice: of that load, and of 2048 requests a second, which
 each of them can answer. It varies between rounds by more than the proxies differ, so those that may be the best have three
 times as many rounds as the others, and each ratio is told with how far the middle half of its rounds reaches. CPU is told
-twice as well: of wrk's load, and anew, where each request has a connection of its own. Idle memory is what 10 000 connections
+three times: of wrk's load, anew, where each request has a connection of its own, and of POSTs with 200 bytes. Idle memory is what 10 000 connections
 add, each of which had a request answered. Exits with 1 when a bar does not hold.
 """
 
@@ -37,6 +37,8 @@ BARS = [  # case, figure, beside, at most
     ("http1", "cpu_us", "nginx", 1.15),
     ("http1", "cpu_us", "envoy", 0.55),
     ("http1", "anew_us", "nginx", 1.35),
+    ("http1", "post_us", "nginx", 1.15),
+    ("http1", "post_us", "envoy", 0.55),
     ("http1", "p99", BEST, 1.0),
     ("http1", "steady", BEST, 1.0),
     ("grpc", "cpu_us", "nginx", 0.35),
@@ -49,7 +51,7 @@ BARS = [  # case, figure, beside, at most
 ]
 FIGURES = {  # name, how it is told, digits
     "cpu_us": ("CPU us", 1), "rate": ("requests/s", 0), "p99": ("p99 ms", 2), "steady": ("p99 ms at 2048/s", 2),
-    "anew_us": ("CPU us anew", 1),
+    "anew_us": ("CPU us anew", 1), "post_us": ("CPU us POST", 1),
     "failed": ("failed", 0), "bytes": ("bytes a connection", 0),
 }
 
@@ -131,6 +133,7 @@ def measure(bench, case, name, options):
     figures["steady"] = load.steady(case, port, options.seconds, bench.dir)
     if case == "http1":
         figures["anew_us"] = load.anew(process, port, options.seconds)
+        figures["post_us"] = load.posts(process, port, options.seconds, bench.dir)
     return figures
 
 

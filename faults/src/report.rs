@@ -62,7 +62,8 @@ pub(crate) fn markdown(lines: &[Line]) -> String {
     let mut text = String::from("# What goes wrong, and what callers notice of it\n\n");
     let _ = writeln!(
         text,
-        "Written by `cargo run --release -p faults -- run --report faults/REPORT.md`.\n\n{}",
+        "Written by `cargo run --release -p faults -- {}`.\n\n{}",
+        std::env::args().skip(1).collect::<Vec<_>>().join(" "),
         versions()
     );
     text.push_str("| # | fault | goal | measured | verdict |\n|---|---|---|---|---|\n");

@@ -21,7 +21,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper_util::rt::TokioIo;
 use micro_balance::{NotSent, Unsent};
-use micro_tower::transport::Connector;
+use micro_tower::{Phase, transport::Connector};
 use peer::{call, echo, endpoint, listen, request, serve, serve_on, text};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -168,7 +168,9 @@ async fn http1_hands_a_request_back_when_the_endpoint_is_gone() {
             Err(_written_before_the_reset_arrived) => {}
         }
     };
-    let (request, _) = Unsent::<Request<Body>>::take(back).unwrap();
+    let (request, why) = Unsent::<Request<Body>>::take(back).unwrap();
+    let why = std::error::Error::source(&why).and_then(|why| why.downcast_ref::<micro_tower::Error>());
+    assert_eq!(why.unwrap().phase(), Phase::Connect);
     assert_eq!(text(http::Response::new(request.into_body())).await, "mine");
     // Known to be unreachable now: the next request has to wait for a new attempt.
     assert!(connection.ready().await.is_err());
@@ -322,6 +324,23 @@ async fn a_connection_that_is_too_old_is_let_go_though_nothing_is_asked() {
 }
 
 #[tokio::test]
+async fn one_with_a_task_that_is_too_old_is_let_go_as_well() {
+    let (listener, address) = listen().await;
+    let (end, mut ended) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            serve_on(TokioIo::new(stream), echo).await;
+            end.send(()).unwrap();
+        }
+    });
+    let connector = Connector::http1().http1_idle_timeout(Duration::from_millis(500));
+    let mut connection = connector.connect(&endpoint(address));
+    assert_eq!(text(call(&mut connection, request("/", LONG)).await.unwrap()).await, LONG);
+    timeout(Duration::from_secs(20), ended.recv()).await.expect("it is let go").unwrap();
+    drop(connection);
+}
+
+#[tokio::test]
 async fn no_more_connections_are_kept_than_may_be() {
     // Where none may be, the one that it became ready by is not either.
     for (most, opened) in [(2, [4, 6]), (0, [5, 9])] {
@@ -416,6 +435,23 @@ async fn a_short_body_needs_no_task_and_so_no_runtime_to_be_sent() {
     let begun = std::thread::spawn(move || connection.call(request("/", "x"))).join().unwrap();
     timeout(Duration::from_secs(5), heard.recv()).await.unwrap().unwrap();
     assert_eq!(text(begun.await.unwrap()).await, "x");
+}
+
+#[tokio::test]
+async fn a_connection_with_a_task_is_kept_for_those_who_need_one_and_else_let_go() {
+    let (accepted, address) = echoes().await;
+    let mut connection = Connector::http1().connect(&endpoint(address));
+    let mut say = async |body: &'static str| {
+        assert_eq!(text(call(&mut connection, request("/", body)).await.unwrap()).await, body);
+        yield_now().await;
+        accepted.load(SeqCst)
+    };
+    for _ in 0..3 {
+        assert_eq!(say(LONG).await, 1);
+    }
+    assert_eq!(say("it goes by what there is").await, 1);
+    assert_eq!(say("and leaves no task to the next").await, 2);
+    assert_eq!(say(LONG).await, 2);
 }
 
 #[tokio::test]

@@ -189,11 +189,46 @@ mod tests {
         assert!(Begun::new(Full::<Bytes>::default()).is_end_stream());
     }
 
+    /// A body that knows how long it is.
+    struct Pieces(Vec<&'static str>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Next> {
+            Poll::Ready((!self.0.is_empty()).then(|| data(self.0.remove(0))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0.concat().len() as u64)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_as_long_as_it_was_whatever_was_taken_and_nothing_is_taken_twice() {
+        for pieces in [vec![], vec!["a"], vec!["a", "bc"], vec!["a", "bc", "def"]] {
+            let (mut left, said) = (pieces.concat().len() as u64, pieces.concat());
+            let mut begun = Begun::untouched(Pieces(pieces));
+            let mut read = String::new();
+            loop {
+                begun.begin();
+                assert_eq!(begun.size_hint().exact(), Some(left), "{said}");
+                let Some(frame) = begun.frame().await else { break };
+                let piece = frame.unwrap().into_data().unwrap();
+                left -= piece.len() as u64;
+                read += str::from_utf8(&piece).unwrap();
+            }
+            assert_eq!(read, said);
+        }
+    }
+
     #[test]
     fn only_what_was_not_taken_comes_back() {
         let text = || Full::new(Bytes::from_static(b"body"));
         assert!(Begun::untouched(text()).back().is_some());
         assert!(Begun::new(text()).back().is_none());
+        assert!(Begun::new(body(vec![Err("no".into())], None)).back().is_none());
         let mut waits = Begun::untouched(body(vec![], Some(data("a"))));
         waits.begin();
         assert!(waits.back().is_some(), "there was nothing to take");

@@ -118,3 +118,26 @@ impl<B: RequestBody> Drop for Lent<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use micro_balance::NotSent;
+    use micro_discover::Endpoint;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_all_here_any_more_is_known_not_to_have_been_sent() {
+        let target = Target::new(&Endpoint::new("a", "127.0.0.1:80".parse().unwrap()), None, None);
+        for touched in [false, true] {
+            let mut body = Begun::untouched(String::from("body"));
+            if touched {
+                body.begin();
+            }
+            let error = hand_back(Request::new(body), Phase::Send, "it is closed", &target);
+            assert!(NotSent::is(error.as_ref()), "{error}");
+            let back = Unsent::<Request<String>>::take(error).ok();
+            assert_eq!(back.map(|(request, _)| request.into_body()), (!touched).then(|| "body".to_owned()));
+        }
+    }
+}
