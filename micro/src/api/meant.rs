@@ -77,8 +77,12 @@ impl Inner {
         }
     }
 
-    /// How a request goes to `upstream` that is posted to the path of a method: to a web server it may mean anything.
+    /// How a request goes to `upstream` that is posted to the path of a method: to a web server it may mean anything, unless it
+    /// is set that methods are called.
     fn by_path(&self, policy: &Policy, upstream: &Upstream, method: &str) -> Handler {
+        if policy.handler.unwrap_or(self.settings.handler) != Handler::Meta {
+            return Handler::Rpc;
+        }
         let by_package = policy.service.is_none() && self.settings.resolver != Resolver::Host;
         match Handler::said(upstream, Some(method)) {
             Some(said) if !upstream.is_described() => said,

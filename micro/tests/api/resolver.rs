@@ -111,7 +111,8 @@ fn a_route_to_one_of_two_that_say_the_same_is_to_that_one() {
     let file = place.path("gateway.toml");
     let route =
         |name: &str| format!("[[api.route]]\npath = '/'\nhost = '{name}.example'\nservice = '{name}'\n");
-    std::fs::write(&file, ["shop", "store", "page"].map(route).concat()).unwrap();
+    let called = "[[api.route]]\npath = '/'\nhost = 'called.example'\nservice = 'page'\nhandler = 'rpc'\n";
+    std::fs::write(&file, ["shop", "store", "page"].map(route).concat() + called).unwrap();
     let face = Face::start(&place, &["--config", file.to_str().unwrap()]);
     for name in ["shop", "store"] {
         let host = format!("{name}.example");
@@ -125,6 +126,8 @@ fn a_route_to_one_of_two_that_say_the_same_is_to_that_one() {
         let answer = at(&face, "page.example", line, JSON, "{}");
         assert!(answer.text().starts_with(&format!("page: {line}\n")), "{answer:?}");
     }
+    let answer = at(&face, "called.example", "POST /shop.v1.Shop/Plain", JSON, "{}");
+    assert!(answer.status >= 400, "a call is no page: {answer:?}");
 }
 
 #[test]
