@@ -53,6 +53,16 @@ async fn echoes() -> (Arc<AtomicUsize>, SocketAddr) {
     (accepted, address)
 }
 
+/// A server that says when it is asked.
+async fn tells() -> (SocketAddr, mpsc::UnboundedReceiver<()>) {
+    let (asked, heard) = mpsc::unbounded_channel();
+    let address = serve(move |request| {
+        asked.send(()).unwrap();
+        echo(request)
+    });
+    (address.await, heard)
+}
+
 #[tokio::test]
 async fn http1_keeps_its_connections() {
     let (accepted, address) = echoes().await;
@@ -78,16 +88,11 @@ async fn http1_keeps_its_connections() {
 
 #[tokio::test]
 async fn http1_sends_a_request_before_its_answer_is_waited_for_where_a_connection_is_idle() {
-    let (asked, mut heard) = mpsc::unbounded_channel();
-    let address = serve(move |request| {
-        asked.send(()).unwrap();
-        echo(request)
-    })
-    .await;
+    let (address, mut heard) = tells().await;
     let mut connection = Connector::http1().connect(&endpoint(address));
-    let answer = connection.ready().await.unwrap().call(request("/", "x"));
+    let answer = connection.ready().await.unwrap().call(request("/", LONG));
     timeout(Duration::from_secs(5), heard.recv()).await.unwrap().unwrap();
-    assert_eq!(text(answer.await.unwrap()).await, "x");
+    assert_eq!(text(answer.await.unwrap()).await, LONG);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -424,12 +429,7 @@ async fn a_body_arrives_whole_whether_it_is_there_or_comes_in_pieces() {
 
 #[tokio::test]
 async fn a_short_body_needs_no_task_and_so_no_runtime_to_be_sent() {
-    let (asked, mut heard) = mpsc::unbounded_channel();
-    let address = serve(move |request| {
-        asked.send(()).unwrap();
-        echo(request)
-    })
-    .await;
+    let (address, mut heard) = tells().await;
     let mut connection = Connector::http1().connect(&endpoint(address));
     connection.ready().await.unwrap();
     let begun = std::thread::spawn(move || connection.call(request("/", "x"))).join().unwrap();

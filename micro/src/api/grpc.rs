@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use http::{Request, header};
 
-use super::resolver::{Resolver, host};
-use super::route::is_service;
+use super::resolver::{Resolver, host, is_name};
 
 /// What a gRPC request comes as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +64,6 @@ pub(super) fn is_method(path: &str) -> bool {
     }
 }
 
-/// Whether a service may be called `name`. An address of an IP network is where the caller found us, and no service.
-fn is_name(name: &str) -> bool {
-    is_service(name) && !name.as_bytes()[0].is_ascii_digit()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +80,11 @@ mod tests {
         }
         assert_eq!(names(Resolver::Grpc, path), ["shop.v1"]);
         assert_eq!(names(Resolver::Host, path), ["gateway"]);
+        let at = |host: &str| {
+            let request = Request::post(path).header(header::HOST, host).body(()).unwrap();
+            candidates(Resolver::Host, &request).map(Cow::into_owned).next()
+        };
+        assert_eq!((at("3d.example:80").as_deref(), at("127.0.0.1:80")), (Some("3d.example"), None));
         // As `micro new order-book` writes it.
         let written = names(Resolver::Micro, "/order_book.OrderBook/Call");
         assert_eq!(written, ["order_book", "order_book.OrderBook", "orderbook", "order-book", "gateway"]);

@@ -1,7 +1,7 @@
 //! How a request names its service, where neither a route of the rules nor what a method announces says it.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use http::{Request, header};
@@ -53,8 +53,7 @@ impl Resolver {
     pub(super) fn service<'a>(self, host: &'a str, path: &'a str) -> Option<Cow<'a, str>> {
         match self {
             Self::Micro => proxy_route(path),
-            // An address is where the caller found us, and no service.
-            Self::Host => (is_service(host) && host.parse::<IpAddr>().is_err()).then_some(host.into()),
+            Self::Host => is_name(host).then_some(host.into()),
             Self::Path => path_route(path).map(Cow::Borrowed),
             Self::VersionedPath => versioned_path_route(path).map(Cow::Borrowed),
             Self::Grpc => grpc_route(path).map(Cow::Borrowed),
@@ -81,6 +80,11 @@ impl Resolver {
             Self::Grpc => "the path names no service: /package.Service/Method would",
         }
     }
+}
+
+/// Whether a service may be called `name`, which may be a host: an address is where the caller found us, and no service.
+pub(super) fn is_name(name: &str) -> bool {
+    is_service(name) && name.parse::<Ipv4Addr>().is_err()
 }
 
 /// The host that a request is for, without its port.
